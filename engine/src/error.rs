@@ -1,0 +1,181 @@
+//! What can go wrong, sorted by who must act.
+
+use std::fmt;
+
+use crate::format::Malformed;
+use crate::model::{DatasetId, EntityId, LogId, VersionRef};
+
+/// Result with heirloom's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, whose fault it is, and what to do.
+///
+/// | variants | who must act |
+/// |---|---|
+/// | `Invalid`, `Limit`, `NotFound`, `Deleted`, `Exists`, `Conflict` | the caller: nothing was written |
+/// | `Absent` | nobody here: the content is on another replica, or pruned |
+/// | `Refused`, `OutOfOrder`, `Forked`, `WrongDataset` | the peer that sent it: nothing of it was stored |
+/// | `Corrupt`, `UnknownFormat`, `NotAStore`, `AlreadyOpen`, `Storage`, `Poisoned`, `Closed` | whoever keeps the file |
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The call makes no sense as it is; the text says what to do instead.
+    Invalid(String),
+    /// A limit of the format would be broken (FORMAT.md, 1.12); write less at once.
+    Limit {
+        /// What is limited.
+        what: &'static str,
+        /// The most there may be.
+        limit: u64,
+        /// What was given.
+        given: u64,
+    },
+    /// No such entity here.
+    NotFound(EntityId),
+    /// The entity is deleted: restore it first.
+    Deleted(EntityId),
+    /// An entity with this id exists: change it instead.
+    Exists(EntityId),
+    /// Somebody else changed what this write is based on: read it again and decide (R15).
+    Conflict {
+        /// The entity.
+        entity: EntityId,
+        /// What stands against the write.
+        why: String,
+    },
+    /// The content of this version is not here (its body did not verify, or was withheld or pruned).
+    Absent(VersionRef),
+    /// These bytes are not a commit.
+    Refused(Malformed),
+    /// A commit came before its predecessor or before a commit that it refers to.
+    OutOfOrder {
+        /// The log of the commit that came too early.
+        log: LogId,
+        /// Sequence of its first version.
+        first: u64,
+    },
+    /// Two commits follow the same commit of a log: a store file was copied or restored, and both copies wrote. Nothing was stored.
+    Forked {
+        /// The log.
+        log: LogId,
+    },
+    /// The data belongs to another dataset; replicas of different datasets never sync.
+    WrongDataset {
+        /// The dataset of this store.
+        ours: DatasetId,
+        /// The other.
+        theirs: DatasetId,
+    },
+    /// An import brought other bytes for a commit that is here already: the source history was rewritten, or the import is not
+    /// deterministic. Nothing was stored.
+    ImportDiffers(VersionRef),
+    /// The file is damaged at this place; the rest stays usable. `verify` lists all such places.
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The key, readable.
+        key: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The file was written by a newer heirloom: use that one to open it. It was not changed.
+    UnknownFormat {
+        /// The format of the file.
+        found: u64,
+        /// The newest that this library knows.
+        known: u64,
+    },
+    /// The file is a redb database, but not of heirloom. It was not changed.
+    NotAStore,
+    /// Another process, or another engine of this one, has the file open: close that first.
+    AlreadyOpen,
+    /// The storage below failed.
+    Storage(Box<redb::Error>),
+    /// An earlier commit failed in the storage; close and reopen the store to write again. Reading goes on.
+    Poisoned,
+    /// The engine was closed.
+    Closed,
+}
+
+impl Error {
+    pub(crate) fn invalid(text: impl Into<String>) -> Self {
+        Error::Invalid(text.into())
+    }
+
+    pub(crate) fn corrupt(table: &'static str, key: impl fmt::Display, what: impl fmt::Display) -> Self {
+        Error::Corrupt { table, key: key.to_string(), what: what.to_string() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Invalid(text) => f.write_str(text),
+            Error::Limit { what, limit, given } => {
+                write!(f, "{what}: {given} exceeds the format's limit of {limit}; split the write")
+            }
+            Error::NotFound(id) => write!(f, "no entity {id} here; create it, or sync first"),
+            Error::Deleted(id) => write!(f, "entity {id} is deleted; restore it before changing it"),
+            Error::Exists(id) => write!(f, "entity {id} exists; patch it instead of creating it"),
+            Error::Conflict { entity, why } => write!(f, "entity {entity}: {why}; read it again and decide"),
+            Error::Absent(version) => {
+                write!(f, "the content of version {version} is not here; sync with a peer that has it")
+            }
+            Error::Refused(malformed) => write!(f, "refused bytes that are no commit: {malformed}"),
+            Error::OutOfOrder { log, first } => {
+                write!(f, "commit {log}/{first} came before one that it builds on; the sender breaks the causal order")
+            }
+            Error::Forked { log } => write!(
+                f,
+                "log {log} forked: a store file was copied or restored and both copies wrote; nothing was stored"
+            ),
+            Error::WrongDataset { ours, theirs } => {
+                write!(f, "this store holds dataset {ours}, the data belongs to {theirs}; they cannot be mixed")
+            }
+            Error::ImportDiffers(at) => {
+                write!(f, "the import has another commit at {at} than the store; the source history was rewritten")
+            }
+            Error::Corrupt { table, key, what } => write!(f, "damaged record in table {table} at {key}: {what}"),
+            Error::UnknownFormat { found, known } => {
+                write!(f, "the file has format {found}, this library knows {known}; open it with a newer heirloom")
+            }
+            Error::NotAStore => f.write_str("the file is a redb database, but not a heirloom store; give another path"),
+            Error::AlreadyOpen => f.write_str("the store is open elsewhere; close it there first"),
+            Error::Storage(_) => f.write_str("the storage failed; free space or replace the disk, then reopen the store"),
+            Error::Poisoned => f.write_str("an earlier commit failed in the storage; reopen the store to write again"),
+            Error::Closed => f.write_str("the engine was closed; open it again"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Storage(e) => Some(e.as_ref()),
+            Error::Refused(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+impl From<redb::Error> for Error {
+    fn from(e: redb::Error) -> Self {
+        match e {
+            redb::Error::DatabaseAlreadyOpen => Error::AlreadyOpen,
+            redb::Error::DatabaseClosed => Error::Closed,
+            e => Error::Storage(Box::new(e)),
+        }
+    }
+}
+
+macro_rules! from_redb {
+    ($($kind:ident),*) => {
+        $(impl From<redb::$kind> for Error {
+            fn from(e: redb::$kind) -> Self {
+                redb::Error::from(e).into()
+            }
+        })*
+    };
+}
+
+from_redb!(StorageError, TableError, TransactionError, CommitError, DatabaseError);

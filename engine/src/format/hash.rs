@@ -1,0 +1,89 @@
+//! Every hash of the format, each in a context of its own (I6; FORMAT.md, 1.1).
+
+use crate::format::bytes::Put;
+use crate::model::{Chain, DatasetId, EntityId, LogId, LogRoot, VersionRef};
+
+const LOG_ID: &str = "heirloom 1 log id";
+const GENESIS: &str = "heirloom 1 genesis";
+const CHAIN: &str = "heirloom 1 chain";
+const STATE: &str = "heirloom 1 state";
+const STATES: &str = "heirloom 1 states";
+const HEAD: &str = "heirloom 1 head";
+const ROOT: &str = "heirloom 1 log root";
+const DATASET: &str = "heirloom 1 dataset name";
+const IMPORT: &str = "heirloom 1 import nonce";
+
+/// Checksum over a version's identity and its whole resulting state (R33).
+pub(crate) type StateChecksum = [u8; 16];
+
+fn hash(context: &str, parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key(context);
+    for part in parts {
+        hasher.update(part);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+fn first16(hash: [u8; 32]) -> [u8; 16] {
+    let mut out = [0; 16];
+    out.copy_from_slice(&hash[..16]);
+    out
+}
+
+pub(crate) fn log_id(genesis: &[u8]) -> LogId {
+    LogId::from_bytes(first16(hash(LOG_ID, &[genesis])))
+}
+
+pub(crate) fn chain_of_genesis(genesis: &[u8]) -> Chain {
+    Chain::from_bytes(hash(GENESIS, &[genesis]))
+}
+
+pub(crate) fn chain_after(before: &Chain, header: &[u8]) -> Chain {
+    Chain::from_bytes(hash(CHAIN, &[before.as_bytes(), header]))
+}
+
+/// `state`: the full body, or none for a tombstone.
+pub(crate) fn state_checksum(
+    log: LogId,
+    sequence: u64,
+    entity: EntityId,
+    entity_type: &str,
+    state: Option<&[u8]>,
+) -> StateChecksum {
+    let mut identity = Vec::with_capacity(64);
+    identity.extend_from_slice(log.as_bytes());
+    identity.varint(sequence);
+    identity.extend_from_slice(entity.as_bytes());
+    identity.bytes(entity_type.as_bytes());
+    identity.push(u8::from(state.is_some()));
+    first16(hash(STATE, &[&identity, state.unwrap_or_default()]))
+}
+
+pub(crate) fn states_root(checksums: &[StateChecksum]) -> [u8; 32] {
+    hash(STATES, &[checksums.as_flattened()])
+}
+
+/// What one head adds to the state digest.
+pub(crate) fn head_term(entity: EntityId, head: &VersionRef) -> [u8; 32] {
+    let sequence = head.sequence.to_be_bytes();
+    hash(HEAD, &[entity.as_bytes(), head.log.as_bytes(), &sequence, head.prefix.as_bytes()])
+}
+
+/// Of the ends of all branches, sorted.
+pub(crate) fn log_root(ends: impl IntoIterator<Item = (LogId, u64, Chain)>) -> LogRoot {
+    let mut hasher = blake3::Hasher::new_derive_key(ROOT);
+    for (log, sequence, chain) in ends {
+        hasher.update(log.as_bytes());
+        hasher.update(&sequence.to_be_bytes());
+        hasher.update(chain.as_bytes());
+    }
+    LogRoot::from_bytes(*hasher.finalize().as_bytes())
+}
+
+pub(crate) fn dataset_id(name: &str) -> [u8; 16] {
+    first16(hash(DATASET, &[name.as_bytes()]))
+}
+
+pub(crate) fn import_nonce(dataset: &DatasetId, device: &str) -> [u8; 16] {
+    first16(hash(IMPORT, &[dataset.as_bytes(), device.as_bytes()]))
+}

@@ -1,0 +1,12 @@
+//! Bytes ↔ model, pure. FORMAT.md says every byte; [`limits`] holds its figures.
+
+pub(crate) mod body;
+pub(crate) mod bytes;
+pub(crate) mod commit;
+pub(crate) mod genesis;
+pub(crate) mod hash;
+pub(crate) mod header;
+pub(crate) mod limits;
+pub(crate) mod value;
+
+pub use bytes::Malformed;

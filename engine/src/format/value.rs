@@ -1,0 +1,308 @@
+//! Values and paths as canonical bytes (FORMAT.md, 1.4): values are equal if and only if these are.
+
+use super::bytes::{Put, Read, Reader};
+use super::limits;
+use crate::error::{Error, Result};
+use crate::model::{Content, Path, Timestamp, Value};
+
+pub(crate) mod tag {
+    pub(crate) const NULL: u8 = 0x00;
+    pub(crate) const FALSE: u8 = 0x01;
+    pub(crate) const TRUE: u8 = 0x02;
+    pub(crate) const INT: u8 = 0x03;
+    pub(crate) const FLOAT: u8 = 0x04;
+    pub(crate) const TEXT: u8 = 0x05;
+    pub(crate) const BYTES: u8 = 0x06;
+    pub(crate) const TIMESTAMP: u8 = 0x07;
+    pub(crate) const ARRAY: u8 = 0x08;
+    pub(crate) const MAP: u8 = 0x09;
+}
+
+/// The empty map: a leaf that gives way to what stands below it.
+pub(crate) const EMPTY_MAP: &[u8] = &[tag::MAP, 1, 0];
+const NAN: u64 = 0x7ff8_0000_0000_0000;
+
+/// Appends a value. `depth`: keys, arrays and maps around it.
+fn encode(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<()> {
+    match value {
+        Value::Null => out.push(tag::NULL),
+        Value::Bool(b) => out.push(if *b { tag::TRUE } else { tag::FALSE }),
+        Value::Int(n) => {
+            out.push(tag::INT);
+            out.zigzag(*n);
+        }
+        Value::Float(x) => {
+            let bits = if x.is_nan() { NAN } else { (x + 0.0).to_bits() };
+            out.push(tag::FLOAT);
+            out.extend_from_slice(&bits.to_be_bytes());
+        }
+        Value::Text(text) => {
+            out.push(tag::TEXT);
+            out.bytes(text.as_bytes());
+        }
+        Value::Bytes(bytes) => {
+            out.push(tag::BYTES);
+            out.bytes(bytes);
+        }
+        Value::Timestamp(time) => {
+            out.push(tag::TIMESTAMP);
+            out.zigzag(time.as_millis());
+        }
+        Value::Array(items) => {
+            let mut inner = Vec::new();
+            inner.varint(items.len() as u64);
+            for item in items {
+                encode(&mut inner, item, deeper(depth)?)?;
+            }
+            out.push(tag::ARRAY);
+            out.bytes(&inner);
+        }
+        Value::Map(content) => {
+            let mut inner = Vec::new();
+            inner.varint(content.len() as u64);
+            for (key, item) in content {
+                check_key(key)?;
+                inner.bytes(key.as_bytes());
+                encode(&mut inner, item, deeper(depth)?)?;
+            }
+            out.push(tag::MAP);
+            out.bytes(&inner);
+        }
+    }
+    Ok(())
+}
+
+fn deeper(depth: usize) -> Result<usize> {
+    if depth >= limits::DEPTH {
+        return Err(Error::Limit { what: "depth", limit: limits::DEPTH as u64, given: depth as u64 + 1 });
+    }
+    Ok(depth + 1)
+}
+
+fn check_key(key: &str) -> Result<()> {
+    if key.len() > limits::KEY {
+        return Err(Error::Limit { what: "bytes of a key", limit: limits::KEY as u64, given: key.len() as u64 });
+    }
+    Ok(())
+}
+
+/// Canonical bytes of a value that stands by itself.
+pub(crate) fn encode_value(value: &Value) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    encode(&mut out, value, 0)?;
+    Ok(out)
+}
+
+/// A value at a path as leaves: maps with entries become leaves of their own.
+pub(crate) fn flatten(path: Path, value: &Value, out: &mut Vec<(Path, Vec<u8>)>) -> Result<()> {
+    for key in &path.0 {
+        check_key(key)?;
+    }
+    deeper(path.0.len().saturating_sub(1))?;
+    if let Value::Map(content) = value
+        && !content.is_empty()
+    {
+        for (key, item) in content {
+            let mut below = path.clone();
+            below.0.push(key.as_str().into());
+            flatten(below, item, out)?;
+        }
+        return Ok(());
+    }
+    let mut bytes = Vec::new();
+    encode(&mut bytes, value, path.0.len())?;
+    out.push((path, bytes));
+    Ok(())
+}
+
+/// All leaves of a content, in order.
+pub(crate) fn flatten_content(content: &Content) -> Result<Vec<(Path, Vec<u8>)>> {
+    let mut out = Vec::new();
+    for (key, value) in content {
+        flatten(Path::new([key]), value, &mut out)?;
+    }
+    out.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(out)
+}
+
+/// Reads a value; what is not canonical is an error.
+pub(crate) fn decode(r: &mut Reader<'_>, depth: usize) -> Read<Value> {
+    Ok(match r.u8()? {
+        tag::NULL => Value::Null,
+        tag::FALSE => Value::Bool(false),
+        tag::TRUE => Value::Bool(true),
+        tag::INT => Value::Int(r.zigzag()?),
+        tag::FLOAT => Value::Float(f64::from_bits(float_bits(r)?)),
+        tag::TEXT => Value::Text(r.text()?.to_owned()),
+        tag::BYTES => Value::Bytes(r.bytes()?.to_vec()),
+        tag::TIMESTAMP => Value::Timestamp(Timestamp::from_millis(r.zigzag()?)),
+        tag::ARRAY => {
+            let mut inner = Reader::new(r.bytes()?);
+            let n = inner.count(1)?;
+            let items = (0..n).map(|_| decode(&mut inner, depth + 1)).collect::<Read<_>>()?;
+            inner.end()?;
+            Value::Array(items)
+        }
+        tag::MAP => {
+            let mut inner = Reader::new(r.bytes()?);
+            let n = inner.count(2)?;
+            let mut content = Content::new();
+            for _ in 0..n {
+                let key = inner.text()?;
+                content.insert(key, decode(&mut inner, depth + 1)?);
+            }
+            Value::Map(content)
+        }
+        _ => return r.bad("an unknown kind of value"),
+    })
+}
+
+fn float_bits(r: &mut Reader<'_>) -> Read<u64> {
+    let bits = r.u64be()?;
+    let x = f64::from_bits(bits);
+    let canonical = if x.is_nan() { bits == NAN } else { bits != (-0.0f64).to_bits() };
+    r.ensure(canonical, "a float that is not canonical")?;
+    Ok(bits)
+}
+
+/// Steps over a value and checks that it is canonical, without taking memory. Returns its bytes.
+pub(crate) fn skip<'a>(r: &mut Reader<'a>, depth: usize) -> Read<&'a [u8]> {
+    let from = r.at();
+    match r.u8()? {
+        tag::NULL | tag::FALSE | tag::TRUE => {}
+        tag::INT | tag::TIMESTAMP => drop(r.varint()?),
+        tag::FLOAT => drop(float_bits(r)?),
+        tag::TEXT => drop(r.text()?),
+        tag::BYTES => drop(r.bytes()?),
+        tag::ARRAY => {
+            let mut inner = Reader::new(r.bytes()?);
+            let n = inner.count(1)?;
+            inner.ensure(n == 0 || depth < limits::DEPTH, "too deep")?;
+            for _ in 0..n {
+                skip(&mut inner, depth + 1)?;
+            }
+            inner.end()?;
+        }
+        tag::MAP => {
+            let mut inner = Reader::new(r.bytes()?);
+            let n = inner.count(2)?;
+            inner.ensure(n == 0 || depth < limits::DEPTH, "too deep")?;
+            let mut last: Option<&str> = None;
+            for _ in 0..n {
+                let key = inner.text()?;
+                inner.ensure(key.len() <= limits::KEY, "a key too long")?;
+                inner.ensure(last.is_none_or(|l| l < key), "keys out of order")?;
+                last = Some(key);
+                skip(&mut inner, depth + 1)?;
+            }
+            inner.end()?;
+        }
+        _ => return r.bad("an unknown kind of value"),
+    }
+    Ok(r.since(from))
+}
+
+/// Steps over a leaf's value: a map is only one if it is empty.
+pub(crate) fn skip_leaf<'a>(r: &mut Reader<'a>, depth: usize) -> Read<&'a [u8]> {
+    let value = skip(r, depth)?;
+    r.ensure(value[0] != tag::MAP || value == EMPTY_MAP, "a map where its leaves should be")?;
+    Ok(value)
+}
+
+pub(crate) fn put_path(out: &mut Vec<u8>, path: &Path) {
+    out.varint(path.0.len() as u64);
+    for key in &path.0 {
+        out.bytes(key.as_bytes());
+    }
+}
+
+pub(crate) fn path(r: &mut Reader<'_>) -> Read<Path> {
+    let n = r.count(1)?;
+    r.ensure((1..=limits::DEPTH).contains(&n), "a path too short or too long")?;
+    (0..n)
+        .map(|_| {
+            let key = r.text()?;
+            r.ensure(key.len() <= limits::KEY, "a key too long")?;
+            Ok(key.into())
+        })
+        .collect::<Read<_>>()
+        .map(Path)
+}
+
+/// Reads canonical bytes that this library has checked before.
+pub(crate) fn decode_all(bytes: &[u8]) -> Read<Value> {
+    decode(&mut Reader::new(bytes), 0)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(crate) fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(Value::Int),
+            any::<f64>().prop_map(Value::Float),
+            Just(Value::Float(f64::NAN)),
+            Just(Value::Float(-0.0)),
+            ".{0,12}".prop_map(Value::Text),
+            proptest::collection::vec(any::<u8>(), 0..12).prop_map(Value::Bytes),
+            any::<i64>().prop_map(|ms| Value::Timestamp(Timestamp::from_millis(ms))),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+                proptest::collection::btree_map("[a-c]{0,2}", inner, 0..4)
+                    .prop_map(|m| Value::Map(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn values_round_trip_and_are_canonical(value in values()) {
+            let bytes = encode_value(&value).unwrap();
+            prop_assert_eq!(decode_all(&bytes).unwrap(), value);
+            let mut r = Reader::new(&bytes);
+            prop_assert_eq!(skip(&mut r, 0).unwrap(), &bytes[..]);
+            prop_assert!(r.is_empty());
+        }
+
+        #[test]
+        fn equal_values_have_equal_bytes_and_only_they(a in values(), b in values()) {
+            prop_assert_eq!(a == b, encode_value(&a).unwrap() == encode_value(&b).unwrap());
+        }
+
+        #[test]
+        fn mutated_bytes_never_panic(value in values(), at: prop::sample::Index, byte: u8) {
+            let mut bytes = encode_value(&value).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if skip(&mut Reader::new(&bytes), 0).is_ok() {
+                let mut r = Reader::new(&bytes);
+                let again = encode_value(&decode(&mut r, 0).unwrap()).unwrap();
+                prop_assert_eq!(&again[..], &bytes[..r.at()]);
+            }
+        }
+    }
+
+    #[test]
+    fn depth_is_limited_alike_for_author_and_reader() {
+        let nested = |n: usize| (0..n).fold(Value::Null, |v, _| Value::Array(vec![v]));
+        let mut leaves = Vec::new();
+        flatten(Path::new(["k"]), &nested(limits::DEPTH - 1), &mut leaves).unwrap();
+        skip_leaf(&mut Reader::new(&leaves[0].1), 1).unwrap();
+        assert!(flatten(Path::new(["k"]), &nested(limits::DEPTH), &mut leaves).is_err());
+        let mut deep = vec![tag::NULL];
+        for _ in 0..limits::DEPTH {
+            let mut outer = vec![tag::ARRAY];
+            let mut inner = vec![1];
+            inner.extend_from_slice(&deep);
+            outer.bytes(&inner);
+            deep = outer;
+        }
+        assert!(skip_leaf(&mut Reader::new(&deep), 1).is_err());
+    }
+}

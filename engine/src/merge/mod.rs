@@ -1,0 +1,18 @@
+//! How diverged versions combine: pure functions of heads, the same on every replica (R19, I7).
+
+mod apply;
+mod conflict;
+mod delta;
+mod entity_clock;
+mod heads;
+mod view;
+
+pub(crate) use apply::{apply, difference};
+pub(crate) use conflict::{Conflicts, conflicts};
+pub use delta::{apply_patch, diff};
+pub(crate) use entity_clock::EntityClock;
+pub(crate) use heads::{Live, merge};
+pub(crate) use view::{Shown, show};
+
+#[cfg(test)]
+mod laws;

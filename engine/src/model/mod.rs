@@ -1,0 +1,26 @@
+//! What heirloom talks about: ids, times, values, content, versions, clocks. Pure data, no I/O.
+
+mod clock;
+mod content;
+mod id;
+mod metadata;
+mod patch;
+mod path;
+mod serde_value;
+mod state;
+mod time;
+mod value;
+mod version;
+
+pub use clock::{Clock, ClockEntry, ClockOrdering};
+pub use content::Content;
+pub use id::{Chain, ChainPrefix, DatasetId, EntityId, LogId, LogRoot, StateDigest};
+pub use metadata::Metadata;
+pub use patch::Patch;
+pub(crate) use path::Path;
+pub(crate) use serde_value::{from_leaves, to_content};
+pub use serde_value::{from_value, to_value};
+pub(crate) use state::{Entry, Leaf, State, Writer};
+pub use time::Timestamp;
+pub use value::Value;
+pub use version::{CommitRef, Kind, VersionId, VersionRef};
