@@ -123,26 +123,46 @@ impl fmt::Display for Error {
             }
             Error::Refused(malformed) => write!(f, "refused bytes that are no commit: {malformed}"),
             Error::OutOfOrder { log, first } => {
-                write!(f, "commit {log}/{first} came before one that it builds on; the sender breaks the causal order")
+                write!(
+                    f,
+                    "commit {log}/{first} came before one that it builds on; the sender breaks the causal order"
+                )
             }
             Error::Forked { log } => write!(
                 f,
                 "log {log} forked: a store file was copied or restored and both copies wrote; nothing was stored"
             ),
             Error::WrongDataset { ours, theirs } => {
-                write!(f, "this store holds dataset {ours}, the data belongs to {theirs}; they cannot be mixed")
+                write!(
+                    f,
+                    "this store holds dataset {ours}, the data belongs to {theirs}; they cannot be mixed"
+                )
             }
             Error::ImportDiffers(at) => {
-                write!(f, "the import has another commit at {at} than the store; the source history was rewritten")
+                write!(
+                    f,
+                    "the import has another commit at {at} than the store; the source history was rewritten"
+                )
             }
-            Error::Corrupt { table, key, what } => write!(f, "damaged record in table {table} at {key}: {what}"),
+            Error::Corrupt { table, key, what } => {
+                write!(f, "damaged record in table {table} at {key}: {what}")
+            }
             Error::UnknownFormat { found, known } => {
-                write!(f, "the file has format {found}, this library knows {known}; open it with a newer heirloom")
+                write!(
+                    f,
+                    "the file has format {found}, this library knows {known}; open it with a newer heirloom"
+                )
             }
-            Error::NotAStore => f.write_str("the file is a redb database, but not a heirloom store; give another path"),
+            Error::NotAStore => {
+                f.write_str("the file is a redb database, but not a heirloom store; give another path")
+            }
             Error::AlreadyOpen => f.write_str("the store is open elsewhere; close it there first"),
-            Error::Storage(_) => f.write_str("the storage failed; free space or replace the disk, then reopen the store"),
-            Error::Poisoned => f.write_str("an earlier commit failed in the storage; reopen the store to write again"),
+            Error::Storage(_) => {
+                f.write_str("the storage failed; free space or replace the disk, then reopen the store")
+            }
+            Error::Poisoned => {
+                f.write_str("an earlier commit failed in the storage; reopen the store to write again")
+            }
             Error::Closed => f.write_str("the engine was closed; open it again"),
         }
     }

@@ -1,10 +1,54 @@
-//! draft
+//! heirloom: an embedded store that keeps every version of every entity, with its parents, and merges what diverged the same way
+//! everywhere.
+//!
+//! Open an [`Engine`], change entities in [`Engine::write`], read them in a [`Snapshot`]. The crate `heirloom-sync` carries commits between
+//! stores. ARCHITECTURE.md tells how it is built and what R and I with a number mean; FORMAT.md gives every byte.
+//!
+//! ```
+//! use heirloom::{Engine, Patch};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Lamp { name: String, brightness: u8 }
+//!
+//! let engine = Engine::builder().label("phone").in_memory()?;
+//! let id = engine.write(|tx| tx.create("lamp", &Lamp { name: "desk".into(), brightness: 40 }))?;
+//! engine.write(|tx| tx.patch(id, Patch::new().set("brightness", 80)))?;
+//! let lamp: Lamp = engine.snapshot()?.get(id)?.expect("it was created").read()?;
+//! assert_eq!(lamp.brightness, 80);
+//! # Ok::<(), heirloom::Error>(())
+//! ```
+
+mod engine;
+mod entity;
 mod error;
 mod format;
+mod import;
 mod merge;
+mod merged;
 mod model;
+mod past;
+pub mod replication;
+mod snapshot;
+mod store;
+mod transaction;
+mod verify;
+mod version;
 
+pub use engine::{Builder, Engine};
+pub use entity::Entity;
 pub use error::{Error, Result};
-pub use format::Malformed;
+pub use format::{Malformed, limits};
+pub use import::{Authored, Device, Draft, Importer};
 pub use merge::{apply_patch, diff};
-pub use model::*;
+pub use merged::{FieldConflict, Merged, Side};
+pub use model::{
+    Chain, ChainPrefix, Clock, ClockEntry, ClockOrdering, CommitRef, Content, DatasetId, EntityId, Kind,
+    LogId, LogRoot, Metadata, Patch, StateDigest, Timestamp, Value, VersionId, VersionRef, from_value,
+    to_value,
+};
+pub use past::Past;
+pub use snapshot::{Change, History, Listing, Snapshot};
+pub use transaction::Transaction;
+pub use verify::{Problem, Verification};
+pub use version::Version;

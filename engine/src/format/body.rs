@@ -28,8 +28,6 @@ pub(crate) struct Body<'a> {
 }
 
 impl<'a> Body<'a> {
-    pub(crate) const NONE: Body<'static> = Body { tag: Tag::None, payload: &[] };
-
     /// The checksum that stands in the place of a content that was pruned, withheld or encrypted.
     pub(crate) fn checksum(&self) -> Option<[u8; 16]> {
         let stands_in = matches!(self.tag, Tag::Pruned | Tag::Withheld | Tag::Encrypted);
@@ -98,7 +96,12 @@ fn is_own(w: &Writer, own: &Writer) -> bool {
 }
 
 /// Appends a state: a table of writers in the form of `put_writer`, then the leaves.
-pub(crate) fn put_state(out: &mut Vec<u8>, state: &State, own: &Writer, put_writer: impl Fn(&mut Vec<u8>, &Writer)) {
+pub(crate) fn put_state(
+    out: &mut Vec<u8>,
+    state: &State,
+    own: &Writer,
+    put_writer: impl Fn(&mut Vec<u8>, &Writer),
+) {
     let writers = writers(state, own);
     out.varint(writers.len() as u64);
     for w in &writers {
@@ -209,7 +212,10 @@ impl PatchBody {
             let p = path(&mut r)?;
             // sorted, a path that is a prefix of another comes somewhere before it: right before is enough to look at,
             // because all that lies between them continues it too
-            r.ensure(out.sets.last().is_none_or(|l| l.0 < p && !p.is_below(&l.0)), "sets out of order or clashing")?;
+            r.ensure(
+                out.sets.last().is_none_or(|l| l.0 < p && !p.is_below(&l.0)),
+                "sets out of order or clashing",
+            )?;
             let value = skip_leaf(&mut r, p.0.len())?.into();
             out.sets.push((p, value));
         }

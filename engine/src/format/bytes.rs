@@ -66,12 +66,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn rest(&mut self) -> &'a [u8] {
-        let out = &self.all[self.at..];
-        self.at = self.all.len();
-        out
-    }
-
     pub(crate) fn array<const N: usize>(&mut self) -> Read<[u8; N]> {
         let mut out = [0; N];
         out.copy_from_slice(self.take(N)?);
@@ -80,10 +74,6 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn u8(&mut self) -> Read<u8> {
         self.array::<1>().map(|[b]| b)
-    }
-
-    pub(crate) fn u32be(&mut self) -> Read<u32> {
-        self.array().map(u32::from_be_bytes)
     }
 
     pub(crate) fn u64be(&mut self) -> Read<u64> {
@@ -164,7 +154,9 @@ mod tests {
 
     #[test]
     fn numbers_have_one_form() {
-        for bytes in [&[0x80, 0x00][..], &[0xff; 10], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]] {
+        for bytes in
+            [&[0x80, 0x00][..], &[0xff; 10], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]]
+        {
             assert!(Reader::new(bytes).varint().is_err(), "{bytes:?}");
         }
         assert!(Reader::new(&[0x80]).varint().is_err());

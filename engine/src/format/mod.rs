@@ -6,7 +6,7 @@ pub(crate) mod commit;
 pub(crate) mod genesis;
 pub(crate) mod hash;
 pub(crate) mod header;
-pub(crate) mod limits;
+pub mod limits;
 pub(crate) mod value;
 
 pub use bytes::Malformed;

@@ -81,7 +81,11 @@ fn deeper(depth: usize) -> Result<usize> {
 
 fn check_key(key: &str) -> Result<()> {
     if key.len() > limits::KEY {
-        return Err(Error::Limit { what: "bytes of a key", limit: limits::KEY as u64, given: key.len() as u64 });
+        return Err(Error::Limit {
+            what: "bytes of a key",
+            limit: limits::KEY as u64,
+            given: key.len() as u64,
+        });
     }
     Ok(())
 }

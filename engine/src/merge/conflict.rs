@@ -22,8 +22,12 @@ impl Conflicts {
 pub(crate) fn conflicts(merged: &State, live: usize, tombstones: usize) -> Conflicts {
     let deletion = live > 0 && tombstones > 0;
     // an empty map gives way to what stands below it and clashes with nothing
-    let solid: Vec<&Path> =
-        merged.0.iter().filter(|l| l.entries.iter().any(|e| *e.value != *EMPTY_MAP)).map(|l| &l.path).collect();
+    let solid: Vec<&Path> = merged
+        .0
+        .iter()
+        .filter(|l| l.entries.iter().any(|e| *e.value != *EMPTY_MAP))
+        .map(|l| &l.path)
+        .collect();
     let mut paths: Vec<Path> = merged.0.iter().filter(|l| !l.is_settled()).map(|l| l.path.clone()).collect();
     // in order, what continues a path follows it directly
     let mut above: Vec<&Path> = Vec::new();

@@ -30,7 +30,8 @@ pub(crate) fn merge(heads: &[Live<'_>]) -> State {
         }
     }
     let survives = |(entry, holders): &(&Entry, usize)| {
-        *holders == heads.len() || heads.iter().filter(|h| h.clock.has_seen(&entry.writer)).count() == *holders
+        *holders == heads.len()
+            || heads.iter().filter(|h| h.clock.has_seen(&entry.writer)).count() == *holders
     };
     let out = leaves.into_iter().filter_map(|(path, found)| {
         let mut entries: Vec<_> = found.into_iter().filter(survives).map(|(e, _)| e.clone()).collect();

@@ -41,7 +41,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..PATHS.len()).prop_map(Change::Unset),
     ];
     let step = (0u32..4, any::<u8>(), 0u64..5, change);
-    proptest::collection::vec(step.prop_map(|(device, sees, stamp, change)| Step { device, sees, stamp, change }), 1..25)
+    proptest::collection::vec(
+        step.prop_map(|(device, sees, stamp, change)| Step { device, sees, stamp, change }),
+        1..25,
+    )
 }
 
 /// Plays steps. A device always sees what it saw before; what else it sees is told by the bits of `sees`.
@@ -86,7 +89,8 @@ fn childless(versions: &[Version], among: &BTreeSet<usize>) -> Vec<usize> {
 }
 
 fn merged(versions: &[Version], heads: &[usize]) -> State {
-    let live: Vec<_> = heads.iter().map(|h| Live { state: &versions[*h].state, clock: &versions[*h].clock }).collect();
+    let live: Vec<_> =
+        heads.iter().map(|h| Live { state: &versions[*h].state, clock: &versions[*h].clock }).collect();
     merge(&live)
 }
 

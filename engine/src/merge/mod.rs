@@ -8,11 +8,12 @@ mod heads;
 mod view;
 
 pub(crate) use apply::{apply, difference};
-pub(crate) use conflict::{Conflicts, conflicts};
+pub(crate) use conflict::conflicts;
+pub(crate) use delta::unflatten;
 pub use delta::{apply_patch, diff};
 pub(crate) use entity_clock::EntityClock;
 pub(crate) use heads::{Live, merge};
-pub(crate) use view::{Shown, show};
+pub(crate) use view::show;
 
 #[cfg(test)]
 mod laws;

@@ -30,7 +30,11 @@ impl Patch {
 
     /// Sets a nested field.
     #[must_use]
-    pub fn set_at<K: AsRef<str>>(mut self, path: impl IntoIterator<Item = K>, value: impl Into<Value>) -> Self {
+    pub fn set_at<K: AsRef<str>>(
+        mut self,
+        path: impl IntoIterator<Item = K>,
+        value: impl Into<Value>,
+    ) -> Self {
         self.sets.push((Path::new(path), value.into()));
         self
     }

@@ -255,7 +255,8 @@ impl Serializer for ToValue {
         Ok(Value::Int(v.into()))
     }
     fn serialize_u64(self, v: u64) -> Result<Value, Message> {
-        let n = i64::try_from(v).map_err(|_| Message(format!("{v} does not fit a signed 64-bit integer; use text")))?;
+        let n = i64::try_from(v)
+            .map_err(|_| Message(format!("{v} does not fit a signed 64-bit integer; use text")))?;
         Ok(Value::Int(n))
     }
     fn serialize_f32(self, v: f32) -> Result<Value, Message> {
@@ -285,10 +286,19 @@ impl Serializer for ToValue {
     fn serialize_unit_struct(self, _: &'static str) -> Result<Value, Message> {
         Ok(Value::Null)
     }
-    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<Value, Message> {
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<Value, Message> {
         Ok(variant.into())
     }
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, v: &T) -> Result<Value, Message> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        v: &T,
+    ) -> Result<Value, Message> {
         match (name, v.serialize(self)?) {
             (TIMESTAMP, Value::Int(ms)) => Ok(Value::Timestamp(Timestamp::from_millis(ms))),
             (_, value) => Ok(value),
@@ -449,7 +459,9 @@ impl<'de> Deserializer<'de> for FromBytes<'de> {
             tag::FLOAT => visitor.visit_f64(f64::from_bits(r.u64be().map_err(unreadable)?)),
             tag::TEXT => visitor.visit_borrowed_str(r.text().map_err(unreadable)?),
             tag::BYTES => visitor.visit_borrowed_bytes(r.bytes().map_err(unreadable)?),
-            tag::TIMESTAMP => visitor.visit_newtype_struct(r.zigzag().map_err(unreadable)?.into_deserializer()),
+            tag::TIMESTAMP => {
+                visitor.visit_newtype_struct(r.zigzag().map_err(unreadable)?.into_deserializer())
+            }
             tag::ARRAY => visitor.visit_seq(List::new(r)?),
             tag::MAP => visitor.visit_map(List::new(r)?),
             _ => Err(Message("stored value: an unknown kind".into())),
@@ -472,7 +484,11 @@ impl<'de> Deserializer<'de> for FromBytes<'de> {
         _: &'static str,
         visitor: V,
     ) -> Result<V::Value, Message> {
-        if self.tag() == tag::TIMESTAMP { self.deserialize_any(visitor) } else { visitor.visit_newtype_struct(self) }
+        if self.tag() == tag::TIMESTAMP {
+            self.deserialize_any(visitor)
+        } else {
+            visitor.visit_newtype_struct(self)
+        }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Message> {

@@ -62,7 +62,9 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self> {
         const FORM: &str = "0000-00-00T00:00:00.000Z";
         let bad = |at: usize| {
-            Error::invalid(format!("{text:?} is not a time like 2024-01-15T10:30:00.123Z: look at position {at}"))
+            Error::invalid(format!(
+                "{text:?} is not a time like 2024-01-15T10:30:00.123Z: look at position {at}"
+            ))
         };
         let bytes = text.as_bytes();
         let fits = |(a, b): (&u8, u8)| if b == b'0' { a.is_ascii_digit() } else { *a == b };

@@ -81,7 +81,9 @@ impl VersionId {
     pub fn new(stamp: Timestamp, device: impl Into<String>, sequence: u64) -> Result<Self> {
         let device = device.into();
         if device.is_empty() || device.len() > 64 || !device.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Error::invalid(format!("{device:?} is no device id: use 1 to 64 printable ASCII characters")));
+            return Err(Error::invalid(format!(
+                "{device:?} is no device id: use 1 to 64 printable ASCII characters"
+            )));
         }
         if stamp > Timestamp::MAX || stamp.as_millis() < -62_167_219_200_000 {
             return Err(Error::invalid(format!("{stamp} lies outside the years 0000 to 9999")));
@@ -116,8 +118,11 @@ impl FromStr for VersionId {
 
     fn from_str(text: &str) -> Result<Self> {
         const STAMP: usize = 24;
-        let bad = |at: usize, why: &str| Error::invalid(format!("{text:?} is not a version id: {why} at position {at}"));
-        let stamp = text.get(..STAMP).ok_or_else(|| bad(text.len().min(STAMP), "a time is expected"))?.parse()?;
+        let bad = |at: usize, why: &str| {
+            Error::invalid(format!("{text:?} is not a version id: {why} at position {at}"))
+        };
+        let stamp =
+            text.get(..STAMP).ok_or_else(|| bad(text.len().min(STAMP), "a time is expected"))?.parse()?;
         let rest = text[STAMP..].strip_prefix('-').ok_or_else(|| bad(STAMP, "'-' is expected"))?;
         let cut = rest.rfind('-').ok_or_else(|| bad(text.len(), "'-' and a sequence are expected"))?;
         let (device, digits) = (&rest[..cut], &rest[cut + 1..]);

@@ -1,0 +1,356 @@
+//! The engine: open, write, look, verify. Start reading here.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::import::Importer;
+use crate::model::{Clock, DatasetId, EntityId, LogId, LogRoot, Metadata, StateDigest, Timestamp};
+use crate::past::ClosedCuts;
+use crate::replication::Replication;
+use crate::snapshot::Snapshot;
+use crate::store::{Bodies, Identity, Incoming, Options, Place, Store, author, fold};
+use crate::transaction::Transaction;
+use crate::verify::{Verification, verify};
+
+/// An embedded store of versioned entities. Cheap to clone; all clones are the same engine; `Send + Sync`.
+///
+/// Every write makes a new version and keeps all earlier ones (R2); all operations work without any peer (R8).
+///
+/// ```
+/// use heirloom::{Content, Engine, Patch};
+/// let engine = Engine::builder().label("phone").dataset_name("home").in_memory()?;
+/// let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("brightness", 40)))?;
+/// engine.write(|tx| tx.patch(lamp, Patch::new().set("brightness", 80)))?;
+///
+/// let snapshot = engine.snapshot()?;
+/// assert_eq!(snapshot.get(lamp)?.unwrap().get("brightness")?, Some(80.into()));
+/// assert_eq!(snapshot.history(lamp)?.count(), 2);
+/// assert!(engine.verify()?.is_clean());
+/// # Ok::<(), heirloom::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    identity: Identity,
+    pub(crate) new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
+    pub(crate) closed_cuts: ClosedCuts,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("dataset", &self.dataset()).field("log", &self.log_id()).finish()
+    }
+}
+
+impl Engine {
+    /// Choices before opening.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Opens the store in a file, or makes one, with the defaults of [`Builder`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().open(path)
+    }
+
+    /// A store that lives as long as its engine, with the defaults of [`Builder`].
+    pub fn in_memory() -> Result<Self> {
+        Self::builder().in_memory()
+    }
+
+    /// The dataset: given by name or id, else drawn with the first write, or adopted from the first peer; until then none.
+    pub fn dataset(&self) -> Option<DatasetId> {
+        self.store().dataset()
+    }
+
+    /// The log that this engine's writes extend; none before its first write.
+    pub fn log_id(&self) -> Option<LogId> {
+        let own = self.store().writer().ok()?.own?;
+        self.store().directory.log_id(own)
+    }
+
+    /// The device id under which people see this engine's writes; none before its first write.
+    pub fn device_id(&self) -> Option<String> {
+        let own = self.store().writer().ok()?.own?;
+        self.store().directory.log(own).map(|l| l.device.clone())
+    }
+
+    /// Changes entities, all or nothing (R9). What the closure did becomes one commit, durable when this returns.
+    ///
+    /// The closure sees all that is durable or about to be, and its own changes. Closures run one at a time, so the closure should be quick;
+    /// commits of several threads share their way to the disk (R4, R8). A closure that changes nothing writes nothing.
+    ///
+    /// # Errors
+    /// An error of the closure, or a panic in it, leaves no trace. [`Error::Limit`] if the commit would break a limit of the
+    /// format. After [`Error::Storage`] nothing is visible, the engine refuses further writes, and only reopening tells whether the commit got
+    /// through (it is there whole or not at all).
+    pub fn write<T, E: From<Error>>(
+        &self,
+        f: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.write_with(Metadata::new(), f)
+    }
+
+    /// Like [`write`](Self::write), with words about the commit that stay in its header.
+    pub fn write_with<T, E: From<Error>>(
+        &self,
+        metadata: Metadata,
+        f: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let store = self.store();
+        let (out, batch) = {
+            let mut writer = store.writer()?;
+            let _held = Holder::new(store);
+            let mut transaction = Transaction::new(self, store.writer_view(&writer)?, writer.own);
+            let out = f(&mut transaction)?;
+            let plan = transaction.into_plan()?;
+            if plan.is_empty() {
+                return Ok(out);
+            }
+            self.commit(&mut writer, &metadata, plan)?;
+            (out, writer.batch)
+        };
+        store.flush(batch)?;
+        Ok(out)
+    }
+
+    /// Authors and folds a commit of this engine's own log; durable with the writer's batch.
+    fn commit(
+        &self,
+        writer: &mut crate::store::Writer,
+        metadata: &Metadata,
+        plan: Vec<crate::store::Planned>,
+    ) -> Result<()> {
+        let store = self.store();
+        let dataset = match writer.dataset {
+            Some(dataset) => dataset,
+            None => {
+                let drawn = DatasetId::from_bytes((self.inner.identity.nonce)());
+                writer.settle_dataset(drawn);
+                drawn
+            }
+        };
+        let (ordinal, log) = writer.own_log(store, dataset, &self.inner.identity);
+        let tip = writer.tip(ordinal);
+        let before = match (tip, store.directory.log(ordinal)) {
+            (Some(tip), _) => (tip.last, tip.chain),
+            (None, Some(info)) => (0, crate::format::hash::chain_of_genesis(&info.genesis)),
+            (None, None) => return Err(Error::corrupt("logs", ordinal, "an unknown log")),
+        };
+        let wall = writer.wall.max((store.now)().saturated());
+        let (refs, places) = writer.refs(store, ordinal, &plan);
+        let authored =
+            author(&store.writer_view(writer)?, Place { log, ordinal, before }, wall, refs, metadata, plan)?;
+        let incoming = Incoming {
+            log,
+            ordinal,
+            chain: authored.chain,
+            header: &authored.header,
+            header_bytes: &authored.header_bytes,
+            trailer: crate::format::commit::NO_TRAILER,
+            wall_before: tip.map_or(0, |t| t.wall),
+        };
+        let folded = fold(&store.writer_view(writer)?, &incoming, Bodies::Known(authored.settled))?;
+        debug_assert!(folded.voids.is_empty(), "an honest commit is not void: {:?}", folded.voids);
+        writer.append(ordinal, authored.chain, &authored.header, &places, folded);
+        writer.wall = wall;
+        Ok(())
+    }
+
+    /// One consistent state over all entities, as of the last durable commit (R10). Costs nothing; never blocks a writer.
+    /// While it lives, redb keeps the pages that it can see: drop it when done.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot::new(self.clone(), self.store().tables()?))
+    }
+
+    /// How far this store is into each log (R7). Costs a look-up a log.
+    pub fn clock(&self) -> Result<Clock> {
+        self.snapshot()?.clock()
+    }
+
+    /// Hash over all commits: equal log roots prove equal logs (I7). Costs a look-up a log.
+    pub fn log_root(&self) -> Result<LogRoot> {
+        self.snapshot()?.log_root()
+    }
+
+    /// Sum over all heads (R23).
+    pub fn state_digest(&self) -> Result<StateDigest> {
+        self.snapshot()?.state_digest()
+    }
+
+    /// Reads everything again: checksums, chains, states, and what is derived from the log, which it rebuilds and compares (R33).
+    /// Reads the whole file and takes memory for the heads of all entities.
+    pub fn verify(&self) -> Result<Verification> {
+        verify(&self.snapshot()?)
+    }
+
+    /// Brings in existing versioned data, as commits of other devices.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the store has no dataset yet: an import derives ids from it, so it must be given by name or id.
+    pub fn importer(&self) -> Result<Importer> {
+        Importer::new(self.clone())
+    }
+
+    /// What sync is built on.
+    pub fn replication(&self) -> Replication {
+        Replication::new(self.clone())
+    }
+
+    /// Closes the store for all clones: they get [`Error::Closed`]. The file is free for others once the last [`Snapshot`] is dropped too.
+    pub fn close(self) -> Result<()> {
+        self.store().close();
+        Ok(())
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+}
+
+/// Marks the thread whose closure runs.
+struct Holder<'a>(&'a Store);
+
+impl<'a> Holder<'a> {
+    fn new(store: &'a Store) -> Self {
+        *store.holder.lock() = Some(std::thread::current().id());
+        Self(store)
+    }
+}
+
+impl Drop for Holder<'_> {
+    fn drop(&mut self) {
+        *self.0.holder.lock() = None;
+    }
+}
+
+/// Choices for a store, with their defaults.
+#[derive(Clone)]
+pub struct Builder {
+    label: String,
+    managed: bool,
+    dataset: Option<DatasetId>,
+    cache_bytes: usize,
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    entropy: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
+    new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            label: "device".to_owned(),
+            managed: false,
+            dataset: None,
+            cache_bytes: 64 << 20,
+            now: Arc::new(system_now),
+            entropy: Arc::new(|| uuid::Uuid::new_v4().into_bytes()),
+            new_id: Arc::new(EntityId::new_v7),
+        }
+    }
+}
+
+/// The machine's clock; before 1970 and after 9999 the bounds of the format.
+fn system_now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+impl Builder {
+    /// What people shall call this device; the device id adds 8 digits, so labels may repeat. Default: `device`. 1 to 55 printable ASCII
+    /// characters without space.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self.managed = false;
+        self
+    }
+
+    /// The exact device id, where the application manages identity and never gives one twice. 1 to 64 printable ASCII characters without space.
+    #[must_use]
+    pub fn device_id(mut self, id: impl Into<String>) -> Self {
+        self.label = id.into();
+        self.managed = true;
+        self
+    }
+
+    /// The dataset by name: devices that use the same name can write before they ever meet.
+    #[must_use]
+    pub fn dataset_name(self, name: &str) -> Self {
+        self.dataset(DatasetId::from_name(name))
+    }
+
+    /// The dataset. Default: that of the file; of a new one it is random with the first write, or adopted from the first peer.
+    #[must_use]
+    pub fn dataset(mut self, dataset: DatasetId) -> Self {
+        self.dataset = Some(dataset);
+        self
+    }
+
+    /// Memory for caches, in bytes. Default: 64 MiB, which a phone can spare; a hub may want more.
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Where the time comes from. Default: the machine's clock. For tests and simulations.
+    #[must_use]
+    pub fn clock(mut self, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        self.now = Arc::new(now);
+        self
+    }
+
+    /// Where randomness comes from: 16 fresh bytes a call, for the nonces of logs, random datasets and new entity ids. Default:
+    /// the machine's. For tests and simulations: two logs that draw the same are one log.
+    #[must_use]
+    pub fn entropy(mut self, draw: impl Fn() -> [u8; 16] + Send + Sync + 'static) -> Self {
+        self.entropy = Arc::new(draw);
+        let draw = self.entropy.clone();
+        self.new_id = Arc::new(move || EntityId::from_bytes(draw()));
+        self
+    }
+
+    /// Opens the store in a file, or makes one. Does not read the log, however long it is.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyOpen`], [`Error::UnknownFormat`], [`Error::NotAStore`], [`Error::Corrupt`], [`Error::Storage`]: the file is as it was.
+    /// [`Error::WrongDataset`] if it holds commits of another dataset than the one given. [`Error::Invalid`] for a label that is none.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
+        let store = Store::open_file(path.as_ref(), self.options()?)?;
+        Ok(self.engine(store))
+    }
+
+    /// A store that lives as long as its engine.
+    pub fn in_memory(self) -> Result<Engine> {
+        self.open_backend(redb::backends::InMemoryBackend::new())
+    }
+
+    /// A store on any storage that redb can use. Errors as for [`open`](Self::open).
+    pub fn open_backend(self, backend: impl redb::StorageBackend) -> Result<Engine> {
+        let store = Store::open_backend(backend, self.options()?)?;
+        Ok(self.engine(store))
+    }
+
+    fn options(&self) -> Result<Options> {
+        if !crate::format::genesis::is_label(&self.label, self.managed) {
+            let most = if self.managed { "64" } else { "55" };
+            return Err(Error::invalid(format!(
+                "{:?} cannot name a device: use 1 to {most} printable ASCII characters without space",
+                self.label
+            )));
+        }
+        Ok(Options { cache_bytes: self.cache_bytes, now: self.now.clone(), dataset: self.dataset })
+    }
+
+    fn engine(self, store: Store) -> Engine {
+        let identity = Identity { label: self.label, managed: self.managed, nonce: self.entropy };
+        let inner = Inner { store, identity, new_id: self.new_id, closed_cuts: ClosedCuts::default() };
+        Engine { inner: Arc::new(inner) }
+    }
+}

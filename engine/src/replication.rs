@@ -1,0 +1,403 @@
+//! What sync is built on: commits as they travel, out and in, and a little memory about peers.
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::format::body;
+use crate::format::bytes::{Put, Reader};
+use crate::format::commit::WireParts;
+use crate::format::hash;
+use crate::format::limits;
+use crate::model::{Chain, ChainPrefix, DatasetId, LogId, LogRoot, StateDigest, Timestamp};
+use crate::store::{self, Record, View, seal, unseal};
+pub use crate::store::{Ingested, VoidReason};
+
+/// The last commit of a log.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct End {
+    /// The log.
+    pub log: LogId,
+    /// Sequence of its last version.
+    pub sequence: u64,
+    /// Its chain.
+    pub chain: Chain,
+}
+
+/// The log root of a set of ends, which must be sorted (FORMAT.md, 1.8).
+pub fn log_root(ends: &[End]) -> LogRoot {
+    hash::log_root(ends.iter().map(|e| (e.log, e.sequence, e.chain)))
+}
+
+/// All that is durable here, at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Position {
+    /// How many commits: their lsns are below it.
+    pub lsn: u64,
+    /// The ends of all logs, sorted.
+    pub ends: Vec<End>,
+    /// The state digest.
+    pub digest: StateDigest,
+}
+
+impl Position {
+    /// Hash over all commits.
+    pub fn log_root(&self) -> LogRoot {
+        log_root(&self.ends)
+    }
+}
+
+/// A commit as it travels (FORMAT.md, 1.7).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WireCommit {
+    /// Its arrival position here.
+    pub lsn: u64,
+    /// What its log ends with after it.
+    pub end: End,
+    /// How many versions it holds.
+    pub versions: u64,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Some commits, and where to go on.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// In arrival order.
+    pub commits: Vec<WireCommit>,
+    /// The first lsn that was not looked at.
+    pub next_lsn: u64,
+}
+
+/// A large commit on its way in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StagedHead {
+    /// Its log.
+    pub log: LogId,
+    /// Its last sequence.
+    pub sequence: u64,
+    /// Its chain.
+    pub chain: Chain,
+    /// Its length in bytes.
+    pub total: u64,
+    /// A hash of its bytes, so that parts of different encodings are never mixed.
+    pub digest: [u8; 16],
+}
+
+/// How much of a large commit is here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Staged {
+    /// Which commit.
+    pub head: StagedHead,
+    /// Bytes so far.
+    pub bytes: u64,
+}
+
+/// The last cut that was proven equal with a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cut {
+    /// Its log root.
+    pub root: LogRoot,
+    /// How many commits were here when that session began.
+    pub lsn: u64,
+}
+
+/// Reads and stores commits for a session. Cheap to clone. All that it gives is durable (I9).
+#[derive(Clone, Debug)]
+pub struct Replication {
+    engine: Engine,
+}
+
+impl Replication {
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+
+    /// The dataset, if it is settled.
+    pub fn dataset(&self) -> Option<DatasetId> {
+        self.engine.dataset()
+    }
+
+    /// Takes over a peer's dataset. [`Error::WrongDataset`] if commits of another are here.
+    pub fn adopt(&self, dataset: DatasetId) -> Result<()> {
+        self.engine.store().set_dataset(dataset)
+    }
+
+    /// The log that this store extends, if it has one.
+    pub fn own_log(&self) -> Option<LogId> {
+        self.engine.log_id()
+    }
+
+    /// The engine's clock.
+    pub fn now(&self) -> Timestamp {
+        (self.engine.store().now)()
+    }
+
+    /// All that is durable now. Costs a look-up a log.
+    pub fn position(&self) -> Result<Position> {
+        let snapshot = self.engine.snapshot()?;
+        Ok(Position { lsn: snapshot.commits()?, ends: snapshot.ends()?, digest: snapshot.state_digest()? })
+    }
+
+    /// The commit of a log whose last sequence is `sequence`, if it is here.
+    pub fn end_at(&self, log: LogId, sequence: u64) -> Result<Option<End>> {
+        self.read(|view| {
+            let Some(ordinal) = view.directory.ordinal(log) else { return Ok(None) };
+            let record = view.commit_at(ordinal, sequence)?.filter(|r| r.header.last() == sequence);
+            Ok(record.map(|r| End { log, sequence, chain: r.chain }))
+        })
+    }
+
+    /// The last commit of a log.
+    pub fn held(&self, log: LogId) -> Result<Option<End>> {
+        self.read(|view| {
+            let Some(ordinal) = view.directory.ordinal(log) else { return Ok(None) };
+            Ok(view.tip(ordinal)?.map(|r| End { log, sequence: r.header.last(), chain: r.chain }))
+        })
+    }
+
+    /// The ends of all logs, sorted, as they were when `lsn` commits were here. Costs a look at each commit since, or of each log, whichever is less for
+    /// a log.
+    pub fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>> {
+        self.read(|view| {
+            let mut out = Vec::new();
+            for ordinal in 0..view.directory.log_count() {
+                let mut record = view.tip(ordinal)?;
+                while let Some(r) = record.take_if(|r| r.lsn >= lsn) {
+                    let before = r.header.first - 1;
+                    record = if before == 0 { None } else { view.commit_at(ordinal, before)? };
+                }
+                if let Some(r) = record {
+                    out.push(End { log: view.log_id(ordinal)?, sequence: r.header.last(), chain: r.chain });
+                }
+            }
+            out.sort();
+            Ok(out)
+        })
+    }
+
+    /// The least lsn of a commit beyond what a peer holds of its log; the number of commits if there is none.
+    pub fn first_lsn_beyond(&self, held: &dyn Fn(LogId) -> u64) -> Result<u64> {
+        let snapshot = self.engine.snapshot()?;
+        let view = snapshot.view();
+        let mut least = snapshot.commits()?;
+        for ordinal in 0..view.directory.log_count() {
+            let sequence = held(view.log_id(ordinal)?);
+            if let Some(record) = view.commit_at(ordinal, sequence + 1)? {
+                least = least.min(record.lsn);
+            }
+        }
+        Ok(least)
+    }
+
+    /// Commits in arrival order from lsn `from` up to before `until`, those that `wanted(log, last sequence)` accepts. Stops once their bytes
+    /// reach `budget`; gives at least one if there is any.
+    pub fn commits(
+        &self,
+        from: u64,
+        until: u64,
+        wanted: &dyn Fn(LogId, u64) -> bool,
+        budget: usize,
+    ) -> Result<Batch> {
+        let snapshot = self.engine.snapshot()?;
+        let (view, until) = (snapshot.view(), until.min(snapshot.commits()?));
+        let mut batch = Batch { commits: Vec::new(), next_lsn: from };
+        let mut bytes = 0;
+        while batch.next_lsn < until && (bytes < budget || batch.commits.is_empty()) {
+            let record = view.record(batch.next_lsn)?;
+            batch.next_lsn += 1;
+            let log = view.log_id(record.ordinal)?;
+            if wanted(log, record.header.last()) {
+                let commit = wire(&view, &record, log)?;
+                bytes += commit.bytes.len();
+                batch.commits.push(commit);
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Takes commits in, in arrival order, in one durable commit. What is here already is skipped after its chain was checked.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::OutOfOrder`], [`Error::Forked`], [`Error::WrongDataset`] blame the commit that the ingest stopped at: those before it are
+    /// kept, and so durable; it and those after it are not.
+    pub fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested> {
+        let store = self.engine.store();
+        let mut report = Ingested::default();
+        let (stopped, batch) = {
+            let mut writer = store.writer()?;
+            let dataset =
+                writer.dataset.ok_or_else(|| Error::invalid("no dataset yet: adopt the peer's first"))?;
+            let mut one = |bytes: &&[u8]| store.ingest_one(&mut writer, dataset, bytes, &mut report);
+            let stopped = commits.iter().try_for_each(&mut one);
+            (stopped, writer.batch)
+        };
+        if report.added > 0 {
+            store.flush(batch)?;
+        }
+        stopped.map(|()| report)
+    }
+
+    /// The large commit of which parts from a peer are here.
+    pub fn staged(&self, peer: &[u8; 16]) -> Result<Option<Staged>> {
+        let tables = self.engine.store().tables()?;
+        let key = store::staging_key(peer, 0);
+        let Some(row) = tables.staging.get(&key[..])? else { return Ok(None) };
+        let bytes = unseal("staging", &key, row.value())?;
+        read_staged(bytes).map(Some).map_err(store::unreadable("staging", &key))
+    }
+
+    /// Its bytes so far.
+    pub fn staged_bytes(&self, peer: &[u8; 16]) -> Result<Vec<u8>> {
+        let tables = self.engine.store().tables()?;
+        let (from, to) = (store::staging_key(peer, 1), store::staging_key(peer, u32::MAX));
+        let mut out = Vec::new();
+        for row in tables.staging.range(&from[..]..=&to[..])? {
+            let (key, value) = row?;
+            out.extend_from_slice(unseal("staging", key.value(), value.value())?);
+        }
+        Ok(out)
+    }
+
+    /// Adds bytes to a large commit, durably. `offset` is how many are here; at 0 it begins, and another that was staged is dropped.
+    ///
+    /// [`Error::Invalid`] if the bytes do not continue what is here, or would go beyond the limits of a commit.
+    pub fn stage(&self, peer: &[u8; 16], head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
+        let before = self.staged(peer)?.filter(|s| s.head == *head && offset > 0);
+        let fits = before.map_or(0, |s| s.bytes) == offset && offset + bytes.len() as u64 <= head.total;
+        if !fits || head.total > limits::COMMIT as u64 {
+            return Err(Error::invalid("these bytes do not continue the commit that is staged"));
+        }
+        let store = self.engine.store();
+        store.transact(|tx| {
+            let mut table = tx.open_table(store::STAGING)?;
+            let next = match before {
+                Some(_) => last_piece(&table, peer)? + 1,
+                None => {
+                    drop_staged(&mut table, peer)?;
+                    1
+                }
+            };
+            let key = store::staging_key(peer, next);
+            table.insert(&key[..], &seal(&key, bytes)[..])?;
+            let key = store::staging_key(peer, 0);
+            let row = put_staged(&Staged { head: *head, bytes: offset + bytes.len() as u64 });
+            table.insert(&key[..], &seal(&key, &row)[..])?;
+            Ok(())
+        })?;
+        store.publish()
+    }
+
+    /// Drops it.
+    pub fn unstage(&self, peer: &[u8; 16]) -> Result<()> {
+        if self.staged(peer)?.is_none() {
+            return Ok(());
+        }
+        let store = self.engine.store();
+        store.transact(|tx| drop_staged(&mut tx.open_table(store::STAGING)?, peer))?;
+        store.publish()
+    }
+
+    /// The last cut that was proven equal with the store whose own log is `peer`.
+    pub fn remembered(&self, peer: LogId) -> Result<Option<Cut>> {
+        let tables = self.engine.store().tables()?;
+        let key = peer.as_bytes();
+        let Some(row) = tables.peers.get(&key[..])? else { return Ok(None) };
+        let mut r = Reader::new(unseal("peers", key, row.value())?);
+        let mut read = || Ok(Cut { root: LogRoot::from_bytes(r.array()?), lsn: r.varint()? });
+        let cut = read().map_err(store::unreadable("peers", key))?;
+        // a file that was rewound remembers what it no longer has
+        Ok(Some(cut).filter(|c| self.engine.snapshot().and_then(|s| s.commits()).is_ok_and(|n| c.lsn <= n)))
+    }
+
+    /// Remembers such a cut.
+    pub fn remember(&self, peer: LogId, cut: Cut) -> Result<()> {
+        if self.remembered(peer)? == Some(cut) {
+            return Ok(());
+        }
+        let mut row = cut.root.as_bytes().to_vec();
+        row.varint(cut.lsn);
+        let store = self.engine.store();
+        let key = peer.as_bytes();
+        store.transact(|tx| {
+            tx.open_table(store::PEERS)?.insert(&key[..], &seal(key, &row)[..])?;
+            Ok(())
+        })?;
+        store.publish()
+    }
+
+    fn read<T>(&self, f: impl FnOnce(&View<'_>) -> Result<T>) -> Result<T> {
+        let store = self.engine.store();
+        let tables = store.tables()?;
+        f(&store.view(&tables))
+    }
+}
+
+/// A commit in the log as it travels.
+pub(crate) fn wire(view: &View<'_>, record: &Record, log: LogId) -> Result<WireCommit> {
+    let info = view
+        .directory
+        .log(record.ordinal)
+        .ok_or_else(|| Error::corrupt("logs", record.ordinal, "unknown"))?;
+    let sequence = record.header.first - 1;
+    let missing = || Error::corrupt("log", record.lsn, "its predecessor is missing");
+    let (before, genesis): ((u64, ChainPrefix), _) = if sequence == 0 {
+        ((0, hash::chain_of_genesis(&info.genesis).prefix()), Some(&info.genesis[..]))
+    } else {
+        let before = view.commit_at(record.ordinal, sequence)?.ok_or_else(missing)?;
+        ((sequence, before.chain.prefix()), None)
+    };
+    let bodies = view.with_bytes(record.lsn, |bytes| record.bodies(bytes))?;
+    let parts = WireParts {
+        log,
+        before,
+        genesis,
+        header: &record.header_bytes,
+        bodies: &bodies,
+        trailer: &record.trailer,
+    };
+    debug_assert!(record.header.is_newer() || body::bodies(&bodies, &record.header).is_ok());
+    let end = End { log, sequence: record.header.last(), chain: record.chain };
+    Ok(WireCommit { lsn: record.lsn, end, versions: record.header.count, bytes: parts.encode() })
+}
+
+type StagingTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
+
+fn drop_staged(table: &mut StagingTable<'_>, peer: &[u8; 16]) -> Result<()> {
+    let (from, to) = (store::staging_key(peer, 0), store::staging_key(peer, u32::MAX));
+    table.retain_in(&from[..]..=&to[..], |_, _| false)?;
+    Ok(())
+}
+
+fn last_piece(table: &StagingTable<'_>, peer: &[u8; 16]) -> Result<u32> {
+    let (from, to) = (store::staging_key(peer, 0), store::staging_key(peer, u32::MAX));
+    let Some((key, _)) = redb::ReadableTable::range(table, &from[..]..=&to[..])?.next_back().transpose()?
+    else {
+        return Ok(0);
+    };
+    let piece = key.value().get(16..).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
+    piece.ok_or_else(|| Error::corrupt("staging", store::hex(key.value()), "not a piece"))
+}
+
+fn put_staged(staged: &Staged) -> Vec<u8> {
+    let mut out = Vec::with_capacity(96);
+    out.extend_from_slice(staged.head.log.as_bytes());
+    out.varint(staged.head.sequence);
+    out.extend_from_slice(staged.head.chain.as_bytes());
+    out.varint(staged.head.total);
+    out.extend_from_slice(&staged.head.digest);
+    out.varint(staged.bytes);
+    out
+}
+
+fn read_staged(bytes: &[u8]) -> crate::format::bytes::Read<Staged> {
+    let mut r = Reader::new(bytes);
+    let head = StagedHead {
+        log: LogId::from_bytes(r.array()?),
+        sequence: r.varint()?,
+        chain: Chain::from_bytes(r.array()?),
+        total: r.varint()?,
+        digest: r.array()?,
+    };
+    let staged = Staged { head, bytes: r.varint()? };
+    r.end()?;
+    Ok(staged)
+}

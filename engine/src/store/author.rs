@@ -1,0 +1,170 @@
+//! Making a commit: from what shall become of entities to a header whose chain covers it.
+
+use std::sync::Arc;
+
+use super::fold::{Settled, after, encoded_full};
+use super::head::Head;
+use super::past::Content;
+use super::view::View;
+use crate::error::{Error, Result};
+use crate::format::body::{self, Body, Tag};
+use crate::format::hash::{chain_after, state_checksum, states_root};
+use crate::format::header::{Header, ParentName, VersionHeader};
+use crate::format::limits;
+use crate::merge::difference;
+use crate::model::{Chain, CommitRef, EntityId, Kind, LogId, Metadata, State, VersionRef, Writer};
+
+/// What shall become of an entity.
+#[derive(Clone)]
+pub(crate) struct Planned {
+    pub(crate) entity: EntityId,
+    pub(crate) kind: Kind,
+    /// Of a creation.
+    pub(crate) entity_type: Option<Arc<str>>,
+    pub(crate) parents: Vec<Head>,
+    /// The merge of the parents, if their contents are here.
+    pub(crate) base: Option<State>,
+    /// With [`Writer::OWN`] as writer of what is new; nothing for a deletion.
+    pub(crate) state: Option<State>,
+}
+
+/// The log that a commit extends.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) log: LogId,
+    pub(crate) ordinal: u32,
+    /// Sequence and chain of the commit before.
+    pub(crate) before: (u64, Chain),
+}
+
+/// A commit ready to be folded.
+pub(crate) struct Authored {
+    pub(crate) header: Header,
+    pub(crate) header_bytes: Vec<u8>,
+    pub(crate) chain: Chain,
+    pub(crate) settled: Vec<Settled>,
+}
+
+/// `refs` must hold, for each foreign log that a parent lies on, a commit at or after that parent.
+pub(crate) fn author(
+    view: &View<'_>,
+    place: Place,
+    wall: u64,
+    mut refs: Vec<CommitRef>,
+    metadata: &Metadata,
+    plan: Vec<Planned>,
+) -> Result<Authored> {
+    refs.sort();
+    refs.dedup();
+    check_limit("versions in a commit", limits::VERSIONS, plan.len())?;
+    check_limit("refs of a commit", limits::REFS, refs.len())?;
+    check_limit("bytes of the actor", limits::ACTOR as u64, metadata.actor.len())?;
+    check_limit("bytes of the message", limits::MESSAGE as u64, metadata.message.len())?;
+    let first = place.before.0 + 1;
+    let parents = plan.iter().flat_map(|p| &p.parents);
+    let stamp = parents.fold(wall, |s, h| s.max(after(h.writer.stamp, h.writer.ordinal != place.ordinal)));
+    let mut versions = Vec::with_capacity(plan.len());
+    let mut fulls = Vec::with_capacity(plan.len());
+    let mut checksums = Vec::with_capacity(plan.len());
+    for (i, p) in plan.iter().enumerate() {
+        versions.push(version_header(place, &refs, p)?);
+        let full = p.state.as_ref().map(|s| body::full(s, &Writer::OWN));
+        check_limit("bytes of a version", limits::FULL_BODY as u64, full.as_ref().map_or(0, Vec::len))?;
+        let entity_type = type_of(view, p)?;
+        checksums.push(state_checksum(place.log, first + i as u64, p.entity, &entity_type, full.as_deref()));
+        fulls.push(full);
+    }
+    let total = fulls.iter().flatten().map(Vec::len).sum();
+    check_limit("bytes of a commit", limits::FULL_BODIES as u64, total)?;
+    let header = Header {
+        level: limits::LEVEL,
+        first,
+        count: plan.len() as u64,
+        wall,
+        excess: stamp - wall,
+        refs,
+        states_root: states_root(&checksums),
+        metadata: metadata.clone(),
+        versions,
+    };
+    if header.last() > i64::MAX as u64 {
+        return Err(Error::invalid("the log is full: its sequences are used up"));
+    }
+    let header_bytes = header.encode();
+    check_limit("bytes of a header", limits::HEADER as u64, header_bytes.len())?;
+    let chain = chain_after(&place.before.1, &header_bytes);
+    let settled = plan.into_iter().zip(fulls).enumerate().map(|(i, (p, full))| {
+        let reference = VersionRef { log: place.log, sequence: first + i as u64, prefix: chain.prefix() };
+        settle(p, full, Writer { ordinal: place.ordinal, stamp, reference })
+    });
+    let settled = settled.collect();
+    Ok(Authored { settled, header, header_bytes, chain })
+}
+
+pub(crate) fn check_limit(what: &'static str, limit: u64, given: usize) -> Result<()> {
+    if given as u64 > limit { Err(Error::Limit { what, limit, given: given as u64 }) } else { Ok(()) }
+}
+
+fn version_header(place: Place, refs: &[CommitRef], p: &Planned) -> Result<VersionHeader> {
+    check_limit("parents of a version", limits::PARENTS, p.parents.len())?;
+    if let Some(t) = &p.entity_type
+        && !(1..=limits::TYPE).contains(&t.len())
+    {
+        return Err(Error::invalid(format!(
+            "{t:?} is no entity type: use 1 to {} bytes of text",
+            limits::TYPE
+        )));
+    }
+    let name = |h: &Head| {
+        let VersionRef { log, sequence, .. } = h.writer.reference;
+        if h.writer.ordinal == place.ordinal {
+            return Ok(ParentName { path: 0, sequence });
+        }
+        let at = refs.partition_point(|r| (r.log, r.sequence) < (log, sequence));
+        match refs.get(at) {
+            Some(r) if r.log == log => Ok(ParentName { path: at as u64 + 1, sequence }),
+            _ => Err(Error::invalid(format!("parent {log}/{sequence} lies on no ref of the commit"))),
+        }
+    };
+    let mut parents = p.parents.iter().map(name).collect::<Result<Vec<_>>>()?;
+    parents.sort();
+    Ok(VersionHeader {
+        entity: p.entity,
+        kind: p.kind as u8,
+        entity_type: p.entity_type.as_deref().map(Into::into),
+        parents,
+    })
+}
+
+fn type_of(view: &View<'_>, p: &Planned) -> Result<Arc<str>> {
+    if let Some(t) = &p.entity_type {
+        return Ok(t.clone());
+    }
+    let least = p.parents.iter().map(|h| h.derived.type_source).min_by_key(|s| s.key());
+    let known = least.and_then(|s| view.directory.entity_type(s.type_ordinal));
+    known.ok_or_else(|| Error::corrupt("types", p.entity, "an entity without a type"))
+}
+
+/// The shorter of patch and full body; a full one at least every so many generations.
+fn settle(p: Planned, full: Option<Vec<u8>>, own: Writer) -> Settled {
+    let (Some(mut state), Some(full)) = (p.state, full) else {
+        return Settled { content: Content::Tombstone, body: vec![Tag::None as u8], depth: 0 };
+    };
+    let depth = p.parents.iter().map(|h| h.depth).max().unwrap_or(0) + 1;
+    let patch = p
+        .base
+        .filter(|_| depth < limits::FULL_EVERY && !p.parents.is_empty())
+        .and_then(|base| difference(&base, &state, &Writer::OWN))
+        .map(|patch| patch.encode())
+        .filter(|patch| patch.len() < full.len());
+    state.rename(&Writer::OWN, own);
+    let content = Content::Live(Arc::new(state));
+    match patch {
+        Some(payload) => {
+            let mut out = Vec::with_capacity(payload.len() + 4);
+            Body { tag: Tag::Patch, payload: &payload }.encode(&mut out);
+            Settled { content, body: out, depth }
+        }
+        None => Settled { content, body: encoded_full(&full), depth: 0 },
+    }
+}

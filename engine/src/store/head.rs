@@ -1,0 +1,219 @@
+//! The heads of an entity, as they lie in their table: all that the next write needs, so that it never reads the log.
+//!
+//! ```text
+//! row     flags u8 (1: unsettled) · type ordinal · list of heads
+//! head    flags u8 (0–1: state, 2: its own creation names the type, 3: has seen only itself)
+//!         ordinal · sequence · chain prefix 16 · stamp · generation · depth · type source? · entity clock? · inline state?
+//! state   list of writers (ordinal, sequence, chain prefix 16, stamp) · leaves as in a full body
+//! ```
+
+use std::sync::Arc;
+
+use super::directory::Directory;
+use super::record::{Derived, clock, ordinal, put_clock};
+use crate::error::Result;
+use crate::format::body::{leaves, put_state};
+use crate::format::bytes::{Put, Read, Reader};
+use crate::merge::EntityClock;
+use crate::model::{ChainPrefix, State, VersionRef, Writer};
+
+/// A state larger than this stays in the log only.
+pub(crate) const INLINE: usize = 1_024;
+
+const STATE: u8 = 3;
+const OWN_TYPE: u8 = 4;
+const ALONE: u8 = 8;
+
+/// The creation that names an entity's type: of several the least in the order of writes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TypeSource {
+    pub(crate) creation: Writer,
+    pub(crate) type_ordinal: u32,
+}
+
+impl TypeSource {
+    pub(crate) fn key(&self) -> (u64, VersionRef) {
+        self.creation.key()
+    }
+
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        put_writer(out, &self.creation);
+        out.varint(u64::from(self.type_ordinal));
+    }
+
+    pub(crate) fn read(r: &mut Reader<'_>, directory: &Directory) -> Read<Self> {
+        Ok(Self { creation: writer(r, directory)?, type_ordinal: ordinal(r)? })
+    }
+}
+
+/// What is known of a head's content.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum HeadState {
+    Tombstone,
+    /// A table of local writers and leaves, readable in place.
+    Inline(Arc<[u8]>),
+    /// Too large to stand here.
+    InLog,
+    /// Its body did not verify here.
+    Absent,
+}
+
+/// A version without a child.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Head {
+    pub(crate) writer: Writer,
+    pub(crate) derived: Derived,
+    /// Patches since the last full body.
+    pub(crate) depth: u64,
+    pub(crate) state: HeadState,
+}
+
+/// A row of the table.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Heads {
+    /// Sorted by their refs.
+    pub(crate) list: Vec<Head>,
+    /// Diverged, or with undecided leaves.
+    pub(crate) unsettled: bool,
+}
+
+impl Head {
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.state == HeadState::Tombstone
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        let state = match &self.state {
+            HeadState::Tombstone => 0,
+            HeadState::Inline(_) => 1,
+            HeadState::InLog => 2,
+            HeadState::Absent => 3,
+        };
+        let own_type = self.derived.type_source.creation == self.writer;
+        let alone = self.derived.clock == self.alone();
+        out.push(state | if own_type { OWN_TYPE } else { 0 } | if alone { ALONE } else { 0 });
+        put_writer(out, &self.writer);
+        out.varint(self.derived.generation);
+        out.varint(self.depth);
+        if own_type {
+            out.varint(u64::from(self.derived.type_source.type_ordinal));
+        } else {
+            self.derived.type_source.put(out);
+        }
+        if !alone {
+            put_clock(out, &self.derived.clock);
+        }
+        if let HeadState::Inline(bytes) = &self.state {
+            out.bytes(bytes);
+        }
+    }
+
+    fn alone(&self) -> EntityClock {
+        let mut clock = EntityClock::default();
+        clock.see(self.writer.ordinal, self.writer.reference.sequence);
+        clock
+    }
+
+    fn read(r: &mut Reader<'_>, directory: &Directory) -> Read<Self> {
+        let flags = r.u8()?;
+        let writer = writer(r, directory)?;
+        let (generation, depth) = (r.varint()?, r.varint()?);
+        let type_source = if flags & OWN_TYPE != 0 {
+            TypeSource { creation: writer, type_ordinal: ordinal(r)? }
+        } else {
+            TypeSource::read(r, directory)?
+        };
+        let clock = if flags & ALONE != 0 {
+            let mut own = EntityClock::default();
+            own.see(writer.ordinal, writer.reference.sequence);
+            own
+        } else {
+            clock(r)?
+        };
+        let state = match flags & STATE {
+            0 => HeadState::Tombstone,
+            1 => HeadState::Inline(r.bytes()?.into()),
+            2 => HeadState::InLog,
+            _ => HeadState::Absent,
+        };
+        Ok(Self { writer, derived: Derived { generation, type_source, clock }, depth, state })
+    }
+}
+
+impl Heads {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The type of the entity: that of the least creation in the past of all heads.
+    pub(crate) fn type_ordinal(&self) -> Option<u32> {
+        self.list.iter().map(|h| h.derived.type_source).min_by_key(TypeSource::key).map(|s| s.type_ordinal)
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        out.push(u8::from(self.unsettled));
+        out.varint(u64::from(self.type_ordinal().unwrap_or(0)));
+        out.varint(self.list.len() as u64);
+        for head in &self.list {
+            head.put(&mut out);
+        }
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8], directory: &Directory) -> Read<Self> {
+        let mut r = Reader::new(bytes);
+        let unsettled = r.u8()? != 0;
+        r.varint()?;
+        let n = r.count(20)?;
+        let list = (0..n).map(|_| Head::read(&mut r, directory)).collect::<Read<_>>()?;
+        r.end()?;
+        Ok(Self { list, unsettled })
+    }
+
+    /// Whether a row is unsettled, and its type, without reading the rest.
+    pub(crate) fn peek(bytes: &[u8]) -> Read<(bool, u32)> {
+        let mut r = Reader::new(bytes);
+        Ok((r.u8()? != 0, ordinal(&mut r)?))
+    }
+}
+
+fn put_writer(out: &mut Vec<u8>, w: &Writer) {
+    out.varint(u64::from(w.ordinal));
+    out.varint(w.reference.sequence);
+    out.extend_from_slice(w.reference.prefix.as_bytes());
+    out.varint(w.stamp);
+}
+
+fn writer(r: &mut Reader<'_>, directory: &Directory) -> Read<Writer> {
+    let ordinal = ordinal(r)?;
+    let sequence = r.varint()?;
+    let prefix = ChainPrefix::from_bytes(r.array()?);
+    let stamp = r.varint()?;
+    let Some(log) = directory.log_id(ordinal) else { return r.bad("an unknown log") };
+    Ok(Writer { ordinal, stamp, reference: VersionRef { log, sequence, prefix } })
+}
+
+/// A state as it stands inline in a head.
+pub(crate) fn inline(state: &State, own: &Writer) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    put_state(&mut out, state, own, put_writer);
+    out
+}
+
+/// The state of the head `own` from its inline bytes.
+pub(crate) fn read_inline(bytes: &[u8], own: &Writer, directory: &Directory) -> Read<State> {
+    let mut r = Reader::new(bytes);
+    let n = r.count(20)?;
+    let mut table = vec![*own];
+    for _ in 0..n {
+        table.push(writer(&mut r, directory)?);
+    }
+    leaves(&mut r, &table)
+}
+
+/// The parts of a table row that a caller of the store sees as one.
+pub(crate) fn decode_row(key: &[u8], row: &[u8], directory: &Directory) -> Result<Heads> {
+    let bytes = super::sealed::unseal("heads", key, row)?;
+    Heads::decode(bytes, directory).map_err(super::sealed::unreadable("heads", key))
+}

@@ -1,0 +1,288 @@
+//! Opening and creating a store; what it knows of itself.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use redb::{Database, ReadableTable, StorageBackend};
+
+use super::cache::Cache;
+use super::directory::{Directory, LogInfo};
+use super::record::Checkpoint;
+use super::sealed::{seal, unreadable, unseal};
+use super::tables::{self, Tables};
+use super::writer::{Tip, Writer};
+use super::{ClockSource, Store};
+use crate::error::{Error, Result};
+use crate::format::bytes::{Put, Read, Reader};
+use crate::format::genesis::Genesis;
+use crate::format::hash::log_id;
+use crate::format::limits;
+use crate::model::{ChainPrefix, CommitRef, DatasetId, LogId};
+
+/// Version of the layout of part 2 of FORMAT.md.
+const FILE_FORMAT: u64 = 1;
+const FORMAT: &str = "format";
+const DATASET: &str = "dataset";
+const OWN: &str = "own";
+const PREDECESSOR: &str = "predecessor";
+
+pub(crate) struct Options {
+    pub(crate) cache_bytes: usize,
+    pub(crate) now: ClockSource,
+    /// Given by the application; of a store that exists it must be the same.
+    pub(crate) dataset: Option<DatasetId>,
+}
+
+/// How the next own log will call itself.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) label: String,
+    pub(crate) managed: bool,
+    pub(crate) nonce: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
+}
+
+impl Store {
+    pub(crate) fn open_file(path: &Path, options: Options) -> Result<Self> {
+        let fresh = std::fs::metadata(path).map_or(true, |m| m.len() == 0);
+        let database = builder(&options).create(path)?;
+        Self::open(database, fresh, options)
+    }
+
+    pub(crate) fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Self> {
+        let fresh = backend.len().map_err(|e| Error::from(redb::StorageError::from(e)))? == 0;
+        let database = builder(&options).create_with_backend(backend)?;
+        Self::open(database, fresh, options)
+    }
+
+    fn open(database: Database, fresh: bool, options: Options) -> Result<Self> {
+        if fresh {
+            create_tables(&database)?;
+        } else {
+            check_format(&database)?;
+        }
+        let tables = Arc::new(Tables::open(redb::ReadableDatabase::begin_read(&database)?)?);
+        let directory = Directory::default();
+        load_names(&tables, &directory)?;
+        let next_lsn = last_lsn(&tables)?.map_or(0, |lsn| lsn + 1);
+        let writer = Writer::new(tables.clone(), directory.log_count(), directory.type_count(), next_lsn);
+        let store = Self {
+            database: RwLock::new(Some(database)),
+            published: RwLock::new(Some(tables.clone())),
+            directory,
+            // records are kept decoded; the rest is redb's own cache
+            cache: Cache::new((options.cache_bytes / 4).max(1 << 20)),
+            writer: Mutex::new(writer),
+            holder: Mutex::new(None),
+            flushing: Mutex::new(()),
+            now: options.now,
+        };
+        store.load_writer(&tables, next_lsn)?;
+        store.agree_on_dataset(options.dataset)?;
+        Ok(store)
+    }
+
+    /// One record a log, and the checkpoint of the last: however long the history.
+    fn load_writer(&self, tables: &Tables, next_lsn: u64) -> Result<()> {
+        let view = self.view(tables);
+        let mut writer = self.writer.lock();
+        for ordinal in 0..self.directory.log_count() {
+            writer.tips[ordinal as usize] = view.tip(ordinal)?.map(|r| Tip {
+                last: r.header.last(),
+                chain: r.chain,
+                wall: r.header.wall,
+            });
+        }
+        if let Some(Checkpoint { digest, frontier }) = view.checkpoint(next_lsn)? {
+            writer.digest = digest;
+            writer.frontier = frontier.into_iter().collect();
+        }
+        writer.own = self.meta(tables, OWN)?.map(|b| number(OWN, &b)).transpose()?.map(|n| n as u32);
+        writer.wall = writer.own.and_then(|o| writer.tip(o)).map_or(0, |t| t.wall);
+        writer.dataset = self.read_dataset(tables)?;
+        writer.predecessor = self.meta(tables, PREDECESSOR)?.map(|b| commit_ref(&b)).transpose()?;
+        Ok(())
+    }
+
+    /// What stands under a name in `meta`.
+    fn meta(&self, tables: &Tables, name: &str) -> Result<Option<Vec<u8>>> {
+        let Some(row) = tables.meta.get(name.as_bytes())? else { return Ok(None) };
+        unseal("meta", name.as_bytes(), row.value()).map(|v| Some(v.to_vec()))
+    }
+
+    fn read_dataset(&self, tables: &Tables) -> Result<Option<DatasetId>> {
+        let Some(bytes) = self.meta(tables, DATASET)? else { return Ok(None) };
+        let id = bytes.try_into().map_err(|_| Error::corrupt("meta", DATASET, "not a dataset id"))?;
+        Ok(Some(DatasetId::from_bytes(id)))
+    }
+
+    /// The dataset, once it is settled.
+    pub(crate) fn dataset(&self) -> Option<DatasetId> {
+        self.writer.lock().dataset
+    }
+
+    fn agree_on_dataset(&self, wanted: Option<DatasetId>) -> Result<()> {
+        match (self.dataset(), wanted) {
+            (Some(ours), Some(theirs)) if ours != theirs && !self.is_empty() => {
+                Err(Error::WrongDataset { ours, theirs })
+            }
+            (ours, Some(wanted)) if ours != Some(wanted) => self.set_dataset(wanted),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether no commit is here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.writer.lock().next_lsn == 0
+    }
+
+    /// Only of a store without commits.
+    pub(crate) fn set_dataset(&self, dataset: DatasetId) -> Result<()> {
+        let batch = {
+            let mut writer = self.writer()?;
+            if writer.next_lsn > 0 {
+                let ours = writer.dataset.unwrap_or(dataset);
+                return if ours == dataset {
+                    Ok(())
+                } else {
+                    Err(Error::WrongDataset { ours, theirs: dataset })
+                };
+            }
+            writer.settle_dataset(dataset);
+            writer.batch
+        };
+        self.flush(batch)
+    }
+}
+
+impl Writer {
+    /// For good, once a commit is here.
+    pub(crate) fn settle_dataset(&mut self, dataset: DatasetId) {
+        self.dataset = Some(dataset);
+        self.set_meta(DATASET, Some(dataset.as_bytes().to_vec()));
+    }
+
+    /// The log that this store extends; drawn with its first commit.
+    pub(crate) fn own_log(&mut self, store: &Store, dataset: DatasetId, identity: &Identity) -> (u32, LogId) {
+        if let Some((ordinal, log)) = self.own.and_then(|o| Some((o, store.directory.log_id(o)?))) {
+            return (ordinal, log);
+        }
+        let genesis = Genesis {
+            level: limits::LEVEL,
+            dataset,
+            nonce: (identity.nonce)(),
+            managed: identity.managed,
+            label: identity.label.clone(),
+            public_key: None,
+            predecessor: self.predecessor,
+        };
+        let bytes = genesis.encode();
+        let log = log_id(&bytes);
+        let ordinal = store.directory.add_log(log, &bytes, &genesis);
+        self.own = Some(ordinal);
+        self.set_meta(OWN, Some(varint(u64::from(ordinal))));
+        self.set_meta(PREDECESSOR, None);
+        (ordinal, log)
+    }
+
+    /// Goes on under a fresh log, whose wall starts from the physical clock (I5).
+    pub(crate) fn leave_log(&mut self, tip: CommitRef) {
+        self.own = None;
+        self.wall = 0;
+        self.predecessor = Some(tip);
+        self.set_meta(OWN, None);
+        let mut bytes = tip.log.as_bytes().to_vec();
+        bytes.varint(tip.sequence);
+        bytes.extend_from_slice(tip.prefix.as_bytes());
+        self.set_meta(PREDECESSOR, Some(bytes));
+    }
+}
+
+fn builder(options: &Options) -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(options.cache_bytes);
+    builder
+}
+
+fn create_tables(database: &Database) -> Result<()> {
+    let tx = database.begin_write()?;
+    for table in tables::ALL {
+        tx.open_table(table)?;
+    }
+    let row = seal(FORMAT.as_bytes(), &varint(FILE_FORMAT));
+    tx.open_table(tables::META)?.insert(FORMAT.as_bytes(), &row[..])?;
+    tx.commit()?;
+    Ok(())
+}
+
+/// Before anything else is believed.
+fn check_format(database: &Database) -> Result<()> {
+    let tx = redb::ReadableDatabase::begin_read(database)?;
+    let meta = match tx.open_table(tables::META) {
+        Ok(meta) => meta,
+        Err(redb::TableError::TableDoesNotExist(_) | redb::TableError::TableTypeMismatch { .. }) => {
+            return Err(Error::NotAStore);
+        }
+        Err(e) => return Err(e.into()),
+    };
+    let row = meta.get(FORMAT.as_bytes())?.ok_or(Error::NotAStore)?;
+    let found = number(FORMAT, unseal("meta", FORMAT.as_bytes(), row.value())?)?;
+    if found == FILE_FORMAT { Ok(()) } else { Err(Error::UnknownFormat { found, known: FILE_FORMAT }) }
+}
+
+fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
+    let logs = tables.transaction.open_table(tables::LOGS)?;
+    for row in logs.iter()? {
+        let (key, value) = row?;
+        let bytes = unseal("logs", key.value(), value.value())?;
+        let mut r = Reader::new(bytes);
+        let mut read = || {
+            let id = LogId::from_bytes(r.array()?);
+            let genesis = r.bytes()?;
+            r.ensure(r.clone().u8()? == 0, "a fork, which this version does not know")?;
+            Ok((id, genesis, Genesis::of_log(genesis, id)?))
+        };
+        let (id, bytes, genesis) = read().map_err(unreadable("logs", key.value()))?;
+        directory.add_log(id, bytes, &genesis);
+    }
+    let types = tables.transaction.open_table(tables::TYPES)?;
+    for row in types.iter()? {
+        let (key, value) = row?;
+        let name = std::str::from_utf8(unseal("types", key.value(), value.value())?);
+        directory.add_type(name.map_err(|_| Error::corrupt("types", super::hex(key.value()), "not text"))?);
+    }
+    Ok(())
+}
+
+/// Row of a log: id, genesis, and 0 (it did not fork from another).
+pub(crate) fn log_row(info: &LogInfo) -> Vec<u8> {
+    let mut out = info.id.as_bytes().to_vec();
+    out.bytes(&info.genesis);
+    out.push(0);
+    out
+}
+
+fn last_lsn(tables: &Tables) -> Result<Option<u64>> {
+    let Some((key, _)) = tables.log.last()? else { return Ok(None) };
+    let mut r = Reader::new(key.value());
+    r.u64be().map(Some).map_err(unreadable("log", key.value()))
+}
+
+fn varint(n: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.varint(n);
+    out
+}
+
+fn number(name: &'static str, bytes: &[u8]) -> Result<u64> {
+    Reader::new(bytes).varint().map_err(|e| Error::corrupt("meta", name, e))
+}
+
+fn commit_ref(bytes: &[u8]) -> Result<CommitRef> {
+    let mut r = Reader::new(bytes);
+    let mut read = || -> Read<CommitRef> {
+        let log = LogId::from_bytes(r.array()?);
+        Ok(CommitRef { log, sequence: r.varint()?, prefix: ChainPrefix::from_bytes(r.array()?) })
+    };
+    read().map_err(|e| Error::corrupt("meta", PREDECESSOR, e))
+}

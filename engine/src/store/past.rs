@@ -1,0 +1,303 @@
+//! Versions that are heads no more: what they were, found by walking back through parents. Each walk is bounded, because every
+//! thirty-second generation is kept whole.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::head::{Head, HeadState, Heads, TypeSource, read_inline};
+use super::record::{Derived, Note, Record};
+use super::view::View;
+use crate::error::{Error, Result};
+use crate::format::body::{PatchBody, Tag, leaves, named_writers};
+use crate::format::bytes::{Read, Reader};
+use crate::format::header::VersionHeader;
+use crate::merge::{EntityClock, Live, apply, merge};
+use crate::model::{EntityId, Kind, State, Writer};
+
+/// A version in the log.
+#[derive(Clone)]
+pub(crate) struct At {
+    pub(crate) record: Arc<Record>,
+    pub(crate) index: usize,
+    pub(crate) writer: Writer,
+}
+
+/// What a version's content is.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    Tombstone,
+    Live(Arc<State>),
+    /// Not here: pruned, withheld, or its body does not verify.
+    Absent,
+}
+
+/// Log number and sequence: names a version here.
+pub(crate) type Dot = (u32, u64);
+
+impl At {
+    pub(crate) fn header(&self) -> &VersionHeader {
+        &self.record.header.versions[self.index]
+    }
+
+    pub(crate) fn dot(&self) -> Dot {
+        (self.writer.ordinal, self.writer.reference.sequence)
+    }
+
+    fn is_creation(&self) -> bool {
+        self.header().kind() == Some(Kind::Create)
+    }
+}
+
+/// What follows for a version from that of its parents.
+pub(crate) fn derive<'d>(
+    writer: &Writer,
+    parents: impl Iterator<Item = &'d Derived>,
+    own_type: Option<u32>,
+) -> Option<Derived> {
+    let mut clock = EntityClock::default();
+    let mut generation = 0;
+    let mut type_source = own_type.map(|type_ordinal| TypeSource { creation: *writer, type_ordinal });
+    for p in parents {
+        generation = generation.max(p.generation);
+        clock.see_all(&p.clock);
+        if type_source.is_none_or(|s| p.type_source.key() < s.key()) {
+            type_source = Some(p.type_source);
+        }
+    }
+    clock.see(writer.ordinal, writer.reference.sequence);
+    type_source.map(|type_source| Derived { generation: generation + 1, type_source, clock })
+}
+
+impl View<'_> {
+    /// The version at a place, void or not.
+    pub(crate) fn version(&self, (ordinal, sequence): Dot) -> Result<Option<At>> {
+        let Some(record) = self.commit_at(ordinal, sequence)? else { return Ok(None) };
+        let Some(index) = record.index(sequence) else { return Ok(None) };
+        let log = self.log_id(ordinal)?;
+        Ok(Some(At { writer: record.writer(log, index), record, index }))
+    }
+
+    /// A version of a record that is at hand.
+    pub(crate) fn place(&self, record: &Arc<Record>, index: usize) -> Result<At> {
+        let log = self.log_id(record.ordinal)?;
+        Ok(At { writer: record.writer(log, index), record: record.clone(), index })
+    }
+
+    pub(crate) fn log_id(&self, ordinal: u32) -> Result<crate::LogId> {
+        self.directory.log_id(ordinal).ok_or_else(|| Error::corrupt("logs", ordinal, "an unknown log"))
+    }
+
+    /// A version that must be there, since something that was folded names it.
+    fn known(&self, dot: Dot) -> Result<At> {
+        self.version(dot)?
+            .ok_or_else(|| Error::corrupt("log", format!("{}/{}", dot.0, dot.1), "a version is missing"))
+    }
+
+    /// Where the parents of a version are. Only of one that is not void.
+    pub(crate) fn parents(&self, at: &At) -> Result<Vec<Dot>> {
+        let names = at.header().parents.iter();
+        names
+            .map(|p| {
+                if p.path == 0 {
+                    return Ok((at.record.ordinal, p.sequence));
+                }
+                let reference = at.record.header.refs.get(p.path as usize - 1);
+                let ordinal = reference.and_then(|r| self.directory.ordinal(r.log));
+                let missing = || Error::corrupt("log", at.record.lsn, "a parent's log is unknown");
+                ordinal.map(|o| (o, p.sequence)).ok_or_else(missing)
+            })
+            .collect()
+    }
+
+    /// Generation, type and entity clock of a version.
+    pub(crate) fn derived(&self, at: &At) -> Result<Derived> {
+        self.derived_memo(at, &mut HashMap::new())
+    }
+
+    fn derived_memo(&self, at: &At, memo: &mut HashMap<Dot, Derived>) -> Result<Derived> {
+        if let Some(Note::Derived(derived)) = at.record.notes.get(at.index) {
+            return Ok(derived.clone());
+        }
+        if let Some(known) = memo.get(&at.dot()) {
+            return Ok(known.clone());
+        }
+        let broken = || Error::corrupt("log", at.record.lsn, "a version without a type");
+        let mut parents = Vec::new();
+        for dot in self.parents(at)? {
+            parents.push(self.derived_memo(&self.known(dot)?, memo)?);
+        }
+        let own_type = at.header().entity_type.as_deref().and_then(|t| self.directory.type_ordinal(t));
+        let derived =
+            derive(&at.writer, parents.iter(), own_type.filter(|_| at.is_creation())).ok_or_else(broken)?;
+        memo.insert(at.dot(), derived.clone());
+        Ok(derived)
+    }
+
+    /// The content of a version in the log.
+    pub(crate) fn content(&self, at: &At) -> Result<Content> {
+        self.content_memo(at, &mut HashMap::new())
+    }
+
+    fn content_memo(&self, at: &At, memo: &mut HashMap<Dot, Content>) -> Result<Content> {
+        if at.header().is_deletion() {
+            return Ok(Content::Tombstone);
+        }
+        if at.record.unverified {
+            return Ok(Content::Absent);
+        }
+        if let Some(known) = memo.get(&at.dot()) {
+            return Ok(known.clone());
+        }
+        let unreadable = |e| Error::corrupt("log", at.record.lsn, e);
+        let (tag, payload) = self.with_bytes(at.record.lsn, |bytes| at.record.body(at.index, bytes))?;
+        let content = match tag {
+            Tag::Full => Content::Live(Arc::new(self.read_full(&payload, &at.writer).map_err(unreadable)?)),
+            Tag::Patch => {
+                let patch = PatchBody::decode(&payload).map_err(unreadable)?;
+                match self.base(at, memo)? {
+                    Some(base) => Content::Live(Arc::new(apply(&base, &patch, at.writer))),
+                    None => Content::Absent,
+                }
+            }
+            _ => Content::Absent,
+        };
+        memo.insert(at.dot(), content.clone());
+        Ok(content)
+    }
+
+    /// The merge of a version's parents; nothing where one is absent.
+    fn base(&self, at: &At, memo: &mut HashMap<Dot, Content>) -> Result<Option<State>> {
+        let mut live = Vec::new();
+        let parents = self.parents(at)?;
+        for dot in &parents {
+            let parent = self.known(*dot)?;
+            match self.content_memo(&parent, memo)? {
+                Content::Live(state) if parents.len() == 1 => return Ok(Some(State::clone(&state))),
+                Content::Live(state) => live.push((state, self.derived(&parent)?.clock)),
+                Content::Tombstone => {}
+                Content::Absent => return Ok(None),
+            }
+        }
+        Ok(Some(merge_of(&live)))
+    }
+
+    /// A full body whose writers are known here.
+    fn read_full(&self, payload: &[u8], own: &Writer) -> Read<State> {
+        let mut r = Reader::new(payload);
+        let mut table = vec![*own];
+        for (reference, stamp) in named_writers(&mut r)? {
+            let Some(ordinal) = self.directory.ordinal(reference.log) else {
+                return r.bad("a writer of an unknown log");
+            };
+            table.push(Writer { ordinal, stamp, reference });
+        }
+        leaves(&mut r, &table)
+    }
+
+    /// The content of a head.
+    pub(crate) fn head_content(&self, entity: EntityId, head: &Head) -> Result<Content> {
+        match &head.state {
+            HeadState::Tombstone => Ok(Content::Tombstone),
+            HeadState::Absent => Ok(Content::Absent),
+            HeadState::Inline(bytes) => read_inline(bytes, &head.writer, self.directory)
+                .map(|s| Content::Live(Arc::new(s)))
+                .map_err(|e| Error::corrupt("heads", entity, e)),
+            HeadState::InLog => {
+                self.content(&self.known((head.writer.ordinal, head.writer.reference.sequence))?)
+            }
+        }
+    }
+
+    /// The merge of the live heads. [`Error::Absent`] where the content of one is not here.
+    pub(crate) fn merged(&self, entity: EntityId, heads: &[Head]) -> Result<State> {
+        let mut live = Vec::new();
+        for head in heads {
+            match self.head_content(entity, head)? {
+                Content::Live(state) => live.push((state, head.derived.clock.clone())),
+                Content::Tombstone => {}
+                Content::Absent => return Err(Error::Absent(head.writer.reference)),
+            }
+        }
+        Ok(merge_of(&live))
+    }
+
+    /// The heads that an entity had in a cut: `upto` gives for a log how far the cut goes. The cut must be causally closed.
+    ///
+    /// Costs a look at each version of the entity after the cut.
+    pub(crate) fn heads_in(&self, entity: EntityId, upto: &dyn Fn(u32) -> u64) -> Result<Heads> {
+        let now = self.heads(entity)?;
+        let inside = |w: &Writer| w.reference.sequence <= upto(w.ordinal);
+        if now.list.iter().all(|h| inside(&h.writer)) {
+            return Ok(Heads::clone(&now));
+        }
+        let (mut found, mut seen, mut todo): (Vec<Head>, HashSet<Dot>, Vec<Dot>) = Default::default();
+        for head in &now.list {
+            if inside(&head.writer) {
+                found.push(head.clone());
+            } else {
+                todo.push((head.writer.ordinal, head.writer.reference.sequence));
+            }
+        }
+        let mut older = Vec::new();
+        while let Some(dot) = todo.pop() {
+            if !seen.insert(dot) {
+                continue;
+            }
+            if dot.1 <= upto(dot.0) {
+                older.push(self.known(dot)?);
+            } else {
+                todo.extend(self.parents(&self.known(dot)?)?);
+            }
+        }
+        for at in older {
+            found.push(self.as_head(&at)?);
+        }
+        // a version in the cut that another one there has seen is no head of it
+        let dominated =
+            |h: &Head| found.iter().any(|o| o.writer != h.writer && o.derived.clock.has_seen(&h.writer));
+        let mut list: Vec<Head> = found.iter().filter(|h| !dominated(h)).cloned().collect();
+        list.sort_by_key(|h| h.writer.reference);
+        Ok(Heads { list, unsettled: false })
+    }
+
+    /// A version in the log as if it were a head.
+    pub(crate) fn as_head(&self, at: &At) -> Result<Head> {
+        let state = if at.header().is_deletion() {
+            HeadState::Tombstone
+        } else if at.record.unverified {
+            HeadState::Absent
+        } else {
+            HeadState::InLog
+        };
+        Ok(Head {
+            writer: at.writer,
+            derived: self.derived(at)?,
+            depth: self.depth(at, &mut HashMap::new())?,
+            state,
+        })
+    }
+
+    /// How many patches lie between a version and full bodies.
+    fn depth(&self, at: &At, memo: &mut HashMap<Dot, u64>) -> Result<u64> {
+        if at.header().is_deletion() || at.record.unverified {
+            return Ok(0);
+        }
+        if let Some(known) = memo.get(&at.dot()) {
+            return Ok(*known);
+        }
+        let mut depth = 0;
+        if self.with_bytes(at.record.lsn, |bytes| at.record.body(at.index, bytes))?.0 == Tag::Patch {
+            for dot in self.parents(at)? {
+                depth = depth.max(self.depth(&self.known(dot)?, memo)?);
+            }
+            depth += 1;
+        }
+        memo.insert(at.dot(), depth);
+        Ok(depth)
+    }
+}
+
+fn merge_of(live: &[(Arc<State>, EntityClock)]) -> State {
+    let heads: Vec<_> = live.iter().map(|(state, clock)| Live { state, clock }).collect();
+    merge(&heads)
+}

@@ -1,0 +1,136 @@
+//! One consistent state of the store: what is durable, and for the writer also what is on its way there.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::cache::Cache;
+use super::directory::Directory;
+use super::head::{Heads, decode_row};
+use super::record::{Bytes, Checkpoint, PIECE, Record};
+use super::sealed::unseal;
+use super::tables::{ReadTable, Tables, dot_key, log_key};
+use crate::error::{Error, Result};
+use crate::model::EntityId;
+
+/// Commits that are folded but not durable yet. Each entry knows the batch that will make it so.
+#[derive(Default)]
+pub(crate) struct Pending {
+    pub(crate) heads: HashMap<EntityId, (Arc<Heads>, u64)>,
+    /// By lsn.
+    pub(crate) records: BTreeMap<u64, Arc<[u8]>>,
+    /// (ordinal, first sequence) → lsn.
+    pub(crate) dots: BTreeMap<(u32, u64), u64>,
+    /// Of the records that no batch has taken yet.
+    pub(crate) bytes: usize,
+}
+
+pub(crate) type RecordCache = Cache<u64, Arc<Record>>;
+
+/// Everything that reading needs. Cheap to make.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) tables: &'a Tables,
+    pub(crate) directory: &'a Directory,
+    pub(crate) cache: &'a RecordCache,
+    pub(crate) pending: Option<&'a Pending>,
+}
+
+/// The pieces of a record in the log table.
+struct Pieces<'a> {
+    table: &'a ReadTable,
+    lsn: u64,
+}
+
+impl Bytes for Pieces<'_> {
+    fn read(&self, from: usize, to: usize) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        let mut piece = from / PIECE;
+        while piece.saturating_mul(PIECE) < to {
+            let key = log_key(self.lsn, piece as u32);
+            let Some(row) = self.table.get(&key[..])? else { break };
+            let bytes = unseal("log", &key, row.value())?;
+            let start = piece * PIECE;
+            let (a, b) = (from.saturating_sub(start).min(bytes.len()), (to - start).min(bytes.len()));
+            out.extend_from_slice(&bytes[a..b]);
+            piece += 1;
+            if bytes.len() < PIECE {
+                break;
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl<'a> View<'a> {
+    /// The heads of an entity; none if it is unknown.
+    pub(crate) fn heads(&self, entity: EntityId) -> Result<Arc<Heads>> {
+        if let Some((heads, _)) = self.pending.and_then(|p| p.heads.get(&entity)) {
+            return Ok(heads.clone());
+        }
+        match self.tables.heads.get(&entity.as_bytes()[..])? {
+            Some(row) => decode_row(entity.as_bytes(), row.value(), self.directory).map(Arc::new),
+            None => Ok(Arc::default()),
+        }
+    }
+
+    /// Reads of a record's bytes.
+    pub(crate) fn with_bytes<T>(&self, lsn: u64, read: impl FnOnce(&dyn Bytes) -> Result<T>) -> Result<T> {
+        match self.pending.and_then(|p| p.records.get(&lsn)) {
+            Some(bytes) => read(&&bytes[..]),
+            None => read(&Pieces { table: &self.tables.log, lsn }),
+        }
+    }
+
+    pub(crate) fn record(&self, lsn: u64) -> Result<Arc<Record>> {
+        if let Some(record) = self.cache.get(&lsn) {
+            return Ok(record);
+        }
+        let record = Arc::new(self.with_bytes(lsn, |bytes| Record::load(lsn, bytes, self.directory))?);
+        self.cache.insert(lsn, record.clone(), record.cost());
+        Ok(record)
+    }
+
+    /// Read from the table again, whatever is in memory.
+    pub(crate) fn record_uncached(&self, lsn: u64) -> Result<Arc<Record>> {
+        self.with_bytes(lsn, |bytes| Record::load(lsn, bytes, self.directory)).map(Arc::new)
+    }
+
+    /// The lsn of the commit of a log that has `sequence`, or of the last one before it.
+    pub(crate) fn lsn_at(&self, ordinal: u32, sequence: u64) -> Result<Option<u64>> {
+        let pending = self.pending.and_then(|p| p.dots.range((ordinal, 0)..=(ordinal, sequence)).next_back());
+        if let Some((_, lsn)) = pending {
+            return Ok(Some(*lsn));
+        }
+        let (from, to) = (dot_key(ordinal, 0), dot_key(ordinal, sequence));
+        let Some(row) = self.tables.dots.range(&from[..]..=&to[..])?.next_back() else { return Ok(None) };
+        let (key, value) = row?;
+        match value.value().try_into() {
+            Ok(lsn) => Ok(Some(u64::from_be_bytes(lsn))),
+            Err(_) => Err(Error::corrupt("dots", super::sealed::hex(key.value()), "not an lsn")),
+        }
+    }
+
+    /// The commit of a log that holds `sequence`.
+    pub(crate) fn commit_at(&self, ordinal: u32, sequence: u64) -> Result<Option<Arc<Record>>> {
+        let Some(lsn) = self.lsn_at(ordinal, sequence)? else { return Ok(None) };
+        let record = self.record(lsn)?;
+        if record.ordinal != ordinal || record.header.first > sequence {
+            return Err(Error::corrupt("dots", format!("{ordinal}/{sequence}"), "names another commit"));
+        }
+        Ok(record.contains(sequence).then_some(record))
+    }
+
+    /// The fold after the last of `commits` commits.
+    pub(crate) fn checkpoint(&self, commits: u64) -> Result<Option<Checkpoint>> {
+        let Some(last) = commits.checked_sub(1) else { return Ok(None) };
+        // one that was in memory before it was written has none yet
+        let record = self.record_uncached(last)?;
+        let missing = || Error::corrupt("log", last, "the last record has no checkpoint");
+        self.with_bytes(last, |bytes| record.checkpoint(bytes))?.ok_or_else(missing).map(Some)
+    }
+
+    /// The last commit of a log.
+    pub(crate) fn tip(&self, ordinal: u32) -> Result<Option<Arc<Record>>> {
+        self.lsn_at(ordinal, u64::MAX)?.map(|lsn| self.record(lsn)).transpose()
+    }
+}

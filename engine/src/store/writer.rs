@@ -1,0 +1,342 @@
+//! The one writer: folds commits one after another in memory, makes many of them durable at once (group commit), publishes them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
+use redb::Durability;
+
+use super::Store;
+use super::fold::Folded;
+use super::head::Heads;
+use super::record::{Checkpoint, PIECE, add_checkpoint};
+use super::sealed::seal;
+use super::tables::{self, Tables, dot_key, log_key, type_key};
+use super::view::{Pending, View};
+use crate::error::{Error, Result};
+use crate::format::hash::head_term;
+use crate::format::header::Header;
+use crate::model::{Chain, CommitRef, DatasetId, EntityId, StateDigest};
+
+/// A remote wall further ahead than this is ignored (I5).
+pub(crate) const PULL: u64 = 5 * 60 * 1000;
+
+/// The last commit of a log.
+#[derive(Clone, Copy)]
+pub(crate) struct Tip {
+    pub(crate) last: u64,
+    pub(crate) chain: Chain,
+    pub(crate) wall: u64,
+}
+
+/// The fold of all commits, durable or on their way, as far as writing needs it.
+pub(crate) struct Writer {
+    /// The durable state that `pending` lies over. Replaced together with it.
+    pub(crate) tables: Option<Arc<Tables>>,
+    pub(crate) pending: Pending,
+    /// By log ordinal; none where a log's first commit is not here yet.
+    pub(crate) tips: Vec<Option<Tip>>,
+    pub(crate) frontier: BTreeSet<u32>,
+    pub(crate) digest: StateDigest,
+    pub(crate) next_lsn: u64,
+    pub(crate) dataset: Option<DatasetId>,
+    /// Ordinal of the log that this store extends.
+    pub(crate) own: Option<u32>,
+    /// The log that the next own one continues.
+    pub(crate) predecessor: Option<CommitRef>,
+    /// Commits get this batch; those of earlier ones are durable or on their way there.
+    pub(crate) batch: u64,
+    pub(crate) durable_batch: u64,
+    /// First lsn, log and type ordinal that are not written yet.
+    written: (u64, u32, u32),
+    meta: Vec<(&'static str, Option<Vec<u8>>)>,
+    pub(crate) wall: u64,
+    poisoned: bool,
+}
+
+/// What one durable commit writes.
+struct Batch {
+    number: u64,
+    lsns: Vec<(u64, Arc<[u8]>)>,
+    dots: Vec<((u32, u64), u64)>,
+    heads: Vec<(EntityId, Arc<Heads>)>,
+    logs: Vec<u32>,
+    types: Vec<u32>,
+    meta: Vec<(&'static str, Option<Vec<u8>>)>,
+    checkpoint: Checkpoint,
+}
+
+impl Writer {
+    pub(crate) fn new(tables: Arc<Tables>, logs: u32, types: u32, next_lsn: u64) -> Self {
+        Self {
+            tables: Some(tables),
+            pending: Pending::default(),
+            tips: vec![None; logs as usize],
+            frontier: BTreeSet::new(),
+            digest: StateDigest::ZERO,
+            next_lsn,
+            dataset: None,
+            own: None,
+            predecessor: None,
+            batch: 1,
+            durable_batch: 0,
+            written: (next_lsn, logs, types),
+            meta: Vec::new(),
+            wall: 0,
+            poisoned: false,
+        }
+    }
+
+    pub(crate) fn tip(&self, ordinal: u32) -> Option<Tip> {
+        self.tips.get(ordinal as usize).copied().flatten()
+    }
+
+    /// Changes a name in `meta` with the next durable commit.
+    pub(crate) fn set_meta(&mut self, name: &'static str, value: Option<Vec<u8>>) {
+        self.meta.retain(|(n, _)| *n != name);
+        self.meta.push((name, value));
+    }
+
+    /// Takes a folded commit in. `refs`: (ordinal, sequence) of what it refers to.
+    pub(crate) fn append(
+        &mut self,
+        ordinal: u32,
+        chain: Chain,
+        header: &Header,
+        refs: &[(u32, u64)],
+        folded: Folded,
+    ) {
+        let lsn = self.next_lsn;
+        self.next_lsn += 1;
+        self.pending.bytes += folded.record.len();
+        self.pending.records.insert(lsn, folded.record.into());
+        self.pending.dots.insert((ordinal, header.first), lsn);
+        for change in folded.changes {
+            for gone in &change.gone {
+                self.digest.subtract(&head_term(change.entity, gone));
+            }
+            self.digest.add(&head_term(change.entity, &change.new));
+            self.pending.heads.insert(change.entity, (Arc::new(change.heads), self.batch));
+        }
+        for (other, sequence) in refs {
+            if self.tip(*other).is_some_and(|t| t.last == *sequence) {
+                self.frontier.remove(other);
+            }
+        }
+        self.frontier.insert(ordinal);
+        if self.tips.len() <= ordinal as usize {
+            self.tips.resize(ordinal as usize + 1, None);
+        }
+        self.tips[ordinal as usize] = Some(Tip { last: header.last(), chain, wall: header.wall });
+    }
+
+    fn close_batch(&mut self, logs: u32, types: u32) -> Batch {
+        let number = self.batch;
+        self.batch += 1;
+        let (lsn, log, entity_type) = self.written;
+        let of_batch = |(id, (heads, batch)): (&EntityId, &(Arc<Heads>, u64))| {
+            (*batch == number).then(|| (*id, heads.clone()))
+        };
+        let mut heads: Vec<_> = self.pending.heads.iter().filter_map(of_batch).collect();
+        heads.sort_by_key(|(id, _)| *id);
+        let out = Batch {
+            number,
+            lsns: self.pending.records.range(lsn..).map(|(l, r)| (*l, r.clone())).collect(),
+            dots: self.pending.dots.iter().filter(|(_, l)| **l >= lsn).map(|(d, l)| (*d, *l)).collect(),
+            heads,
+            logs: (log..logs).collect(),
+            types: (entity_type..types).collect(),
+            meta: std::mem::take(&mut self.meta),
+            checkpoint: Checkpoint { digest: self.digest, frontier: self.frontier.iter().copied().collect() },
+        };
+        self.written = (self.next_lsn, logs, types);
+        self.pending.bytes = 0;
+        out
+    }
+
+    fn batch_is_durable(&mut self, batch: &Batch, tables: Arc<Tables>) {
+        self.durable_batch = batch.number;
+        self.tables = Some(tables);
+        self.pending.heads.retain(|_, (_, b)| *b > batch.number);
+        if let Some((last, _)) = batch.lsns.last() {
+            self.pending.records = self.pending.records.split_off(&(last + 1));
+            self.pending.dots.retain(|_, lsn| *lsn > *last);
+        }
+    }
+}
+
+impl Store {
+    /// The writer, unless writing is over.
+    pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
+        let me = std::thread::current().id();
+        // only this thread can have put its own id there, so a race cannot give a wrong answer
+        if self.holder.lock().is_some_and(|t| t == me) {
+            return Err(Error::invalid(
+                "a write inside a write: use the transaction that is open, or wait for its end",
+            ));
+        }
+        let writer = self.writer.lock();
+        if writer.poisoned {
+            return Err(Error::Poisoned);
+        }
+        if writer.tables.is_none() || self.published.read().is_none() {
+            return Err(Error::Closed);
+        }
+        Ok(writer)
+    }
+
+    /// What the writer sees: the durable state under what is on its way.
+    pub(crate) fn writer_view<'a>(&'a self, writer: &'a Writer) -> Result<View<'a>> {
+        let tables = writer.tables.as_deref().ok_or(Error::Closed)?;
+        Ok(View { tables, directory: &self.directory, cache: &self.cache, pending: Some(&writer.pending) })
+    }
+
+    /// Returns when all commits up to `batch` are durable and visible. Whoever comes first writes for all that wait.
+    ///
+    /// After a failure nothing of the batch is visible, and the store refuses writes until it is opened again; what redb
+    /// had on its way may nevertheless turn out to be there then (all of it or nothing).
+    pub(crate) fn flush(&self, batch: u64) -> Result<()> {
+        let _turn = self.flushing.lock();
+        let work = {
+            let mut writer = self.writer.lock();
+            if writer.durable_batch >= batch {
+                return Ok(());
+            }
+            if writer.poisoned {
+                return Err(Error::Poisoned);
+            }
+            writer.close_batch(self.directory.log_count(), self.directory.type_count())
+        };
+        let written = self.write_batch(&work).and_then(|()| self.read_tables());
+        let mut writer = self.writer.lock();
+        match written {
+            Ok(tables) => {
+                *self.published.write() = Some(tables.clone());
+                writer.batch_is_durable(&work, tables);
+                Ok(())
+            }
+            Err(e) => {
+                writer.poisoned = true;
+                Err(e)
+            }
+        }
+    }
+
+    pub(crate) fn read_tables(&self) -> Result<Arc<Tables>> {
+        let database = self.database.read();
+        let database = database.as_ref().ok_or(Error::Closed)?;
+        Tables::open(redb::ReadableDatabase::begin_read(database)?).map(Arc::new)
+    }
+
+    /// One redb transaction.
+    pub(crate) fn transact(&self, write: impl FnOnce(&redb::WriteTransaction) -> Result<()>) -> Result<()> {
+        let database = self.database.read();
+        let mut transaction = database.as_ref().ok_or(Error::Closed)?.begin_write()?;
+        transaction.set_durability(Durability::Immediate).map_err(|e| Error::from(redb::Error::from(e)))?;
+        write(&transaction)?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn write_batch(&self, batch: &Batch) -> Result<()> {
+        self.transact(|tx| {
+            self.write_names(tx, batch)?;
+            let mut log = tx.open_table(tables::LOG)?;
+            let last = batch.lsns.last().map(|(lsn, _)| *lsn);
+            for (lsn, record) in &batch.lsns {
+                let mut with_checkpoint;
+                let mut bytes = &record[..];
+                if Some(*lsn) == last {
+                    with_checkpoint = bytes.to_vec();
+                    add_checkpoint(&mut with_checkpoint, &batch.checkpoint);
+                    bytes = &with_checkpoint;
+                }
+                for (i, piece) in bytes.chunks(PIECE).enumerate() {
+                    let key = log_key(*lsn, i as u32);
+                    log.insert(&key[..], &seal(&key, piece)[..])?;
+                }
+            }
+            let mut dots = tx.open_table(tables::DOTS)?;
+            for ((ordinal, first), lsn) in &batch.dots {
+                dots.insert(&dot_key(*ordinal, *first)[..], &lsn.to_be_bytes()[..])?;
+            }
+            write_heads(tx, batch)
+        })
+    }
+
+    fn write_names(&self, tx: &redb::WriteTransaction, batch: &Batch) -> Result<()> {
+        if !batch.meta.is_empty() {
+            let mut meta = tx.open_table(tables::META)?;
+            for (name, value) in &batch.meta {
+                match value {
+                    Some(value) => drop(meta.insert(name.as_bytes(), &seal(name.as_bytes(), value)[..])?),
+                    None => drop(meta.remove(name.as_bytes())?),
+                }
+            }
+        }
+        if !batch.logs.is_empty() {
+            let mut logs = tx.open_table(tables::LOGS)?;
+            for ordinal in &batch.logs {
+                let Some(info) = self.directory.log(*ordinal) else { continue };
+                let key = ordinal.to_be_bytes();
+                logs.insert(&key[..], &seal(&key, &super::open::log_row(&info))[..])?;
+            }
+        }
+        if !batch.types.is_empty() {
+            let mut types = tx.open_table(tables::TYPES)?;
+            for ordinal in &batch.types {
+                let Some(name) = self.directory.entity_type(*ordinal) else { continue };
+                let key = ordinal.to_be_bytes();
+                types.insert(&key[..], &seal(&key, name.as_bytes())[..])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Heads, and what is indexed of them: the difference to the row that stood there tells what changes.
+fn write_heads(tx: &redb::WriteTransaction, batch: &Batch) -> Result<()> {
+    let mut table = tx.open_table(tables::HEADS)?;
+    let (mut by_type, mut unsettled) = (Vec::new(), Vec::new());
+    for (entity, heads) in &batch.heads {
+        let key = entity.as_bytes();
+        let row = seal(key, &heads.encode());
+        let before = match table.insert(&key[..], &row[..])? {
+            Some(old) => Some(peek(*entity, old.value())?),
+            None => None,
+        };
+        let now = peek(*entity, &row)?;
+        if before.map(|b| b.1) != Some(now.1) {
+            by_type.push((*entity, before.map(|b| b.1), now.1));
+        }
+        if before.is_some_and(|b| b.0) != now.0 {
+            unsettled.push((*entity, now.0));
+        }
+    }
+    drop(table);
+    if !by_type.is_empty() {
+        let mut table = tx.open_table(tables::BY_TYPE)?;
+        for (entity, before, now) in by_type {
+            if let Some(before) = before {
+                table.remove(&type_key(before, entity)[..])?;
+            }
+            table.insert(&type_key(now, entity)[..], &[][..])?;
+        }
+    }
+    if !unsettled.is_empty() {
+        let mut table = tx.open_table(tables::UNSETTLED)?;
+        for (entity, is) in unsettled {
+            if is {
+                table.insert(&entity.as_bytes()[..], &[][..])?;
+            } else {
+                table.remove(&entity.as_bytes()[..])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn peek(entity: EntityId, row: &[u8]) -> Result<(bool, u32)> {
+    let value = super::sealed::unseal("heads", entity.as_bytes(), row)?;
+    Heads::peek(value).map_err(super::sealed::unreadable("heads", entity.as_bytes()))
+}

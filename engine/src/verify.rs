@@ -1,0 +1,288 @@
+//! Reads everything again, rebuilds what is derived, and names each place that does not fit (R33).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::body::{self, Tag};
+use crate::format::hash::{chain_after, chain_of_genesis, head_term, state_checksum, states_root};
+use crate::model::{Chain, EntityId, StateDigest, VersionRef};
+use crate::snapshot::Snapshot;
+use crate::store::{At, Content, Record, View, decode_row, hex, type_key};
+
+/// What [`Engine::verify`](crate::Engine::verify) found.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Verification {
+    /// Commits that were read.
+    pub commits: u64,
+    /// Versions in them.
+    pub versions: u64,
+    /// Entities with heads.
+    pub entities: u64,
+    /// Versions that are void: no damage, but somebody's fault.
+    pub voids: u64,
+    /// Commits whose bodies never verified here: no damage, but their contents are missing.
+    pub unverified: u64,
+    /// Each damaged place.
+    pub problems: Vec<Problem>,
+}
+
+/// A damaged place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The table.
+    pub table: &'static str,
+    /// The key, readable.
+    pub key: String,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at {}: {}", self.table, self.key, self.what)
+    }
+}
+
+impl Verification {
+    /// Whether nothing is damaged.
+    pub fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    fn problem(&mut self, table: &'static str, key: impl std::fmt::Display, what: impl Into<String>) {
+        self.problems.push(Problem { table, key: key.to_string(), what: what.into() });
+    }
+
+    /// Notes a damaged place and goes on; other errors end the walk.
+    fn note<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(Error::Corrupt { table, key, what }) => {
+                self.problems.push(Problem { table, key, what });
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// The fold of the log, made again.
+#[derive(Default)]
+struct Fold {
+    heads: BTreeMap<EntityId, BTreeSet<VersionRef>>,
+    ends: BTreeMap<u32, (u64, Chain)>,
+    frontier: BTreeSet<u32>,
+}
+
+pub(crate) fn verify(snapshot: &Snapshot) -> Result<Verification> {
+    let mut out = Verification::default();
+    let mut fold = Fold::default();
+    for lsn in 0..snapshot.commits()? {
+        let view = snapshot.view();
+        if let Some(record) = out.note(view.record_uncached(lsn))? {
+            let checked = check_commit(&view, &record, &mut fold, &mut out);
+            out.note(checked)?;
+        }
+    }
+    check_heads(snapshot, &fold, &mut out)?;
+    check_indexes(snapshot, &mut out)?;
+    check_dots(snapshot, &fold, &mut out)?;
+    check_checkpoint(snapshot, &fold, &mut out)?;
+    Ok(out)
+}
+
+fn check_commit(
+    view: &View<'_>,
+    record: &Arc<Record>,
+    fold: &mut Fold,
+    out: &mut Verification,
+) -> Result<()> {
+    let (lsn, ordinal) = (record.lsn, record.ordinal);
+    let info =
+        view.directory.log(ordinal).ok_or_else(|| Error::corrupt("logs", ordinal, "an unknown log"))?;
+    let opening = (0, chain_of_genesis(&info.genesis));
+    let (sequence, chain) = fold.ends.get(&ordinal).copied().unwrap_or(opening);
+    if record.header.first != sequence + 1 {
+        out.problem("log", lsn, "its sequence does not follow");
+    }
+    if record.chain != chain_after(&chain, &record.header_bytes) {
+        out.problem("log", lsn, "its chain does not follow");
+    }
+    fold.ends.insert(ordinal, (record.header.last(), record.chain));
+    for r in &record.header.refs {
+        match view.directory.ordinal(r.log).and_then(|o| Some((o, *fold.ends.get(&o)?))) {
+            Some((o, (s, c))) if s == r.sequence && c.prefix() == r.prefix => drop(fold.frontier.remove(&o)),
+            Some((_, (s, _))) if s > r.sequence => {}
+            _ => out.problem("log", lsn, format!("it refers to {r}, which is not here")),
+        }
+    }
+    fold.frontier.insert(ordinal);
+    out.commits += 1;
+    out.versions += record.header.versions.len() as u64;
+    out.unverified += u64::from(record.unverified);
+    let mut checksums = Vec::with_capacity(record.header.versions.len());
+    for index in 0..record.header.versions.len() {
+        if record.void_of(index).is_some() {
+            out.voids += 1;
+            continue;
+        }
+        let at = view.place(record, index)?;
+        fold_version(view, &at, fold)?;
+        if !record.unverified {
+            checksums.push(checksum(view, &at)?);
+        }
+    }
+    if !record.unverified && states_root(&checksums) != record.header.states_root {
+        out.problem("log", lsn, "its contents do not give its states root");
+    }
+    Ok(())
+}
+
+fn fold_version(view: &View<'_>, at: &At, fold: &mut Fold) -> Result<()> {
+    let heads = fold.heads.entry(at.header().entity).or_default();
+    for (ordinal, sequence) in view.parents(at)? {
+        let missing = || Error::corrupt("log", format!("{ordinal}/{sequence}"), "a parent is missing");
+        let parent = view.version((ordinal, sequence))?.ok_or_else(missing)?;
+        heads.remove(&parent.writer.reference);
+    }
+    heads.insert(at.writer.reference);
+    Ok(())
+}
+
+fn checksum(view: &View<'_>, at: &At) -> Result<[u8; 16]> {
+    let source = view.derived(at)?.type_source;
+    let entity_type = view.directory.entity_type(source.type_ordinal);
+    let entity_type =
+        entity_type.ok_or_else(|| Error::corrupt("types", source.type_ordinal, "an unknown type"))?;
+    let VersionRef { log, sequence, .. } = at.writer.reference;
+    let sum = |full: Option<&[u8]>| state_checksum(log, sequence, at.header().entity, &entity_type, full);
+    match view.content(at)? {
+        Content::Tombstone => Ok(sum(None)),
+        Content::Live(state) => Ok(sum(Some(&body::full(&state, &at.writer)))),
+        Content::Absent => {
+            let (tag, payload) = view.with_bytes(at.record.lsn, |bytes| at.record.body(at.index, bytes))?;
+            let stands_in = matches!(tag, Tag::Pruned | Tag::Withheld | Tag::Encrypted);
+            let sum = payload.get(..16).filter(|_| stands_in).and_then(|b| b.try_into().ok());
+            sum.ok_or_else(|| Error::corrupt("log", at.record.lsn, "a content is missing"))
+        }
+    }
+}
+
+fn check_heads(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) -> Result<()> {
+    let view = snapshot.view();
+    let mut seen = 0u64;
+    for row in snapshot.tables.heads.range::<&[u8]>(..)? {
+        let (key, value) = row?;
+        let Ok(id) = <[u8; 16]>::try_from(key.value()).map(EntityId::from_bytes) else {
+            out.problem("heads", hex(key.value()), "not an entity id");
+            continue;
+        };
+        let Some(heads) = out.note(decode_row(key.value(), value.value(), view.directory))? else {
+            seen += 1;
+            continue;
+        };
+        seen += 1;
+        let found: BTreeSet<_> = heads.list.iter().map(|h| h.writer.reference).collect();
+        if fold.heads.get(&id) != Some(&found) {
+            out.problem("heads", id, "the heads are not those of the log");
+            continue;
+        }
+        for head in &heads.list {
+            let same = check_head(&view, id, head);
+            if out.note(same)? == Some(false) {
+                out.problem("heads", id, "a head differs from its version in the log");
+            }
+        }
+        let undecided = match view.merged(id, &heads.list) {
+            Ok(state) => heads.list.len() > 1 || !crate::merge::conflicts(&state, 1, 0).is_empty(),
+            Err(_) => heads.list.len() > 1,
+        };
+        if undecided != heads.unsettled {
+            out.problem("heads", id, "settled or not is wrong");
+        }
+    }
+    out.entities = fold.heads.len() as u64;
+    if seen != out.entities {
+        out.problem("heads", "all", format!("{seen} rows for {} entities", out.entities));
+    }
+    Ok(())
+}
+
+/// Whether a head says what its version in the log says.
+fn check_head(view: &View<'_>, id: EntityId, head: &crate::store::Head) -> Result<bool> {
+    let dot = (head.writer.ordinal, head.writer.reference.sequence);
+    let at = view.version(dot)?.ok_or_else(|| Error::corrupt("log", id, "a head's version is missing"))?;
+    let same_content = match (view.head_content(id, head)?, view.content(&at)?) {
+        (Content::Live(a), Content::Live(b)) => a == b,
+        (Content::Tombstone, Content::Tombstone) | (Content::Absent, Content::Absent) => true,
+        _ => false,
+    };
+    Ok(same_content && at.writer == head.writer && view.derived(&at)? == head.derived)
+}
+
+fn check_indexes(snapshot: &Snapshot, out: &mut Verification) -> Result<()> {
+    let view = snapshot.view();
+    let (mut types, mut unsettled) = (0u64, 0u64);
+    for row in snapshot.tables.heads.range::<&[u8]>(..)? {
+        let (key, value) = row?;
+        let Ok(heads) = decode_row(key.value(), value.value(), view.directory) else { continue };
+        let Ok(id) = <[u8; 16]>::try_from(key.value()).map(EntityId::from_bytes) else { continue };
+        types += 1;
+        let indexed = match heads.type_ordinal() {
+            Some(ordinal) => snapshot.tables.by_type.get(&type_key(ordinal, id)[..])?.is_some(),
+            None => false,
+        };
+        if !indexed {
+            out.problem("by_type", id, "an entity is missing");
+        }
+        unsettled += u64::from(heads.unsettled);
+        if heads.unsettled != snapshot.tables.unsettled.get(key.value())?.is_some() {
+            out.problem("unsettled", id, "settled or not is wrong");
+        }
+    }
+    for (table, expected, found) in [
+        ("by_type", types, redb::ReadableTableMetadata::len(&snapshot.tables.by_type)?),
+        ("unsettled", unsettled, redb::ReadableTableMetadata::len(&snapshot.tables.unsettled)?),
+    ] {
+        if expected != found {
+            out.problem(table, "all", format!("{found} rows where {expected} belong"));
+        }
+    }
+    Ok(())
+}
+
+fn check_dots(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) -> Result<()> {
+    let rows = redb::ReadableTableMetadata::len(&snapshot.tables.dots)?;
+    if rows != out.commits {
+        out.problem("dots", "all", format!("{rows} rows for {} commits", out.commits));
+    }
+    let view = snapshot.view();
+    for (ordinal, (last, chain)) in &fold.ends {
+        let tip = out.note(view.tip(*ordinal))?;
+        if tip.is_some_and(|t| t.is_none_or(|t| t.header.last() != *last || t.chain != *chain)) {
+            out.problem("dots", ordinal, "the end of the log is not the last commit");
+        }
+    }
+    Ok(())
+}
+
+fn check_checkpoint(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) -> Result<()> {
+    let mut digest = StateDigest::ZERO;
+    for (entity, heads) in &fold.heads {
+        for head in heads {
+            digest.add(&head_term(*entity, head));
+        }
+    }
+    let found = out.note(snapshot.state_digest())?;
+    if found.is_some_and(|d| d != digest) {
+        out.problem("log", "last", "the state digest is not that of the heads");
+    }
+    let found = out.note(snapshot.frontier())?;
+    if found.is_some_and(|f| f != fold.frontier) {
+        out.problem("log", "last", "the frontier is not that of the commits");
+    }
+    Ok(())
+}
