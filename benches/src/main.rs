@@ -1,0 +1,187 @@
+//! W1, W2, W4, W5 and W8 for heirloom beside the same work on bare redb tables, in one run, answers checked.
+//!
+//! `cargo run --release -p heirloom-benches --bin workloads [-- [--entities N] [--json PATH]]`
+//!
+//! Milliseconds on a shared machine say little: read the ratios. Bytes, syncs and round trips are exact.
+#![allow(clippy::print_stdout)]
+
+mod bare;
+mod data;
+mod disk;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bare::Bare;
+use data::{Appliance, Item, Rng, TYPES, items};
+use disk::{CountedFile, Counts};
+use heirloom::{Engine, Error, Patch};
+use heirloom_sync::sync_in_process;
+
+struct Row {
+    name: &'static str,
+    heirloom: Cost,
+    bare: Cost,
+    note: String,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    seconds: f64,
+    bytes: u64,
+    syncs: u64,
+}
+
+fn measured<T>(counts: &Counts, work: impl FnOnce() -> T) -> (Cost, T) {
+    let (before, start) = (counts.read(), Instant::now());
+    let out = work();
+    let (bytes, syncs) = counts.read();
+    (Cost { seconds: start.elapsed().as_secs_f64(), bytes: bytes - before.0, syncs: syncs - before.1 }, out)
+}
+
+fn engine(path: &Path, label: &str) -> (Engine, Arc<Counts>) {
+    let (file, counts) = CountedFile::create(path);
+    let builder = Engine::builder().label(label).dataset_name("bench");
+    (builder.open_backend(file).expect("a fresh file"), counts)
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let option = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1));
+    let n: usize = option("--entities").map_or(100_000, |v| v.parse().expect("--entities takes a number"));
+    let rows = run(n);
+    print(n, &rows);
+    if let Some(path) = option("--json") {
+        std::fs::write(path, json(n, &rows)).expect("the path of --json can be written");
+    }
+}
+
+fn run(n: usize) -> Vec<Row> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let items = items(n);
+    let mut rows = Vec::new();
+    let (heirloom, counts) = engine(&dir.path().join("a"), "a");
+    let bare = Bare::create(&dir.path().join("bare"));
+
+    let (ours, ()) = measured(&counts, || create(&heirloom, &items));
+    let (theirs, ()) = measured(&bare.counts, || bare.create_all(&items, 1_000));
+    let snapshot = heirloom.snapshot().expect("open");
+    let count: u64 = TYPES.iter().map(|t| snapshot.list(t).count().expect("count")).sum();
+    assert_eq!((count, bare.count()), (n as u64, n as u64), "W1 counts");
+    drop(snapshot);
+    rows.push(Row { name: "W1 create", heirloom: ours, bare: theirs, note: format!("{n} entities, 1,000 a commit") });
+
+    let mut rng = Rng(7);
+    let picks: Vec<(usize, i64)> = (0..n).map(|_| (rng.below(n), rng.below(1_000) as i64)).collect();
+    let (ours, ()) = measured(&counts, || update(&heirloom, &picks, &items));
+    let (theirs, ()) = measured(&bare.counts, || bare.update(&picks, &items, 100));
+    check_updates(&heirloom, &picks, &items);
+    rows.push(Row { name: "W2 update", heirloom: ours, bare: theirs, note: "one field, 100 a commit, old versions readable".into() });
+
+    let picks: Vec<usize> = (0..n * 10).map(|_| rng.below(n)).collect();
+    for threads in [1, 2] {
+        let (ours, sum) = measured(&counts, || in_threads(threads, &picks, |p| read_all(&heirloom, p, &items)));
+        let (theirs, expected) = measured(&bare.counts, || in_threads(threads, &picks, |p| bare.read_all(p, &items)));
+        assert_eq!(sum, expected, "W4 sums");
+        let rate = |c: Cost| picks.len() as f64 / c.seconds / 1e6;
+        let note = format!("{} reads, {:.2} and {:.2} M/s", picks.len(), rate(ours), rate(theirs));
+        rows.push(Row { name: if threads == 1 { "W4 read, 1 thread" } else { "W4 read, 2 threads" }, heirloom: ours, bare: theirs, note });
+    }
+    rows.extend(sync_rows(dir.path(), &items));
+    rows
+}
+
+/// W5 and W8 start from stores that hold W1 alone.
+fn sync_rows(dir: &Path, items: &[Item]) -> Vec<Row> {
+    let (from, _) = engine(&dir.join("from"), "from");
+    let (to, counts) = engine(&dir.join("to"), "to");
+    let (source, target) = (Bare::create(&dir.join("source")), Bare::create(&dir.join("target")));
+    create(&from, items);
+    source.create_all(items, 1_000);
+    let (ours, report) = measured(&counts, || sync_in_process(&to, &from).expect("sync").0);
+    let (theirs, ()) = measured(&target.counts, || target.pull(&source, 1_000));
+    assert_eq!(from.state_digest().expect("digest"), to.state_digest().expect("digest"), "W5 digests");
+    assert_eq!(from.log_root().expect("root"), to.log_root().expect("root"), "W5 roots");
+    let wire = (report.bytes_in + report.bytes_out) as f64 / 1e6;
+    let w5 = Row { name: "W5 pull", heirloom: ours, bare: theirs, note: format!("{wire:.1} MB on the wire, {} round trips", report.round_trips) };
+
+    let (ours, report) = measured(&counts, || sync_in_process(&to, &from).expect("sync").0);
+    let (theirs, equal) = measured(&target.counts, || target.equals(&source));
+    assert!(equal, "W8 bare tables");
+    let bytes = report.bytes_in + report.bytes_out;
+    let note = format!("{bytes} bytes, {} round trip, proven; bare: a scan of both", report.round_trips);
+    vec![w5, Row { name: "W8 equal", heirloom: ours, bare: theirs, note }]
+}
+
+fn create(engine: &Engine, items: &[Item]) {
+    for chunk in items.chunks(1_000) {
+        engine
+            .write(|tx| chunk.iter().try_for_each(|i| tx.create_with_id(i.id, i.kind, &i.content)))
+            .expect("create");
+    }
+}
+
+fn update(engine: &Engine, picks: &[(usize, i64)], items: &[Item]) {
+    for chunk in picks.chunks(100) {
+        let one = |tx: &mut heirloom::Transaction<'_>| {
+            chunk.iter().try_for_each(|(i, b)| tx.patch(items[*i].id, Patch::new().set("brightness", *b)))
+        };
+        engine.write::<(), Error>(one).expect("update");
+    }
+}
+
+/// The last value is shown; the first one is still there.
+fn check_updates(engine: &Engine, picks: &[(usize, i64)], items: &[Item]) {
+    let snapshot = engine.snapshot().expect("open");
+    for (index, _) in picks.iter().step_by(picks.len() / 50 + 1) {
+        let last = picks.iter().rev().find(|(i, _)| i == index).expect("picked").1;
+        let now: Appliance = snapshot.get(items[*index].id).expect("get").expect("there").read().expect("decode");
+        assert_eq!(now.brightness, last, "W2 new value");
+        let oldest = snapshot.history(items[*index].id).expect("history").last().expect("created").expect("read");
+        let content = snapshot.content_at(&oldest.reference()).expect("content").expect("live");
+        let first = content.get("brightness").and_then(heirloom::Value::as_int);
+        assert_eq!(first, Some(items[*index].content.brightness), "W2 old value");
+    }
+}
+
+fn read_all(engine: &Engine, picks: &[usize], items: &[Item]) -> i64 {
+    let snapshot = engine.snapshot().expect("open");
+    let read = |i: &usize| snapshot.get(items[*i].id).expect("get").expect("there").read::<Appliance>().expect("decode");
+    picks.iter().map(|i| read(i).brightness).sum()
+}
+
+fn in_threads(n: usize, picks: &[usize], work: impl Fn(&[usize]) -> i64 + Sync) -> i64 {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let parts: Vec<_> = picks.chunks(picks.len().div_ceil(n)).map(|p| scope.spawn(move || work(p))).collect();
+        parts.into_iter().map(|p| p.join().expect("no panic")).sum()
+    })
+}
+
+fn print(n: usize, rows: &[Row]) {
+    println!("{n} entities; seconds, MB written, syncs");
+    println!("{:20} {:>26} {:>26} {:>7} {:>7}", "", "heirloom", "bare redb", "time", "bytes");
+    for r in rows {
+        let cost = |c: Cost| format!("{:8.3} s {:7.1} MB {:5}", c.seconds, c.bytes as f64 / 1e6, c.syncs);
+        let ratio = |a: f64, b: f64| if b > 0.0 { format!("{:.2}×", a / b) } else { "–".to_owned() };
+        println!(
+            "{:20} {:>26} {:>26} {:>7} {:>7}   {}",
+            r.name,
+            cost(r.heirloom),
+            cost(r.bare),
+            ratio(r.heirloom.seconds, r.bare.seconds),
+            ratio(r.heirloom.bytes as f64, r.bare.bytes as f64),
+            r.note
+        );
+    }
+}
+
+fn json(n: usize, rows: &[Row]) -> String {
+    let cost = |c: Cost| serde_json::json!({ "seconds": c.seconds, "bytes_written": c.bytes, "syncs": c.syncs });
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|r| serde_json::json!({ "workload": r.name, "heirloom": cost(r.heirloom), "bare_redb": cost(r.bare), "note": r.note }))
+        .collect();
+    serde_json::json!({ "entities": n, "workloads": rows }).to_string()
+}
