@@ -1,22 +1,54 @@
 //! What a reader gets of an entity.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::format::value::decode_all;
 use crate::merge::{show, unflatten};
-use crate::model::{Content, EntityId, Path, State, Value, VersionRef, from_leaves};
+use crate::model::{Content, EntityId, Path, PathRef, ShownLeaf, State, Value, VersionRef, from_leaves};
 
 /// An entity as one snapshot shows it: one value for each field, conflicts settled by `auto` (R18).
 #[derive(Clone, Debug)]
 pub struct Entity {
     pub(crate) id: EntityId,
-    pub(crate) entity_type: std::sync::Arc<str>,
+    pub(crate) entity_type: Box<str>,
     pub(crate) heads: Vec<VersionRef>,
-    /// In order of paths; nothing where it is shown as deleted.
-    pub(crate) leaves: Option<Vec<(Path, Box<[u8]>)>>,
+    pub(crate) shown: Shown,
     pub(crate) conflicts: Vec<String>,
     pub(crate) deletion_conflict: bool,
+}
+
+/// What is shown of an entity, in order of paths.
+#[derive(Clone, Debug)]
+pub(crate) enum Shown {
+    Deleted,
+    /// Of one settled head, readable in place: where each path and value lies.
+    InPlace(Arc<[u8]>, Vec<[Range<usize>; 2]>),
+    Leaves(Vec<(Path, Box<[u8]>)>),
+}
+
+impl Shown {
+    fn leaves(&self) -> Vec<ShownLeaf<'_>> {
+        match self {
+            Shown::Deleted => Vec::new(),
+            Shown::InPlace(bytes, places) => {
+                let slice = |r: &Range<usize>| &bytes[r.clone()];
+                places.iter().map(|[path, value]| (PathRef::new(slice(path)), slice(value))).collect()
+            }
+            Shown::Leaves(leaves) => leaves.iter().map(|(p, v)| (p.as_ref(), &v[..])).collect(),
+        }
+    }
+
+    /// Owned leaves; nothing where it is shown as deleted.
+    pub(crate) fn to_owned(&self) -> Option<Vec<(Path, Box<[u8]>)>> {
+        if matches!(self, Shown::Deleted) {
+            return None;
+        }
+        Some(self.leaves().into_iter().map(|(p, v)| (p.to_path(), v.into())).collect())
+    }
 }
 
 /// The shown leaves of a merged state.
@@ -42,7 +74,7 @@ impl Entity {
 
     /// Whether it is shown as deleted. Only listings that ask for deleted ones give such an entity.
     pub fn is_deleted(&self) -> bool {
-        self.leaves.is_none()
+        matches!(self.shown, Shown::Deleted)
     }
 
     /// Whether somebody still has to decide something (R16): see [`conflicting_fields`](Self::conflicting_fields).
@@ -62,29 +94,27 @@ impl Entity {
 
     /// Its content as a map; empty if it is deleted.
     pub fn content(&self) -> Content {
-        unflatten(self.leaves().map(|(p, v)| (p, &v[..])))
+        unflatten(self.shown.leaves().into_iter())
     }
 
     /// Its content as any serde type. [`Error::Invalid`] if that does not fit, [`Error::Deleted`] if there is none.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
-        let leaves = self.leaves.as_ref().ok_or(Error::Deleted(self.id))?;
-        let shown: Vec<_> = leaves.iter().map(|(p, v)| (p, &v[..])).collect();
-        from_leaves(&shown)
+        if self.is_deleted() {
+            return Err(Error::Deleted(self.id));
+        }
+        from_leaves(&self.shown.leaves())
     }
 
     /// A field; a nested map as a whole.
     pub fn get(&self, field: &str) -> Result<Option<Value>> {
-        let below: Vec<_> = self.leaves().filter(|(p, _)| &*p.0[0] == field).collect();
-        match &below[..] {
+        let mut below = self.shown.leaves();
+        below.retain(|(p, _)| p.key(0) == field);
+        match below[..] {
             [] => Ok(None),
-            [(path, value)] if path.0.len() == 1 => {
+            [(path, value)] if path.depth() == 1 => {
                 decode_all(value).map(Some).map_err(|e| Error::corrupt("heads", self.id, e))
             }
-            _ => Ok(unflatten(below.into_iter().map(|(p, v)| (p, &v[..]))).remove(field)),
+            _ => Ok(unflatten(below.into_iter()).remove(field)),
         }
-    }
-
-    fn leaves(&self) -> impl Iterator<Item = &(Path, Box<[u8]>)> {
-        self.leaves.iter().flatten()
     }
 }

@@ -79,7 +79,7 @@ impl Snapshot {
         let state = view.merged(id, &heads.list)?;
         let open = conflicts(&state, heads.list.len() - tombstones, tombstones);
         let shown = show(&state);
-        let content = unflatten(shown.iter().map(|s| (s.path, &*s.entry.value)));
+        let content = unflatten(shown.iter().map(|s| (s.path.as_ref(), &*s.entry.value)));
         Ok(Some(Merged {
             heads: heads.list.iter().map(|h| h.writer.reference).collect(),
             conflicts: open.paths.iter().map(|p| field(id, &state, p)).collect::<Result<_>>()?,
@@ -97,5 +97,5 @@ fn field(id: EntityId, state: &State, path: &Path) -> Result<FieldConflict> {
         Ok(Side { version: e.writer.reference, stamp: Timestamp::of(e.writer.stamp), value })
     };
     let sides = entries.iter().map(side).collect::<Result<_>>()?;
-    Ok(FieldConflict { path: path.0.iter().map(|k| k.to_string()).collect(), sides })
+    Ok(FieldConflict { path: path.as_ref().keys().map(str::to_owned).collect(), sides })
 }

@@ -119,7 +119,7 @@ impl Snapshot {
         match view.content(&self.at(&view, reference)?)? {
             store::Content::Live(state) => {
                 let shown = crate::merge::show(&state);
-                Ok(Some(crate::merge::unflatten(shown.iter().map(|s| (s.path, &*s.entry.value)))))
+                Ok(Some(crate::merge::unflatten(shown.iter().map(|s| (s.path.as_ref(), &*s.entry.value)))))
             }
             store::Content::Tombstone => Ok(None),
             store::Content::Absent => Err(Error::Absent(*reference)),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::engine::Engine;
-use crate::entity::{Entity, shown_leaves};
+use crate::entity::{Entity, Shown, shown_leaves};
 use crate::error::{Error, Result};
 use crate::format::body::PatchBody;
 use crate::format::limits;
@@ -56,9 +56,9 @@ impl<'a> Transaction<'a> {
         let conflicts = conflicts(state, 1, 0).paths.iter().map(Path::to_string).collect();
         Ok(Some(Entity {
             id,
-            entity_type: staged.entity_type(&self.view)?,
+            entity_type: (&*staged.entity_type(&self.view)?).into(),
             heads: staged.parents.iter().map(|h| h.writer.reference).collect(),
-            leaves: Some(shown_leaves(state)),
+            shown: Shown::Leaves(shown_leaves(state)),
             conflicts,
             deletion_conflict: false,
         }))
@@ -119,7 +119,7 @@ impl<'a> Transaction<'a> {
     /// [`Error::Conflict`] if something that the caller changed was changed by somebody else since, or the entity was deleted.
     pub fn put<T: Serialize + ?Sized>(&mut self, read: &Entity, content: &T) -> Result<()> {
         let id = read.id;
-        let Some(old) = &read.leaves else { return Err(Error::Deleted(id)) };
+        let old = read.shown.to_owned().ok_or(Error::Deleted(id))?;
         let new = patch_body(&Patch::new().set_all(to_content(content)?))?.sets;
         let conflict = |why: &str| Error::Conflict { entity: id, why: why.to_owned() };
         let mut body = PatchBody {
@@ -132,7 +132,7 @@ impl<'a> Transaction<'a> {
                 .collect(),
         };
         let now = self.get(id)?.ok_or_else(|| conflict("it was deleted since it was read"))?;
-        let now = now.leaves.unwrap_or_default();
+        let now = now.shown.to_owned().unwrap_or_default();
         let changed = now.iter().filter(|l| !old.contains(l)).chain(old.iter().filter(|l| !now.contains(l)));
         for (path, _) in changed {
             let touched = body.sets.iter().map(|(p, _)| p).chain(&body.unsets);
@@ -379,7 +379,7 @@ pub(crate) fn patch_body(patch: &Patch) -> Result<PatchBody> {
 }
 
 fn check_path(path: &Path) -> Result<()> {
-    if path.0.is_empty() {
+    if path.depth() == 0 {
         return Err(Error::invalid("a path needs at least one key"));
     }
     flatten(path.clone(), &Value::Null, &mut Vec::new())
@@ -402,20 +402,26 @@ pub(crate) fn entity_of(view: &View<'_>, id: EntityId, heads: &Heads) -> Result<
     let live = heads.list.len() - tombstones;
     let mut entity = Entity {
         id,
-        entity_type,
+        entity_type: (&*entity_type).into(),
         heads: refs,
-        leaves: None,
+        shown: Shown::Deleted,
         conflicts: Vec::new(),
         deletion_conflict: false,
     };
     if live == 0 {
         return Ok(Some(entity));
     }
+    if let Some((bytes, places)) = store::in_place(heads) {
+        entity.shown = Shown::InPlace(bytes, places);
+        return Ok(Some(entity));
+    }
     let merged = view.merged(id, &heads.list)?;
     let open = conflicts(&merged, live, tombstones);
     entity.conflicts = open.paths.iter().map(Path::to_string).collect();
     entity.deletion_conflict = open.deletion;
-    entity.leaves = (tombstones == 0).then(|| shown_leaves(&merged));
+    if tombstones == 0 {
+        entity.shown = Shown::Leaves(shown_leaves(&merged));
+    }
     Ok(Some(entity))
 }
 

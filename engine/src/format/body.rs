@@ -157,7 +157,7 @@ pub(crate) fn leaves(r: &mut Reader<'_>, table: &[Writer]) -> Read<State> {
     let mut out: Vec<Leaf> = Vec::new();
     for _ in 0..r.count(5)? {
         let path = path(r)?;
-        r.ensure(out.last().is_none_or(|l| l.path < path), "leaves out of order")?;
+        r.ensure(out.last().is_none_or(|l| l.path.as_ref() < path), "leaves out of order")?;
         let mut entries = Vec::new();
         let mut last = None;
         let n = r.count(2)?;
@@ -169,9 +169,9 @@ pub(crate) fn leaves(r: &mut Reader<'_>, table: &[Writer]) -> Read<State> {
             let index = usize::try_from(writer).unwrap_or(usize::MAX);
             let Some(known) = table.get(index) else { return r.bad("a writer that is not listed") };
             used[index] = true;
-            entries.push(Entry { writer: *known, value: skip_leaf(r, path.0.len())?.into() });
+            entries.push(Entry { writer: *known, value: skip_leaf(r, path.depth())?.into() });
         }
-        out.push(Leaf { path, entries });
+        out.push(Leaf { path: path.to_path(), entries });
     }
     r.end()?;
     r.ensure(used.iter().skip(1).all(|u| *u), "a writer that wrote nothing")?;
@@ -204,19 +204,19 @@ impl PatchBody {
         let mut r = Reader::new(bytes);
         let mut out = Self::default();
         for _ in 0..r.count(2)? {
-            let p = path(&mut r)?;
+            let p = path(&mut r)?.to_path();
             r.ensure(out.unsets.last().is_none_or(|l| *l < p), "unsets out of order")?;
             out.unsets.push(p);
         }
         for _ in 0..r.count(3)? {
-            let p = path(&mut r)?;
+            let p = path(&mut r)?.to_path();
             // sorted, a path that is a prefix of another comes somewhere before it: right before is enough to look at,
             // because all that lies between them continues it too
             r.ensure(
                 out.sets.last().is_none_or(|l| l.0 < p && !p.is_below(&l.0)),
                 "sets out of order or clashing",
             )?;
-            let value = skip_leaf(&mut r, p.0.len())?.into();
+            let value = skip_leaf(&mut r, p.depth())?.into();
             out.sets.push((p, value));
         }
         r.end()?;

@@ -3,7 +3,7 @@
 use super::bytes::{Put, Read, Reader};
 use super::limits;
 use crate::error::{Error, Result};
-use crate::model::{Content, Path, Timestamp, Value};
+use crate::model::{Content, Path, PathRef, Timestamp, Value};
 
 pub(crate) mod tag {
     pub(crate) const NULL: u8 = 0x00;
@@ -99,22 +99,20 @@ pub(crate) fn encode_value(value: &Value) -> Result<Vec<u8>> {
 
 /// A value at a path as leaves: maps with entries become leaves of their own.
 pub(crate) fn flatten(path: Path, value: &Value, out: &mut Vec<(Path, Vec<u8>)>) -> Result<()> {
-    for key in &path.0 {
+    for key in path.as_ref().keys() {
         check_key(key)?;
     }
-    deeper(path.0.len().saturating_sub(1))?;
+    deeper(path.depth().saturating_sub(1))?;
     if let Value::Map(content) = value
         && !content.is_empty()
     {
         for (key, item) in content {
-            let mut below = path.clone();
-            below.0.push(key.as_str().into());
-            flatten(below, item, out)?;
+            flatten(path.join(key), item, out)?;
         }
         return Ok(());
     }
     let mut bytes = Vec::new();
-    encode(&mut bytes, value, path.0.len())?;
+    encode(&mut bytes, value, path.depth())?;
     out.push((path, bytes));
     Ok(())
 }
@@ -214,23 +212,19 @@ pub(crate) fn skip_leaf<'a>(r: &mut Reader<'a>, depth: usize) -> Read<&'a [u8]> 
 }
 
 pub(crate) fn put_path(out: &mut Vec<u8>, path: &Path) {
-    out.varint(path.0.len() as u64);
-    for key in &path.0 {
-        out.bytes(key.as_bytes());
-    }
+    out.extend_from_slice(path.as_bytes());
 }
 
-pub(crate) fn path(r: &mut Reader<'_>) -> Read<Path> {
+/// Reads a path and checks it.
+pub(crate) fn path<'a>(r: &mut Reader<'a>) -> Read<PathRef<'a>> {
+    let from = r.at();
     let n = r.count(1)?;
     r.ensure((1..=limits::DEPTH).contains(&n), "a path too short or too long")?;
-    (0..n)
-        .map(|_| {
-            let key = r.text()?;
-            r.ensure(key.len() <= limits::KEY, "a key too long")?;
-            Ok(key.into())
-        })
-        .collect::<Read<_>>()
-        .map(Path)
+    for _ in 0..n {
+        let key = r.text()?;
+        r.ensure(key.len() <= limits::KEY, "a key too long")?;
+    }
+    Ok(PathRef::new(r.since(from)))
 }
 
 /// Reads canonical bytes that this library has checked before.

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::format::value::{decode_all, flatten, flatten_content};
-use crate::model::{Content, Patch, Path, Value};
+use crate::model::{Content, Patch, Path, ShownLeaf, Value};
 
 /// The patch that turns `a` into `b`: changed leaves, removals too.
 ///
@@ -41,7 +41,7 @@ pub fn apply_patch(patch: &Patch, to: &Content) -> Result<Content> {
         leaves.retain(|(p, _)| !p.is_related(&path));
         leaves.push((path, value));
     }
-    Ok(unflatten(leaves.iter().map(|(p, v)| (p, &v[..]))))
+    Ok(unflatten(leaves.iter().map(|(p, v)| (p.as_ref(), &v[..]))))
 }
 
 fn decode(bytes: &[u8]) -> Value {
@@ -50,15 +50,17 @@ fn decode(bytes: &[u8]) -> Value {
 }
 
 /// Content from leaves of which none lies below another.
-pub(crate) fn unflatten<'a>(leaves: impl Iterator<Item = (&'a Path, &'a [u8])>) -> Content {
+pub(crate) fn unflatten<'a>(leaves: impl Iterator<Item = ShownLeaf<'a>>) -> Content {
     let mut out = Content::new();
     for (path, value) in leaves {
-        let (last, above) = path.0.split_last().map_or(("", &[][..]), |(l, a)| (&**l, a));
-        let mut at = &mut out;
-        for key in above {
+        let (mut at, mut keys) = (&mut out, path.keys().peekable());
+        while let Some(key) = keys.next() {
+            if keys.peek().is_none() {
+                at.insert(key, decode(value));
+                break;
+            }
             at = at.map_at(key);
         }
-        at.insert(last, decode(value));
     }
     out
 }
@@ -88,7 +90,7 @@ mod tests {
         #[test]
         fn leaves_give_the_content_back(a in contents()) {
             let leaves = flatten_content(&a).unwrap();
-            prop_assert_eq!(unflatten(leaves.iter().map(|(p, v)| (p, &v[..]))), a);
+            prop_assert_eq!(unflatten(leaves.iter().map(|(p, v)| (p.as_ref(), &v[..]))), a);
         }
     }
 }

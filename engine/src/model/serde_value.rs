@@ -6,7 +6,7 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visit
 use serde::ser::{self, Serialize, SerializeMap};
 use serde::{Deserialize, Deserializer, Serializer};
 
-use super::{Content, Path, Timestamp, Value};
+use super::{Content, PathRef, Timestamp, Value};
 use crate::error::{Error, Result};
 use crate::format::bytes::Reader;
 use crate::format::value::{encode_value, tag};
@@ -34,7 +34,7 @@ pub fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T> {
 }
 
 /// One shown leaf: its path and the canonical bytes of its value.
-pub(crate) type ShownLeaf<'a> = (&'a Path, &'a [u8]);
+pub(crate) type ShownLeaf<'a> = (PathRef<'a>, &'a [u8]);
 
 /// Leaves in order of their paths as a serde type.
 pub(crate) fn from_leaves<'de, T: Deserialize<'de>>(leaves: &'de [ShownLeaf<'de>]) -> Result<T> {
@@ -591,17 +591,17 @@ impl<'de> de::MapAccess<'de> for FromLeaves<'de> {
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Message> {
         let Some((path, _)) = self.leaves.first() else { return Ok(None) };
-        seed.deserialize(de::value::BorrowedStrDeserializer::new(&path.0[self.depth])).map(Some)
+        seed.deserialize(de::value::BorrowedStrDeserializer::new(path.key(self.depth))).map(Some)
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Message> {
         let (path, value) = self.leaves[0];
-        if path.0.len() == self.depth + 1 {
+        if path.depth() == self.depth + 1 {
             self.leaves = &self.leaves[1..];
             return seed.deserialize(Field::Value(FromBytes { bytes: value }));
         }
-        let key = &path.0[self.depth];
-        let n = self.leaves.iter().take_while(|(p, _)| p.0[self.depth] == *key).count();
+        let key = path.key(self.depth);
+        let n = self.leaves.iter().take_while(|(p, _)| p.key(self.depth) == key).count();
         let (below, after) = self.leaves.split_at(n);
         self.leaves = after;
         seed.deserialize(Field::Map(FromLeaves { leaves: below, depth: self.depth + 1 }))
@@ -697,7 +697,7 @@ mod tests {
 
     fn through_leaves<T: Serialize, U: DeserializeOwned>(value: &T) -> U {
         let leaves = flatten_content(&to_content(value).unwrap()).unwrap();
-        let shown: Vec<_> = leaves.iter().map(|(p, v)| (p, &v[..])).collect();
+        let shown: Vec<_> = leaves.iter().map(|(p, v)| (p.as_ref(), &v[..])).collect();
         // an owned type borrows nothing of the leaves
         from_leaves::<Value>(&shown).and_then(|v| from_value(&v)).unwrap()
     }
@@ -717,7 +717,7 @@ mod tests {
             };
             assert_eq!(through_leaves::<_, Lamp>(&lamp), lamp);
             let leaves = flatten_content(&to_content(&lamp).unwrap()).unwrap();
-            let shown: Vec<_> = leaves.iter().map(|(p, v)| (p, &v[..])).collect();
+            let shown: Vec<_> = leaves.iter().map(|(p, v)| (p.as_ref(), &v[..])).collect();
             assert_eq!(from_leaves::<Lamp>(&shown).unwrap(), lamp);
         }
     }

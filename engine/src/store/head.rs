@@ -7,6 +7,7 @@
 //! state   list of writers (ordinal, sequence, chain prefix 16, stamp) · leaves as in a full body
 //! ```
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::directory::Directory;
@@ -14,8 +15,9 @@ use super::record::{Derived, clock, ordinal, put_clock};
 use crate::error::Result;
 use crate::format::body::{leaves, put_state};
 use crate::format::bytes::{Put, Read, Reader};
+use crate::format::value::{path, skip_leaf};
 use crate::merge::EntityClock;
-use crate::model::{ChainPrefix, State, VersionRef, Writer};
+use crate::model::{ChainPrefix, PathRef, State, VersionRef, Writer};
 
 /// A state larger than this stays in the log only.
 pub(crate) const INLINE: usize = 1_024;
@@ -210,6 +212,39 @@ pub(crate) fn read_inline(bytes: &[u8], own: &Writer, directory: &Directory) -> 
         table.push(writer(&mut r, directory)?);
     }
     leaves(&mut r, &table)
+}
+
+/// Where each path and value lies in the inline state of one settled head; nothing where it takes more than that to show it.
+pub(crate) fn in_place(heads: &Heads) -> Option<(Arc<[u8]>, Vec<[Range<usize>; 2]>)> {
+    let ([Head { state: HeadState::Inline(bytes), .. }], false) = (&heads.list[..], heads.unsettled) else {
+        return None;
+    };
+    let mut r = Reader::new(bytes);
+    let mut read = || -> Read<Option<Vec<[Range<usize>; 2]>>> {
+        for _ in 0..r.count(20)? {
+            (ordinal(&mut r)?, r.varint()?);
+            r.take(16)?;
+            r.varint()?;
+        }
+        let n = r.count(5)?;
+        let mut out: Vec<[Range<usize>; 2]> = Vec::with_capacity(n);
+        for _ in 0..n {
+            let start = r.at();
+            let at = path(&mut r)?;
+            let middle = r.at();
+            // an empty map may stand above other leaves, and several writers may have written the same
+            let above = out.last().is_some_and(|[p, _]| at.is_below(PathRef::new(&bytes[p.clone()])));
+            if above || r.varint()? != 1 {
+                return Ok(None);
+            }
+            r.varint()?;
+            let from = r.at();
+            skip_leaf(&mut r, at.depth())?;
+            out.push([start..middle, from..r.at()]);
+        }
+        Ok(Some(out))
+    };
+    read().ok().flatten().map(|places| (bytes.clone(), places))
 }
 
 /// The parts of a table row that a caller of the store sees as one.
