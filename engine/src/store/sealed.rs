@@ -28,8 +28,7 @@ pub(crate) fn unseal<'a>(table: &'static str, key: &[u8], row: &'a [u8]) -> Resu
 
 /// A row whose checksum fits, but whose bytes make no sense.
 pub(crate) fn unreadable(table: &'static str, key: &[u8]) -> impl Fn(Malformed) -> Error {
-    let key = hex(key);
-    move |e| Error::corrupt(table, &key, e)
+    move |e| Error::corrupt(table, hex(key), e)
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
