@@ -213,6 +213,13 @@ impl Engine {
     }
 }
 
+impl EntityId {
+    /// A fresh id from the machine's clock and randomness (UUID v7), so that ids of one device ascend.
+    pub fn new_v7() -> Self {
+        Self::from_bytes(uuid::Uuid::now_v7().into_bytes())
+    }
+}
+
 /// Marks the thread whose closure runs.
 struct Holder<'a>(&'a Store);
 

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::value::decode_all;
 use crate::merge::{show, unflatten};
 use crate::model::{Content, EntityId, Path, PathRef, ShownLeaf, State, Value, VersionRef, from_leaves};
+use crate::store::LeafPlace;
 
 /// An entity as one snapshot shows it: one value for each field, conflicts settled by `auto` (R18).
 #[derive(Clone, Debug)]
@@ -26,7 +27,7 @@ pub struct Entity {
 pub(crate) enum Shown {
     Deleted,
     /// Of one settled head, readable in place: where each path and value lies.
-    InPlace(Arc<[u8]>, Vec<[Range<usize>; 2]>),
+    InPlace(Arc<[u8]>, Vec<LeafPlace>),
     Leaves(Vec<(Path, Box<[u8]>)>),
 }
 

@@ -213,7 +213,9 @@ impl Importer {
             match view.content(&at)? {
                 store::Content::Live(state) => {
                     let shown = crate::merge::show(&state);
-                    Ok(Some(crate::merge::unflatten(shown.iter().map(|s| (s.path.as_ref(), &*s.entry.value)))))
+                    Ok(Some(crate::merge::unflatten(
+                        shown.iter().map(|s| (s.path.as_ref(), &*s.entry.value)),
+                    )))
                 }
                 store::Content::Tombstone => Ok(None),
                 store::Content::Absent => Err(Error::Absent(*version)),
@@ -368,9 +370,10 @@ impl Draft<'_> {
     }
 
     fn stage(&mut self, entity: EntityId, staged: Staged) -> Result<()> {
-        if self.staged.insert(entity, staged).is_some() {
+        if self.staged.contains_key(&entity) {
             return Err(Error::invalid(format!("entity {entity} is written twice in one commit")));
         }
+        self.staged.insert(entity, staged);
         self.order.push(entity);
         Ok(())
     }

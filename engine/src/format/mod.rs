@@ -1,4 +1,5 @@
 //! Bytes ↔ model, pure. FORMAT.md says every byte; [`limits`] holds its figures.
+#![deny(clippy::disallowed_methods)]
 
 pub(crate) mod body;
 pub(crate) mod bytes;

@@ -127,8 +127,8 @@ pub(crate) fn flatten_content(content: &Content) -> Result<Vec<(Path, Vec<u8>)>>
     Ok(out)
 }
 
-/// Reads a value; what is not canonical is an error.
-pub(crate) fn decode(r: &mut Reader<'_>, depth: usize) -> Read<Value> {
+/// Reads a value that was checked before, so that its depth is bounded.
+fn decode(r: &mut Reader<'_>) -> Read<Value> {
     Ok(match r.u8()? {
         tag::NULL => Value::Null,
         tag::FALSE => Value::Bool(false),
@@ -141,7 +141,7 @@ pub(crate) fn decode(r: &mut Reader<'_>, depth: usize) -> Read<Value> {
         tag::ARRAY => {
             let mut inner = Reader::new(r.bytes()?);
             let n = inner.count(1)?;
-            let items = (0..n).map(|_| decode(&mut inner, depth + 1)).collect::<Read<_>>()?;
+            let items = (0..n).map(|_| decode(&mut inner)).collect::<Read<_>>()?;
             inner.end()?;
             Value::Array(items)
         }
@@ -151,7 +151,7 @@ pub(crate) fn decode(r: &mut Reader<'_>, depth: usize) -> Read<Value> {
             let mut content = Content::new();
             for _ in 0..n {
                 let key = inner.text()?;
-                content.insert(key, decode(&mut inner, depth + 1)?);
+                content.insert(key, decode(&mut inner)?);
             }
             Value::Map(content)
         }
@@ -229,7 +229,7 @@ pub(crate) fn path<'a>(r: &mut Reader<'a>) -> Read<PathRef<'a>> {
 
 /// Reads canonical bytes that this library has checked before.
 pub(crate) fn decode_all(bytes: &[u8]) -> Read<Value> {
-    decode(&mut Reader::new(bytes), 0)
+    decode(&mut Reader::new(bytes))
 }
 
 #[cfg(test)]
@@ -280,7 +280,7 @@ pub(crate) mod tests {
             bytes[at] = byte;
             if skip(&mut Reader::new(&bytes), 0).is_ok() {
                 let mut r = Reader::new(&bytes);
-                let again = encode_value(&decode(&mut r, 0).unwrap()).unwrap();
+                let again = encode_value(&decode(&mut r).unwrap()).unwrap();
                 prop_assert_eq!(&again[..], &bytes[..r.at()]);
             }
         }

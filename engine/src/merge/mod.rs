@@ -1,4 +1,5 @@
 //! How diverged versions combine: pure functions of heads, the same on every replica (R19, I7).
+#![deny(clippy::disallowed_methods)]
 
 mod apply;
 mod conflict;

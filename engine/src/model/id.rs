@@ -74,11 +74,6 @@ hex_name!(
 );
 
 impl EntityId {
-    /// A fresh id from the machine's clock and randomness (UUID v7), so that ids of one device ascend.
-    pub fn new_v7() -> Self {
-        Self(uuid::Uuid::now_v7().into_bytes())
-    }
-
     /// The id that `name` has in `namespace` (UUID v5): the same on every device.
     pub fn v5(namespace: &[u8; 16], name: &[u8]) -> Self {
         Self(uuid::Uuid::new_v5(&uuid::Uuid::from_bytes(*namespace), name).into_bytes())

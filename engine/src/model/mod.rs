@@ -1,4 +1,5 @@
 //! What heirloom talks about: ids, times, values, content, versions, clocks. Pure data, no I/O.
+#![deny(clippy::disallowed_methods)]
 
 mod clock;
 mod content;

@@ -10,7 +10,7 @@ use super::record::{Derived, Draft, Note, Void};
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::format::body::{self, Body, PatchBody, Tag};
-use crate::format::bytes::{Read, Reader};
+use crate::format::bytes::Reader;
 use crate::format::hash::{StateChecksum, state_checksum, states_root};
 use crate::format::header::{Header, ParentName, VersionHeader};
 use crate::format::limits;
@@ -68,6 +68,8 @@ pub(crate) struct HeadChange {
 /// A version that a header names as a parent: as if it were a head, or void.
 struct Parent {
     dot: (u32, u64),
+    /// Not on the commit's own path. A ref may lead to the own log too.
+    through_ref: bool,
     stamp: u64,
     head: Option<Head>,
 }
@@ -174,16 +176,16 @@ fn find_parent(
     if name.sequence == 0 || name.sequence > upto {
         return Ok(None);
     }
-    let dot = (ordinal, name.sequence);
+    let (dot, through_ref) = ((ordinal, name.sequence), name.path > 0);
     let is_it = |h: &&Head| (h.writer.ordinal, h.writer.reference.sequence) == dot;
     if let Some(head) = heads.list.iter().find(is_it) {
-        return Ok(Some(Parent { dot, stamp: head.writer.stamp, head: Some(head.clone()) }));
+        return Ok(Some(Parent { dot, through_ref, stamp: head.writer.stamp, head: Some(head.clone()) }));
     }
     let Some(at) = view.version(dot)?.filter(|at| at.header().entity == entity) else { return Ok(None) };
     let header = &at.record.header;
     let stamp = header.wall.saturating_add(header.excess);
     let head = if at.record.void_of(at.index).is_some() { None } else { Some(view.as_head(&at)?) };
-    Ok(Some(Parent { dot, stamp, head }))
+    Ok(Some(Parent { dot, through_ref, stamp, head }))
 }
 
 /// What makes a whole commit void.
@@ -202,13 +204,13 @@ fn void_commit(incoming: &Incoming<'_>, judged: &[Judged]) -> Option<Void> {
         return Some(Void::Wall);
     }
     let parents = judged.iter().flat_map(|j| &j.parents);
-    let after = parents.map(|p| after(p.stamp, p.dot.0 != incoming.ordinal));
+    let after = parents.map(|p| after(p.stamp, p.through_ref));
     (stamp != after.fold(header.wall, u64::max)).then_some(Void::Stamp)
 }
 
 /// The least stamp of a version with such a parent (I5).
-pub(crate) fn after(stamp: u64, foreign: bool) -> u64 {
-    stamp.saturating_add(u64::from(foreign)).min(MAX_TIME)
+pub(crate) fn after(stamp: u64, through_ref: bool) -> u64 {
+    stamp.saturating_add(u64::from(through_ref)).min(MAX_TIME)
 }
 
 fn derive_all(
@@ -382,7 +384,7 @@ fn read_full(
         };
         table.push(writer);
     }
-    let state = (|| -> Read<State> { body::leaves(&mut r, &table) })();
+    let state = body::leaves(&mut r, &table);
     Ok(state.ok().filter(|s| own_writes_fit(s, own)))
 }
 

@@ -214,20 +214,24 @@ pub(crate) fn read_inline(bytes: &[u8], own: &Writer, directory: &Directory) -> 
     leaves(&mut r, &table)
 }
 
+/// Where the bytes of a path and of its value lie.
+pub(crate) type Place = [Range<usize>; 2];
+
 /// Where each path and value lies in the inline state of one settled head; nothing where it takes more than that to show it.
-pub(crate) fn in_place(heads: &Heads) -> Option<(Arc<[u8]>, Vec<[Range<usize>; 2]>)> {
+pub(crate) fn in_place(heads: &Heads) -> Option<(Arc<[u8]>, Vec<Place>)> {
     let ([Head { state: HeadState::Inline(bytes), .. }], false) = (&heads.list[..], heads.unsettled) else {
         return None;
     };
     let mut r = Reader::new(bytes);
-    let mut read = || -> Read<Option<Vec<[Range<usize>; 2]>>> {
+    let mut read = || -> Read<Option<Vec<Place>>> {
         for _ in 0..r.count(20)? {
-            (ordinal(&mut r)?, r.varint()?);
+            ordinal(&mut r)?;
+            r.varint()?;
             r.take(16)?;
             r.varint()?;
         }
         let n = r.count(5)?;
-        let mut out: Vec<[Range<usize>; 2]> = Vec::with_capacity(n);
+        let mut out: Vec<Place> = Vec::with_capacity(n);
         for _ in 0..n {
             let start = r.at();
             let at = path(&mut r)?;

@@ -25,6 +25,7 @@ use crate::model::Timestamp;
 pub(crate) use author::{Place, Planned, author};
 use directory::Directory;
 pub(crate) use fold::{Bodies, Incoming, fold};
+pub(crate) use head::Place as LeafPlace;
 pub(crate) use head::{Head, Heads, decode_row, in_place};
 pub use ingest::Ingested;
 pub(crate) use open::{Identity, Options};
