@@ -8,7 +8,7 @@ use crate::format::body::{self, Tag};
 use crate::format::hash::{chain_after, chain_of_genesis, head_term, state_checksum, states_root};
 use crate::model::{Chain, EntityId, StateDigest, VersionRef};
 use crate::snapshot::Snapshot;
-use crate::store::{At, Content, Record, View, decode_row, hex, type_key};
+use crate::store::{At, Content, Memo, Record, View, decode_row, hex, type_key};
 
 /// What [`Engine::verify`](crate::Engine::verify) found.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +75,11 @@ struct Fold {
     heads: BTreeMap<EntityId, BTreeSet<VersionRef>>,
     ends: BTreeMap<u32, (u64, Chain)>,
     frontier: BTreeSet<u32>,
+    memo: Memo,
 }
+
+/// Versions whose contents are kept while the log is walked, because the next ones build on them.
+const KEPT: usize = 20_000;
 
 pub(crate) fn verify(snapshot: &Snapshot) -> Result<Verification> {
     let mut out = Verification::default();
@@ -132,7 +136,10 @@ fn check_commit(
         let at = view.place(record, index)?;
         fold_version(view, &at, fold)?;
         if !record.unverified {
-            checksums.push(checksum(view, &at)?);
+            checksums.push(checksum(view, &at, &mut fold.memo)?);
+        }
+        if !check_head(view, &at, &mut fold.memo)? {
+            out.problem("heads", at.header().entity, "a head differs from its version in the log");
         }
     }
     if !record.unverified && states_root(&checksums) != record.header.states_root {
@@ -152,14 +159,15 @@ fn fold_version(view: &View<'_>, at: &At, fold: &mut Fold) -> Result<()> {
     Ok(())
 }
 
-fn checksum(view: &View<'_>, at: &At) -> Result<[u8; 16]> {
-    let source = view.derived(at)?.type_source;
+fn checksum(view: &View<'_>, at: &At, memo: &mut Memo) -> Result<[u8; 16]> {
+    memo.limit(KEPT);
+    let source = view.derived_memo(at, memo)?.type_source;
     let entity_type = view.directory.entity_type(source.type_ordinal);
     let entity_type =
         entity_type.ok_or_else(|| Error::corrupt("types", source.type_ordinal, "an unknown type"))?;
     let VersionRef { log, sequence, .. } = at.writer.reference;
     let sum = |full: Option<&[u8]>| state_checksum(log, sequence, at.header().entity, &entity_type, full);
-    match view.content(at)? {
+    match view.content_memo(at, memo)? {
         Content::Tombstone => Ok(sum(None)),
         Content::Live(state) => Ok(sum(Some(&body::full(&state, &at.writer)))),
         Content::Absent => {
@@ -190,16 +198,8 @@ fn check_heads(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) -> Resu
             out.problem("heads", id, "the heads are not those of the log");
             continue;
         }
-        for head in &heads.list {
-            let same = check_head(&view, id, head);
-            if out.note(same)? == Some(false) {
-                out.problem("heads", id, "a head differs from its version in the log");
-            }
-        }
-        let undecided = match view.merged(id, &heads.list) {
-            Ok(state) => heads.list.len() > 1 || !crate::merge::conflicts(&state, 1, 0).is_empty(),
-            Err(_) => heads.list.len() > 1,
-        };
+        let undecided = heads.list.len() > 1
+            || view.merged(id, &heads.list).is_ok_and(|s| !crate::merge::conflicts(&s, 1, 0).is_empty());
         if undecided != heads.unsettled {
             out.problem("heads", id, "settled or not is wrong");
         }
@@ -211,16 +211,20 @@ fn check_heads(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) -> Resu
     Ok(())
 }
 
-/// Whether a head says what its version in the log says.
-fn check_head(view: &View<'_>, id: EntityId, head: &crate::store::Head) -> Result<bool> {
-    let dot = (head.writer.ordinal, head.writer.reference.sequence);
-    let at = view.version(dot)?.ok_or_else(|| Error::corrupt("log", id, "a head's version is missing"))?;
-    let same_content = match (view.head_content(id, head)?, view.content(&at)?) {
+/// If a version is a head, whether the head says what the version says. Done while the log is walked, where contents are at hand.
+fn check_head(view: &View<'_>, at: &At, memo: &mut Memo) -> Result<bool> {
+    let entity = at.header().entity;
+    // a damaged row is named when the rows are walked
+    let Ok(heads) = view.heads(entity) else { return Ok(true) };
+    let Some(head) = heads.list.iter().find(|h| h.writer.reference == at.writer.reference) else {
+        return Ok(true);
+    };
+    let same_content = match (view.head_content_memo(entity, head, memo)?, view.content_memo(at, memo)?) {
         (Content::Live(a), Content::Live(b)) => a == b,
         (Content::Tombstone, Content::Tombstone) | (Content::Absent, Content::Absent) => true,
         _ => false,
     };
-    Ok(same_content && at.writer == head.writer && view.derived(&at)? == head.derived)
+    Ok(same_content && at.writer == head.writer && view.derived_memo(at, memo)? == head.derived)
 }
 
 fn check_indexes(snapshot: &Snapshot, out: &mut Verification) -> Result<()> {

@@ -34,6 +34,22 @@ pub(crate) enum Content {
 /// Log number and sequence: names a version here.
 pub(crate) type Dot = (u32, u64);
 
+/// What walks back have found out. Kept over many versions, it saves the next walk.
+#[derive(Default)]
+pub(crate) struct Memo {
+    derived: HashMap<Dot, Derived>,
+    contents: HashMap<Dot, Content>,
+}
+
+impl Memo {
+    /// Forgets everything once it holds so many versions.
+    pub(crate) fn limit(&mut self, most: usize) {
+        if self.derived.len().max(self.contents.len()) > most {
+            *self = Self::default();
+        }
+    }
+}
+
 impl At {
     pub(crate) fn header(&self) -> &VersionHeader {
         &self.record.header.versions[self.index]
@@ -111,14 +127,14 @@ impl View<'_> {
 
     /// Generation, type and entity clock of a version.
     pub(crate) fn derived(&self, at: &At) -> Result<Derived> {
-        self.derived_memo(at, &mut HashMap::new())
+        self.derived_memo(at, &mut Memo::default())
     }
 
-    fn derived_memo(&self, at: &At, memo: &mut HashMap<Dot, Derived>) -> Result<Derived> {
+    pub(crate) fn derived_memo(&self, at: &At, memo: &mut Memo) -> Result<Derived> {
         if let Some(Note::Derived(derived)) = at.record.notes.get(at.index) {
             return Ok(derived.clone());
         }
-        if let Some(known) = memo.get(&at.dot()) {
+        if let Some(known) = memo.derived.get(&at.dot()) {
             return Ok(known.clone());
         }
         let broken = || Error::corrupt("log", at.record.lsn, "a version without a type");
@@ -129,23 +145,23 @@ impl View<'_> {
         let own_type = at.header().entity_type.as_deref().and_then(|t| self.directory.type_ordinal(t));
         let derived =
             derive(&at.writer, parents.iter(), own_type.filter(|_| at.is_creation())).ok_or_else(broken)?;
-        memo.insert(at.dot(), derived.clone());
+        memo.derived.insert(at.dot(), derived.clone());
         Ok(derived)
     }
 
     /// The content of a version in the log.
     pub(crate) fn content(&self, at: &At) -> Result<Content> {
-        self.content_memo(at, &mut HashMap::new())
+        self.content_memo(at, &mut Memo::default())
     }
 
-    fn content_memo(&self, at: &At, memo: &mut HashMap<Dot, Content>) -> Result<Content> {
+    pub(crate) fn content_memo(&self, at: &At, memo: &mut Memo) -> Result<Content> {
         if at.header().is_deletion() {
             return Ok(Content::Tombstone);
         }
         if at.record.unverified {
             return Ok(Content::Absent);
         }
-        if let Some(known) = memo.get(&at.dot()) {
+        if let Some(known) = memo.contents.get(&at.dot()) {
             return Ok(known.clone());
         }
         let unreadable = |e| Error::corrupt("log", at.record.lsn, e);
@@ -161,19 +177,19 @@ impl View<'_> {
             }
             _ => Content::Absent,
         };
-        memo.insert(at.dot(), content.clone());
+        memo.contents.insert(at.dot(), content.clone());
         Ok(content)
     }
 
     /// The merge of a version's parents; nothing where one is absent.
-    fn base(&self, at: &At, memo: &mut HashMap<Dot, Content>) -> Result<Option<State>> {
+    fn base(&self, at: &At, memo: &mut Memo) -> Result<Option<State>> {
         let mut live = Vec::new();
         let parents = self.parents(at)?;
         for dot in &parents {
             let parent = self.known(*dot)?;
             match self.content_memo(&parent, memo)? {
                 Content::Live(state) if parents.len() == 1 => return Ok(Some(State::clone(&state))),
-                Content::Live(state) => live.push((state, self.derived(&parent)?.clock)),
+                Content::Live(state) => live.push((state, self.derived_memo(&parent, memo)?.clock)),
                 Content::Tombstone => {}
                 Content::Absent => return Ok(None),
             }
@@ -196,6 +212,15 @@ impl View<'_> {
 
     /// The content of a head.
     pub(crate) fn head_content(&self, entity: EntityId, head: &Head) -> Result<Content> {
+        self.head_content_memo(entity, head, &mut Memo::default())
+    }
+
+    pub(crate) fn head_content_memo(
+        &self,
+        entity: EntityId,
+        head: &Head,
+        memo: &mut Memo,
+    ) -> Result<Content> {
         match &head.state {
             HeadState::Tombstone => Ok(Content::Tombstone),
             HeadState::Absent => Ok(Content::Absent),
@@ -203,7 +228,7 @@ impl View<'_> {
                 .map(|s| Content::Live(Arc::new(s)))
                 .map_err(|e| Error::corrupt("heads", entity, e)),
             HeadState::InLog => {
-                self.content(&self.known((head.writer.ordinal, head.writer.reference.sequence))?)
+                self.content_memo(&self.known((head.writer.ordinal, head.writer.reference.sequence))?, memo)
             }
         }
     }
