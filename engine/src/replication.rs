@@ -96,7 +96,7 @@ pub struct Staged {
 pub struct Cut {
     /// Its log root.
     pub root: LogRoot,
-    /// How many commits were here when that session began.
+    /// How many commits were here at that cut.
     pub lsn: u64,
 }
 

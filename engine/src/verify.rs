@@ -8,7 +8,7 @@ use crate::format::body::{self, Tag};
 use crate::format::hash::{chain_after, chain_of_genesis, head_term, state_checksum, states_root};
 use crate::model::{Chain, EntityId, StateDigest, VersionRef};
 use crate::snapshot::Snapshot;
-use crate::store::{At, Content, Memo, Record, View, decode_row, hex, type_key};
+use crate::store::{At, Caches, Content, Record, View, decode_row, hex, type_key};
 
 /// What [`Engine::verify`](crate::Engine::verify) found.
 #[derive(Clone, Debug, Default)]
@@ -75,23 +75,23 @@ struct Fold {
     heads: BTreeMap<EntityId, BTreeSet<VersionRef>>,
     ends: BTreeMap<u32, (u64, Chain)>,
     frontier: BTreeSet<u32>,
-    memo: Memo,
 }
 
-/// Versions whose contents are kept while the log is walked, because the next ones build on them.
-const KEPT: usize = 20_000;
+/// Memory for what the walk has read: nothing comes from the engine's own caches.
+const CACHE: usize = 48 << 20;
 
 pub(crate) fn verify(snapshot: &Snapshot) -> Result<Verification> {
     let mut out = Verification::default();
     let mut fold = Fold::default();
+    let caches = Caches::new(CACHE);
+    let view = View { caches: &caches, ..snapshot.view() };
     for lsn in 0..snapshot.commits()? {
-        let view = snapshot.view();
         if let Some(record) = out.note(view.record_uncached(lsn))? {
             let checked = check_commit(&view, &record, &mut fold, &mut out);
             out.note(checked)?;
         }
     }
-    check_heads(snapshot, &fold, &mut out)?;
+    check_heads(snapshot, &view, &fold, &mut out)?;
     check_indexes(snapshot, &mut out)?;
     check_dots(snapshot, &fold, &mut out)?;
     check_checkpoint(snapshot, &fold, &mut out)?;
@@ -136,9 +136,9 @@ fn check_commit(
         let at = view.place(record, index)?;
         fold_version(view, &at, fold)?;
         if !record.unverified {
-            checksums.push(checksum(view, &at, &mut fold.memo)?);
+            checksums.push(checksum(view, &at)?);
         }
-        if !check_head(view, &at, &mut fold.memo)? {
+        if !check_head(view, &at)? {
             out.problem("heads", at.header().entity, "a head differs from its version in the log");
         }
     }
@@ -159,15 +159,14 @@ fn fold_version(view: &View<'_>, at: &At, fold: &mut Fold) -> Result<()> {
     Ok(())
 }
 
-fn checksum(view: &View<'_>, at: &At, memo: &mut Memo) -> Result<[u8; 16]> {
-    memo.limit(KEPT);
-    let source = view.derived_memo(at, memo)?.type_source;
+fn checksum(view: &View<'_>, at: &At) -> Result<[u8; 16]> {
+    let source = view.as_head(at)?.derived.type_source;
     let entity_type = view.directory.entity_type(source.type_ordinal);
     let entity_type =
         entity_type.ok_or_else(|| Error::corrupt("types", source.type_ordinal, "an unknown type"))?;
     let VersionRef { log, sequence, .. } = at.writer.reference;
     let sum = |full: Option<&[u8]>| state_checksum(log, sequence, at.header().entity, &entity_type, full);
-    match view.content_memo(at, memo)? {
+    match view.content(at)? {
         Content::Tombstone => Ok(sum(None)),
         Content::Live(state) => Ok(sum(Some(&body::full(&state, &at.writer)))),
         Content::Absent => {
@@ -179,8 +178,7 @@ fn checksum(view: &View<'_>, at: &At, memo: &mut Memo) -> Result<[u8; 16]> {
     }
 }
 
-fn check_heads(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) -> Result<()> {
-    let view = snapshot.view();
+fn check_heads(snapshot: &Snapshot, view: &View<'_>, fold: &Fold, out: &mut Verification) -> Result<()> {
     let mut seen = 0u64;
     for row in snapshot.tables.heads.range::<&[u8]>(..)? {
         let (key, value) = row?;
@@ -212,19 +210,19 @@ fn check_heads(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) -> Resu
 }
 
 /// If a version is a head, whether the head says what the version says. Done while the log is walked, where contents are at hand.
-fn check_head(view: &View<'_>, at: &At, memo: &mut Memo) -> Result<bool> {
+fn check_head(view: &View<'_>, at: &At) -> Result<bool> {
     let entity = at.header().entity;
     // a damaged row is named when the rows are walked
     let Ok(heads) = view.heads(entity) else { return Ok(true) };
     let Some(head) = heads.list.iter().find(|h| h.writer.reference == at.writer.reference) else {
         return Ok(true);
     };
-    let same_content = match (view.head_content_memo(entity, head, memo)?, view.content_memo(at, memo)?) {
+    let same_content = match (view.head_content(entity, head)?, view.content(at)?) {
         (Content::Live(a), Content::Live(b)) => a == b,
         (Content::Tombstone, Content::Tombstone) | (Content::Absent, Content::Absent) => true,
         _ => false,
     };
-    Ok(same_content && at.writer == head.writer && view.derived_memo(at, memo)? == head.derived)
+    Ok(same_content && at.writer == head.writer && view.as_head(at)?.derived == head.derived)
 }
 
 fn check_indexes(snapshot: &Snapshot, out: &mut Verification) -> Result<()> {

@@ -58,6 +58,12 @@ impl State {
         self.0.binary_search_by(|l| l.path.cmp(path)).ok().map(|i| &self.0[i])
     }
 
+    /// About how much memory it takes.
+    pub(crate) fn cost(&self) -> usize {
+        let entry = |e: &Entry| 112 + e.value.len();
+        self.0.iter().map(|l| 64 + l.path.as_bytes().len() + l.entries.iter().map(entry).sum::<usize>()).sum()
+    }
+
     /// The same with `from` as writer in the place of `to`.
     pub(crate) fn rename(&mut self, from: &Writer, to: Writer) {
         for entry in self.0.iter_mut().flat_map(|l| &mut l.entries) {

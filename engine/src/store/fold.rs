@@ -184,7 +184,8 @@ fn find_parent(
     let Some(at) = view.version(dot)?.filter(|at| at.header().entity == entity) else { return Ok(None) };
     let header = &at.record.header;
     let stamp = header.wall.saturating_add(header.excess);
-    let head = if at.record.void_of(at.index).is_some() { None } else { Some(view.as_head(&at)?) };
+    let head =
+        if at.record.void_of(at.index).is_some() { None } else { Some(Head::clone(&*view.as_head(&at)?)) };
     Ok(Some(Parent { dot, through_ref, stamp, head }))
 }
 

@@ -29,15 +29,13 @@ pub(crate) use head::Place as LeafPlace;
 pub(crate) use head::{Head, Heads, decode_row, in_place};
 pub use ingest::Ingested;
 pub(crate) use open::{Identity, Options};
-pub(crate) use past::{At, Content, Dot, Memo};
+pub(crate) use past::{At, Content, Dot};
 pub(crate) use record::Record;
 pub use record::Void as VoidReason;
 pub(crate) use sealed::{hex, seal, unreadable, unseal};
 pub(crate) use tables::{PEERS, STAGING, Tables, staging_key, type_key};
-pub(crate) use view::View;
+pub(crate) use view::{Caches, View};
 pub(crate) use writer::Writer;
-
-use view::RecordCache;
 
 /// Where the engine gets the time from.
 pub(crate) type ClockSource = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -48,7 +46,7 @@ pub(crate) struct Store {
     /// The newest durable state.
     published: RwLock<Option<Arc<Tables>>>,
     pub(crate) directory: Directory,
-    cache: RecordCache,
+    caches: Caches,
     writer: Mutex<Writer>,
     /// The thread whose closure is running, so that a write inside a write is an error and no deadlock.
     pub(crate) holder: Mutex<Option<std::thread::ThreadId>>,
@@ -64,7 +62,7 @@ impl Store {
     }
 
     pub(crate) fn view<'a>(&'a self, tables: &'a Tables) -> View<'a> {
-        View { tables, directory: &self.directory, cache: &self.cache, pending: None }
+        View { tables, directory: &self.directory, caches: &self.caches, pending: None }
     }
 
     /// Lets readers see what was written beside the log.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use redb::{Database, ReadableTable, StorageBackend};
 
-use super::cache::Cache;
 use super::directory::{Directory, LogInfo};
 use super::record::Checkpoint;
 use super::sealed::{seal, unreadable, unseal};
 use super::tables::{self, Tables};
+use super::view::Caches;
 use super::writer::{Tip, Writer};
 use super::{ClockSource, Store};
 use crate::error::{Error, Result};
@@ -70,8 +70,7 @@ impl Store {
             database: RwLock::new(Some(database)),
             published: RwLock::new(Some(tables.clone())),
             directory,
-            // records are kept decoded; the rest is redb's own cache
-            cache: Cache::new((options.cache_bytes / 4).max(1 << 20)),
+            caches: Caches::new(options.cache_bytes / 4),
             writer: Mutex::new(writer),
             holder: Mutex::new(None),
             flushing: Mutex::new(()),
@@ -200,7 +199,8 @@ impl Writer {
 
 fn builder(options: &Options) -> redb::Builder {
     let mut builder = Database::builder();
-    builder.set_cache_size(options.cache_bytes);
+    // the rest is for what is decoded
+    builder.set_cache_size(options.cache_bytes / 4 * 3);
     builder
 }
 

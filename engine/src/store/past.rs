@@ -34,22 +34,6 @@ pub(crate) enum Content {
 /// Log number and sequence: names a version here.
 pub(crate) type Dot = (u32, u64);
 
-/// What walks back have found out. Kept over many versions, it saves the next walk.
-#[derive(Default)]
-pub(crate) struct Memo {
-    derived: HashMap<Dot, Derived>,
-    contents: HashMap<Dot, Content>,
-}
-
-impl Memo {
-    /// Forgets everything once it holds so many versions.
-    pub(crate) fn limit(&mut self, most: usize) {
-        if self.derived.len().max(self.contents.len()) > most {
-            *self = Self::default();
-        }
-    }
-}
-
 impl At {
     pub(crate) fn header(&self) -> &VersionHeader {
         &self.record.header.versions[self.index]
@@ -57,10 +41,6 @@ impl At {
 
     pub(crate) fn dot(&self) -> Dot {
         (self.writer.ordinal, self.writer.reference.sequence)
-    }
-
-    fn is_creation(&self) -> bool {
-        self.header().kind() == Some(Kind::Create)
     }
 }
 
@@ -125,71 +105,87 @@ impl View<'_> {
             .collect()
     }
 
-    /// Generation, type and entity clock of a version.
-    pub(crate) fn derived(&self, at: &At) -> Result<Derived> {
-        self.derived_memo(at, &mut Memo::default())
+    /// A version in the log as if it were a head: what follows from its past is found by walking back.
+    pub(crate) fn as_head(&self, at: &At) -> Result<Arc<Head>> {
+        if let Some(known) = self.caches.heads.get(&at.dot()) {
+            return Ok(known);
+        }
+        let (derived, depth) = match at.record.notes.get(at.index) {
+            Some(Note::Derived(derived)) => (derived.clone(), 0),
+            _ => self.derive(at)?,
+        };
+        let state = if at.header().is_deletion() {
+            HeadState::Tombstone
+        } else if at.record.unverified {
+            HeadState::Absent
+        } else {
+            HeadState::InLog
+        };
+        let head = Arc::new(Head { writer: at.writer, derived, depth, state });
+        let cost = 256 + head.derived.clock.iter().len() * 16;
+        self.caches.heads.insert(at.dot(), head.clone(), cost);
+        Ok(head)
     }
 
-    pub(crate) fn derived_memo(&self, at: &At, memo: &mut Memo) -> Result<Derived> {
-        if let Some(Note::Derived(derived)) = at.record.notes.get(at.index) {
-            return Ok(derived.clone());
-        }
-        if let Some(known) = memo.derived.get(&at.dot()) {
-            return Ok(known.clone());
-        }
+    /// Of a creation from itself; of a patch from its parents, of which none is more than 32 generations from a note.
+    fn derive(&self, at: &At) -> Result<(Derived, u64)> {
         let broken = || Error::corrupt("log", at.record.lsn, "a version without a type");
+        if at.header().kind() == Some(Kind::Create) {
+            let own_type = at.header().entity_type.as_deref().and_then(|t| self.directory.type_ordinal(t));
+            return Ok((derive(&at.writer, std::iter::empty(), own_type).ok_or_else(broken)?, 0));
+        }
         let mut parents = Vec::new();
         for dot in self.parents(at)? {
-            parents.push(self.derived_memo(&self.known(dot)?, memo)?);
+            parents.push(self.as_head(&self.known(dot)?)?);
         }
-        let own_type = at.header().entity_type.as_deref().and_then(|t| self.directory.type_ordinal(t));
-        let derived =
-            derive(&at.writer, parents.iter(), own_type.filter(|_| at.is_creation())).ok_or_else(broken)?;
-        memo.derived.insert(at.dot(), derived.clone());
-        Ok(derived)
+        let depth = parents.iter().map(|h| h.depth).max().unwrap_or(0) + 1;
+        let derived = derive(&at.writer, parents.iter().map(|h| &h.derived), None).ok_or_else(broken)?;
+        Ok((derived, depth))
     }
 
     /// The content of a version in the log.
     pub(crate) fn content(&self, at: &At) -> Result<Content> {
-        self.content_memo(at, &mut Memo::default())
+        self.content_memo(at, &mut HashMap::new())
     }
 
-    pub(crate) fn content_memo(&self, at: &At, memo: &mut Memo) -> Result<Content> {
+    /// `memo`: what this walk has met, so that it stays linear whatever the caches forget meanwhile.
+    fn content_memo(&self, at: &At, memo: &mut HashMap<Dot, Content>) -> Result<Content> {
         if at.header().is_deletion() {
             return Ok(Content::Tombstone);
         }
         if at.record.unverified {
             return Ok(Content::Absent);
         }
-        if let Some(known) = memo.contents.get(&at.dot()) {
-            return Ok(known.clone());
+        if let Some(known) = memo.get(&at.dot()).cloned().or_else(|| self.caches.contents.get(&at.dot())) {
+            return Ok(known);
         }
         let unreadable = |e| Error::corrupt("log", at.record.lsn, e);
         let (tag, payload) = self.with_bytes(at.record.lsn, |bytes| at.record.body(at.index, bytes))?;
-        let content = match tag {
-            Tag::Full => Content::Live(Arc::new(self.read_full(&payload, &at.writer).map_err(unreadable)?)),
+        let state = match tag {
+            Tag::Full => Some(self.read_full(&payload, &at.writer).map_err(unreadable)?),
             Tag::Patch => {
                 let patch = PatchBody::decode(&payload).map_err(unreadable)?;
-                match self.base(at, memo)? {
-                    Some(base) => Content::Live(Arc::new(apply(&base, &patch, at.writer))),
-                    None => Content::Absent,
-                }
+                self.base(at, memo)?.map(|base| apply(&base, &patch, at.writer))
             }
-            _ => Content::Absent,
+            _ => None,
         };
-        memo.contents.insert(at.dot(), content.clone());
+        let Some(state) = state else { return Ok(Content::Absent) };
+        let cost = state.cost();
+        let content = Content::Live(Arc::new(state));
+        self.caches.contents.insert(at.dot(), content.clone(), cost);
+        memo.insert(at.dot(), content.clone());
         Ok(content)
     }
 
     /// The merge of a version's parents; nothing where one is absent.
-    fn base(&self, at: &At, memo: &mut Memo) -> Result<Option<State>> {
+    fn base(&self, at: &At, memo: &mut HashMap<Dot, Content>) -> Result<Option<State>> {
         let mut live = Vec::new();
         let parents = self.parents(at)?;
         for dot in &parents {
             let parent = self.known(*dot)?;
             match self.content_memo(&parent, memo)? {
                 Content::Live(state) if parents.len() == 1 => return Ok(Some(State::clone(&state))),
-                Content::Live(state) => live.push((state, self.derived_memo(&parent, memo)?.clock)),
+                Content::Live(state) => live.push((state, self.as_head(&parent)?.derived.clock.clone())),
                 Content::Tombstone => {}
                 Content::Absent => return Ok(None),
             }
@@ -212,15 +208,6 @@ impl View<'_> {
 
     /// The content of a head.
     pub(crate) fn head_content(&self, entity: EntityId, head: &Head) -> Result<Content> {
-        self.head_content_memo(entity, head, &mut Memo::default())
-    }
-
-    pub(crate) fn head_content_memo(
-        &self,
-        entity: EntityId,
-        head: &Head,
-        memo: &mut Memo,
-    ) -> Result<Content> {
         match &head.state {
             HeadState::Tombstone => Ok(Content::Tombstone),
             HeadState::Absent => Ok(Content::Absent),
@@ -228,7 +215,7 @@ impl View<'_> {
                 .map(|s| Content::Live(Arc::new(s)))
                 .map_err(|e| Error::corrupt("heads", entity, e)),
             HeadState::InLog => {
-                self.content_memo(&self.known((head.writer.ordinal, head.writer.reference.sequence))?, memo)
+                self.content(&self.known((head.writer.ordinal, head.writer.reference.sequence))?)
             }
         }
     }
@@ -275,7 +262,7 @@ impl View<'_> {
             }
         }
         for at in older {
-            found.push(self.as_head(&at)?);
+            found.push(Head::clone(&*self.as_head(&at)?));
         }
         // a version in the cut that another one there has seen is no head of it
         let dominated =
@@ -283,42 +270,6 @@ impl View<'_> {
         let mut list: Vec<Head> = found.iter().filter(|h| !dominated(h)).cloned().collect();
         list.sort_by_key(|h| h.writer.reference);
         Ok(Heads { list, unsettled: false })
-    }
-
-    /// A version in the log as if it were a head.
-    pub(crate) fn as_head(&self, at: &At) -> Result<Head> {
-        let state = if at.header().is_deletion() {
-            HeadState::Tombstone
-        } else if at.record.unverified {
-            HeadState::Absent
-        } else {
-            HeadState::InLog
-        };
-        Ok(Head {
-            writer: at.writer,
-            derived: self.derived(at)?,
-            depth: self.depth(at, &mut HashMap::new())?,
-            state,
-        })
-    }
-
-    /// How many patches lie between a version and full bodies.
-    fn depth(&self, at: &At, memo: &mut HashMap<Dot, u64>) -> Result<u64> {
-        if at.header().is_deletion() || at.record.unverified {
-            return Ok(0);
-        }
-        if let Some(known) = memo.get(&at.dot()) {
-            return Ok(*known);
-        }
-        let mut depth = 0;
-        if self.with_bytes(at.record.lsn, |bytes| at.record.body(at.index, bytes))?.0 == Tag::Patch {
-            for dot in self.parents(at)? {
-                depth = depth.max(self.depth(&self.known(dot)?, memo)?);
-            }
-            depth += 1;
-        }
-        memo.insert(at.dot(), depth);
-        Ok(depth)
     }
 }
 

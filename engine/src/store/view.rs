@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::cache::Cache;
 use super::directory::Directory;
-use super::head::{Heads, decode_row};
+use super::head::{Head, Heads, decode_row};
+use super::past::{Content, Dot};
 use super::record::{Bytes, Checkpoint, PIECE, Record};
 use super::sealed::unseal;
 use super::tables::{ReadTable, Tables, dot_key, log_key};
@@ -24,14 +25,29 @@ pub(crate) struct Pending {
     pub(crate) bytes: usize,
 }
 
-pub(crate) type RecordCache = Cache<u64, Arc<Record>>;
+/// What was read of the log lately, decoded. All of it is immutable, so it is right for every view.
+pub(crate) struct Caches {
+    /// By lsn.
+    records: Cache<u64, Arc<Record>>,
+    /// Versions as if they were heads.
+    pub(crate) heads: Cache<Dot, Arc<Head>>,
+    pub(crate) contents: Cache<Dot, Content>,
+}
+
+impl Caches {
+    /// Takes about so many bytes when full.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let part = (bytes / 3).max(256 << 10);
+        Self { records: Cache::new(part), heads: Cache::new(part), contents: Cache::new(part) }
+    }
+}
 
 /// Everything that reading needs. Cheap to make.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     pub(crate) tables: &'a Tables,
     pub(crate) directory: &'a Directory,
-    pub(crate) cache: &'a RecordCache,
+    pub(crate) caches: &'a Caches,
     pub(crate) pending: Option<&'a Pending>,
 }
 
@@ -82,11 +98,11 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn record(&self, lsn: u64) -> Result<Arc<Record>> {
-        if let Some(record) = self.cache.get(&lsn) {
+        if let Some(record) = self.caches.records.get(&lsn) {
             return Ok(record);
         }
         let record = Arc::new(self.with_bytes(lsn, |bytes| Record::load(lsn, bytes, self.directory))?);
-        self.cache.insert(lsn, record.clone(), record.cost());
+        self.caches.records.insert(lsn, record.clone(), record.cost());
         Ok(record)
     }
 

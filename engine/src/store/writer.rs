@@ -188,7 +188,7 @@ impl Store {
     /// What the writer sees: the durable state under what is on its way.
     pub(crate) fn writer_view<'a>(&'a self, writer: &'a Writer) -> Result<View<'a>> {
         let tables = writer.tables.as_deref().ok_or(Error::Closed)?;
-        Ok(View { tables, directory: &self.directory, cache: &self.cache, pending: Some(&writer.pending) })
+        Ok(View { tables, directory: &self.directory, caches: &self.caches, pending: Some(&writer.pending) })
     }
 
     /// Returns when all commits up to `batch` are durable and visible. Whoever comes first writes for all that wait.

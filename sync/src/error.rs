@@ -1,0 +1,363 @@
+//! What can end a session, sorted by who must act.
+
+use std::fmt;
+use std::io;
+
+use heirloom::{DatasetId, LogId, LogRoot, StateDigest};
+
+/// Result with [`SyncError`].
+pub type Result<T, E = SyncError> = std::result::Result<T, E>;
+
+/// Why a session ended without success. Whatever it is, all that was acknowledged is durable, and the next session goes on from there.
+///
+/// | variants | who must act |
+/// |---|---|
+/// | `InvalidMessage`, `PeerMisbehaved` | the peer: it is broken or hostile; retrying the same peer will not help |
+/// | `PeerIncompatible`, `WrongDataset`, `Forked`, `Diverged` | people: the texts say what to do |
+/// | `PeerFailed` | the peer: it gave up, and said why |
+/// | `Transport`, `Timeout` | nobody: try again |
+/// | `Cancelled` | nobody: our caller asked for it |
+/// | `Replica` | whoever keeps our own store |
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SyncError {
+    /// The peer's bytes are no message.
+    InvalidMessage(InvalidMessage),
+    /// The peer's messages break the rules.
+    PeerMisbehaved(PeerMisbehaved),
+    /// The peer speaks no version of the protocol that we do.
+    PeerIncompatible {
+        /// Versions spoken here, first and last.
+        ours: (u8, u8),
+        /// Versions spoken there.
+        theirs: (u8, u8),
+    },
+    /// A log has two continuations: a store file was copied or restored and both copies wrote.
+    Forked {
+        /// The log.
+        log: LogId,
+    },
+    /// The peer's data belongs to another dataset.
+    WrongDataset {
+        /// The dataset of our store.
+        ours: DatasetId,
+        /// The dataset of the peer's.
+        theirs: DatasetId,
+    },
+    /// The exchange went through, yet both ends do not hold the same.
+    Diverged(Divergence),
+    /// Our own store failed.
+    Replica(Box<dyn std::error::Error + Send + Sync>),
+    /// The peer ended the session, for this reason.
+    PeerFailed(Reason),
+    /// The connection failed or ended too early.
+    Transport(io::Error),
+    /// Nothing moved for as long as the configuration allows.
+    Timeout,
+    /// Cancelled by our own caller.
+    Cancelled,
+}
+
+/// Bytes that are no message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidMessage {
+    /// A frame longer than allowed, as it travels or unpacked.
+    FrameTooLong {
+        /// Its length in bytes.
+        length: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A frame that was altered on its way: the link is bad.
+    Checksum,
+    /// A codec that does not exist.
+    UnknownCodec(u8),
+    /// The frame does not unpack.
+    Unpacking,
+    /// A message that does not exist, or is reserved for a later version.
+    UnknownMessage(u8),
+    /// A message whose content cannot be read.
+    Malformed {
+        /// The message.
+        message: &'static str,
+        /// What cannot be read.
+        what: &'static str,
+    },
+}
+
+/// Rules that a peer can break.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PeerMisbehaved {
+    /// A message that has no place in this state.
+    Unexpected {
+        /// The message.
+        message: &'static str,
+        /// The state of the session.
+        state: &'static str,
+    },
+    /// Compressed although we did not offer it.
+    UnnegotiatedCodec,
+    /// More data than it was granted, or more credit returned than was used.
+    BeyondCredit,
+    /// Too many commits or none in a frame, or the number announced at the end differs.
+    WrongCount,
+    /// A clock that is unsorted, too long, or relative to a cut that was not agreed upon.
+    BadClock,
+    /// A part that does not continue what came before it.
+    PartOutOfPlace,
+    /// A commit longer than any commit can be.
+    CommitTooLong {
+        /// The length announced.
+        total: u64,
+    },
+    /// The parts of a commit do not give the bytes announced.
+    WrongDigest,
+    /// Bytes that the store refused as a commit.
+    Refused(Box<dyn std::error::Error + Send + Sync>),
+    /// A commit came before one that it builds on.
+    OutOfOrder {
+        /// Its log.
+        log: LogId,
+    },
+}
+
+/// How the two ends differ after the exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Divergence {
+    /// The log roots of the cut.
+    Roots {
+        /// Ours.
+        ours: LogRoot,
+        /// Theirs.
+        theirs: LogRoot,
+    },
+    /// The logs are equal, the heads folded from them are not.
+    Digests {
+        /// Ours.
+        ours: StateDigest,
+        /// Theirs.
+        theirs: StateDigest,
+    },
+    /// The peer claimed a commit that it did not send.
+    Missing {
+        /// The log.
+        log: LogId,
+        /// Last sequence of the commit claimed.
+        sequence: u64,
+    },
+}
+
+/// Why the peer gave up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Its caller cancelled.
+    Cancelled,
+    /// Nothing moved for too long.
+    Timeout,
+    /// It could not read our messages.
+    InvalidMessage,
+    /// It says that we broke the rules.
+    Misbehaved,
+    /// It speaks no version that we do.
+    Incompatible,
+    /// Its data belongs to another dataset.
+    WrongDataset,
+    /// It found a fork of a log.
+    Forked,
+    /// It found both ends different after the exchange.
+    Diverged,
+    /// Its own store failed.
+    Replica,
+    /// A reason that this version does not know.
+    Other(u8),
+}
+
+impl SyncError {
+    /// Wraps an error of our own store, for implementations of [`Replica`](crate::Replica).
+    pub fn replica(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        SyncError::Replica(source.into())
+    }
+
+    /// Wraps what the store says about bytes that it refused as a commit, for implementations of [`Replica`](crate::Replica).
+    pub fn refused(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        PeerMisbehaved::Refused(source.into()).into()
+    }
+
+    /// Whether another attempt may succeed without anybody doing anything: the link failed, or the peer had a passing trouble.
+    pub fn is_transient(&self) -> bool {
+        use Reason::{Cancelled, Replica, Timeout};
+        matches!(
+            self,
+            SyncError::Transport(_)
+                | SyncError::InvalidMessage(InvalidMessage::Checksum)
+                | SyncError::Timeout
+                | SyncError::PeerFailed(Timeout | Cancelled | Replica)
+        )
+    }
+}
+
+impl fmt::Display for SyncError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SyncError::InvalidMessage(e) => {
+                write!(f, "the peer sent {e}; check the link and what runs at the other end")
+            }
+            SyncError::PeerMisbehaved(e) => {
+                write!(f, "the peer broke the protocol: {e}; update or distrust it")
+            }
+            SyncError::PeerIncompatible { ours, theirs } => write!(
+                f,
+                "protocol versions {} to {} are spoken here, {} to {} there; update the older end",
+                ours.0, ours.1, theirs.0, theirs.1
+            ),
+            SyncError::Forked { log } => write!(
+                f,
+                "log {log} forked: a store file was copied or restored and both copies wrote; nothing more was applied, \
+                 give one of the copies a fresh store"
+            ),
+            SyncError::WrongDataset { ours, theirs } => write!(
+                f,
+                "this store holds dataset {ours}, the peer's holds {theirs}; connect to the right peer, or import the data"
+            ),
+            SyncError::Diverged(e) => {
+                write!(f, "after the exchange the two ends differ: {e}; verify both stores and sync again")
+            }
+            SyncError::Replica(_) => {
+                f.write_str("our own store failed; see the cause, repair it, then sync again")
+            }
+            SyncError::PeerFailed(reason) => write!(f, "the peer ended the session: {reason}"),
+            SyncError::Transport(_) => {
+                f.write_str("the connection failed; connect again, the next session goes on from there")
+            }
+            SyncError::Timeout => {
+                f.write_str("nothing moved for too long; connect again, the next session goes on from there")
+            }
+            SyncError::Cancelled => f.write_str("cancelled; the next session goes on from there"),
+        }
+    }
+}
+
+impl fmt::Display for InvalidMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InvalidMessage::FrameTooLong { length, limit } => {
+                write!(f, "a frame of {length} bytes where {limit} are allowed")
+            }
+            InvalidMessage::Checksum => f.write_str("a frame that was altered on its way"),
+            InvalidMessage::UnknownCodec(codec) => write!(f, "a frame of the unknown codec {codec}"),
+            InvalidMessage::Unpacking => f.write_str("a frame that does not unpack"),
+            InvalidMessage::UnknownMessage(tag) => write!(f, "a message of the unknown kind {tag}"),
+            InvalidMessage::Malformed { message, what } => {
+                write!(f, "a message {message} with unreadable {what}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for PeerMisbehaved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeerMisbehaved::Unexpected { message, state } => write!(f, "{message} came while {state}"),
+            PeerMisbehaved::UnnegotiatedCodec => f.write_str("it compressed what was not to be compressed"),
+            PeerMisbehaved::BeyondCredit => f.write_str("it went beyond the credit"),
+            PeerMisbehaved::WrongCount => f.write_str("the number of commits is wrong"),
+            PeerMisbehaved::BadClock => {
+                f.write_str("its clock is unsorted, too long, or relative to nothing")
+            }
+            PeerMisbehaved::PartOutOfPlace => {
+                f.write_str("a part of a commit does not continue the one before")
+            }
+            PeerMisbehaved::CommitTooLong { total } => {
+                write!(f, "a commit of {total} bytes is beyond the limit")
+            }
+            PeerMisbehaved::WrongDigest => {
+                f.write_str("the parts of a commit do not give what was announced")
+            }
+            PeerMisbehaved::Refused(e) => write!(f, "the store refused a commit: {e}"),
+            PeerMisbehaved::OutOfOrder { log } => {
+                write!(f, "a commit of log {log} came before one that it builds on")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Divergence::Roots { ours, theirs } => write!(f, "log root {ours} here, {theirs} there"),
+            Divergence::Digests { ours, theirs } => {
+                write!(f, "equal logs, but state digest {ours} here, {theirs} there")
+            }
+            Divergence::Missing { log, sequence } => {
+                write!(f, "the peer claimed commit {log}/{sequence} and did not send it")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Cancelled => f.write_str("it was cancelled there; try later"),
+            Reason::Timeout => f.write_str("nothing moved for too long; try again"),
+            Reason::InvalidMessage => f.write_str("it could not read our messages; update the older end"),
+            Reason::Misbehaved => f.write_str("it says that we broke the protocol; update the older end"),
+            Reason::Incompatible => f.write_str("no common protocol version; update the older end"),
+            Reason::WrongDataset => f.write_str("it holds another dataset; connect to the right peer"),
+            Reason::Forked => f.write_str("it found a forked log; see its report"),
+            Reason::Diverged => f.write_str("it found both ends different; verify both stores"),
+            Reason::Replica => f.write_str("its own store failed; look there"),
+            Reason::Other(n) => write!(f, "reason {n}, unknown to this version; update this end"),
+        }
+    }
+}
+
+impl std::error::Error for SyncError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            SyncError::InvalidMessage(e) => Some(e),
+            SyncError::PeerMisbehaved(e) => Some(e),
+            SyncError::Replica(e) => Some(e.as_ref()),
+            SyncError::Transport(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+impl std::error::Error for InvalidMessage {}
+
+impl std::error::Error for PeerMisbehaved {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            PeerMisbehaved::Refused(e) => Some(e.as_ref()),
+            _ => None,
+        }
+    }
+}
+
+impl From<InvalidMessage> for SyncError {
+    fn from(e: InvalidMessage) -> Self {
+        SyncError::InvalidMessage(e)
+    }
+}
+
+impl From<PeerMisbehaved> for SyncError {
+    fn from(e: PeerMisbehaved) -> Self {
+        SyncError::PeerMisbehaved(e)
+    }
+}
+
+impl From<Divergence> for SyncError {
+    fn from(e: Divergence) -> Self {
+        SyncError::Diverged(e)
+    }
+}
+
+impl From<io::Error> for SyncError {
+    fn from(e: io::Error) -> Self {
+        SyncError::Transport(e)
+    }
+}

@@ -1,0 +1,231 @@
+//! The seam: what a session needs from whoever keeps the commits.
+
+use heirloom::replication::{Batch, Cut, End, Ingested, Position, Staged, StagedHead};
+use heirloom::{DatasetId, Engine, LogId, Timestamp};
+
+use crate::error::{PeerMisbehaved, Result, SyncError};
+
+/// A store of commits that can take part in a sync: implemented for [`heirloom::Engine`]; a hub that keeps commits elsewhere
+/// implements it itself.
+///
+/// Everything read here must be durable: only durable commits leave the process (I9). Methods may block on storage, and are never called
+/// while a lock of the session's is held. Several sessions may use one replica at once.
+///
+/// Errors are sorted by who must act: [`SyncError::refused`] and
+/// [`PeerMisbehaved::OutOfOrder`] blame the peer,
+/// [`SyncError::replica`] our own store. So a bad peer never looks like a bad disk.
+pub trait Replica {
+    /// The dataset, if it is known yet.
+    fn dataset(&self) -> Result<Option<DatasetId>>;
+
+    /// Takes over a peer's dataset; only while there are no commits.
+    fn adopt(&self, dataset: DatasetId) -> Result<()>;
+
+    /// The log that this replica writes to, if it has one. Peers remember cuts by it.
+    fn own_log(&self) -> Result<Option<LogId>>;
+
+    /// The replica's clock: only for the report about how far the clocks of both ends differ.
+    fn now(&self) -> Timestamp;
+
+    /// How many commits are here, the ends of all logs, and the state digest, all of one moment.
+    fn position(&self) -> Result<Position>;
+
+    /// The commit of `log` whose last sequence is `sequence`, if it is here.
+    fn end_at(&self, log: LogId, sequence: u64) -> Result<Option<End>>;
+
+    /// The last commit of `log`.
+    fn held(&self, log: LogId) -> Result<Option<End>>;
+
+    /// The ends of all logs, sorted, as they were when `lsn` commits were here.
+    fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>>;
+
+    /// The least lsn of a commit beyond what `held` says of its log; the number of commits if there is none.
+    fn first_lsn_beyond(&self, held: &dyn Fn(LogId) -> u64) -> Result<u64>;
+
+    /// Commits in arrival order from `from` up to before `until`, those that `wanted(log, last sequence)` accepts. Stops once `budget` bytes
+    /// are reached; at least one commit if there is any. `next_lsn` is where to go on: `until` at the end.
+    fn commits(
+        &self,
+        from: u64,
+        until: u64,
+        wanted: &dyn Fn(LogId, u64) -> bool,
+        budget: usize,
+    ) -> Result<Batch>;
+
+    /// Stores these commits, in this order, in one durable commit. Those that are here already are skipped. After an error that blames one
+    /// of them, those before it may have been kept.
+    fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested>;
+
+    /// The large commit of which parts from `peer` are here.
+    fn staged(&self, peer: &[u8; 16]) -> Result<Option<Staged>>;
+
+    /// Its bytes so far.
+    fn staged_bytes(&self, peer: &[u8; 16]) -> Result<Vec<u8>>;
+
+    /// Adds bytes to it, durably. At offset 0 it begins.
+    fn stage(&self, peer: &[u8; 16], head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()>;
+
+    /// Drops it.
+    fn unstage(&self, peer: &[u8; 16]) -> Result<()>;
+
+    /// The last cut at which this replica and the one of log `peer` were proven equal.
+    fn remembered(&self, peer: LogId) -> Result<Option<Cut>>;
+
+    /// Remembers such a cut.
+    fn remember(&self, peer: LogId, cut: Cut) -> Result<()>;
+}
+
+impl Replica for Engine {
+    fn dataset(&self) -> Result<Option<DatasetId>> {
+        Ok(self.replication().dataset())
+    }
+
+    fn adopt(&self, dataset: DatasetId) -> Result<()> {
+        self.replication().adopt(dataset).map_err(sort)
+    }
+
+    fn own_log(&self) -> Result<Option<LogId>> {
+        Ok(self.replication().own_log())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.replication().now()
+    }
+
+    fn position(&self) -> Result<Position> {
+        self.replication().position().map_err(sort)
+    }
+
+    fn end_at(&self, log: LogId, sequence: u64) -> Result<Option<End>> {
+        self.replication().end_at(log, sequence).map_err(sort)
+    }
+
+    fn held(&self, log: LogId) -> Result<Option<End>> {
+        self.replication().held(log).map_err(sort)
+    }
+
+    fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>> {
+        self.replication().ends_at_lsn(lsn).map_err(sort)
+    }
+
+    fn first_lsn_beyond(&self, held: &dyn Fn(LogId) -> u64) -> Result<u64> {
+        self.replication().first_lsn_beyond(held).map_err(sort)
+    }
+
+    fn commits(
+        &self,
+        from: u64,
+        until: u64,
+        wanted: &dyn Fn(LogId, u64) -> bool,
+        budget: usize,
+    ) -> Result<Batch> {
+        self.replication().commits(from, until, wanted, budget).map_err(sort)
+    }
+
+    fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested> {
+        self.replication().ingest(commits).map_err(sort)
+    }
+
+    fn staged(&self, peer: &[u8; 16]) -> Result<Option<Staged>> {
+        self.replication().staged(peer).map_err(sort)
+    }
+
+    fn staged_bytes(&self, peer: &[u8; 16]) -> Result<Vec<u8>> {
+        self.replication().staged_bytes(peer).map_err(sort)
+    }
+
+    fn stage(&self, peer: &[u8; 16], head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.replication().stage(peer, head, offset, bytes).map_err(sort)
+    }
+
+    fn unstage(&self, peer: &[u8; 16]) -> Result<()> {
+        self.replication().unstage(peer).map_err(sort)
+    }
+
+    fn remembered(&self, peer: LogId) -> Result<Option<Cut>> {
+        self.replication().remembered(peer).map_err(sort)
+    }
+
+    fn remember(&self, peer: LogId, cut: Cut) -> Result<()> {
+        self.replication().remember(peer, cut).map_err(sort)
+    }
+}
+
+/// Who must act on an error of the engine's: what is wrong with the bytes is the peer's, everything else our own store's.
+fn sort(error: heirloom::Error) -> SyncError {
+    match error {
+        heirloom::Error::Refused(_) => SyncError::refused(error),
+        heirloom::Error::OutOfOrder { log, .. } => PeerMisbehaved::OutOfOrder { log }.into(),
+        heirloom::Error::Forked { log } => SyncError::Forked { log },
+        heirloom::Error::WrongDataset { ours, theirs } => SyncError::WrongDataset { ours, theirs },
+        ours => SyncError::replica(ours),
+    }
+}
+
+/// Whatever points to a replica is one.
+macro_rules! pointer {
+    ($pointer:ty) => {
+        impl<R: Replica + ?Sized> Replica for $pointer {
+            fn dataset(&self) -> Result<Option<DatasetId>> {
+                (**self).dataset()
+            }
+            fn adopt(&self, dataset: DatasetId) -> Result<()> {
+                (**self).adopt(dataset)
+            }
+            fn own_log(&self) -> Result<Option<LogId>> {
+                (**self).own_log()
+            }
+            fn now(&self) -> Timestamp {
+                (**self).now()
+            }
+            fn position(&self) -> Result<Position> {
+                (**self).position()
+            }
+            fn end_at(&self, log: LogId, sequence: u64) -> Result<Option<End>> {
+                (**self).end_at(log, sequence)
+            }
+            fn held(&self, log: LogId) -> Result<Option<End>> {
+                (**self).held(log)
+            }
+            fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>> {
+                (**self).ends_at_lsn(lsn)
+            }
+            fn first_lsn_beyond(&self, held: &dyn Fn(LogId) -> u64) -> Result<u64> {
+                (**self).first_lsn_beyond(held)
+            }
+            fn commits(
+                &self,
+                from: u64,
+                until: u64,
+                wanted: &dyn Fn(LogId, u64) -> bool,
+                budget: usize,
+            ) -> Result<Batch> {
+                (**self).commits(from, until, wanted, budget)
+            }
+            fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested> {
+                (**self).ingest(commits)
+            }
+            fn staged(&self, peer: &[u8; 16]) -> Result<Option<Staged>> {
+                (**self).staged(peer)
+            }
+            fn staged_bytes(&self, peer: &[u8; 16]) -> Result<Vec<u8>> {
+                (**self).staged_bytes(peer)
+            }
+            fn stage(&self, peer: &[u8; 16], head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
+                (**self).stage(peer, head, offset, bytes)
+            }
+            fn unstage(&self, peer: &[u8; 16]) -> Result<()> {
+                (**self).unstage(peer)
+            }
+            fn remembered(&self, peer: LogId) -> Result<Option<Cut>> {
+                (**self).remembered(peer)
+            }
+            fn remember(&self, peer: LogId, cut: Cut) -> Result<()> {
+                (**self).remember(peer, cut)
+            }
+        }
+    };
+}
+
+pointer!(&R);
+pointer!(std::sync::Arc<R>);

@@ -1,0 +1,152 @@
+//! The exchange proper: commits both ways, then the proof that both hold the cut.
+
+use std::time::Duration;
+
+use heirloom::replication::{Cut, Position, Staged};
+use heirloom::{LogId, LogRoot, StateDigest};
+
+use super::clock::PeerClock;
+use super::message::{Done, Message, WireStaged};
+use super::receiver::Receiver;
+use super::sender::Sender;
+use crate::error::{Divergence, PeerMisbehaved, Result};
+use crate::replica::Replica;
+use crate::report::{Outcome, Progress, Report};
+
+/// Both clocks are known; data may flow.
+pub(crate) struct Exchange {
+    peer: Option<LogId>,
+    /// Both understand the same format levels, so their folds of equal logs are equal.
+    same_levels: bool,
+    /// Where we stood when the session began.
+    position: Position,
+    clock: PeerClock,
+    sender: Sender,
+    receiver: Receiver,
+    ours: Option<(Done, u64)>,
+    theirs: Option<Done>,
+}
+
+impl Exchange {
+    pub(crate) fn new<R: Replica>(
+        replica: &R,
+        peer: Option<LogId>,
+        same_levels: bool,
+        position: Position,
+        clock: PeerClock,
+        resume: Option<WireStaged>,
+        offered: Option<Staged>,
+    ) -> Result<Self> {
+        let sender = Sender::new(replica, &clock, position.lsn, resume)?;
+        let receiver = Receiver::new(staging_name(peer), offered);
+        Ok(Self { peer, same_levels, position, clock, sender, receiver, ours: None, theirs: None })
+    }
+
+    /// Takes a message. True once both ends are done.
+    pub(crate) fn on_message<R: Replica>(
+        &mut self,
+        replica: &R,
+        now: Duration,
+        message: Message,
+        report: &mut Report,
+    ) -> Result<bool> {
+        match message {
+            Message::Commits(commits) => self.receiver.on_commits(replica, now, commits, report)?,
+            Message::Part(part) => self.receiver.on_part(replica, now, part, report)?,
+            Message::End(end) if !self.receiver.ended() => self.receiver.on_end(replica, end, report)?,
+            Message::Ack(ack) => {
+                self.sender.on_credit(ack.credit)?;
+                for end in &ack.ends {
+                    self.clock.raise(replica, end)?;
+                }
+            }
+            Message::Done(done) if self.receiver.ended() && self.theirs.is_none() => {
+                report.round_trips += 1;
+                self.theirs = Some(done);
+                return self.conclude(replica, report);
+            }
+            other => {
+                let state = "commits are exchanged";
+                return Err(PeerMisbehaved::Unexpected { message: other.name(), state }.into());
+            }
+        }
+        Ok(false)
+    }
+
+    /// The next message to send.
+    pub(crate) fn next<R: Replica>(&mut self, replica: &R, report: &mut Report) -> Result<Option<Message>> {
+        if let Some(ack) = self.receiver.take_ack() {
+            return Ok(Some(ack));
+        }
+        if let Some(message) = self.sender.next(replica, &self.clock, report)? {
+            return Ok(Some(message));
+        }
+        if !self.sender.ended() || !self.receiver.ended() || self.ours.is_some() {
+            return Ok(None);
+        }
+        let cut = self.clock.cut(replica, &self.position)?;
+        let now = replica.position()?;
+        let (root, digest) = (*now.log_root().as_bytes(), *now.digest.as_bytes());
+        let done = Done { cut: *cut.as_bytes(), root, digest };
+        self.ours = Some((done, now.lsn));
+        Ok(Some(Message::Done(done)))
+    }
+
+    /// Compares once both have said what they hold. True if that is so.
+    pub(crate) fn conclude<R: Replica>(&self, replica: &R, report: &mut Report) -> Result<bool> {
+        let (Some((ours, lsn)), Some(theirs)) = (&self.ours, &self.theirs) else { return Ok(false) };
+        let root = LogRoot::from_bytes(ours.cut);
+        if ours.cut != theirs.cut {
+            return Err(Divergence::Roots { ours: root, theirs: LogRoot::from_bytes(theirs.cut) }.into());
+        }
+        if self.same_levels && ours.root == theirs.root && ours.digest != theirs.digest {
+            let (ours, theirs) =
+                (StateDigest::from_bytes(ours.digest), StateDigest::from_bytes(theirs.digest));
+            return Err(Divergence::Digests { ours, theirs }.into());
+        }
+        report.outcome = Outcome::Verified;
+        report.cut = Some(root);
+        report.settled = ours.root == ours.cut && theirs.root == theirs.cut;
+        if report.settled {
+            remember(replica, self.peer, Cut { root, lsn: *lsn })?;
+        }
+        Ok(true)
+    }
+
+    /// Makes durable what is here.
+    pub(crate) fn settle<R: Replica>(&mut self, replica: &R, report: &mut Report) -> Result<()> {
+        self.receiver.settle(replica, report)
+    }
+
+    /// When [`Exchange::settle`] is due.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.receiver.deadline()
+    }
+
+    pub(crate) fn progress(&self, report: &Report) -> Progress {
+        Progress {
+            commits_sent: report.commits_sent,
+            commits_ahead: self.sender.ahead(),
+            commits_received: report.commits_received,
+            bytes_out: report.bytes_out,
+            bytes_in: report.bytes_in,
+        }
+    }
+}
+
+/// Remembers a cut at which both stood exactly, so that the next clocks can be relative to it: each end lists what has changed since then, and
+/// takes an unlisted log to stand where it stood in the cut. (A cut that only lay behind them would not do: the ends of it are not
+/// kept, and guessing low would send things back to where they came from.)
+pub(crate) fn remember<R: Replica>(replica: &R, peer: Option<LogId>, cut: Cut) -> Result<()> {
+    let Some(peer) = peer else { return Ok(()) };
+    // Equal stores may greet each other every few minutes; that must not cost a write.
+    if replica.remembered(peer)?.is_some_and(|known| known.root == cut.root) {
+        return Ok(());
+    }
+    replica.remember(peer, cut)
+}
+
+/// Parts are staged under the peer's log; of peers without one (they never wrote) the latest counts.
+pub(crate) fn staging_name(peer: Option<LogId>) -> [u8; 16] {
+    peer.map_or([0; 16], |log| *log.as_bytes())
+}

@@ -1,0 +1,524 @@
+//! The session: a state machine without I/O. Bytes and time go in, bytes and events come out.
+
+#![deny(clippy::disallowed_methods)]
+
+mod clock;
+mod codec;
+mod exchange;
+mod frame;
+mod hello;
+pub(crate) mod limits;
+mod message;
+mod receiver;
+mod sender;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod hostile;
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use heirloom::replication::{Cut, End, Position, Staged, log_root};
+use heirloom::{DatasetId, LogId, LogRoot};
+
+use self::clock::{ClockReader, PeerClock, Told};
+use self::exchange::{Exchange, remember, staging_name};
+use self::frame::FrameReader;
+use self::hello::{Greeting, LZ4};
+use self::limits::{CLOCK_INLINE, LEVEL};
+use self::message::{Clock, Close, Message, WireStaged};
+use crate::config::Config;
+use crate::error::{PeerMisbehaved, Result, SyncError};
+use crate::replica::Replica;
+use crate::report::{Event, Outcome, Report};
+
+/// One end of a sync with one peer.
+///
+/// It does no I/O and reads no clock; a driver does both, in this loop, until nothing moves any more:
+///
+/// 1. **Input.** What the link brings goes to [`handle_input`](Session::handle_input), sliced however it came; that the peer has closed
+///    its half, to [`handle_end_of_input`](Session::handle_end_of_input); that the link took bytes, to
+///    [`handle_transmitted`](Session::handle_transmitted).
+/// 2. **Output.** While the link has room, [`poll_transmit`](Session::poll_transmit) gives about one frame at a time.
+/// 3. **Time.** When [`poll_timeout`](Session::poll_timeout) has come, [`handle_timeout`](Session::handle_timeout). Any of the calls may have
+///    moved it. `now` is the time since any fixed moment, and never runs backwards.
+/// 4. **Events.** [`poll_event`](Session::poll_event) tells of progress and of the end.
+///
+/// The driver stops when [`is_finished`](Session::is_finished), or at the first error that a method returns. **After an error** the session
+/// takes nothing more, but `poll_transmit` still gives what the peer should know: send it if the link allows, then close. All that was
+/// acknowledged by then is durable on both sides; the next session goes on from there.
+///
+/// The link must be reliable and ordered, and a driver must never refuse input until its output is taken: both ends may have
+/// megabytes to send.
+///
+/// **Memory** is bounded whatever the history: per session at most about 10 MiB (an incoming frame, packed and unpacked; commits not
+/// yet durable; a batch to send, and a frame of it), 200 bytes for each log, and one large commit each way while such a one travels
+/// (88 MiB at most, by the limits of the format).
+pub struct Session<R> {
+    replica: R,
+    config: Config,
+    initiator: bool,
+    state: State,
+    reader: FrameReader,
+    outbox: VecDeque<Message>,
+    compress: bool,
+    /// When something moved last.
+    moved: Option<Duration>,
+    report: Report,
+    progressed: bool,
+    told_end: bool,
+}
+
+/// What is known by now, and what may come next.
+enum State {
+    /// Nobody has spoken.
+    Fresh,
+    /// The initiator has said hello.
+    Greeted(Position),
+    /// Both have said hello, and differ.
+    Comparing(Box<Comparing>),
+    /// Both clocks are known.
+    Exchanging(Box<Exchange>),
+    Finished,
+    Failed,
+}
+
+struct Comparing {
+    peer: Option<LogId>,
+    same_levels: bool,
+    position: Position,
+    /// The cut that the clocks may be relative to: that of the answer, and, at the initiator, remembered here, too.
+    base: Option<Vec<End>>,
+    offered: Option<Staged>,
+    reader: ClockReader,
+    /// The responder's clock that went along with its hello: was it relative?
+    inlined: Option<bool>,
+}
+
+impl<R: Replica> Session<R> {
+    /// The end that speaks first: usually the one that connected.
+    pub fn initiator(replica: R, config: Config) -> Self {
+        Self::new(replica, config, true)
+    }
+
+    /// The other end.
+    pub fn responder(replica: R, config: Config) -> Self {
+        Self::new(replica, config, false)
+    }
+
+    fn new(replica: R, config: Config, initiator: bool) -> Self {
+        Self {
+            replica,
+            config,
+            initiator,
+            state: State::Fresh,
+            reader: FrameReader::new(),
+            outbox: VecDeque::new(),
+            compress: false,
+            moved: None,
+            report: Report::default(),
+            progressed: false,
+            told_end: false,
+        }
+    }
+
+    /// Takes bytes that came over the link: any slice of the stream. What is complete is acted upon, which may write to the store.
+    pub fn handle_input(&mut self, now: Duration, bytes: &[u8]) -> Result<()> {
+        if self.is_over() {
+            return Ok(());
+        }
+        if !bytes.is_empty() {
+            self.moved = Some(now);
+            self.progressed = true;
+        }
+        self.report.bytes_in += bytes.len() as u64;
+        let outcome = self.consume(now, bytes).and_then(|()| self.settle_if_due(now));
+        self.note(outcome)
+    }
+
+    /// The peer will send no more. What has come whole is made durable, so that the next session need not bring it again; then this
+    /// is an error, unless the session was over.
+    pub fn handle_end_of_input(&mut self, _now: Duration) -> Result<()> {
+        if self.is_over() {
+            return Ok(());
+        }
+        let settled = match &mut self.state {
+            State::Exchanging(exchange) => exchange.settle(&self.replica, &mut self.report),
+            _ => Ok(()),
+        };
+        let ended = io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the peer closed the connection before the session was over",
+        );
+        let outcome = settled.and(Err(SyncError::Transport(ended)));
+        self.note(outcome)
+    }
+
+    /// The link has taken bytes that were given out earlier: it is alive.
+    pub fn handle_transmitted(&mut self, now: Duration) {
+        self.moved = Some(now);
+    }
+
+    /// Does what is due at `now`: makes durable what was gathered for long enough; gives up when nothing has moved for too long. Harmless when
+    /// called too early.
+    pub fn handle_timeout(&mut self, now: Duration) -> Result<()> {
+        if self.is_over() {
+            return Ok(());
+        }
+        let moved = *self.moved.get_or_insert(now);
+        let idle = now.saturating_sub(moved) >= self.config.idle_timeout;
+        let outcome =
+            self.settle_if_due(now).and_then(|()| if idle { Err(SyncError::Timeout) } else { Ok(()) });
+        self.note(outcome)
+    }
+
+    /// When [`handle_timeout`](Session::handle_timeout) wants to be called next.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        if self.is_over() {
+            return None;
+        }
+        let idle = self.moved.map(|moved| moved + self.config.idle_timeout);
+        let gathered = match &self.state {
+            State::Exchanging(exchange) => exchange.deadline(),
+            _ => None,
+        };
+        [idle, gathered].into_iter().flatten().min()
+    }
+
+    /// Appends the next frame to `out`; false if there is none now. At most about 1 MiB a call.
+    pub fn poll_transmit(&mut self, now: Duration, out: &mut Vec<u8>) -> Result<bool> {
+        self.moved.get_or_insert(now);
+        if self.outbox.is_empty() {
+            let outcome = self.compose();
+            self.note(outcome)?;
+        }
+        let Some(message) = self.outbox.pop_front() else { return Ok(false) };
+        let payload = message.encode();
+        let start = out.len();
+        frame::write(&payload, self.compress && !matches!(message, Message::Hello(_)), out);
+        self.report.bytes_out += (out.len() - start) as u64;
+        self.report.raw_out += payload.len() as u64;
+        self.progressed = true;
+        Ok(true)
+    }
+
+    /// What there is to tell.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if std::mem::take(&mut self.progressed)
+            && let State::Exchanging(exchange) = &self.state
+        {
+            return Some(Event::Progress(exchange.progress(&self.report)));
+        }
+        if self.is_finished() && !std::mem::replace(&mut self.told_end, true) {
+            return Some(Event::Finished(Box::new(self.report.clone())));
+        }
+        None
+    }
+
+    /// Whether the session is over and went well: nothing is left to send or to wait for.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.state, State::Finished) && self.outbox.is_empty()
+    }
+
+    /// What happened so far; after an error, too.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Gives up. The peer is told if `poll_transmit` is drained; nothing that was acknowledged is lost.
+    pub fn cancel(&mut self) {
+        if !self.is_over() {
+            self.fail(&SyncError::Cancelled);
+        }
+    }
+
+    /// Drivers wait as long for their last bytes to go out.
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        self.config.idle_timeout
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.state, State::Finished | State::Failed)
+    }
+
+    fn note<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        if let Err(error) = &outcome {
+            self.fail(error);
+        }
+        outcome
+    }
+
+    fn fail(&mut self, error: &SyncError) {
+        self.state = State::Failed;
+        // A hello or a proof on its way explains more than the reason alone; the rest has become pointless.
+        self.outbox.retain(|message| matches!(message, Message::Hello(_) | Message::Done(_)));
+        self.outbox.extend(Close::for_error(error).map(Message::Close));
+    }
+
+    fn settle_if_due(&mut self, now: Duration) -> Result<()> {
+        match &mut self.state {
+            State::Exchanging(exchange) if exchange.deadline().is_some_and(|deadline| deadline <= now) => {
+                exchange.settle(&self.replica, &mut self.report)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn consume(&mut self, now: Duration, mut bytes: &[u8]) -> Result<()> {
+        while let Some(payload) = self.reader.take(&mut bytes)? {
+            self.report.raw_in += payload.len() as u64;
+            self.on_message(now, Message::decode(&payload)?)?;
+            if self.is_over() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_message(&mut self, now: Duration, message: Message) -> Result<()> {
+        self.state = match (std::mem::replace(&mut self.state, State::Failed), message) {
+            (_, Message::Close(close)) => return Err(close.into_error()),
+            (State::Fresh, Message::Hello(hello)) if !self.initiator => self.on_hello(&hello)?,
+            (State::Greeted(position), Message::Hello(hello)) => self.on_answer(position, &hello)?,
+            (State::Comparing(comparing), Message::Clock(frame)) => self.on_clock(comparing, frame)?,
+            (State::Exchanging(mut exchange), message) => {
+                if exchange.on_message(&self.replica, now, message, &mut self.report)? {
+                    State::Finished
+                } else {
+                    State::Exchanging(exchange)
+                }
+            }
+            (state, message) => {
+                return Err(
+                    PeerMisbehaved::Unexpected { message: message.name(), state: state.name() }.into()
+                );
+            }
+        };
+        Ok(())
+    }
+
+    /// Puts the next message into the outbox, if there is one.
+    fn compose(&mut self) -> Result<()> {
+        match &mut self.state {
+            State::Fresh if self.initiator => {
+                let position = self.replica.position()?;
+                let hello = self.greeting(&position)?.write();
+                self.outbox.push_back(Message::Hello(hello));
+                self.state = State::Greeted(position);
+            }
+            State::Exchanging(exchange) => {
+                let Some(message) = exchange.next(&self.replica, &mut self.report)? else { return Ok(()) };
+                let last = matches!(message, Message::Done(_));
+                self.outbox.push_back(message);
+                if last && exchange.conclude(&self.replica, &mut self.report)? {
+                    self.state = State::Finished;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The initiator's hello.
+    fn greeting(&self, position: &Position) -> Result<Greeting> {
+        Ok(Greeting {
+            dataset: self.replica.dataset()?,
+            log: self.replica.own_log()?,
+            capabilities: if self.config.compression { LZ4 } else { 0 },
+            wall: Some(self.replica.now()),
+            policy: Some([0; 8]),
+            ..Greeting::new(position.log_root())
+        })
+    }
+
+    /// The responder, at the initiator's hello.
+    fn on_hello(&mut self, hello: &message::Hello) -> Result<State> {
+        let position = self.replica.position()?;
+        let read = Greeting::read(hello);
+        let Ok(theirs) = read else {
+            // It may only be newer: our answer tells it so.
+            self.outbox.push_back(Message::Hello(self.greeting(&position)?.write()));
+            return read.map(|_| State::Failed);
+        };
+        self.meet(&theirs);
+        let settled = self.settle_dataset(&position, &theirs);
+        let mut answer = self.greeting(&position)?;
+        if settled.is_ok() && theirs.root == answer.root {
+            return self.answer_equal(position, &theirs, answer);
+        }
+        let base = self.remembered(theirs.log, position.lsn, None)?;
+        answer.cut = base.as_deref().map(log_root);
+        let offered = self.offer(theirs.log)?;
+        answer.clock = small_clock(&position, base.as_deref(), offered.as_ref());
+        let inlined = answer.clock.as_ref().map(|clock| clock.relative);
+        self.outbox.push_back(Message::Hello(answer.write()));
+        settled?;
+        Ok(State::Comparing(Box::new(Comparing {
+            peer: theirs.log,
+            same_levels: theirs.level == LEVEL,
+            position,
+            base,
+            offered,
+            reader: ClockReader::default(),
+            inlined,
+        })))
+    }
+
+    /// The answer that settles everything, as short as it can be: under 200 bytes together with the question.
+    fn answer_equal(&mut self, position: Position, theirs: &Greeting, mut answer: Greeting) -> Result<State> {
+        if position.lsn > 0 {
+            // The root covers the dataset, which every genesis names.
+            answer.dataset = None;
+        }
+        answer.capabilities = 0;
+        answer.policy = None;
+        self.outbox.push_back(Message::Hello(answer.write()));
+        self.end_equal(&position, theirs)
+    }
+
+    /// The initiator, at the responder's hello.
+    fn on_answer(&mut self, position: Position, hello: &message::Hello) -> Result<State> {
+        let theirs = Greeting::read(hello)?;
+        self.meet(&theirs);
+        self.settle_dataset(&position, &theirs)?;
+        if theirs.root == position.log_root() {
+            return self.end_equal(&position, &theirs);
+        }
+        let base = match theirs.cut {
+            Some(cut) => self.remembered(theirs.log, position.lsn, Some(cut))?,
+            None => None,
+        };
+        let offered = self.offer(theirs.log)?;
+        let clock = clock::write(&position, base.as_deref(), offered.as_ref().map(WireStaged::from));
+        self.outbox.extend(clock.into_iter().map(Message::Clock));
+        let comparing = Comparing {
+            peer: theirs.log,
+            same_levels: theirs.level == LEVEL,
+            position,
+            base,
+            offered,
+            reader: ClockReader::default(),
+            inlined: None,
+        };
+        match theirs.clock {
+            // A clock relative to a cut that is not remembered here says nothing; the responder sees that ours is full, and sends its own.
+            Some(clock) if !clock.relative || comparing.base.is_some() => {
+                let told = ClockReader::default().add(clock)?.ok_or(PeerMisbehaved::BadClock)?;
+                self.exchange(comparing, told)
+            }
+            _ => Ok(State::Comparing(Box::new(comparing))),
+        }
+    }
+
+    /// A frame of the peer's clock.
+    fn on_clock(&mut self, mut comparing: Box<Comparing>, frame: Clock) -> Result<State> {
+        let Some(told) = comparing.reader.add(frame)? else { return Ok(State::Comparing(comparing)) };
+        // What went along with the responder's hello serves unless it is relative and the initiator cannot follow.
+        let served = self.initiator || comparing.inlined.is_some_and(|relative| !relative || told.relative);
+        let waited = self.initiator || !served;
+        self.report.round_trips += u32::from(waited);
+        if !served {
+            let staged = comparing.offered.as_ref().map(WireStaged::from);
+            let base = comparing.base.as_deref().filter(|_| told.relative);
+            let clock = clock::write(&comparing.position, base, staged);
+            self.outbox.extend(clock.into_iter().map(Message::Clock));
+        }
+        self.exchange(*comparing, told)
+    }
+
+    /// Both clocks are known.
+    fn exchange(&mut self, comparing: Comparing, told: Told) -> Result<State> {
+        let Comparing { peer, same_levels, position, base, offered, .. } = comparing;
+        if told.relative && base.is_none() {
+            return Err(PeerMisbehaved::BadClock.into());
+        }
+        let base = base.as_deref().filter(|_| told.relative);
+        let clock = PeerClock::new(&self.replica, &position, told.ends, base)?;
+        let exchange =
+            Exchange::new(&self.replica, peer, same_levels, position, clock, told.staged, offered)?;
+        Ok(State::Exchanging(Box::new(exchange)))
+    }
+
+    /// Notes what the peer's hello says about the peer.
+    fn meet(&mut self, theirs: &Greeting) {
+        let both = self.config.compression && theirs.capabilities & LZ4 != 0;
+        self.compress = both;
+        self.reader.greeted(self.config.compression);
+        self.report.round_trips = 1;
+        self.report.peer = theirs.log;
+        self.report.clock_skew_ms =
+            theirs.wall.map(|wall| wall.as_millis().saturating_sub(self.replica.now().as_millis()));
+    }
+
+    fn end_equal(&mut self, position: &Position, theirs: &Greeting) -> Result<State> {
+        let root = position.log_root();
+        remember(&self.replica, theirs.log, Cut { root, lsn: position.lsn })?;
+        self.report.outcome = Outcome::AlreadyEqual;
+        self.report.cut = Some(root);
+        self.report.settled = true;
+        Ok(State::Finished)
+    }
+
+    /// A store without commits takes over the dataset of a peer that has some, or, if it has no dataset, of any peer.
+    fn settle_dataset(&self, position: &Position, theirs: &Greeting) -> Result<()> {
+        let (we_are_empty, they_are_empty) = (position.lsn == 0, theirs.root == log_root(&[]));
+        let adopt = |dataset: DatasetId| self.replica.adopt(dataset);
+        match (self.replica.dataset()?, theirs.dataset) {
+            (Some(ours), Some(theirs)) if ours == theirs => Ok(()),
+            (Some(_), Some(theirs)) if we_are_empty && !they_are_empty => adopt(theirs),
+            (Some(_), Some(_)) if they_are_empty && !we_are_empty => Ok(()),
+            (Some(ours), Some(theirs)) => Err(SyncError::WrongDataset { ours, theirs }),
+            (None, Some(theirs)) if we_are_empty => adopt(theirs),
+            _ => Ok(()),
+        }
+    }
+
+    /// The ends of the cut remembered with this peer (only of `wanted`, if that is given). What does not give its root is no cut of
+    /// this log, whatever was remembered.
+    fn remembered(&self, peer: Option<LogId>, lsn: u64, wanted: Option<LogRoot>) -> Result<Option<Vec<End>>> {
+        let Some(peer) = peer else { return Ok(None) };
+        let cut = self.replica.remembered(peer)?;
+        let Some(cut) = cut.filter(|cut| cut.lsn <= lsn && wanted.is_none_or(|wanted| wanted == cut.root))
+        else {
+            return Ok(None);
+        };
+        Ok(Some(self.replica.ends_at_lsn(cut.lsn)?).filter(|ends| log_root(ends) == cut.root))
+    }
+
+    /// The large commit that we have parts of, unless it is here by now.
+    fn offer(&self, peer: Option<LogId>) -> Result<Option<Staged>> {
+        let name = staging_name(peer);
+        let Some(staged) = self.replica.staged(&name)? else { return Ok(None) };
+        if self.replica.end_at(staged.head.log, staged.head.sequence)?.is_some() {
+            self.replica.unstage(&name)?;
+            return Ok(None);
+        }
+        Ok(Some(staged))
+    }
+}
+
+/// The responder's clock if it is small: full if possible, so that it serves whatever the initiator remembers.
+fn small_clock(position: &Position, base: Option<&[End]>, staged: Option<&Staged>) -> Option<Clock> {
+    let staged = staged.map(WireStaged::from);
+    let full = (position.ends.len() <= CLOCK_INLINE).then_some(None);
+    let choices = [full, base.map(Some)];
+    let mut clocks = choices.into_iter().flatten().map(|base| clock::write(position, base, staged));
+    clocks.find_map(|mut frames| {
+        frames.pop().filter(|last| frames.is_empty() && last.ends.len() <= CLOCK_INLINE)
+    })
+}
+
+impl State {
+    fn name(&self) -> &'static str {
+        match self {
+            State::Fresh => "nobody had said hello",
+            State::Greeted(_) => "an answer to our hello was due",
+            State::Comparing(_) => "a clock was due",
+            State::Exchanging(_) => "commits are exchanged",
+            State::Finished | State::Failed => "the session was over",
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The sending half: what the peer lacks, in arrival order, within its credit.
+
+use std::collections::VecDeque;
+
+use heirloom::replication::WireCommit;
+
+use super::clock::PeerClock;
+use super::limits::{BATCH_BYTES, BATCH_COMMITS, FIRST_FRAME, PART_MAX, WHOLE_MAX, WINDOW};
+use super::message::{Commits, Message, Part, SendingEnds, WireHead, WireStaged};
+use crate::error::{PeerMisbehaved, Result};
+use crate::replica::Replica;
+use crate::report::Report;
+
+/// Holds one batch of commits at most, or one large commit.
+pub(crate) struct Sender {
+    /// Everything below this lsn is sent, held by the peer, or in `batch`.
+    cursor: u64,
+    /// What came after the session began is left to the next.
+    until: u64,
+    batch: VecDeque<WireCommit>,
+    /// The commit at the front of `batch` is under way in parts.
+    parts: Option<PartsSent>,
+    /// The large commit that the peer has parts of already.
+    resume: Option<WireStaged>,
+    credit: u64,
+    frame: usize,
+    commits: u64,
+    ended: bool,
+}
+
+struct PartsSent {
+    head: WireHead,
+    offset: usize,
+}
+
+impl Sender {
+    pub(crate) fn new<R: Replica>(
+        replica: &R,
+        clock: &PeerClock,
+        until: u64,
+        resume: Option<WireStaged>,
+    ) -> Result<Self> {
+        let cursor = replica.first_lsn_beyond(&|log| clock.sequence(log))?.min(until);
+        let (batch, frame) = (VecDeque::new(), FIRST_FRAME);
+        Ok(Self {
+            cursor,
+            until,
+            batch,
+            parts: None,
+            resume,
+            credit: WINDOW,
+            frame,
+            commits: 0,
+            ended: false,
+        })
+    }
+
+    /// Everything is sent, and the peer was told so.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Commits still to be looked through.
+    pub(crate) fn ahead(&self) -> u64 {
+        self.until - self.cursor + self.batch.len() as u64
+    }
+
+    pub(crate) fn on_credit(&mut self, credit: u64) -> Result<()> {
+        self.credit = self.credit.saturating_add(credit);
+        if self.credit > WINDOW { Err(PeerMisbehaved::BeyondCredit.into()) } else { Ok(()) }
+    }
+
+    /// The next message, if there is one to send and credit for it.
+    pub(crate) fn next<R: Replica>(
+        &mut self,
+        replica: &R,
+        clock: &PeerClock,
+        report: &mut Report,
+    ) -> Result<Option<Message>> {
+        if self.ended {
+            return Ok(None);
+        }
+        while self.batch.is_empty() && self.cursor < self.until {
+            let wanted = |log, last| last > clock.sequence(log);
+            let batch = replica.commits(self.cursor, self.until, &wanted, BATCH_BYTES)?;
+            self.batch = batch.commits.into();
+            // An lsn that stood still would be a fault of the replica; it must not become an endless loop here.
+            self.cursor = batch.next_lsn.clamp(self.cursor + 1, self.until);
+        }
+        let Some(first) = self.batch.front() else {
+            self.ended = true;
+            return Ok(Some(Message::End(SendingEnds { commits: self.commits })));
+        };
+        let resumed = self.resume.is_some_and(|staged| staged.head.chain == *first.end.chain.as_bytes());
+        if self.parts.is_some() || resumed || first.bytes.len() > self.frame.min(WHOLE_MAX) {
+            Ok(self.next_part(report))
+        } else {
+            Ok(self.next_commits(report))
+        }
+    }
+
+    fn next_commits(&mut self, report: &mut Report) -> Option<Message> {
+        let room = self.frame.min(usize::try_from(self.credit).unwrap_or(usize::MAX));
+        let (mut commits, mut bytes) = (Vec::new(), 0);
+        while let Some(commit) = self.batch.front()
+            && bytes + commit.bytes.len() <= room
+            && commits.len() < BATCH_COMMITS
+            && let Some(commit) = self.batch.pop_front()
+        {
+            bytes += commit.bytes.len();
+            self.sent(&commit, report);
+            commits.push(commit.bytes);
+        }
+        if commits.is_empty() {
+            return None;
+        }
+        self.charge(bytes);
+        Some(Message::Commits(Commits { commits }))
+    }
+
+    fn next_part(&mut self, report: &mut Report) -> Option<Message> {
+        let commit = self.batch.front()?;
+        let resume = &mut self.resume;
+        let parts = self.parts.get_or_insert_with(|| {
+            let head = WireHead::of_commit(&commit.end, &commit.bytes);
+            // Parts of other bytes for this commit (another encoding of its bodies) do not help.
+            let staged = resume.take().filter(|staged| staged.head == head && staged.bytes < head.total);
+            let offset = staged.map_or(0, |staged| staged.bytes as usize);
+            report.resumed_bytes += offset as u64;
+            PartsSent { head, offset }
+        });
+        let rest = &commit.bytes[parts.offset..];
+        let length = rest.len().min(PART_MAX).min(self.frame);
+        if length as u64 > self.credit {
+            return None;
+        }
+        let (head, offset) = (parts.head, parts.offset as u64);
+        let part = Part { head, offset, bytes: rest[..length].to_vec() };
+        parts.offset += length;
+        if parts.offset == commit.bytes.len() {
+            self.parts = None;
+            if let Some(commit) = self.batch.pop_front() {
+                self.sent(&commit, report);
+            }
+        }
+        self.charge(length);
+        Some(Message::Part(part))
+    }
+
+    fn sent(&mut self, commit: &WireCommit, report: &mut Report) {
+        self.commits += 1;
+        report.commits_sent += 1;
+        report.versions_sent += commit.versions;
+    }
+
+    fn charge(&mut self, bytes: usize) {
+        self.credit -= bytes as u64;
+        self.frame = (self.frame * 2).min(BATCH_BYTES);
+    }
+}

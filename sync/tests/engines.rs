@@ -1,0 +1,289 @@
+//! The same laws over real engines.
+
+mod support;
+
+use std::sync::Arc;
+use std::thread;
+
+use heirloom::{Content, DatasetId, Engine, EntityId, Patch, Timestamp, Value};
+use heirloom_sync::transport::tcp::{PlainTcp, PlainTcpListener, sync_plain_tcp};
+use heirloom_sync::{Cancel, Config, Outcome, Replica, SyncError, sync_in_process};
+use proptest::prelude::*;
+use support::{Link, Random};
+
+fn engine(label: &str) -> Engine {
+    Engine::builder().label(label).dataset_name("home").in_memory().unwrap()
+}
+
+/// Everything that an application sees, in text.
+fn contents(engine: &Engine) -> Vec<String> {
+    let snapshot = engine.snapshot().unwrap();
+    let show = |id: EntityId| {
+        let entity = snapshot.get_any(id).unwrap().expect("it is listed");
+        let heads = entity.heads();
+        format!("{id} {} {heads:?} {} {:?}", entity.entity_type(), entity.is_deleted(), entity.content())
+    };
+    snapshot.entity_ids().unwrap().map(|id| show(id.unwrap())).collect()
+}
+
+#[track_caller]
+fn assert_equal(engines: &[&Engine]) {
+    for pair in engines.windows(2) {
+        assert_eq!(pair[0].log_root().unwrap(), pair[1].log_root().unwrap());
+        assert_eq!(pair[0].state_digest().unwrap(), pair[1].state_digest().unwrap());
+        assert_eq!(contents(pair[0]), contents(pair[1]));
+    }
+    for engine in engines {
+        let verification = engine.verify().unwrap();
+        assert!(verification.is_clean(), "{:?}", verification.problems);
+    }
+}
+
+fn create(engine: &Engine, name: &str) -> EntityId {
+    engine.write(|tx| tx.create("lamp", &Content::new().with("name", name).with("brightness", 1))).unwrap()
+}
+
+fn set(engine: &Engine, id: EntityId, field: &str, value: impl Into<Value>) {
+    engine.write(|tx| tx.patch(id, Patch::new().set(field, value))).unwrap();
+}
+
+/// A random write: an entity is made, changed or deleted.
+fn write(engine: &Engine, random: &mut Random) {
+    let ids: Vec<EntityId> = engine.snapshot().unwrap().entity_ids().unwrap().map(|id| id.unwrap()).collect();
+    let Some(id) = ids.get(random.below(ids.len().max(1) as u64) as usize).copied() else {
+        create(engine, "first");
+        return;
+    };
+    let gone = engine.snapshot().unwrap().get(id).unwrap().is_none_or(|entity| entity.is_deleted());
+    match random.below(8) {
+        0 => _ = create(engine, "another"),
+        1 if !gone => engine.write(|tx| tx.delete(id)).unwrap(),
+        2 => _ = create(engine, &"x".repeat(40_000)),
+        _ if gone => _ = create(engine, "instead"),
+        n => set(engine, id, ["name", "brightness", "room"][n as usize % 3], random.below(100) as i64),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn engines_converge_whatever_is_cut_and_nothing_is_sent_twice(seed: u64, cuts in prop::collection::vec(1u64..20_000, 0..6)) {
+        let mut random = Random(seed);
+        let engines = [engine("a"), engine("b"), engine("c")];
+        for _ in 0..40 {
+            let (at, to) = (random.below(3) as usize, random.below(3) as usize);
+            write(&engines[at], &mut random);
+            if at != to && random.below(8) == 0 {
+                sync_in_process(&engines[at], &engines[to]).unwrap();
+            }
+        }
+        for cut in cuts {
+            let _ = Link::breaking(cut).sync(&engines[0], &engines[1]);
+        }
+        for (from, to) in [(0, 1), (1, 2), (2, 0), (0, 1)] {
+            let (a, b) = Link::default().sync(&engines[from], &engines[to]).unwrap();
+            prop_assert_eq!(a.commits_skipped + b.commits_skipped, 0);
+            prop_assert_eq!((a.unverified, a.voids, b.unverified, b.voids), (0, 0, 0, 0));
+        }
+        assert_equal(&[&engines[0], &engines[1], &engines[2]]);
+    }
+}
+
+#[test]
+fn edits_made_apart_meet_in_one_lamp_though_the_devices_never_met() {
+    let (phone, tablet) = (engine("phone"), engine("tablet"));
+    let lamp = create(&phone, "desk");
+    sync_in_process(&phone, &tablet).unwrap();
+    set(&phone, lamp, "name", "window");
+    set(&tablet, lamp, "brightness", 9);
+    let (report, other) = sync_in_process(&phone, &tablet).unwrap();
+    assert_eq!((report.versions_sent, report.versions_received), (1, 1));
+    assert_eq!((report.diverged, other.diverged), (1, 1));
+    assert_equal(&[&phone, &tablet]);
+    let entity = phone.snapshot().unwrap().get(lamp).unwrap().unwrap();
+    assert_eq!(entity.get("name").unwrap(), Some(Value::from("window")));
+    assert_eq!(entity.get("brightness").unwrap(), Some(Value::from(9)));
+}
+
+#[test]
+fn equal_engines_need_one_round_trip_and_under_200_bytes() {
+    let (a, b) = (engine("a"), engine("b"));
+    for engine in [&a, &b] {
+        for at in 0..50 {
+            create(engine, &at.to_string());
+        }
+    }
+    Link::default().sync(&a, &b).unwrap();
+    let outcome = Link::default().sync(&b, &a);
+    assert!(outcome.bytes < 200, "{}", outcome.bytes);
+    assert_eq!(outcome.turns, 2);
+    let (report, _) = outcome.unwrap();
+    assert_eq!((report.outcome, report.round_trips), (Outcome::AlreadyEqual, 1));
+}
+
+#[test]
+fn a_session_between_engines_cut_at_every_byte_is_resumed() {
+    let pair = || {
+        let (a, b) = (engine("a"), engine("b"));
+        let lamp = create(&a, "lamp");
+        set(&a, lamp, "room", "attic");
+        create(&b, "other");
+        (a, b)
+    };
+    let (a, b) = pair();
+    let whole = Link::default().sync(&a, &b).bytes;
+    for cut in (0..whole).step_by(7) {
+        let (a, b) = pair();
+        let _ = Link::breaking(cut).sync(&a, &b);
+        Link::default().sync(&a, &b).unwrap();
+        assert_equal(&[&a, &b]);
+    }
+}
+
+#[test]
+fn a_large_commit_between_engines_goes_on_where_a_breaking_link_left_it() {
+    let (a, b) = (engine("a"), engine("b"));
+    create(&a, "before");
+    let blob = Random(1).bytes(3 << 20);
+    a.write(|tx| tx.create("blob", &Content::new().with("bytes", Value::Bytes(blob)))).unwrap();
+    create(&a, "after");
+    create(&b, "b");
+    let mut total = 0;
+    for session in 0.. {
+        assert!(session < 200);
+        let outcome = Link::breaking(100 << 10).sync(&a, &b);
+        total += outcome.bytes;
+        if let (Ok(_), Ok(report)) = (&outcome.a, &outcome.b) {
+            assert!(report.resumed_bytes > 2900 << 10, "{}", report.resumed_bytes);
+            break;
+        }
+    }
+    assert!(total < 7 << 20, "{total} bytes for 3 MiB");
+    assert_equal(&[&a, &b]);
+}
+
+#[test]
+fn an_altered_byte_never_leaves_a_commit_that_nobody_wrote() {
+    let mut random = Random(3);
+    let (a, b) = (engine("a"), engine("b"));
+    for _ in 0..30 {
+        write(&a, &mut random);
+    }
+    for at in (0..6000).step_by(41) {
+        support::alter(&a, &b, at, 1 << (at % 8));
+    }
+    sync_in_process(&a, &b).unwrap();
+    assert_equal(&[&a, &b]);
+}
+
+#[test]
+fn an_empty_engine_adopts_and_two_datasets_never_mix() {
+    let fresh = Engine::builder().label("fresh").in_memory().unwrap();
+    let (home, office) = (engine("home"), Engine::builder().dataset_name("office").in_memory().unwrap());
+    create(&home, "lamp");
+    sync_in_process(&fresh, &home).unwrap();
+    assert_eq!(fresh.dataset(), Some(DatasetId::from_name("home")));
+    assert_equal(&[&fresh, &home]);
+    create(&office, "desk");
+    let error = sync_in_process(&office, &home).unwrap_err();
+    assert!(matches!(error, SyncError::WrongDataset { .. }), "{error}");
+    assert_eq!(home.snapshot().unwrap().commits().unwrap(), 1);
+}
+
+#[test]
+fn a_copy_that_wrote_is_named_and_nothing_is_applied() {
+    let twin =
+        || Engine::builder().label("twin").dataset_name("home").entropy(|| [7; 16]).in_memory().unwrap();
+    let (original, copy) = (twin(), twin());
+    let id = EntityId::from_bytes([1; 16]);
+    for (engine, name) in [(&original, "one"), (&copy, "two")] {
+        engine.write(|tx| tx.create_with_id(id, "lamp", &Content::new().with("name", name))).unwrap();
+    }
+    assert_eq!(original.log_id(), copy.log_id());
+    let error = sync_in_process(&original, &copy).unwrap_err();
+    assert!(matches!(error, SyncError::Forked { log } if Some(log) == original.log_id()), "{error}");
+    assert_eq!(copy.snapshot().unwrap().commits().unwrap(), 1);
+}
+
+#[test]
+fn a_hub_serves_clients_that_write_while_they_sync() {
+    let hub = engine("hub");
+    let server =
+        PlainTcpListener::bind_loopback().unwrap().serve(hub.clone(), Config::default(), |_| ()).unwrap();
+    let address = server.local_addr();
+    let clients: Vec<Engine> = ["a", "b", "c", "d"].map(engine).into();
+    thread::scope(|scope| {
+        for (seed, client) in clients.iter().enumerate() {
+            scope.spawn(move || {
+                let mut random = Random(seed as u64);
+                for _ in 0..4 {
+                    for _ in 0..15 {
+                        write(client, &mut random);
+                    }
+                    let writer = scope.spawn({
+                        let client = client.clone();
+                        move || create(&client, "meanwhile")
+                    });
+                    sync_plain_tcp(address, client).unwrap();
+                    writer.join().unwrap();
+                }
+            });
+        }
+    });
+    for client in clients.iter().chain(&clients) {
+        sync_plain_tcp(address, client).unwrap();
+    }
+    server.stop();
+    let all: Vec<&Engine> = clients.iter().chain([&hub]).collect();
+    assert_equal(&all);
+}
+
+#[test]
+fn megabytes_each_way_over_a_socket_are_counted_and_told() {
+    let (a, b) = (engine("a"), engine("b"));
+    for (engine, seed) in [(&a, 1), (&b, 100)] {
+        for at in 0..20 {
+            let blob = Value::Bytes(Random(seed + at).bytes(500 << 10));
+            engine.write(|tx| tx.create("blob", &Content::new().with("bytes", blob))).unwrap();
+        }
+    }
+    let listener = PlainTcpListener::bind_loopback().unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::scope(|scope| {
+        let other = scope.spawn(|| listener.accept_one(&b, Config::default()).unwrap());
+        let mut steps = 0;
+        let link = PlainTcp::connect(address).unwrap();
+        let report = link.initiate(&a, Config::default(), &Cancel::new(), |_| steps += 1).unwrap();
+        let theirs = other.join().unwrap();
+        assert_eq!((report.commits_sent, report.commits_received), (20, 20));
+        assert_eq!((report.bytes_out, report.bytes_in), (theirs.bytes_in, theirs.bytes_out));
+        assert!((5..=20).contains(&report.durable_commits), "{report:?}");
+        assert!(steps > 10);
+    });
+    assert_equal(&[&a, &b]);
+}
+
+#[test]
+fn peers_that_never_wrote_sync_too() {
+    let (a, b, c) = (engine("a"), engine("b"), engine("c"));
+    create(&a, "lamp");
+    sync_in_process(&a, &b).unwrap();
+    sync_in_process(&b, &c).unwrap();
+    let (report, _) = sync_in_process(&c, &b).unwrap();
+    assert_eq!((report.outcome, report.peer), (Outcome::AlreadyEqual, None));
+    assert_equal(&[&a, &b, &c]);
+}
+
+#[test]
+fn a_pointer_to_a_replica_is_a_replica() {
+    fn position(replica: impl Replica) -> u64 {
+        replica.position().unwrap().lsn
+    }
+    let a = engine("a");
+    create(&a, "lamp");
+    assert_eq!((position(&a), position(Arc::new(a.clone())), position(a)), (1, 1, 1));
+    let skew = |millis| Engine::builder().clock(move || Timestamp::from_millis(millis)).in_memory().unwrap();
+    let (report, other) = sync_in_process(&skew(5_000), &skew(3_000)).unwrap();
+    assert_eq!((report.clock_skew_ms, other.clock_skew_ms), (Some(-2_000), Some(2_000)));
+}

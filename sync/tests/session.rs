@@ -1,0 +1,423 @@
+//! Laws of the session, over a naive replica.
+
+mod support;
+
+use std::time::Duration;
+
+use heirloom::DatasetId;
+use heirloom_sync::{Divergence, Outcome, Reason, Replica, Session, SyncError, sync_in_process};
+use proptest::prelude::*;
+use support::{DATASET, Link, Naive, Random, alter, log};
+
+const KIB: usize = 1 << 10;
+
+fn equal(replicas: &[&Naive]) -> bool {
+    replicas.windows(2).all(|pair| pair[0].root() == pair[1].root() && pair[0].all() == pair[1].all())
+}
+
+/// Replicas with `commits` random commits in all, some of which travelled in random syncs meanwhile.
+fn random_replicas(seed: u64, count: u8, commits: u64) -> Vec<Naive> {
+    let mut random = Random(seed);
+    let replicas: Vec<Naive> = (1..=count).map(Naive::new).collect();
+    for _ in 0..commits {
+        let at = random.below(u64::from(count)) as usize;
+        match random.below(10) {
+            0 => {
+                let to = random.below(u64::from(count)) as usize;
+                if to != at {
+                    sync_in_process(&replicas[at], &replicas[to]).unwrap();
+                }
+            }
+            1 => {
+                let payload = random.bytes(40 * KIB);
+                replicas[at].write(1, &payload);
+            }
+            _ => {
+                let (versions, length) = (1 + random.below(5), random.below(300) as usize);
+                let payload = random.bytes(length);
+                replicas[at].write(versions, &payload);
+            }
+        }
+    }
+    replicas
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn random_replicas_converge_in_a_ring_and_nothing_is_sent_twice(seed: u64, count in 2u8..5) {
+        let replicas = random_replicas(seed, count, 60);
+        for naive in &replicas {
+            naive.reset_counts();
+        }
+        let n = replicas.len();
+        for at in 0..2 * n {
+            let (a, b) = (&replicas[at % n], &replicas[(at + 1) % n]);
+            let (a_report, b_report) = Link::default().sync(a, b).unwrap();
+            prop_assert!(equal(&[a, b]));
+            prop_assert_eq!(a_report.commits_sent, b_report.commits_received);
+            prop_assert_eq!(b_report.commits_sent, a_report.commits_received);
+            prop_assert_eq!(a_report.cut, b_report.cut);
+            prop_assert_eq!(a_report.cut, Some(a.root()));
+        }
+        prop_assert!(equal(&replicas.iter().collect::<Vec<_>>()));
+        for naive in &replicas {
+            prop_assert_eq!(naive.counts().skipped, 0);
+        }
+    }
+
+    #[test]
+    fn any_cuts_are_resumed_until_equal(seed: u64, cuts in prop::collection::vec(1u64..60_000, 1..12)) {
+        let replicas = random_replicas(seed, 2, 60);
+        let (a, b) = (&replicas[0], &replicas[1]);
+        for cut in cuts {
+            let _ = Link::breaking(cut).sync(a, b);
+        }
+        Link::default().sync(b, a).unwrap();
+        prop_assert!(equal(&[a, b]));
+    }
+
+    #[test]
+    fn an_altered_byte_ends_the_session_and_leaves_nothing_behind(seed: u64, at in 0u64..3000, mask in 1u8..) {
+        let replicas = random_replicas(seed, 2, 30);
+        let (a, b) = (&replicas[0], &replicas[1]);
+        alter(a, b, at, mask);
+        sync_in_process(a, b).unwrap();
+        prop_assert!(equal(&[a, b]));
+    }
+}
+
+#[test]
+fn a_session_cut_at_every_byte_is_resumed_until_equal() {
+    let whole = Link::default().sync(&small_pair().0, &small_pair().1).bytes;
+    assert!(whole > 1000, "{whole}");
+    for cut in 0..whole {
+        let (a, b) = small_pair();
+        let outcome = Link { slice: 100, ..Link::breaking(cut) }.sync(&a, &b);
+        assert!(outcome.a.is_err() || outcome.b.is_err(), "cut at {cut} of {whole}");
+        let (a_report, b_report) = Link::default().sync(&a, &b).unwrap();
+        assert!(equal(&[&a, &b]), "cut at {cut}");
+        assert_eq!(
+            a_report.commits_skipped + b_report.commits_skipped,
+            0,
+            "cut at {cut}: what was durable is not sent again"
+        );
+    }
+}
+
+fn small_pair() -> (Naive, Naive) {
+    let (a, b) = (Naive::new(1), Naive::new(2));
+    for at in 0..6u8 {
+        a.write(2, &[at; 60]);
+        b.write(1, &[at; 90]);
+    }
+    (a, b)
+}
+
+#[test]
+fn equal_stores_need_one_round_trip_and_under_200_bytes_however_large() {
+    let (a, b) = (Naive::new(1), Naive::new(2));
+    for at in 0..200 {
+        a.write_to(log(at), 1, b"x");
+    }
+    sync_in_process(&a, &b).unwrap();
+    for naive in [&a, &b] {
+        naive.reset_counts();
+    }
+    let outcome = Link::default().sync(&a, &b);
+    assert_eq!(outcome.turns, 2, "there and back");
+    assert!(outcome.bytes < 200, "{} bytes", outcome.bytes);
+    let bytes = outcome.bytes;
+    let (a_report, b_report) = outcome.unwrap();
+    for report in [a_report, b_report] {
+        assert_eq!((report.outcome, report.round_trips, report.settled), (Outcome::AlreadyEqual, 1, true));
+        assert_eq!(report.cut, Some(a.root()));
+        assert_eq!(report.bytes_in + report.bytes_out, bytes);
+    }
+    assert_eq!(a.counts().remembers + b.counts().remembers, 0, "equal stores write nothing");
+}
+
+#[test]
+fn few_logs_are_exchanged_in_two_round_trips() {
+    let (a, b) = small_pair();
+    let (a_report, b_report) = Link::default().sync(&a, &b).unwrap();
+    assert_eq!((a_report.round_trips, b_report.round_trips), (2, 2));
+    assert_eq!((a_report.outcome, a_report.settled), (Outcome::Verified, true));
+}
+
+#[test]
+fn many_logs_cost_a_round_trip_more_once_and_then_only_what_changed() {
+    let (a, b) = (Naive::new(1), Naive::new(2));
+    for at in 10..250 {
+        a.write_to(log(at), 1, b"a");
+    }
+    b.write(1, b"b");
+    a.write(1, b"a");
+    let (first, _) = Link::default().sync(&b, &a).unwrap();
+    assert_eq!(first.round_trips, 3);
+    a.write(1, b"again");
+    b.write_to(log(9), 1, b"new log");
+    let outcome = Link::default().sync(&b, &a);
+    assert!(outcome.bytes < 1500, "{} bytes for two small commits", outcome.bytes);
+    let (second, _) = outcome.unwrap();
+    assert_eq!((second.round_trips, second.commits_skipped), (2, 0));
+    assert!(equal(&[&a, &b]));
+}
+
+#[test]
+fn what_came_in_the_last_session_is_not_sent_back_in_the_next() {
+    for forgets in [false, true] {
+        let (a, b) = (Naive::new(1), Naive::new(2));
+        b.write(1, b"b");
+        for _ in 0..50 {
+            a.write(1, b"a");
+        }
+        Link::default().sync(&a, &b).unwrap();
+        if forgets {
+            b.forget_cuts();
+        }
+        b.write(1, b"later");
+        let (a_report, b_report) = Link::default().sync(&a, &b).unwrap();
+        assert_eq!((a_report.commits_sent, b_report.commits_sent), (0, 1), "forgets: {forgets}");
+        assert!(equal(&[&a, &b]));
+    }
+}
+
+#[test]
+fn what_is_written_during_a_session_is_left_to_the_next() {
+    let (a, b) = small_pair();
+    let mut first = Session::initiator(&a, Default::default());
+    let mut second = Session::responder(&b, Default::default());
+    let (mut bytes, mut late) = (Vec::new(), false);
+    while !(first.is_finished() && second.is_finished()) {
+        bytes.clear();
+        first.poll_transmit(Duration::ZERO, &mut bytes).unwrap();
+        second.handle_input(Duration::ZERO, &bytes).unwrap();
+        bytes.clear();
+        second.poll_transmit(Duration::ZERO, &mut bytes).unwrap();
+        first.handle_input(Duration::ZERO, &bytes).unwrap();
+        if !std::mem::replace(&mut late, true) {
+            a.write(1, b"late");
+        }
+    }
+    assert_eq!((first.report().outcome, first.report().settled), (Outcome::Verified, false));
+    assert_eq!(first.report().cut, second.report().cut);
+    assert_ne!(a.root(), b.root());
+    let (report, _) = sync_in_process(&a, &b).unwrap();
+    assert_eq!((report.commits_sent, report.commits_received), (1, 0));
+    assert!(equal(&[&a, &b]));
+}
+
+#[test]
+fn two_sessions_at_once_on_one_replica_both_succeed() {
+    let (hub, b, c) = (Naive::new(1), Naive::new(2), Naive::new(3));
+    for at in 0..40u8 {
+        hub.write(1, &[at; 30]);
+        b.write(1, &[at; 40]);
+    }
+    b.write(1, &Random(5).bytes(300 * KIB));
+    // Both bring the same: c is a copy of b that writes to a log of its own.
+    sync_in_process(&c, &b).unwrap();
+    c.write(1, b"c");
+    let mut one = (Session::initiator(&b, Default::default()), Session::responder(&hub, Default::default()));
+    let mut two = (Session::initiator(&c, Default::default()), Session::responder(&hub, Default::default()));
+    let mut bytes = Vec::new();
+    for _ in 0..200 {
+        for pair in [&mut one, &mut two] {
+            bytes.clear();
+            pair.0.poll_transmit(Duration::ZERO, &mut bytes).unwrap();
+            pair.1.handle_input(Duration::ZERO, &bytes).unwrap();
+            bytes.clear();
+            pair.1.poll_transmit(Duration::ZERO, &mut bytes).unwrap();
+            pair.0.handle_input(Duration::ZERO, &bytes).unwrap();
+        }
+    }
+    for session in [&one, &two] {
+        assert!(session.0.is_finished() && session.1.is_finished());
+    }
+    for late in [&b, &c, &b] {
+        sync_in_process(late, &hub).unwrap();
+    }
+    assert!(equal(&[&hub, &b, &c]));
+}
+
+#[test]
+fn a_large_commit_goes_on_where_a_breaking_link_left_it() {
+    let (a, b) = (Naive::new(1), Naive::new(2));
+    a.write(1, b"before");
+    a.write(1, &Random(1).bytes(3000 * KIB));
+    a.write(1, b"after");
+    b.write(1, b"b");
+    let (mut total, mut sessions, mut staged) = (0, 0, 0);
+    loop {
+        let outcome = Link::breaking(100 << 10).sync(&a, &b);
+        total += outcome.bytes;
+        sessions += 1;
+        if let (Ok(_), Ok(report)) = (&outcome.a, &outcome.b) {
+            assert!(report.resumed_bytes > 2900 << 10, "{}", report.resumed_bytes);
+            break;
+        }
+        let now = b.staged_so_far(log(1));
+        assert!(now > staged || now == 0, "every session brings it further: {staged} then {now}");
+        staged = now;
+        assert!(sessions < 200);
+    }
+    assert!(equal(&[&a, &b]));
+    assert!(total < 7000 << 10, "{total} bytes for 3,000 KiB over {sessions} sessions");
+    assert_eq!(b.staged_so_far(log(1)), 0, "what is whole is not staged any more");
+}
+
+#[test]
+fn small_commits_get_across_a_link_that_breaks_soon() {
+    let (a, b) = (Naive::new(1), Naive::new(2));
+    for at in 0..3000u32 {
+        a.write(1, &Random(u64::from(at)).bytes(200));
+    }
+    let mut sessions = 0;
+    while a.root() != b.root() {
+        let _ = Link::breaking(100 << 10).sync(&a, &b);
+        sessions += 1;
+        assert!(sessions < 40, "no progress: {} commits", b.len());
+    }
+}
+
+#[test]
+fn frames_are_gathered_into_few_durable_commits() {
+    let (a, b) = (Naive::new(1), Naive::new(2));
+    for at in 0..2500u32 {
+        a.write(1, &Random(u64::from(at)).bytes(1000));
+    }
+    let (_, report) = sync_in_process(&a, &b).unwrap();
+    let counts = b.counts();
+    assert_eq!(counts.ingests, report.durable_commits);
+    assert!((2..=4).contains(&counts.ingests), "{counts:?} for 2.5 MB");
+}
+
+#[test]
+fn what_was_gathered_becomes_durable_by_age_too() {
+    let (a, b) = (Naive::new(1), Naive::new(2));
+    for at in 0..200u32 {
+        a.write(1, &Random(u64::from(at)).bytes(2000));
+    }
+    // One slice of 100 bytes every 5 ms: 20 kB a second.
+    let outcome = Link { slice: 100, tick: Duration::from_millis(5), ..Link::default() }.sync(&a, &b);
+    let (_, report) = outcome.unwrap();
+    assert!(report.durable_commits >= 4, "{report:?}");
+}
+
+#[test]
+fn a_store_without_commits_adopts_the_peers_dataset() {
+    let other = DatasetId::from_bytes([9; 16]);
+    for dataset in [None, Some(other)] {
+        for empty_first in [true, false] {
+            let (a, b) = (Naive::new(1).with_dataset(dataset), Naive::new(2));
+            b.write(1, b"b");
+            let link = Link::default();
+            if empty_first {
+                link.sync(&a, &b).unwrap()
+            } else {
+                link.sync(&b, &a).unwrap()
+            };
+            assert_eq!(a.dataset().unwrap(), Some(DATASET));
+            assert!(equal(&[&a, &b]));
+        }
+    }
+    let (a, b) = (Naive::new(1).with_dataset(None), Naive::new(2));
+    Link::default().sync(&a, &b).unwrap();
+    assert_eq!(a.dataset().unwrap(), Some(DATASET), "also of a peer that is empty itself");
+}
+
+#[test]
+fn different_datasets_are_told_apart_on_both_ends_and_nothing_flows() {
+    let other = DatasetId::from_bytes([9; 16]);
+    let (a, b) = (Naive::new(1), Naive::new(2).with_dataset(Some(other)));
+    a.write(1, b"a");
+    b.write(1, b"b");
+    let outcome = Link::default().sync(&a, &b);
+    let Err(SyncError::WrongDataset { ours, theirs }) = outcome.a else { panic!("{:?}", outcome.a) };
+    assert_eq!((ours, theirs), (DATASET, other));
+    let Err(SyncError::WrongDataset { ours, theirs }) = outcome.b else { panic!("{:?}", outcome.b) };
+    assert_eq!((ours, theirs), (other, DATASET));
+    assert_eq!((a.len(), b.len()), (1, 1));
+}
+
+#[test]
+fn a_fork_is_told_on_both_ends_before_anything_is_applied() {
+    for (ours, theirs) in [(1, 1), (1, 3), (3, 1)] {
+        for copy_first in [false, true] {
+            let a = Naive::new(1);
+            a.write(1, b"trunk");
+            let b = a.copy();
+            for at in 0..ours {
+                a.write(1, &[at, 1]);
+            }
+            for at in 0..theirs {
+                b.write(1, &[at, 2]);
+            }
+            let outcome =
+                if copy_first { Link::default().sync(&b, &a) } else { Link::default().sync(&a, &b) };
+            for result in [outcome.a, outcome.b] {
+                let Err(SyncError::Forked { log: forked }) = result else { panic!("{result:?}") };
+                assert_eq!(forked, log(1));
+            }
+            assert_eq!((a.len(), b.len()), (1 + usize::from(ours), 1 + usize::from(theirs)));
+        }
+    }
+}
+
+#[test]
+fn equal_logs_with_different_heads_are_named() {
+    let (a, b) = (Naive::new(1), Naive::new(2).with_wrong_digest());
+    a.write(1, b"a");
+    let outcome = Link::default().sync(&a, &b);
+    assert!(matches!(outcome.a, Err(SyncError::Diverged(Divergence::Digests { .. }))), "{:?}", outcome.a);
+    assert!(matches!(outcome.b, Err(SyncError::Diverged(Divergence::Digests { .. }))), "{:?}", outcome.b);
+}
+
+#[test]
+fn a_silent_peer_ends_in_a_timeout_and_a_slow_one_does_not() {
+    let a = Naive::new(1);
+    let mut session = Session::initiator(&a, Default::default());
+    let mut out = Vec::new();
+    assert!(session.poll_transmit(Duration::from_secs(5), &mut out).unwrap());
+    assert_eq!(session.poll_timeout(), Some(Duration::from_secs(35)));
+    session.handle_timeout(Duration::from_secs(34)).unwrap();
+    session.handle_transmitted(Duration::from_secs(34));
+    session.handle_timeout(Duration::from_secs(63)).unwrap();
+    let error = session.handle_timeout(Duration::from_secs(64)).unwrap_err();
+    assert!(matches!(error, SyncError::Timeout), "{error}");
+    assert_eq!(session.poll_timeout(), None);
+}
+
+#[test]
+fn a_cancelled_session_tells_the_peer() {
+    let (a, b) = small_pair();
+    let mut first = Session::initiator(&a, Default::default());
+    let mut second = Session::responder(&b, Default::default());
+    let mut bytes = Vec::new();
+    first.poll_transmit(Duration::ZERO, &mut bytes).unwrap();
+    second.handle_input(Duration::ZERO, &bytes).unwrap();
+    first.cancel();
+    bytes.clear();
+    while first.poll_transmit(Duration::ZERO, &mut bytes).unwrap() {}
+    let error = second.handle_input(Duration::ZERO, &bytes).unwrap_err();
+    assert!(matches!(error, SyncError::PeerFailed(Reason::Cancelled)), "{error}");
+    assert!(error.is_transient());
+}
+
+#[test]
+fn compression_pays_only_if_both_offer_it() {
+    let run = |compression| {
+        let (a, b) = (Naive::new(1), Naive::new(2));
+        for _ in 0..100 {
+            a.write(1, &[b'z'; 900]);
+        }
+        let config = heirloom_sync::Config::new().compression(compression);
+        Link { config, ..Link::default() }.sync(&a, &b).unwrap().0
+    };
+    let (with, without) = (run(true), run(false));
+    assert!(with.raw_out.abs_diff(without.raw_out) < 10, "only the offer differs");
+    assert!(with.bytes_out * 5 < without.bytes_out, "{} and {}", with.bytes_out, without.bytes_out);
+    assert!(without.bytes_out >= without.raw_out);
+}

@@ -1,0 +1,486 @@
+//! A naive replica that knows nothing of entities, and a link of bytes and virtual time between two sessions.
+#![allow(dead_code, unreachable_pub)]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use heirloom::replication::{Batch, Cut, End, Ingested, Position, Staged, StagedHead, WireCommit, log_root};
+use heirloom::{Chain, DatasetId, LogId, LogRoot, StateDigest, Timestamp};
+use heirloom_sync::{Config, PeerMisbehaved, Replica, Report, Result, Session, SyncError};
+
+/// Commits as opaque bytes in a vector. A commit: log (16), first and last sequence (8 each), chain of the commit before (32), number of refs
+/// (1), refs (log, sequence, chain), and anything.
+#[derive(Default)]
+pub struct Naive {
+    state: Mutex<State>,
+}
+
+#[derive(Default, Clone)]
+struct State {
+    dataset: Option<DatasetId>,
+    own: Option<LogId>,
+    log: Vec<(End, Vec<u8>)>,
+    tips: BTreeMap<LogId, End>,
+    staged: BTreeMap<[u8; 16], (StagedHead, Vec<u8>)>,
+    cuts: BTreeMap<LogId, Cut>,
+    wrong_digest: bool,
+    counts: Counts,
+}
+
+/// What a replica was asked to do.
+#[derive(Default, Clone, Copy, Debug)]
+pub struct Counts {
+    pub ingests: u64,
+    pub largest_ingest: usize,
+    pub skipped: u64,
+    pub stages: u64,
+    pub remembers: u64,
+}
+
+pub const DATASET: DatasetId = DatasetId::from_bytes([7; 16]);
+
+pub fn log(name: u8) -> LogId {
+    LogId::from_bytes([name; 16])
+}
+
+impl Naive {
+    /// A replica that writes to log `name`.
+    pub fn new(name: u8) -> Self {
+        let naive = Self::default();
+        naive.state().dataset = Some(DATASET);
+        naive.state().own = Some(log(name));
+        naive
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub fn with_dataset(self, dataset: Option<DatasetId>) -> Self {
+        self.state().dataset = dataset;
+        self
+    }
+
+    pub fn with_wrong_digest(self) -> Self {
+        self.state().wrong_digest = true;
+        self
+    }
+
+    /// As if the file had been copied.
+    pub fn copy(&self) -> Self {
+        Self { state: Mutex::new(self.state().clone()) }
+    }
+
+    /// Writes a commit of `versions` versions with `payload` to its own log, on top of all it holds.
+    pub fn write(&self, versions: u64, payload: &[u8]) {
+        let own = self.state().own.expect("writes need a log");
+        self.write_to(own, versions, payload);
+    }
+
+    /// The same for any log (as an import does).
+    pub fn write_to(&self, log: LogId, versions: u64, payload: &[u8]) {
+        let mut state = self.state();
+        let before = state.tips.get(&log).copied();
+        let (sequence, chain) =
+            before.map_or((0, Chain::from_bytes([0; 32])), |end| (end.sequence, end.chain));
+        let mut bytes = log.as_bytes().to_vec();
+        bytes.extend_from_slice(&(sequence + 1).to_be_bytes());
+        bytes.extend_from_slice(&(sequence + versions).to_be_bytes());
+        bytes.extend_from_slice(chain.as_bytes());
+        let refs: Vec<&End> = state.tips.values().filter(|end| end.log != log).rev().take(3).collect();
+        bytes.push(refs.len() as u8);
+        for end in refs {
+            bytes.extend_from_slice(end.log.as_bytes());
+            bytes.extend_from_slice(&end.sequence.to_be_bytes());
+            bytes.extend_from_slice(end.chain.as_bytes());
+        }
+        bytes.extend_from_slice(payload);
+        assert!(state.add(&bytes).unwrap());
+    }
+
+    pub fn root(&self) -> LogRoot {
+        self.position().unwrap().log_root()
+    }
+
+    pub fn len(&self) -> usize {
+        self.state().log.len()
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.state().counts
+    }
+
+    pub fn reset_counts(&self) {
+        self.state().counts = Counts::default();
+    }
+
+    /// Every commit here, sorted.
+    pub fn all(&self) -> Vec<Vec<u8>> {
+        let mut all: Vec<_> = self.state().log.iter().map(|(_, bytes)| bytes.clone()).collect();
+        all.sort();
+        all
+    }
+
+    pub fn forget_cuts(&self) {
+        self.state().cuts.clear();
+    }
+
+    pub fn staged_so_far(&self, peer: LogId) -> u64 {
+        self.staged(peer.as_bytes()).unwrap().map_or(0, |staged| staged.bytes)
+    }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    u64::from_be_bytes(bytes.try_into().unwrap())
+}
+
+impl State {
+    /// Adds a commit; false if it is here already.
+    fn add(&mut self, bytes: &[u8]) -> Result<bool> {
+        if bytes.len() < 65 {
+            return Err(SyncError::refused("too short for a commit"));
+        }
+        let log = LogId::from_bytes(bytes[..16].try_into().unwrap());
+        let (first, sequence) = (number(&bytes[16..24]), number(&bytes[24..32]));
+        let chain = Chain::from_bytes(*blake3::hash(bytes).as_bytes());
+        let end = End { log, sequence, chain };
+        if sequence < first || first == 0 {
+            return Err(SyncError::refused("no versions"));
+        }
+        if let Some((here, _)) = self.log.iter().find(|(e, _)| e.log == log && e.sequence == sequence) {
+            return if here.chain == chain { Ok(false) } else { Err(SyncError::Forked { log }) };
+        }
+        let (tip, before) =
+            self.tips.get(&log).map_or((0, [0; 32]), |tip| (tip.sequence, *tip.chain.as_bytes()));
+        if first != tip + 1 {
+            return Err(PeerMisbehaved::OutOfOrder { log }.into());
+        }
+        if bytes[32..64] != before {
+            return Err(SyncError::Forked { log });
+        }
+        let refs = bytes[65..].chunks(56).take(usize::from(bytes[64]));
+        for r in refs {
+            let there = r.len() == 56
+                && self.log.iter().any(|(e, _)| {
+                    e.log.as_bytes()[..] == r[..16]
+                        && e.sequence == number(&r[16..24])
+                        && e.chain.as_bytes()[..] == r[24..]
+                });
+            if !there {
+                return Err(PeerMisbehaved::OutOfOrder { log }.into());
+            }
+        }
+        self.tips.insert(log, end);
+        self.log.push((end, bytes.to_vec()));
+        Ok(true)
+    }
+
+    fn ends_at(&self, lsn: u64) -> Vec<End> {
+        let ends: BTreeMap<LogId, End> =
+            self.log[..lsn as usize].iter().map(|(end, _)| (end.log, *end)).collect();
+        ends.into_values().collect()
+    }
+}
+
+impl Replica for Naive {
+    fn dataset(&self) -> Result<Option<DatasetId>> {
+        Ok(self.state().dataset)
+    }
+
+    fn adopt(&self, dataset: DatasetId) -> Result<()> {
+        let mut state = self.state();
+        assert!(state.log.is_empty(), "a store with commits was asked to adopt a dataset");
+        state.dataset = Some(dataset);
+        Ok(())
+    }
+
+    fn own_log(&self) -> Result<Option<LogId>> {
+        Ok(self.state().own)
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_705_314_600_123)
+    }
+
+    fn position(&self) -> Result<Position> {
+        let state = self.state();
+        let ends: Vec<End> = state.tips.values().copied().collect();
+        let mut digest = *blake3::hash(log_root(&ends).as_bytes()).as_bytes();
+        digest[0] ^= u8::from(state.wrong_digest);
+        Ok(Position { lsn: state.log.len() as u64, ends, digest: StateDigest::from_bytes(digest) })
+    }
+
+    fn end_at(&self, log: LogId, sequence: u64) -> Result<Option<End>> {
+        let state = self.state();
+        Ok(state.log.iter().map(|(end, _)| *end).find(|end| end.log == log && end.sequence == sequence))
+    }
+
+    fn held(&self, log: LogId) -> Result<Option<End>> {
+        Ok(self.state().tips.get(&log).copied())
+    }
+
+    fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>> {
+        Ok(self.state().ends_at(lsn))
+    }
+
+    fn first_lsn_beyond(&self, held: &dyn Fn(LogId) -> u64) -> Result<u64> {
+        let state = self.state();
+        let beyond = state.log.iter().position(|(end, _)| end.sequence > held(end.log));
+        Ok(beyond.unwrap_or(state.log.len()) as u64)
+    }
+
+    fn commits(
+        &self,
+        from: u64,
+        until: u64,
+        wanted: &dyn Fn(LogId, u64) -> bool,
+        budget: usize,
+    ) -> Result<Batch> {
+        let state = self.state();
+        let (mut commits, mut bytes, mut lsn) = (Vec::new(), 0, from);
+        while lsn < until && bytes < budget {
+            let (end, commit) = &state.log[lsn as usize];
+            if wanted(end.log, end.sequence) {
+                bytes += commit.len();
+                let versions = end.sequence + 1 - number(&commit[16..24]);
+                commits.push(WireCommit { lsn, end: *end, versions, bytes: commit.clone() });
+            }
+            lsn += 1;
+        }
+        Ok(Batch { commits, next_lsn: lsn })
+    }
+
+    fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested> {
+        let mut state = self.state();
+        let (tips, length) = (state.tips.clone(), state.log.len());
+        let mut ingested = Ingested::default();
+        for commit in commits {
+            match state.add(commit) {
+                Ok(true) => {
+                    ingested.added += 1;
+                    ingested.versions += 1;
+                }
+                Ok(false) => ingested.skipped += 1,
+                Err(error) => {
+                    state.tips = tips;
+                    state.log.truncate(length);
+                    return Err(error);
+                }
+            }
+        }
+        state.counts.ingests += 1;
+        state.counts.largest_ingest = state.counts.largest_ingest.max(commits.len());
+        state.counts.skipped += ingested.skipped;
+        Ok(ingested)
+    }
+
+    fn staged(&self, peer: &[u8; 16]) -> Result<Option<Staged>> {
+        let state = self.state();
+        Ok(state.staged.get(peer).map(|(head, bytes)| Staged { head: *head, bytes: bytes.len() as u64 }))
+    }
+
+    fn staged_bytes(&self, peer: &[u8; 16]) -> Result<Vec<u8>> {
+        Ok(self.state().staged.get(peer).map(|(_, bytes)| bytes.clone()).unwrap_or_default())
+    }
+
+    fn stage(&self, peer: &[u8; 16], head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
+        let mut state = self.state();
+        state.counts.stages += 1;
+        if offset == 0 {
+            state.staged.insert(*peer, (*head, Vec::new()));
+        }
+        let (known, so_far) = state.staged.get_mut(peer).expect("staging begins at 0");
+        assert_eq!((&*known, so_far.len() as u64), (head, offset), "parts must continue each other");
+        so_far.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn unstage(&self, peer: &[u8; 16]) -> Result<()> {
+        self.state().staged.remove(peer);
+        Ok(())
+    }
+
+    fn remembered(&self, peer: LogId) -> Result<Option<Cut>> {
+        Ok(self.state().cuts.get(&peer).copied())
+    }
+
+    fn remember(&self, peer: LogId, cut: Cut) -> Result<()> {
+        let mut state = self.state();
+        state.counts.remembers += 1;
+        state.cuts.insert(peer, cut);
+        Ok(())
+    }
+}
+
+/// A link in virtual time: what is sent arrives in slices; it may break after so many bytes.
+pub struct Link {
+    pub config: Config,
+    /// Bytes that each side receives at once.
+    pub slice: usize,
+    /// Bytes in all, both ways, after which the link breaks.
+    pub breaks_after: Option<u64>,
+    /// Time that passes with each slice.
+    pub tick: Duration,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self { config: Config::default(), slice: 1500, breaks_after: None, tick: Duration::from_millis(1) }
+    }
+}
+
+/// What came of a session: one result an end, and how often the direction on the wire changed.
+pub struct Ended {
+    pub a: Result<Report>,
+    pub b: Result<Report>,
+    pub turns: u32,
+    pub bytes: u64,
+}
+
+impl Ended {
+    #[track_caller]
+    pub fn unwrap(self) -> (Report, Report) {
+        match (self.a, self.b) {
+            (Ok(a), Ok(b)) => (a, b),
+            (a, b) => panic!("{a:?} {b:?}"),
+        }
+    }
+}
+
+impl Link {
+    pub fn breaking(after: u64) -> Self {
+        Self { breaks_after: Some(after), ..Self::default() }
+    }
+
+    /// Runs a session, `a` speaking first.
+    pub fn sync<R: Replica>(&self, a: &R, b: &R) -> Ended {
+        let mut a = Half::new(Session::initiator(a, self.config.clone()));
+        let mut b = Half::new(Session::responder(b, self.config.clone()));
+        let (mut now, mut bytes, mut turns, mut last) = (Duration::ZERO, 0, 0u32, None);
+        loop {
+            let mut moved = false;
+            let room = |bytes: u64| self.breaks_after.map_or(u64::MAX, |limit| limit - bytes);
+            for from_a in [true, false] {
+                let (from, to) = if from_a { (&mut a, &mut b) } else { (&mut b, &mut a) };
+                from.transmit(now);
+                let length = (from.wire.len().min(self.slice) as u64).min(room(bytes)) as usize;
+                if length > 0 {
+                    let slice: Vec<u8> = from.wire.drain(..length).collect();
+                    to.receive(now, &slice);
+                    bytes += length as u64;
+                    turns += u32::from(last.replace(from_a) != Some(from_a));
+                    moved = true;
+                }
+            }
+            now += self.tick;
+            let drained = a.wire.is_empty() && b.wire.is_empty();
+            let over = a.is_over() && b.is_over() && drained;
+            if room(bytes) == 0 || over || (!moved && drained && (a.is_over() || b.is_over())) {
+                break;
+            }
+            for half in [&mut a, &mut b] {
+                let due = half.session.poll_timeout().is_some_and(|due| due <= now || !moved);
+                if due && !half.is_over() {
+                    now = now.max(half.session.poll_timeout().unwrap());
+                    let outcome = half.session.handle_timeout(now);
+                    half.note(outcome);
+                }
+            }
+        }
+        Ended { a: a.end(now), b: b.end(now), turns, bytes }
+    }
+}
+
+struct Half<R> {
+    session: Session<R>,
+    wire: VecDeque<u8>,
+    failed: Option<SyncError>,
+}
+
+impl<R: Replica> Half<R> {
+    fn new(session: Session<R>) -> Self {
+        Self { session, wire: VecDeque::new(), failed: None }
+    }
+
+    fn note(&mut self, outcome: Result<()>) {
+        if let Err(error) = outcome {
+            assert!(self.failed.is_none(), "a session fails once: {error}");
+            self.failed = Some(error);
+        }
+    }
+
+    fn transmit(&mut self, now: Duration) {
+        let mut out = Vec::new();
+        while self.wire.len() < 4096 {
+            out.clear();
+            match self.session.poll_transmit(now, &mut out) {
+                Ok(true) => self.wire.extend(&out),
+                Ok(false) => return,
+                Err(error) => self.note(Err(error)),
+            }
+        }
+    }
+
+    fn receive(&mut self, now: Duration, bytes: &[u8]) {
+        let outcome = self.session.handle_input(now, bytes);
+        self.note(outcome);
+    }
+
+    fn is_over(&self) -> bool {
+        self.session.is_finished() || self.failed.is_some()
+    }
+
+    fn end(mut self, now: Duration) -> Result<Report> {
+        if !self.is_over() {
+            let outcome = self.session.handle_end_of_input(now);
+            self.note(outcome);
+        }
+        match self.failed {
+            Some(error) => Err(error),
+            None => Ok(self.session.report().clone()),
+        }
+    }
+}
+
+/// A session in which the byte at `at` of what `a` sends is altered.
+pub fn alter<R: Replica>(a: &R, b: &R, at: u64, mask: u8) {
+    let mut a = Session::initiator(a, Default::default());
+    let mut b = Session::responder(b, Default::default());
+    let (mut sent, mut bytes) = (0, Vec::new());
+    loop {
+        let before = sent;
+        bytes.clear();
+        let Ok(from_a) = a.poll_transmit(Duration::ZERO, &mut bytes) else { return };
+        if let Some(byte) =
+            usize::try_from(at - sent.min(at)).ok().and_then(|at| bytes.get_mut(at)).filter(|_| sent <= at)
+        {
+            *byte ^= mask;
+        }
+        sent += bytes.len() as u64;
+        if b.handle_input(Duration::ZERO, &bytes).is_err() {
+            return;
+        }
+        bytes.clear();
+        let Ok(from_b) = b.poll_transmit(Duration::ZERO, &mut bytes) else { return };
+        if a.handle_input(Duration::ZERO, &bytes).is_err() || !(from_a || from_b || sent > before) {
+            return;
+        }
+    }
+}
+
+/// A small generator of numbers, so that a seed is a test.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        let mut out = vec![0; length];
+        blake3::Hasher::new().update(&self.below(u64::MAX >> 33).to_be_bytes()).finalize_xof().fill(&mut out);
+        out
+    }
+}
