@@ -70,13 +70,13 @@ impl Engine {
 
     /// The log that this engine's writes extend; none before its first write.
     pub fn log_id(&self) -> Option<LogId> {
-        let own = self.store().writer().ok()?.own?;
+        let own = self.store().known().own?;
         self.store().directory.log_id(own)
     }
 
     /// The device id under which people see this engine's writes; none before its first write.
     pub fn device_id(&self) -> Option<String> {
-        let own = self.store().writer().ok()?.own?;
+        let own = self.store().known().own?;
         self.store().directory.log(own).map(|l| l.device.clone())
     }
 
@@ -106,7 +106,7 @@ impl Engine {
         let (out, batch) = {
             let mut writer = store.writer()?;
             let _held = Holder::new(store);
-            let mut transaction = Transaction::new(self, store.writer_view(&writer)?, writer.own);
+            let mut transaction = Transaction::new(self, store.writer_view(&writer)?, store.known().own);
             let out = f(&mut transaction)?;
             let plan = transaction.into_plan()?;
             if plan.is_empty() {
@@ -127,7 +127,7 @@ impl Engine {
         plan: Vec<crate::store::Planned>,
     ) -> Result<()> {
         let store = self.store();
-        let dataset = match writer.dataset {
+        let dataset = match store.known().dataset {
             Some(dataset) => dataset,
             None => {
                 let drawn = DatasetId::from_bytes((self.inner.identity.nonce)());

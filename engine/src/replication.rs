@@ -224,8 +224,10 @@ impl Replication {
         let mut report = Ingested::default();
         let (stopped, batch) = {
             let mut writer = store.writer()?;
-            let dataset =
-                writer.dataset.ok_or_else(|| Error::invalid("no dataset yet: adopt the peer's first"))?;
+            let dataset = store
+                .known()
+                .dataset
+                .ok_or_else(|| Error::invalid("no dataset yet: adopt the peer's first"))?;
             let mut one = |bytes: &&[u8]| store.ingest_one(&mut writer, dataset, bytes, &mut report);
             let stopped = commits.iter().try_for_each(&mut one);
             (stopped, writer.batch)

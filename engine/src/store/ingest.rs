@@ -103,7 +103,7 @@ impl Store {
             folded.changes.iter().filter(|c| !c.was_diverged && c.heads.list.len() > 1).count() as u64;
         writer.append(ordinal, placed.chain, &header, &placed.refs, folded);
         self.pull_wall(writer, parts.log, header.wall, report);
-        if writer.own == Some(ordinal) {
+        if self.known().own == Some(ordinal) {
             // somebody else goes on with this log: the proof that a copy of this file wrote
             let tip =
                 crate::CommitRef { log: parts.log, sequence: header.last(), prefix: placed.chain.prefix() };

@@ -37,6 +37,8 @@ pub(crate) use tables::{PEERS, STAGING, Tables, staging_key, type_key};
 pub(crate) use view::{Caches, View};
 pub(crate) use writer::Writer;
 
+use writer::Known;
+
 /// Where the engine gets the time from.
 pub(crate) type ClockSource = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -48,6 +50,7 @@ pub(crate) struct Store {
     pub(crate) directory: Directory,
     caches: Caches,
     writer: Mutex<Writer>,
+    known: Arc<RwLock<Known>>,
     /// The thread whose closure is running, so that a write inside a write is an error and no deadlock.
     pub(crate) holder: Mutex<Option<std::thread::ThreadId>>,
     /// Held while a durable commit is on its way; who waits for it joins the next one.
@@ -59,6 +62,11 @@ impl Store {
     /// The newest durable state. Costs nothing; shared by all who ask between two commits.
     pub(crate) fn tables(&self) -> Result<Arc<Tables>> {
         self.published.read().clone().ok_or(Error::Closed)
+    }
+
+    /// What this store knows of itself.
+    pub(crate) fn known(&self) -> Known {
+        *self.known.read()
     }
 
     pub(crate) fn view<'a>(&'a self, tables: &'a Tables) -> View<'a> {

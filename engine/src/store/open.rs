@@ -11,7 +11,7 @@ use super::record::Checkpoint;
 use super::sealed::{seal, unreadable, unseal};
 use super::tables::{self, Tables};
 use super::view::Caches;
-use super::writer::{Tip, Writer};
+use super::writer::{Known, Tip, Writer};
 use super::{ClockSource, Store};
 use crate::error::{Error, Result};
 use crate::format::bytes::{Put, Read, Reader};
@@ -65,13 +65,21 @@ impl Store {
         let directory = Directory::default();
         load_names(&tables, &directory)?;
         let next_lsn = last_lsn(&tables)?.map_or(0, |lsn| lsn + 1);
-        let writer = Writer::new(tables.clone(), directory.log_count(), directory.type_count(), next_lsn);
+        let known = Arc::new(RwLock::new(Known::default()));
+        let writer = Writer::new(
+            tables.clone(),
+            known.clone(),
+            directory.log_count(),
+            directory.type_count(),
+            next_lsn,
+        );
         let store = Self {
             database: RwLock::new(Some(database)),
             published: RwLock::new(Some(tables.clone())),
             directory,
             caches: Caches::new(options.cache_bytes / 4),
             writer: Mutex::new(writer),
+            known,
             holder: Mutex::new(None),
             flushing: Mutex::new(()),
             now: options.now,
@@ -96,9 +104,9 @@ impl Store {
             writer.digest = digest;
             writer.frontier = frontier.into_iter().collect();
         }
-        writer.own = self.meta(tables, OWN)?.map(|b| number(OWN, &b)).transpose()?.map(|n| n as u32);
-        writer.wall = writer.own.and_then(|o| writer.tip(o)).map_or(0, |t| t.wall);
-        writer.dataset = self.read_dataset(tables)?;
+        let own = self.meta(tables, OWN)?.map(|b| number(OWN, &b)).transpose()?.map(|n| n as u32);
+        writer.wall = own.and_then(|o| writer.tip(o)).map_or(0, |t| t.wall);
+        *self.known.write() = Known { dataset: self.read_dataset(tables)?, own };
         writer.predecessor = self.meta(tables, PREDECESSOR)?.map(|b| commit_ref(&b)).transpose()?;
         Ok(())
     }
@@ -117,7 +125,7 @@ impl Store {
 
     /// The dataset, once it is settled.
     pub(crate) fn dataset(&self) -> Option<DatasetId> {
-        self.writer.lock().dataset
+        self.known().dataset
     }
 
     fn agree_on_dataset(&self, wanted: Option<DatasetId>) -> Result<()> {
@@ -140,7 +148,7 @@ impl Store {
         let batch = {
             let mut writer = self.writer()?;
             if writer.next_lsn > 0 {
-                let ours = writer.dataset.unwrap_or(dataset);
+                let ours = self.known().dataset.unwrap_or(dataset);
                 return if ours == dataset {
                     Ok(())
                 } else {
@@ -157,13 +165,13 @@ impl Store {
 impl Writer {
     /// For good, once a commit is here.
     pub(crate) fn settle_dataset(&mut self, dataset: DatasetId) {
-        self.dataset = Some(dataset);
+        self.known.write().dataset = Some(dataset);
         self.set_meta(DATASET, Some(dataset.as_bytes().to_vec()));
     }
 
     /// The log that this store extends; drawn with its first commit.
     pub(crate) fn own_log(&mut self, store: &Store, dataset: DatasetId, identity: &Identity) -> (u32, LogId) {
-        if let Some((ordinal, log)) = self.own.and_then(|o| Some((o, store.directory.log_id(o)?))) {
+        if let Some((ordinal, log)) = store.known().own.and_then(|o| Some((o, store.directory.log_id(o)?))) {
             return (ordinal, log);
         }
         let genesis = Genesis {
@@ -178,7 +186,7 @@ impl Writer {
         let bytes = genesis.encode();
         let log = log_id(&bytes);
         let ordinal = store.directory.add_log(log, &bytes, &genesis);
-        self.own = Some(ordinal);
+        self.known.write().own = Some(ordinal);
         self.set_meta(OWN, Some(varint(u64::from(ordinal))));
         self.set_meta(PREDECESSOR, None);
         (ordinal, log)
@@ -186,7 +194,7 @@ impl Writer {
 
     /// Goes on under a fresh log, whose wall starts from the physical clock (I5).
     pub(crate) fn leave_log(&mut self, tip: CommitRef) {
-        self.own = None;
+        self.known.write().own = None;
         self.wall = 0;
         self.predecessor = Some(tip);
         self.set_meta(OWN, None);

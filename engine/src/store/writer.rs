@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use parking_lot::MutexGuard;
+use parking_lot::{MutexGuard, RwLock};
 use redb::Durability;
 
 use super::Store;
@@ -29,6 +29,14 @@ pub(crate) struct Tip {
     pub(crate) wall: u64,
 }
 
+/// What a store knows of itself. Changed by the writer, read by anybody at any time, inside a write too.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Known {
+    pub(crate) dataset: Option<DatasetId>,
+    /// Ordinal of the log that it extends.
+    pub(crate) own: Option<u32>,
+}
+
 /// The fold of all commits, durable or on their way, as far as writing needs it.
 pub(crate) struct Writer {
     /// The durable state that `pending` lies over. Replaced together with it.
@@ -39,9 +47,7 @@ pub(crate) struct Writer {
     pub(crate) frontier: BTreeSet<u32>,
     pub(crate) digest: StateDigest,
     pub(crate) next_lsn: u64,
-    pub(crate) dataset: Option<DatasetId>,
-    /// Ordinal of the log that this store extends.
-    pub(crate) own: Option<u32>,
+    pub(crate) known: Arc<RwLock<Known>>,
     /// The log that the next own one continues.
     pub(crate) predecessor: Option<CommitRef>,
     /// Commits get this batch; those of earlier ones are durable or on their way there.
@@ -67,7 +73,13 @@ struct Batch {
 }
 
 impl Writer {
-    pub(crate) fn new(tables: Arc<Tables>, logs: u32, types: u32, next_lsn: u64) -> Self {
+    pub(crate) fn new(
+        tables: Arc<Tables>,
+        known: Arc<RwLock<Known>>,
+        logs: u32,
+        types: u32,
+        next_lsn: u64,
+    ) -> Self {
         Self {
             tables: Some(tables),
             pending: Pending::default(),
@@ -75,8 +87,7 @@ impl Writer {
             frontier: BTreeSet::new(),
             digest: StateDigest::ZERO,
             next_lsn,
-            dataset: None,
-            own: None,
+            known,
             predecessor: None,
             batch: 1,
             durable_batch: 0,
