@@ -323,7 +323,8 @@ impl Builder {
         self
     }
 
-    /// Opens the store in a file, or makes one. Does not read the log, however long it is.
+    /// Opens the store in a file, or makes one. Does not read the log, however long it is. Damage in the log does not keep it from
+    /// opening: what is sound stays readable; if the last commits are damaged, writing is [`Error::Corrupt`].
     ///
     /// # Errors
     /// [`Error::AlreadyOpen`], [`Error::UnknownFormat`], [`Error::NotAStore`], [`Error::Corrupt`], [`Error::Storage`]: the file is as it was.

@@ -212,25 +212,30 @@ impl<'a> Transaction<'a> {
         }
         let staged = self.whole(id)?;
         // `auto`: a deletion wins over a concurrent update
-        if staged.parents.iter().any(Head::is_tombstone) { Err(Error::Deleted(id)) } else { Ok(staged) }
+        if staged.parents.iter().any(Head::is_tombstone) {
+            return Err(Error::Deleted(id));
+        }
+        match staged.base {
+            Some(_) => Ok(staged),
+            None => Err(self.view.merged(id, &staged.parents).err().unwrap_or(Error::NotFound(id))),
+        }
     }
 
-    /// Also over tombstones: it starts from the live heads beside them, or from nothing.
+    /// Also over tombstones: it starts from the live heads beside them, or from nothing. Over content that is not here there is no
+    /// base: only a restore or a deletion may follow.
     fn whole(&self, id: EntityId) -> Result<Staged> {
         let heads = self.view.heads(id)?;
         if heads.is_empty() {
             return Err(Error::NotFound(id));
         }
         let (parents, crowded) = self.parents(&heads);
-        let base = self.view.merged(id, &parents)?;
-        Ok(Staged {
-            kind: Kind::Update,
-            entity_type: None,
-            parents,
-            state: Some(base.clone()),
-            base: Some(base),
-            crowded,
-        })
+        let base = match self.view.merged(id, &parents) {
+            Ok(base) => Some(base),
+            Err(Error::Absent(_)) => None,
+            Err(e) => return Err(e),
+        };
+        let state = Some(base.clone().unwrap_or_default());
+        Ok(Staged { kind: Kind::Update, entity_type: None, parents, state, base, crowded })
     }
 
     /// All heads. Where they are more than a version may have: the least in the order of writes that has seen the last version of the
@@ -415,7 +420,11 @@ pub(crate) fn entity_of(view: &View<'_>, id: EntityId, heads: &Heads) -> Result<
         entity.shown = Shown::InPlace(bytes, places);
         return Ok(Some(entity));
     }
-    let merged = view.merged(id, &heads.list)?;
+    let merged = match view.merged(id, &heads.list) {
+        // deleted, whatever stands beside it
+        Err(Error::Absent(_)) if tombstones > 0 => State::default(),
+        merged => merged?,
+    };
     let open = conflicts(&merged, live, tombstones);
     entity.conflicts = open.paths.iter().map(Path::to_string).collect();
     entity.deletion_conflict = open.deletion;

@@ -8,7 +8,7 @@ use crate::format::body::{self, Tag};
 use crate::format::hash::{chain_after, chain_of_genesis, head_term, state_checksum, states_root};
 use crate::model::{Chain, EntityId, StateDigest, VersionRef};
 use crate::snapshot::Snapshot;
-use crate::store::{At, Caches, Content, Record, View, decode_row, hex, type_key};
+use crate::store::{At, Caches, Content, Record, View, decode_row, hex, log_key, type_key};
 
 /// What [`Engine::verify`](crate::Engine::verify) found.
 #[derive(Clone, Debug, Default)]
@@ -85,7 +85,12 @@ pub(crate) fn verify(snapshot: &Snapshot) -> Result<Verification> {
     let mut fold = Fold::default();
     let caches = Caches::new(CACHE);
     let view = View { caches: &caches, ..snapshot.view() };
-    for lsn in 0..snapshot.commits()? {
+    let mut next = 0;
+    while let Some(lsn) = out.note(lsn_from(snapshot, next))?.flatten() {
+        if lsn != next {
+            out.problem("log", next, "commits are missing");
+        }
+        next = lsn + 1;
         if let Some(record) = out.note(view.record_uncached(lsn))? {
             let checked = check_commit(&view, &record, &mut fold, &mut out);
             out.note(checked)?;
@@ -96,6 +101,15 @@ pub(crate) fn verify(snapshot: &Snapshot) -> Result<Verification> {
     check_dots(snapshot, &fold, &mut out)?;
     check_checkpoint(snapshot, &fold, &mut out)?;
     Ok(out)
+}
+
+/// The first commit at or after an arrival position. By rows and not by number: a damaged key may claim any.
+fn lsn_from(snapshot: &Snapshot, lsn: u64) -> Result<Option<u64>> {
+    let Some(row) = snapshot.tables.log.range(&log_key(lsn, 0)[..]..)?.next() else { return Ok(None) };
+    let (key, _) = row?;
+    let found = key.value().get(..8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+    let misplaced = || Error::corrupt("log", hex(key.value()), "not an lsn");
+    found.filter(|found| (lsn..u64::MAX).contains(found)).map(Some).ok_or_else(misplaced)
 }
 
 fn check_commit(
@@ -116,6 +130,10 @@ fn check_commit(
         out.problem("log", lsn, "its chain does not follow");
     }
     fold.ends.insert(ordinal, (record.header.last(), record.chain));
+    let first = record.header.first;
+    if out.note(view.dot_at(ordinal, first))?.is_some_and(|dot| dot != Some((first, lsn))) {
+        out.problem("dots", format!("{ordinal}/{first}"), "does not name its commit");
+    }
     for r in &record.header.refs {
         match view.directory.ordinal(r.log).and_then(|o| Some((o, *fold.ends.get(&o)?))) {
             Some((o, (s, c))) if s == r.sequence && c.prefix() == r.prefix => drop(fold.frontier.remove(&o)),

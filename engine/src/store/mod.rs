@@ -33,7 +33,7 @@ pub(crate) use past::{At, Content, Dot};
 pub(crate) use record::Record;
 pub use record::Void as VoidReason;
 pub(crate) use sealed::{hex, seal, unreadable, unseal};
-pub(crate) use tables::{PEERS, STAGING, Tables, staging_key, type_key};
+pub(crate) use tables::{PEERS, STAGING, Tables, log_key, staging_key, type_key};
 pub(crate) use view::{Caches, View};
 pub(crate) use writer::Writer;
 

@@ -84,9 +84,20 @@ impl Store {
             flushing: Mutex::new(()),
             now: options.now,
         };
-        store.load_writer(&tables, next_lsn)?;
+        store.load_known(&tables)?;
+        match store.load_writer(&tables, next_lsn) {
+            // where the end of a log is damaged nothing can be written; all else stays readable, and `verify` names the place
+            Err(damage @ Error::Corrupt { .. }) => store.writer.lock().damage = Some(damage),
+            other => other?,
+        }
         store.agree_on_dataset(options.dataset)?;
         Ok(store)
+    }
+
+    fn load_known(&self, tables: &Tables) -> Result<()> {
+        let own = self.meta(tables, OWN)?.map(|b| number(OWN, &b)).transpose()?.map(|n| n as u32);
+        *self.known.write() = Known { dataset: self.read_dataset(tables)?, own };
+        Ok(())
     }
 
     /// One record a log, and the checkpoint of the last: however long the history.
@@ -104,9 +115,7 @@ impl Store {
             writer.digest = digest;
             writer.frontier = frontier.into_iter().collect();
         }
-        let own = self.meta(tables, OWN)?.map(|b| number(OWN, &b)).transpose()?.map(|n| n as u32);
-        writer.wall = own.and_then(|o| writer.tip(o)).map_or(0, |t| t.wall);
-        *self.known.write() = Known { dataset: self.read_dataset(tables)?, own };
+        writer.wall = self.known().own.and_then(|o| writer.tip(o)).map_or(0, |t| t.wall);
         writer.predecessor = self.meta(tables, PREDECESSOR)?.map(|b| commit_ref(&b)).transpose()?;
         Ok(())
     }
@@ -242,6 +251,7 @@ fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
     let logs = tables.transaction.open_table(tables::LOGS)?;
     for row in logs.iter()? {
         let (key, value) = row?;
+        check_ordinal("logs", key.value(), directory.log_count())?;
         let bytes = unseal("logs", key.value(), value.value())?;
         let mut r = Reader::new(bytes);
         let mut read = || {
@@ -256,10 +266,16 @@ fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
     let types = tables.transaction.open_table(tables::TYPES)?;
     for row in types.iter()? {
         let (key, value) = row?;
+        check_ordinal("types", key.value(), directory.type_count())?;
         let name = std::str::from_utf8(unseal("types", key.value(), value.value())?);
         directory.add_type(name.map_err(|_| Error::corrupt("types", super::hex(key.value()), "not text"))?);
     }
     Ok(())
+}
+
+/// Numbers are given without gaps: where one is lost all after it would be mistaken.
+fn check_ordinal(table: &'static str, key: &[u8], next: u32) -> Result<()> {
+    if key == next.to_be_bytes() { Ok(()) } else { Err(Error::corrupt(table, next, "the row is missing")) }
 }
 
 /// Row of a log: id, genesis, and 0 (it did not fork from another).

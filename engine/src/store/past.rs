@@ -150,10 +150,11 @@ impl View<'_> {
 
     /// `memo`: what this walk has met, so that it stays linear whatever the caches forget meanwhile.
     fn content_memo(&self, at: &At, memo: &mut HashMap<Dot, Content>) -> Result<Content> {
-        if at.header().is_deletion() {
+        let void = at.record.void_of(at.index).is_some();
+        if at.header().is_deletion() && !void {
             return Ok(Content::Tombstone);
         }
-        if at.record.unverified {
+        if at.record.unverified || void {
             return Ok(Content::Absent);
         }
         if let Some(known) = memo.get(&at.dot()).cloned().or_else(|| self.caches.contents.get(&at.dot())) {

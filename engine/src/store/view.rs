@@ -111,29 +111,35 @@ impl<'a> View<'a> {
         self.with_bytes(lsn, |bytes| Record::load(lsn, bytes, self.directory)).map(Arc::new)
     }
 
-    /// The lsn of the commit of a log that has `sequence`, or of the last one before it.
-    pub(crate) fn lsn_at(&self, ordinal: u32, sequence: u64) -> Result<Option<u64>> {
+    /// First sequence and lsn of the commit of a log that has `sequence`, or of the last one before it.
+    pub(crate) fn dot_at(&self, ordinal: u32, sequence: u64) -> Result<Option<(u64, u64)>> {
         let pending = self.pending.and_then(|p| p.dots.range((ordinal, 0)..=(ordinal, sequence)).next_back());
-        if let Some((_, lsn)) = pending {
-            return Ok(Some(*lsn));
+        if let Some(((_, first), lsn)) = pending {
+            return Ok(Some((*first, *lsn)));
         }
         let (from, to) = (dot_key(ordinal, 0), dot_key(ordinal, sequence));
         let Some(row) = self.tables.dots.range(&from[..]..=&to[..])?.next_back() else { return Ok(None) };
         let (key, value) = row?;
-        match value.value().try_into() {
-            Ok(lsn) => Ok(Some(u64::from_be_bytes(lsn))),
-            Err(_) => Err(Error::corrupt("dots", super::sealed::hex(key.value()), "not an lsn")),
+        let first = key.value().get(4..).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+        match (first, value.value().try_into()) {
+            (Some(first), Ok(lsn)) => Ok(Some((first, u64::from_be_bytes(lsn)))),
+            _ => Err(Error::corrupt("dots", super::sealed::hex(key.value()), "not an lsn")),
         }
+    }
+
+    /// The commit that a row of `dots` names. These rows have no checksum, so the commit must say the same.
+    fn commit_of(&self, ordinal: u32, (first, lsn): (u64, u64)) -> Result<Arc<Record>> {
+        let record = self.record(lsn)?;
+        if record.ordinal != ordinal || record.header.first != first {
+            return Err(Error::corrupt("dots", format!("{ordinal}/{first}"), "names another commit"));
+        }
+        Ok(record)
     }
 
     /// The commit of a log that holds `sequence`.
     pub(crate) fn commit_at(&self, ordinal: u32, sequence: u64) -> Result<Option<Arc<Record>>> {
-        let Some(lsn) = self.lsn_at(ordinal, sequence)? else { return Ok(None) };
-        let record = self.record(lsn)?;
-        if record.ordinal != ordinal || record.header.first > sequence {
-            return Err(Error::corrupt("dots", format!("{ordinal}/{sequence}"), "names another commit"));
-        }
-        Ok(record.contains(sequence).then_some(record))
+        let Some(dot) = self.dot_at(ordinal, sequence)? else { return Ok(None) };
+        Ok(Some(self.commit_of(ordinal, dot)?).filter(|r| r.contains(sequence)))
     }
 
     /// The fold after the last of `commits` commits.
@@ -147,6 +153,6 @@ impl<'a> View<'a> {
 
     /// The last commit of a log.
     pub(crate) fn tip(&self, ordinal: u32) -> Result<Option<Arc<Record>>> {
-        self.lsn_at(ordinal, u64::MAX)?.map(|lsn| self.record(lsn)).transpose()
+        self.dot_at(ordinal, u64::MAX)?.map(|dot| self.commit_of(ordinal, dot)).transpose()
     }
 }

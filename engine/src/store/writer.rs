@@ -58,6 +58,8 @@ pub(crate) struct Writer {
     meta: Vec<(&'static str, Option<Vec<u8>>)>,
     pub(crate) wall: u64,
     poisoned: bool,
+    /// What was damaged when the store was opened, so that there is nothing to write on.
+    pub(crate) damage: Option<Error>,
 }
 
 /// What one durable commit writes.
@@ -95,6 +97,7 @@ impl Writer {
             meta: Vec::new(),
             wall: 0,
             poisoned: false,
+            damage: None,
         }
     }
 
@@ -189,6 +192,9 @@ impl Store {
         let writer = self.writer.lock();
         if writer.poisoned {
             return Err(Error::Poisoned);
+        }
+        if let Some(Error::Corrupt { table, key, what }) = &writer.damage {
+            return Err(Error::corrupt(table, key, what));
         }
         if writer.tables.is_none() || self.published.read().is_none() {
             return Err(Error::Closed);

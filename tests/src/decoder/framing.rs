@@ -120,7 +120,7 @@ pub enum Unverified {
     Limit(&'static str),
     /// The states that a patch builds on are not here.
     NoBase,
-    /// A version is void and brings no checksum.
+    /// A version is void.
     Void,
     /// A body is missing.
     Missing,

@@ -244,11 +244,38 @@ impl Replay {
         clock
     }
 
+    /// The states root that the bodies of a commit give, if it came next; whether the header says so too is another matter.
+    pub fn root_of(&self, commit: &Commit) -> Result<Hash, Unverified> {
+        let before = self.predecessor(commit).map_err(|_| Unverified::NoBase)?;
+        let (_, versions) = self.judge(commit, before, &[0; 16]);
+        let checksums = self.results(commit, &versions)?.into_iter().map(|(checksum, _)| checksum);
+        Ok(hashes::states_root(&checksums.collect::<Vec<_>>()))
+    }
+
     /// Gives the versions of a commit their states and checksums if all bodies verify, else nothing.
     fn settle(&self, commit: &Commit, versions: &mut [Version]) -> Result<(), Unverified> {
-        let (Rest::Level1(level1), Bodies::Level1(bodies)) = (&commit.header.rest, &commit.bodies) else {
-            return Err(Unverified::Newer);
-        };
+        let settled = self.results(commit, versions)?;
+        let Rest::Level1(level1) = &commit.header.rest else { return Err(Unverified::Newer) };
+        let checksums: Vec<Id> = settled.iter().map(|(checksum, _)| *checksum).collect();
+        if hashes::states_root(&checksums) != level1.states_root {
+            return Err(Unverified::Root);
+        }
+        for (version, (checksum, state)) in versions.iter_mut().zip(settled) {
+            version.checksum = Some(checksum);
+            version.state = state.map(|state| match state {
+                State::Live(leaves) => State::Live(state::named(leaves, version.writer)),
+                State::Tombstone => State::Tombstone,
+            });
+        }
+        Ok(())
+    }
+
+    /// The checksums that the bodies of a commit give or bring, with the states where they are here.
+    fn results(&self, commit: &Commit, versions: &[Version]) -> Result<Vec<(Id, Option<State>)>, Unverified> {
+        let Bodies::Level1(bodies) = &commit.bodies else { return Err(Unverified::Newer) };
+        if versions.iter().any(|version| version.void.is_some()) {
+            return Err(Unverified::Void); // whatever its body is: else it would depend on the encoding
+        }
         let mut settled = Vec::new();
         let mut size = 0;
         for (version, body) in versions.iter().zip(bodies) {
@@ -266,25 +293,11 @@ impl Replay {
         if size > MAX_FULL_TOGETHER {
             return Err(Unverified::Limit("full bodies of a commit"));
         }
-        let checksums: Vec<Id> = settled.iter().map(|(checksum, _)| *checksum).collect();
-        if hashes::states_root(&checksums) != level1.states_root {
-            return Err(Unverified::Root);
-        }
-        for (version, (checksum, state)) in versions.iter_mut().zip(settled) {
-            version.checksum = Some(checksum);
-            version.state = state.map(|state| match state {
-                State::Live(leaves) => State::Live(state::named(leaves, version.writer)),
-                State::Tombstone => State::Tombstone,
-            });
-        }
-        Ok(())
+        Ok(settled)
     }
 
     /// The state that a body gives, with own entries as own.
     fn state_after(&self, version: &Version, body: &Body) -> Result<State, Unverified> {
-        if version.void.is_some() {
-            return Err(Unverified::Void);
-        }
         let leaves = match body {
             Body::None => return Ok(State::Tombstone),
             Body::Full(bytes) => {

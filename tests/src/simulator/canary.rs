@@ -1,0 +1,262 @@
+//! Bugs planted on purpose, around the crates and never in them: one node uses its engine wrongly, or shows sessions a replica that lies.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use heirloom::replication::{Batch, Cut, End, Ingested, Position, Staged, StagedHead};
+use heirloom::{DatasetId, Engine, LogId, Timestamp, VersionRef};
+use heirloom_sync::{Replica, Result, SyncError};
+
+/// A bug that is planted in one node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Canary {
+    /// Acknowledges what it is sent without storing the last commit of it.
+    ForgetsAnAcknowledgedCommit,
+    /// The same, and claims to hold that commit ever after.
+    ClaimsWhatItDoesNotHold,
+    /// Takes what was on its way when a link broke for received, and does not ask for it again.
+    TakesACutOffForReceived,
+    /// Sends commits before those that they build on.
+    SendsOutOfOrder,
+    /// Does not pass deletions on.
+    WithholdsDeletions,
+    /// Goes on with a large commit from a spoiled part.
+    SpoilsAStagedPart,
+    /// Writes a form back as a whole, over what others changed meanwhile.
+    OverwritesWithAStaleForm,
+    /// Acknowledges deletions that it does not write.
+    DropsDeletions,
+    /// Keeps the first half of a transaction that was given up.
+    KeepsAnAbandonedWrite,
+    /// Shows what is now when asked for a moment of the past.
+    ShowsThePresentForThePast,
+    /// Settles a conflict for whoever came last to it, not for the last write.
+    ShowsTheLastArrival,
+}
+
+impl Canary {
+    /// All of them.
+    pub const ALL: [Canary; 11] = [
+        Canary::ForgetsAnAcknowledgedCommit,
+        Canary::ClaimsWhatItDoesNotHold,
+        Canary::TakesACutOffForReceived,
+        Canary::SendsOutOfOrder,
+        Canary::WithholdsDeletions,
+        Canary::SpoilsAStagedPart,
+        Canary::OverwritesWithAStaleForm,
+        Canary::DropsDeletions,
+        Canary::KeepsAnAbandonedWrite,
+        Canary::ShowsThePresentForThePast,
+        Canary::ShowsTheLastArrival,
+    ];
+
+    /// As it is called on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Canary::ForgetsAnAcknowledgedCommit => "forgets-an-acknowledged-commit",
+            Canary::ClaimsWhatItDoesNotHold => "claims-what-it-does-not-hold",
+            Canary::TakesACutOffForReceived => "takes-a-cut-off-for-received",
+            Canary::SendsOutOfOrder => "sends-out-of-order",
+            Canary::WithholdsDeletions => "withholds-deletions",
+            Canary::SpoilsAStagedPart => "spoils-a-staged-part",
+            Canary::OverwritesWithAStaleForm => "overwrites-with-a-stale-form",
+            Canary::DropsDeletions => "drops-deletions",
+            Canary::KeepsAnAbandonedWrite => "keeps-an-abandoned-write",
+            Canary::ShowsThePresentForThePast => "shows-the-present-for-the-past",
+            Canary::ShowsTheLastArrival => "shows-the-last-arrival",
+        }
+    }
+
+    /// Within how many seeds it must be caught, from any seed on.
+    pub fn within(self) -> u64 {
+        match self {
+            // Only a session that was cut within a large commit and then goes on meets it.
+            Canary::SpoilsAStagedPart => 200,
+            _ => 40,
+        }
+    }
+
+    fn lies_about_its_position(self) -> bool {
+        matches!(self, Canary::ClaimsWhatItDoesNotHold | Canary::TakesACutOffForReceived)
+    }
+}
+
+impl FromStr for Canary {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Canary::ALL.into_iter().find(|c| c.name() == name).ok_or_else(|| {
+            format!("no canary is called {name:?}; there are {}", Canary::ALL.map(Canary::name).join(", "))
+        })
+    }
+}
+
+/// What a lying replica remembers over its sessions.
+#[derive(Clone, Default)]
+pub(crate) struct Lies(Arc<Mutex<BTreeMap<LogId, End>>>);
+
+impl Lies {
+    fn claimed(&self) -> MutexGuard<'_, BTreeMap<LogId, End>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// From now on it claims to hold all this.
+    fn claim(&self, ends: impl IntoIterator<Item = End>) {
+        self.claimed().extend(ends.into_iter().map(|end| (end.log, end)));
+    }
+}
+
+/// One end of one session at a node with a canary.
+pub(crate) struct Tampered {
+    engine: Engine,
+    canary: Canary,
+    lies: Lies,
+    /// Where the peer really stood when the session began.
+    peer: Vec<End>,
+}
+
+impl Tampered {
+    pub(crate) fn new(engine: Engine, canary: Canary, lies: Lies, peer: Vec<End>) -> Self {
+        Self { engine, canary, lies, peer }
+    }
+
+    /// The link under the session was cut.
+    pub(crate) fn was_cut(&self) {
+        if self.canary == Canary::TakesACutOffForReceived {
+            self.lies.claim(self.peer.iter().copied());
+        }
+    }
+
+    /// What it says to hold of a log, where that is more than it does.
+    fn lie(&self, log: LogId, held: u64) -> Option<End> {
+        let claimed = self.lies.claimed().get(&log).copied();
+        claimed.filter(|end| self.canary.lies_about_its_position() && end.sequence > held)
+    }
+
+    fn deletes(&self, commit: &heirloom::replication::WireCommit) -> Result<bool> {
+        let snapshot = self.engine.snapshot().map_err(SyncError::replica)?;
+        let End { log, sequence, chain } = commit.end;
+        for sequence in sequence - commit.versions + 1..=sequence {
+            let version = snapshot.version(&VersionRef { log, sequence, prefix: chain.prefix() });
+            if version.map_err(SyncError::replica)?.is_tombstone() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Replica for Tampered {
+    fn position(&self) -> Result<Position> {
+        let mut position = self.engine.position()?;
+        let mut ends: BTreeMap<LogId, End> = position.ends.iter().map(|end| (end.log, *end)).collect();
+        let claimed: Vec<LogId> = self.lies.claimed().keys().copied().collect();
+        for log in claimed {
+            let held = ends.get(&log).map_or(0, |end| end.sequence);
+            ends.extend(self.lie(log, held).map(|end| (log, end)));
+        }
+        position.ends = ends.into_values().collect();
+        Ok(position)
+    }
+
+    fn end_at(&self, log: LogId, sequence: u64) -> Result<Option<End>> {
+        let found = self.engine.end_at(log, sequence)?;
+        Ok(found.or_else(|| self.lie(log, 0).filter(|end| end.sequence == sequence)))
+    }
+
+    fn held(&self, log: LogId) -> Result<Option<End>> {
+        let held = self.engine.held(log)?;
+        Ok(self.lie(log, held.map_or(0, |end| end.sequence)).or(held))
+    }
+
+    fn commits(
+        &self,
+        from: u64,
+        until: u64,
+        wanted: &dyn Fn(LogId, u64) -> bool,
+        budget: usize,
+    ) -> Result<Batch> {
+        let mut batch = self.engine.commits(from, until, wanted, budget)?;
+        match self.canary {
+            Canary::SendsOutOfOrder => batch.commits.reverse(),
+            Canary::WithholdsDeletions => {
+                let mut kept = Vec::new();
+                for commit in batch.commits {
+                    if !self.deletes(&commit)? {
+                        kept.push(commit);
+                    }
+                }
+                batch.commits = kept;
+            }
+            _ => {}
+        }
+        Ok(batch)
+    }
+
+    fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested> {
+        let forgets = Canary::ForgetsAnAcknowledgedCommit == self.canary;
+        let claims = Canary::ClaimsWhatItDoesNotHold == self.canary;
+        let Some((last, rest)) = commits.split_last().filter(|_| forgets || claims) else {
+            return self.engine.ingest(commits);
+        };
+        // A commit as it travels begins with the id of its log.
+        let log = last.first_chunk().map(|log| LogId::from_bytes(*log));
+        self.lies.claim(self.peer.iter().copied().filter(|end| Some(end.log) == log));
+        if rest.is_empty() { Ok(Ingested::default()) } else { self.engine.ingest(rest) }
+    }
+
+    fn staged_bytes(&self, peer: &[u8; 16]) -> Result<Vec<u8>> {
+        let mut bytes = self.engine.staged_bytes(peer)?;
+        if self.canary == Canary::SpoilsAStagedPart
+            && let Some(byte) = bytes.last_mut()
+        {
+            *byte ^= 1;
+        }
+        Ok(bytes)
+    }
+
+    fn dataset(&self) -> Result<Option<DatasetId>> {
+        Replica::dataset(&self.engine)
+    }
+
+    fn adopt(&self, dataset: DatasetId) -> Result<()> {
+        self.engine.adopt(dataset)
+    }
+
+    fn own_log(&self) -> Result<Option<LogId>> {
+        self.engine.own_log()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.engine.now()
+    }
+
+    fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>> {
+        self.engine.ends_at_lsn(lsn)
+    }
+
+    fn first_lsn_beyond(&self, held: &dyn Fn(LogId) -> u64) -> Result<u64> {
+        self.engine.first_lsn_beyond(held)
+    }
+
+    fn staged(&self, peer: &[u8; 16]) -> Result<Option<Staged>> {
+        self.engine.staged(peer)
+    }
+
+    fn stage(&self, peer: &[u8; 16], head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.engine.stage(peer, head, offset, bytes)
+    }
+
+    fn unstage(&self, peer: &[u8; 16]) -> Result<()> {
+        self.engine.unstage(peer)
+    }
+
+    fn remembered(&self, peer: LogId) -> Result<Option<Cut>> {
+        self.engine.remembered(peer)
+    }
+
+    fn remember(&self, peer: LogId, cut: Cut) -> Result<()> {
+        self.engine.remember(peer, cut)
+    }
+}

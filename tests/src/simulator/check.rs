@@ -1,0 +1,186 @@
+//! Everything at rest: nodes against each other, and all of them against the ledger.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use heirloom::{
+    Clock, ClockOrdering, CommitRef, EntityId, Kind, LogRoot, Metadata, Snapshot, Timestamp, Value, Version,
+    VersionRef,
+};
+
+use super::ledger::{Known, Shown};
+use super::naive::{Leaves, Path, leaves};
+use super::node::Node;
+use super::world::{Moment, World};
+use super::{Checked, ensure, same};
+
+impl World {
+    /// The log root that all share.
+    pub(crate) fn check(&mut self) -> Checked<LogRoot> {
+        let ids: Vec<EntityId> = self.ledger.entities().collect();
+        for id in &ids {
+            self.note_conflicts(*id, &self.ledger.heads(*id));
+        }
+        let snapshots = self.nodes.iter().map(|n| n.engine.snapshot()).collect::<Result<Vec<_>, _>>()?;
+        let first = &snapshots[0];
+        for (node, snapshot) in self.nodes.iter().zip(&snapshots) {
+            let at = |what: &str| format!("{} at rest: {what}", node.name);
+            same(&at("log root"), &snapshot.log_root()?, &first.log_root()?)?;
+            same(&at("state digest"), &snapshot.state_digest()?, &first.state_digest()?)?;
+            same(&at("clock"), &snapshot.clock()?, &first.clock()?)?;
+            same(&at("commits"), &snapshot.commits()?, &self.tally.commits)?;
+            self.check_verify(node)?;
+            self.check_index(node, snapshot)?;
+            for id in &ids {
+                self.check_versions(node, snapshot, *id)?;
+                self.check_view(node, snapshot, *id)?;
+            }
+            self.check_moments(node, snapshot)?;
+        }
+        Ok(first.log_root()?)
+    }
+
+    fn check_verify(&self, node: &Node) -> Checked<()> {
+        let found = node.engine.verify()?;
+        ensure(found.is_clean(), || format!("{}: {:?}", node.name, found.problems))?;
+        let counts = (found.commits, found.versions, found.entities, found.voids, found.unverified);
+        let (versions, entities) = (self.ledger.len() as u64, self.ledger.entities().count() as u64);
+        same(&format!("{} verified", node.name), &counts, &(self.tally.commits, versions, entities, 0, 0))
+    }
+
+    /// Listings by type and the list of what is open.
+    fn check_index(&self, node: &Node, snapshot: &Snapshot) -> Checked<()> {
+        let (mut listed, mut unsettled) =
+            (BTreeMap::<String, [BTreeSet<EntityId>; 2]>::new(), BTreeSet::new());
+        for id in self.ledger.entities() {
+            let shown = self.ledger.view(&self.ledger.heads(id));
+            let of_type = listed.entry(shown.entity_type.clone().unwrap_or_default()).or_default();
+            of_type[0].insert(id);
+            if shown.content.is_some() {
+                of_type[1].insert(id);
+            }
+            if shown.is_unsettled() {
+                unsettled.insert(id);
+            }
+        }
+        for (entity_type, expected) in listed {
+            let all = snapshot.list(&entity_type).include_deleted().entities()?;
+            let shown = snapshot.list(&entity_type).entities()?;
+            let found = [all, shown].map(|list| list.iter().map(|e| e.id()).collect());
+            same(&format!("{} lists {entity_type}", node.name), &found, &expected)?;
+        }
+        let found = snapshot.unsettled()?.collect::<Result<BTreeSet<_>, _>>()?;
+        same(&format!("{}: what is open", node.name), &found, &unsettled)
+    }
+
+    /// No version lost, each as its author saw it, newest first.
+    fn check_versions(&self, node: &Node, snapshot: &Snapshot, id: EntityId) -> Checked<()> {
+        let history = snapshot.history(id)?.collect::<Result<Vec<Version>, _>>()?;
+        let found: BTreeSet<VersionRef> = history.iter().map(Version::reference).collect();
+        let written: BTreeSet<VersionRef> = self.ledger.refs(id).iter().copied().collect();
+        same(&format!("{}: the versions of {id}", node.name), &found, &written)?;
+        same(&format!("{}: versions of {id} in its history", node.name), &history.len(), &written.len())?;
+        ensure(is_newest_first(&history), || format!("{}: the history of {id} is out of order", node.name))?;
+        for version in history {
+            let reference = version.reference();
+            let Some(known) = self.ledger.get(&reference) else { continue };
+            let at = format!("{}: version {reference} of {id}", node.name);
+            same(&at, &facts(&version), &facts(&known.version))?;
+            let content = snapshot.content_at(&reference)?.map(|c| leaves(&c));
+            same(&format!("{at} says"), &content, &known.state.as_ref().map(|s| s.shown()))?;
+        }
+        Ok(())
+    }
+
+    /// Heads, merge, conflicts, type; no edit lost.
+    fn check_view(&self, node: &Node, snapshot: &Snapshot, id: EntityId) -> Checked<()> {
+        let heads: BTreeSet<VersionRef> = snapshot.heads(id)?.iter().map(Version::reference).collect();
+        let expected = self.ledger.heads(id);
+        same(&format!("{}: heads of {id}", node.name), &heads, &expected)?;
+        let shown = node.shown(snapshot, id)?;
+        self.check_edits(node, id, &shown)?;
+        same(&format!("{} shows {id}", node.name), &shown, &self.ledger.view(&expected))?;
+        let read = snapshot.get(id)?.map(|e| leaves(&e.content()));
+        same(&format!("{} reads {id}", node.name), &read, &shown.content)
+    }
+
+    /// By walking the whole DAG: a value that is gone was replaced by somebody who had seen it; and, where nobody deletes, one that was
+    /// replaced is gone.
+    fn check_edits(&self, node: &Node, id: EntityId, shown: &Shown) -> Checked<()> {
+        let after =
+            |v: &Known, x: &&Known| x.writer() != v.writer() && x.seen.contains(&v.version.reference());
+        for v in self.ledger.of(id) {
+            let own = v.state.iter().flat_map(|s| s.of(v.writer()));
+            for (path, value) in own.filter(|(_, value)| !matches!(value, Value::Map(_))) {
+                let replaced = self.ledger.of(id).filter(|x| after(v, x)).any(|x| {
+                    x.said.replaces(path) || matches!(x.version.kind(), Kind::Delete | Kind::Restore)
+                });
+                ensure(replaced || stands(shown, v, path, value), || {
+                    let edit = format!("{} said by {}", path.join("."), v.version.reference());
+                    format!("{}: an edit of {id} vanished, {edit}", node.name)
+                })?;
+            }
+        }
+        if !self.temper.is_plain {
+            return Ok(());
+        }
+        for (path, sides) in &shown.conflicts {
+            for v in sides.iter().filter_map(|(version, _)| self.ledger.get(version)) {
+                let replaced = self.ledger.of(id).filter(|x| after(v, x)).any(|x| x.said.replaces(path));
+                ensure(!replaced, || format!("{}: a replaced value of {id} came back", node.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a node showed then, all show of then; and the difference between two moments is that of what was shown.
+    fn check_moments(&self, node: &Node, snapshot: &Snapshot) -> Checked<()> {
+        for (i, moment) in self.moments.iter().enumerate() {
+            let past = node.past(snapshot, &moment.clock, &self.entities)?;
+            same(&format!("{} shows the past", node.name), &past, &moment.contents)?;
+            let Some(other) = self.moments.get(i + 1) else { continue };
+            let found = snapshot.diff(&moment.clock, &other.clock)?;
+            let sides = |c: &heirloom::Change| (c.before.as_ref().map(leaves), c.after.as_ref().map(leaves));
+            let found: BTreeMap<_, _> = found.iter().map(|c| (c.entity, sides(c))).collect();
+            same(&format!("{}: between two moments", node.name), &found, &difference(moment, other))?;
+        }
+        let nothing = node.past(snapshot, &Clock::new(), &self.entities);
+        let now = snapshot.clock()?;
+        ensure(now.compare(&now) == ClockOrdering::Equal, || "a clock differs from itself".into())?;
+        same(&format!("{} shows the time before all", node.name), &nothing?.len(), &0)
+    }
+}
+
+/// Whether what a version said of a field is what is shown, or stands in an open conflict.
+fn stands(shown: &Shown, v: &Known, path: &Path, value: &Value) -> bool {
+    let open = shown.conflicts.iter().find(|(p, _)| p == path);
+    match (open, &shown.content) {
+        (Some((_, sides)), _) => sides.iter().any(|(version, _)| *version == v.version.reference()),
+        (None, Some(content)) => content.get(path) == Some(value),
+        // A deletion that had not seen it hides it; it stays among the heads' contents, which are compared.
+        (None, None) => shown.deletion,
+    }
+}
+
+type Sides = (Option<Leaves>, Option<Leaves>);
+
+fn difference(from: &Moment, to: &Moment) -> BTreeMap<EntityId, Sides> {
+    let ids: BTreeSet<&EntityId> = from.contents.keys().chain(to.contents.keys()).collect();
+    let sides = |id: &EntityId| (from.contents.get(id).cloned(), to.contents.get(id).cloned());
+    ids.into_iter().map(|id| (*id, sides(id))).filter(|(_, (a, b))| a != b).collect()
+}
+
+/// All that everybody must say alike of a version.
+type Facts = (Kind, Timestamp, Timestamp, BTreeSet<VersionRef>, CommitRef, String, Metadata);
+
+fn facts(v: &Version) -> Facts {
+    let parents = v.parents().iter().copied().collect();
+    (v.kind(), v.stamp(), v.wall(), parents, v.commit(), v.device().to_owned(), v.metadata().clone())
+}
+
+/// In the order of writes, and so never a parent before its child. Of versions that have reached the end of time the stamps say nothing.
+fn is_newest_first(history: &[Version]) -> bool {
+    let key = |v: &Version| (v.stamp(), v.reference());
+    let within_time: Vec<_> = history.iter().filter(|v| v.stamp() < Timestamp::MAX).collect();
+    within_time.windows(2).all(|w| key(w[0]) > key(w[1]))
+        && history.windows(2).all(|w| w[0].stamp() >= w[1].stamp())
+}

@@ -1,0 +1,210 @@
+//! One device: an engine, a clock of its own, chance of its own, and what its application does with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use heirloom::replication::End;
+use heirloom::{
+    Clock, Content, Engine, Entity, EntityId, Patch, Snapshot, Timestamp, Transaction, VersionRef,
+};
+use heirloom_sync::Replica;
+
+use super::canary::{Canary, Lies, Tampered};
+use super::ledger::{Op, Shown};
+use super::naive::{Leaves, leaves};
+use super::random::Random;
+
+/// The dataset that all nodes share.
+const DATASET: &str = "simulation";
+
+/// The true time, of which every device has its own idea.
+#[derive(Clone, Default)]
+pub(crate) struct Time(Arc<AtomicI64>);
+
+impl Time {
+    pub(crate) fn at(millis: i64) -> Self {
+        Self(Arc::new(AtomicI64::new(millis)))
+    }
+
+    pub(crate) fn pass(&self, millis: i64) {
+        self.0.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    pub(crate) fn millis(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) engine: Engine,
+    time: Time,
+    skew: Arc<AtomicI64>,
+    /// Its clock was never off by more than minutes.
+    pub(crate) is_right: bool,
+    canary: Option<Canary>,
+    lies: Lies,
+    /// Forms that were opened at some time and may come back.
+    pub(crate) forms: Vec<Entity>,
+    /// Sequence and wall of its last version, and its last version of each entity.
+    pub(crate) sequence: u64,
+    pub(crate) wall: Timestamp,
+    pub(crate) last: BTreeMap<EntityId, VersionRef>,
+}
+
+impl Node {
+    pub(crate) fn new(
+        name: String,
+        time: &Time,
+        random: &mut Random,
+        knows_the_dataset: bool,
+        canary: Option<Canary>,
+    ) -> heirloom::Result<Self> {
+        let skew = Arc::new(AtomicI64::new(0));
+        let (now, off) = (time.clone(), skew.clone());
+        let (seed, count) = (random.next(), AtomicU64::new(0));
+        let draw = move || Random::new(seed.wrapping_add(count.fetch_add(1, Ordering::Relaxed))).bytes16();
+        let mut builder = Engine::builder()
+            .label(&*name)
+            .clock(move || Timestamp::from_millis(now.millis() + off.load(Ordering::Relaxed)))
+            .entropy(draw)
+            .cache_bytes(1 << 20);
+        if knows_the_dataset {
+            builder = builder.dataset_name(DATASET);
+        }
+        Ok(Self {
+            name,
+            engine: builder.in_memory()?,
+            time: time.clone(),
+            skew,
+            is_right: true,
+            canary,
+            lies: Lies::default(),
+            forms: Vec::new(),
+            sequence: 0,
+            wall: Timestamp::EPOCH,
+            last: BTreeMap::new(),
+        })
+    }
+
+    /// Sets its clock wrong by so much.
+    pub(crate) fn set_skew(&mut self, millis: i64, is_right: bool) {
+        self.skew.store(millis, Ordering::Relaxed);
+        self.is_right &= is_right;
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.time.millis() + self.skew.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn has(&self, canary: Canary) -> bool {
+        self.canary == Some(canary)
+    }
+
+    /// Its end of a session, and what to call when the link breaks. `peer`: where the other end stands.
+    pub(crate) fn replica(&self, peer: Vec<End>) -> (Arc<dyn Replica>, Option<Arc<Tampered>>) {
+        match self.canary {
+            None => (Arc::new(self.engine.clone()), None),
+            Some(canary) => {
+                let tampered = Arc::new(Tampered::new(self.engine.clone(), canary, self.lies.clone(), peer));
+                (tampered.clone(), Some(tampered))
+            }
+        }
+    }
+
+    /// Does to the engine what the application wants.
+    pub(crate) fn apply(&self, tx: &mut Transaction<'_>, op: &Op) -> heirloom::Result<()> {
+        match op {
+            Op::Create { id, entity_type, content } => tx.create_with_id(*id, entity_type, content),
+            Op::Patch { id, unsets, sets } => {
+                let unset = unsets.iter().fold(Patch::new(), |patch, path| patch.unset_at(path));
+                tx.patch(
+                    *id,
+                    sets.iter().fold(unset, |patch, (path, value)| patch.set_at(path, value.clone())),
+                )
+            }
+            Op::Put { form, content } if self.has(Canary::OverwritesWithAStaleForm) => {
+                overwrite(tx, form, content)
+            }
+            Op::Put { form, content } => tx.put(form, content),
+            Op::Delete { .. } if self.has(Canary::DropsDeletions) => Ok(()),
+            Op::Delete { id } => tx.delete(*id),
+            Op::Restore { id, version } => tx.restore(*id, version),
+        }
+    }
+
+    /// How an entity stands, as its user sees it.
+    pub(crate) fn shown(&self, snapshot: &Snapshot, id: EntityId) -> heirloom::Result<Shown> {
+        let Some(merged) = snapshot.merge(id)? else {
+            return Ok(Shown {
+                heads: BTreeSet::new(),
+                entity_type: None,
+                content: None,
+                conflicts: Vec::new(),
+                deletion: false,
+            });
+        };
+        let mut content = merged.content().map(leaves);
+        let conflicts: Vec<_> = merged
+            .conflicts()
+            .iter()
+            .map(|c| {
+                (c.path.clone(), c.sides.iter().map(|s| (s.version, s.value.clone())).collect::<Vec<_>>())
+            })
+            .collect();
+        if self.has(Canary::ShowsTheLastArrival)
+            && let Some((path, sides)) = conflicts.first()
+            && let (Some(content), Some((_, value))) = (&mut content, sides.last())
+        {
+            content.insert(path.clone(), value.clone());
+        }
+        Ok(Shown {
+            heads: merged.heads().iter().copied().collect(),
+            entity_type: snapshot.get_any(id)?.map(|e| e.entity_type().to_owned()),
+            content,
+            conflicts,
+            deletion: merged.is_deletion_conflict(),
+        })
+    }
+
+    /// What it shows of a moment in the past.
+    pub(crate) fn past(
+        &self,
+        snapshot: &Snapshot,
+        clock: &Clock,
+        ids: &BTreeSet<EntityId>,
+    ) -> heirloom::Result<BTreeMap<EntityId, Leaves>> {
+        if self.has(Canary::ShowsThePresentForThePast) {
+            return present(snapshot, ids);
+        }
+        let past = snapshot.as_of(clock)?;
+        contents(ids, |id| past.get(id))
+    }
+}
+
+/// What is shown now of those entities that are there.
+pub(crate) fn present(
+    snapshot: &Snapshot,
+    ids: &BTreeSet<EntityId>,
+) -> heirloom::Result<BTreeMap<EntityId, Leaves>> {
+    contents(ids, |id| snapshot.get(id))
+}
+
+fn contents(
+    ids: &BTreeSet<EntityId>,
+    get: impl Fn(EntityId) -> heirloom::Result<Option<Entity>>,
+) -> heirloom::Result<BTreeMap<EntityId, Leaves>> {
+    let mut out = BTreeMap::new();
+    for id in ids {
+        out.extend(get(*id)?.map(|e| (*id, leaves(&e.content()))));
+    }
+    Ok(out)
+}
+
+/// The whole form over whatever is there.
+fn overwrite(tx: &mut Transaction<'_>, form: &Entity, content: &Content) -> heirloom::Result<()> {
+    let now = tx.get(form.id())?.map(|e| e.content()).unwrap_or_default();
+    let unset = now.iter().fold(Patch::new(), |patch, (field, _)| patch.unset(field));
+    tx.patch(form.id(), unset.set_all(content.clone()))
+}

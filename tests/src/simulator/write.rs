@@ -1,0 +1,281 @@
+//! An application writes: what it wants is drawn, what must come of it foretold, and both compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use heirloom::{
+    Content, EntityId, Error, Metadata, Patch, Snapshot, Timestamp, Value, Version, VersionRef, apply_patch,
+};
+
+use super::canary::Canary;
+use super::ledger::{Draft, Op, Plan, Refusal, known, stamp_over};
+use super::naive::{Leaves, Path, leaves, path};
+use super::random::Random;
+use super::world::World;
+use super::{Checked, Wrong, ensure, same, short};
+
+const FIELDS: [&str; 7] = ["a", "b", "m", "m.x", "m.y", "m.y.z", "n"];
+const TYPES: [&str; 2] = ["light", "room"];
+/// How far a remote clock may pull one's own.
+const PULL_MS: i64 = 5 * 60_000;
+
+impl World {
+    pub(crate) fn write(&mut self, node: usize) -> Checked<()> {
+        if self.nodes[node].engine.dataset().is_none() {
+            return Ok(());
+        }
+        let before = self.nodes[node].engine.snapshot()?;
+        let count = self.random.pick(&[1, 1, 1, 2, 3]);
+        let ops = (0..count).map(|_| self.draw_op(node, &before)).collect::<Checked<Vec<Op>>>()?;
+        let abandon = self.random.percent(4);
+        self.tell(|| {
+            format!("node {node} writes{} {}", if abandon { " and gives up" } else { "" }, short(&ops))
+        });
+
+        let mut plan = self.plan(&before, &ops)?;
+        let mut foretold = Vec::new();
+        let refusal = ops.iter().try_for_each(|op| {
+            plan.apply(op)?;
+            foretold.push(plan.shown(op.entity()));
+            Ok(())
+        });
+        let drafts = plan.written();
+        let found = self.transact(node, &ops, abandon);
+        match (refusal, found) {
+            (Err(refusal), Err(error)) if Refusal::of(&error) == Some(refusal) => self.tally.refusals += 1,
+            (Ok(()), Err(Error::Closed)) if abandon => {}
+            (Ok(()), Ok(found)) => {
+                same(
+                    &format!("node {node} writes {}, and its transaction shows", short(&ops)),
+                    &found,
+                    &foretold,
+                )?;
+                return self.written(node, &before, drafts);
+            }
+            (foretold, found) => {
+                let what = format!("node {node} writes {}: {} was foretold", short(&ops), short(&foretold));
+                return Err(Wrong(format!("{what}, {} came", short(&found))));
+            }
+        }
+        same(
+            "the log root after a write that failed",
+            &self.nodes[node].engine.log_root()?,
+            &before.log_root()?,
+        )
+    }
+
+    /// What the transaction showed after each step. A given-up one ends with an error that no write gives.
+    fn transact(&self, node: usize, ops: &[Op], abandon: bool) -> heirloom::Result<Vec<Option<Leaves>>> {
+        let node = &self.nodes[node];
+        if abandon && node.has(Canary::KeepsAnAbandonedWrite) {
+            node.engine.write(|tx| node.apply(tx, &ops[0]))?;
+        }
+        let metadata = Metadata::new().with_message(format!("step {}", self.tally.steps));
+        node.engine.write_with(metadata, |tx| {
+            let mut shown = Vec::new();
+            for op in ops {
+                node.apply(tx, op)?;
+                shown.push(tx.get(op.entity())?.map(|e| leaves(&e.content())));
+            }
+            if abandon { Err(Error::Closed) } else { Ok(shown) }
+        })
+    }
+
+    fn plan(&self, before: &Snapshot, ops: &[Op]) -> Checked<Plan<'_>> {
+        let (mut heads, mut held) = (BTreeMap::new(), BTreeSet::new());
+        for op in ops {
+            heads.insert(op.entity(), self.heads(before, op.entity())?);
+            if let Op::Restore { version, .. } = op
+                && before.version(version).is_ok()
+            {
+                held.insert(*version);
+            }
+        }
+        Ok(Plan::new(&self.ledger, heads, held))
+    }
+
+    fn heads(&self, snapshot: &Snapshot, id: EntityId) -> Checked<BTreeSet<VersionRef>> {
+        let heads: BTreeSet<VersionRef> = snapshot.heads(id)?.iter().map(Version::reference).collect();
+        let known = |h: &VersionRef| self.ledger.get(h).is_some();
+        ensure(heads.iter().all(known), || format!("{id} has a head that nobody wrote: {heads:?}"))?;
+        Ok(heads)
+    }
+
+    /// Compares what was written with what was foretold, and enters it into the ledger.
+    fn written(&mut self, node: usize, before: &Snapshot, drafts: Vec<(EntityId, Draft)>) -> Checked<()> {
+        let after = self.nodes[node].engine.snapshot()?;
+        let new = after.commits()? - before.commits()?;
+        same("commits of one write", &new, &u64::from(!drafts.is_empty()))?;
+        if drafts.is_empty() {
+            return Ok(());
+        }
+        self.tally.commits += 1;
+        let versions = self.versions(node, &after, &drafts)?;
+        self.check_times(node, &versions)?;
+        for (version, (id, draft)) in versions.into_iter().zip(drafts) {
+            self.tally.versions += 1;
+            self.tally.merges += u64::from(draft.parents.len() > 1);
+            self.tally.deletes += u64::from(version.is_tombstone());
+            self.note_conflicts(id, &draft.parents);
+            let known = known(&self.ledger, version, draft);
+            if let Some(last) = self.nodes[node].last.insert(id, known.version.reference()) {
+                ensure(known.seen.contains(&last), || {
+                    format!("node {node} left its own version {last} of {id} out of the past of its next")
+                })?;
+            }
+            let shown = known.state.as_ref().map(|s| s.shown());
+            let content = after.content_at(&known.version.reference())?.map(|c| leaves(&c));
+            same(&format!("node {node} wrote {id}, and its version says"), &content, &shown)?;
+            self.ledger.add(known);
+        }
+        Ok(())
+    }
+
+    /// The versions that the drafts became, in their order.
+    fn versions(
+        &mut self,
+        node: usize,
+        after: &Snapshot,
+        drafts: &[(EntityId, Draft)],
+    ) -> Checked<Vec<Version>> {
+        let own = self.nodes[node].engine.log_id();
+        let mut out: Vec<Version> = Vec::new();
+        for (id, draft) in drafts {
+            let mut heads = after.heads(*id)?;
+            let head = heads.pop().filter(|_| heads.is_empty());
+            let head =
+                head.ok_or_else(|| Wrong(format!("{id} has several heads just after a write, or none")))?;
+            self.nodes[node].sequence += 1;
+            same("the log of a version", &Some(head.log()), &own)?;
+            same("the sequence of a version", &head.reference().sequence, &self.nodes[node].sequence)?;
+            same("the kind of a version", &head.kind(), &draft.kind)?;
+            same("parents of a version", &head.parents().iter().copied().collect(), &draft.parents)?;
+            out.push(head);
+        }
+        Ok(out)
+    }
+
+    /// I5 and R6: the wall never goes back and never follows a clock that is far ahead; the stamp is exactly the one that there must be.
+    fn check_times(&mut self, node: usize, versions: &[Version]) -> Checked<()> {
+        let Some(first) = versions.first() else { return Ok(()) };
+        let parents = versions.iter().flat_map(Version::parents).filter_map(|p| self.ledger.get(p));
+        let stamp = stamp_over(first.wall(), first, parents);
+        for v in versions {
+            same("one commit, one stamp", &v.stamp(), &stamp)?;
+            same("one commit, one wall", &v.wall(), &first.wall())?;
+            same("one commit, one ref", &v.commit(), &first.commit())?;
+        }
+        let (wall, node) = (first.wall(), &mut self.nodes[node]);
+        let now = node.now().clamp(Timestamp::EPOCH, Timestamp::MAX);
+        ensure(wall >= node.wall && wall >= now, || format!("{}: wall {wall} goes back", node.name))?;
+        let most = Timestamp::from_millis(now.as_millis() + PULL_MS);
+        ensure(!node.is_right || wall <= most, || {
+            format!("{}: wall {wall} was pushed beyond {most}", node.name)
+        })?;
+        node.wall = wall;
+        Ok(())
+    }
+
+    /// Counts what is open between some heads.
+    pub(crate) fn note_conflicts(&mut self, id: EntityId, heads: &BTreeSet<VersionRef>) {
+        let shown = self.ledger.view(heads);
+        for (path, sides) in shown.conflicts {
+            self.conflicts.insert((id, Some(path), sides.into_iter().map(|(r, _)| r).collect()));
+        }
+        if shown.deletion {
+            self.conflicts.insert((id, None, shown.heads.into_iter().collect()));
+        }
+    }
+
+    // --- chance
+
+    fn draw_op(&mut self, node: usize, snapshot: &Snapshot) -> Checked<Op> {
+        if self.random.percent(4) {
+            let fresh = EntityId::from_bytes(self.random.bytes16());
+            self.entities.insert(fresh);
+        }
+        let id = self.any_entity();
+        let shown = snapshot.get_any(id)?;
+        let plain = self.temper.is_plain;
+        let dice = self.random.below(100);
+        Ok(match shown {
+            None if dice < 90 => self.draw_creation(id),
+            None => self.draw_patch(id),
+            Some(e) if e.is_deleted() && dice < 60 && !plain => self.draw_restore(id),
+            Some(_) if dice < 4 => self.draw_creation(id),
+            Some(_) if dice < 50 || plain => self.draw_patch(id),
+            Some(e) if dice < 74 => self.draw_put(node, e)?,
+            Some(_) if dice < 87 => Op::Delete { id },
+            Some(_) => self.draw_restore(id),
+        })
+    }
+
+    fn draw_creation(&mut self, id: EntityId) -> Op {
+        let inner = Content::new().with("x", 1).with("y", Content::new().with("z", 2));
+        let full = Content::new().with("a", 0).with("m", inner);
+        let content = if self.random.percent(70) { full } else { Content::new() };
+        Op::Create { id, entity_type: self.random.pick(&TYPES), content }
+    }
+
+    fn draw_patch(&mut self, id: EntityId) -> Op {
+        let (unsets, sets) = self.draw_change();
+        Op::Patch { id, unsets, sets }
+    }
+
+    fn draw_change(&mut self) -> (Vec<Path>, Vec<(Path, Value)>) {
+        let mut unsets = Vec::new();
+        if self.random.percent(30) {
+            unsets.push(path(self.random.pick(&FIELDS)));
+        }
+        let count = if unsets.is_empty() { 1 + self.random.below(2) } else { self.random.below(3) };
+        let large = self.temper.has_large_values;
+        let random = &mut self.random;
+        let sets = (0..count).map(|_| (path(random.pick(&FIELDS)), draw_value(random, large))).collect();
+        (unsets, sets)
+    }
+
+    /// A form that was opened earlier, or one opened now.
+    fn draw_put(&mut self, node: usize, now: heirloom::Entity) -> Checked<Op> {
+        let stale = self.nodes[node].forms.iter().find(|f| f.id() == now.id()).cloned();
+        let form = stale.filter(|_| self.random.percent(60)).unwrap_or(now);
+        if form.is_deleted() {
+            return Ok(self.draw_patch(form.id()));
+        }
+        let (unsets, sets) = self.draw_change();
+        let unset = unsets.into_iter().fold(Patch::new(), |p, path| p.unset_at(path));
+        let patch = sets.into_iter().fold(unset, |p, (path, value)| p.set_at(path, value));
+        let content = apply_patch(&patch, &form.content())?;
+        Ok(Op::Put { form: Box::new(form), content })
+    }
+
+    /// Any version of the entity, also one that this node has not seen.
+    fn draw_restore(&mut self, id: EntityId) -> Op {
+        let refs = self.ledger.refs(id);
+        if refs.is_empty() {
+            return self.draw_creation(id);
+        }
+        Op::Restore { id, version: self.random.pick(refs) }
+    }
+}
+
+/// Few different values, so that writers sometimes agree; a large one where there are such.
+fn draw_value(random: &mut Random, large: bool) -> Value {
+    if large && random.percent(10) {
+        // does not compress
+        let mut text = String::new();
+        for _ in 0..1500 + random.below(6000) {
+            text.push_str(&format!("{:016x}", random.next()));
+        }
+        return Value::Text(text);
+    }
+    match random.below(12) {
+        0 => Value::Null,
+        1 => Value::Map(Content::new()),
+        2 => Value::Map(Content::new().with("x", 3).with("y", 4)),
+        3 => Value::Float(1.0),
+        4 => Value::Text("s".into()),
+        5 => Value::Array(vec![1.into(), Value::Bool(true)]),
+        6 => Value::Bytes(vec![1, 2]),
+        7 => Value::Timestamp(Timestamp::from_millis(-5)),
+        n => Value::Int(n as i64 % 4),
+    }
+}

@@ -1,0 +1,255 @@
+//! An engine and a [`Replay`] side by side, given the same bytes: two implementations of one format, each the other's judge.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use heirloom::{Clock, DatasetId, Engine, EntityId, Error, LogId, Value, VersionRef, replication::Ingested};
+
+use crate::{
+    decoder::{self, Id, Leaves, Path, Ref, Refusal, Replay, State, Version},
+    forge::Author,
+};
+
+/// All commits of an engine, in arrival order, as they travel.
+pub fn commits_of(engine: &Engine) -> Vec<Vec<u8>> {
+    let batch = engine.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).expect("a sound store");
+    batch.commits.into_iter().map(|commit| commit.bytes).collect()
+}
+
+/// Gives an engine one commit.
+pub fn ingest(engine: &Engine, commit: &[u8]) -> heirloom::Result<Ingested> {
+    engine.replication().ingest(&[commit])
+}
+
+/// Carries all that `from` has to `to`.
+pub fn carry(from: &Engine, to: &Engine) {
+    let commits = commits_of(from);
+    let commits: Vec<&[u8]> = commits.iter().map(Vec::as_slice).collect();
+    to.replication().ingest(&commits).expect("honest commits in causal order");
+}
+
+/// An engine in memory that belongs to a dataset and has written nothing.
+pub fn reader(dataset: Id) -> Engine {
+    Engine::builder().dataset(DatasetId::from_bytes(dataset)).in_memory().expect("memory")
+}
+
+/// A version ref in the engine's words.
+pub fn version_ref(of: Ref) -> VersionRef {
+    let prefix = heirloom::ChainPrefix::from_bytes(of.prefix);
+    VersionRef { log: LogId::from_bytes(of.log), sequence: of.sequence, prefix }
+}
+
+fn as_ref(of: VersionRef) -> Ref {
+    Ref { log: *of.log.as_bytes(), sequence: of.sequence, prefix: *of.prefix.as_bytes() }
+}
+
+/// A value as the decoder prints it.
+pub fn print(value: &Value) -> String {
+    let list = |items: Vec<String>| items.join(", ");
+    match value {
+        Value::Null => "null".into(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::Float(number) => format!("{number:?}"),
+        Value::Text(text) => format!("{text:?}"),
+        Value::Bytes(bytes) => format!("x\"{}\"", crate::hex::of(bytes)),
+        Value::Timestamp(time) => format!("@{}", time.as_millis()),
+        Value::Array(items) => format!("[{}]", list(items.iter().map(print).collect())),
+        Value::Map(map) => {
+            format!(
+                "{{{}}}",
+                list(map.iter().map(|(key, item)| format!("{key:?}: {}", print(item))).collect())
+            )
+        }
+        _ => "a value that only the engine knows".into(),
+    }
+}
+
+/// What is shown of an entity, leaf by leaf, printed.
+pub fn print_content(content: &heirloom::Content) -> BTreeMap<Path, String> {
+    fn walk(at: &Path, value: &Value, out: &mut BTreeMap<Path, String>) {
+        match value {
+            Value::Map(map) if !map.is_empty() => {
+                map.iter().for_each(|(key, item)| walk(&[&at[..], &[key.clone()]].concat(), item, out));
+            }
+            _ => drop(out.insert(at.clone(), print(value))),
+        }
+    }
+    let mut out = BTreeMap::new();
+    content.iter().for_each(|(key, value)| walk(&vec![key.clone()], value, &mut out));
+    out
+}
+
+/// The same commits, offered to both.
+pub struct Twins {
+    /// The engine.
+    pub engine: Engine,
+    /// The independent implementation.
+    pub replay: Replay,
+    dataset: Id,
+}
+
+impl Twins {
+    /// Both empty, of this dataset.
+    pub fn new(dataset: Id) -> Self {
+        Self { engine: reader(dataset), replay: Replay::new(dataset), dataset }
+    }
+
+    /// Offers a commit to both and checks that both take it or neither does, and that both find the same in it.
+    pub fn offer(&mut self, commit: &[u8]) -> Result<(Ref, Ingested), (Refusal, Error)> {
+        let held = self.replay.commits().len();
+        match (self.replay.add(commit), ingest(&self.engine, commit)) {
+            (Ok(reference), Ok(report)) => {
+                assert_eq!(report.added + report.skipped, 1);
+                assert_eq!(report.added, (self.replay.commits().len() - held) as u64, "new or known");
+                if report.added == 1 {
+                    self.same_report(&reference, &report);
+                }
+                Ok((reference, report))
+            }
+            (Err(refusal), Err(error)) => {
+                let blames_the_sender =
+                    matches!(error, Error::Refused(_) | Error::OutOfOrder { .. } | Error::Forked { .. });
+                assert!(blames_the_sender || matches!(error, Error::WrongDataset { .. }), "{error:?}");
+                Err((refusal, error))
+            }
+            (decoder, engine) => panic!("the decoder says {decoder:?}, the engine {engine:?}"),
+        }
+    }
+
+    fn same_report(&self, reference: &Ref, report: &Ingested) {
+        let held = self.replay.commit(reference).expect("was added a moment ago");
+        assert_eq!(report.versions, held.commit.header.count);
+        assert_eq!(report.unverified == 0, held.verified.is_ok(), "{:?}", held.verified);
+        let mut void: BTreeSet<Ref> = report.voids.iter().map(|(version, _)| as_ref(*version)).collect();
+        if held.commit.header.level > 1 {
+            // opaque: the engine reports the first version for all
+            assert_eq!(void.pop_first().map(|version| version.sequence), Some(held.commit.header.first));
+        }
+        let of_commit = |version: &&Version| version.reference().prefix == reference.prefix;
+        let expected =
+            self.replay.versions().iter().filter(of_commit).filter(|version| version.void.is_some());
+        assert_eq!(void, expected.map(Version::reference).collect());
+    }
+
+    /// Checks that everything that can be read is the same on both, that the engine verifies, and that what it passes on
+    /// says the same again.
+    pub fn agree(&self) {
+        let snapshot = self.engine.snapshot().expect("open");
+        assert_eq!(snapshot.log_root().unwrap().as_bytes(), &self.replay.log_root(), "log roots");
+        assert_eq!(snapshot.state_digest().unwrap().as_bytes(), &self.replay.state_digest(), "state digests");
+        self.same_clock(&snapshot.clock().unwrap());
+        let known: Vec<Id> = snapshot.entity_ids().unwrap().map(|id| *id.unwrap().as_bytes()).collect();
+        assert_eq!(known, self.replay.entities().collect::<Vec<_>>());
+        known.iter().for_each(|entity| self.same_entity(&snapshot, entity));
+        self.replay.versions().iter().for_each(|version| self.same_version(&snapshot, version));
+        let found = self.engine.verify().unwrap();
+        assert!(found.is_clean(), "{:?}", found.problems);
+        self.passed_on_it_says_the_same();
+    }
+
+    fn same_clock(&self, clock: &Clock) {
+        let ends = self.replay.logs().map(|(log, _, end)| (log, end.commit.header.last()));
+        let found = clock.iter().map(|(log, entry)| (*log.as_bytes(), entry.sequence));
+        assert_eq!(found.collect::<BTreeMap<_, _>>(), ends.collect());
+    }
+
+    fn same_entity(&self, snapshot: &heirloom::Snapshot, entity: &Id) {
+        let id = EntityId::from_bytes(*entity);
+        let heads = snapshot.heads(id).unwrap();
+        let found: BTreeSet<Ref> = heads.iter().map(|head| as_ref(head.reference())).collect();
+        let expected = self.replay.heads(entity);
+        assert_eq!(found, expected.iter().map(|head| head.reference()).collect(), "heads of {id}");
+        let (merged, conflicts) = match (snapshot.merge(id), self.replay.merged(entity)) {
+            (Err(Error::Absent(_)), None) => return,
+            (Ok(Some(merged)), Some(leaves)) => ((merged, leaves), self.replay.conflicts(entity).unwrap()),
+            other => panic!("{id}: {other:?}"),
+        };
+        let (merged, leaves) = merged;
+        assert_eq!(merged.is_deletion_conflict(), conflicts.deletion, "{id}");
+        let mut sides = BTreeMap::new();
+        for conflict in merged.conflicts() {
+            let side = |side: &heirloom::Side| {
+                (as_ref(side.version), side.stamp.as_millis() as u64, print(&side.value))
+            };
+            sides.insert(conflict.path.clone(), conflict.sides.iter().map(side).collect::<BTreeSet<_>>());
+        }
+        let entries = |path: &Path| {
+            let entry = |(writer, value): (&Option<decoder::Writer>, &decoder::Value)| {
+                let writer = writer.expect("merged leaves name their writers");
+                (writer.version, writer.stamp, value.to_string())
+            };
+            leaves[path].iter().map(entry).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(
+            sides,
+            conflicts.paths.iter().map(|path| (path.clone(), entries(path))).collect(),
+            "conflicts of {id}"
+        );
+        let live = expected.iter().all(|head| head.state != Some(State::Tombstone));
+        assert_eq!(merged.content().is_some(), live, "{id}");
+        if let Some(content) = merged.content() {
+            same_leaves(&print_content(content), &leaves);
+        }
+        if let Some(entity) = snapshot.get(id).unwrap() {
+            assert_eq!(entity.content(), *merged.content().expect("it is shown"));
+        }
+        let types = expected.iter().map(|head| head.entity_type.as_str());
+        assert!(
+            types.collect::<BTreeSet<_>>().contains(snapshot.get_any(id).unwrap().unwrap().entity_type())
+        );
+    }
+
+    fn same_version(&self, snapshot: &heirloom::Snapshot, version: &Version) {
+        let reference = version_ref(version.reference());
+        if version.void.is_some() {
+            return;
+        }
+        let found = snapshot.version(&reference).unwrap();
+        assert_eq!((found.entity().as_bytes(), found.kind() as u8), (&version.entity, version.kind));
+        assert_eq!(found.stamp().as_millis() as u64, version.writer.stamp);
+        let parents: BTreeSet<Ref> = found.parents().iter().map(|parent| as_ref(*parent)).collect();
+        let expected = version.parents.iter().map(|&at| self.replay.versions()[at].reference());
+        assert_eq!(parents, expected.collect());
+        match (snapshot.content_at(&reference), &version.state) {
+            (Ok(None), Some(State::Tombstone)) | (Err(Error::Absent(_)), None) => {}
+            (Ok(Some(content)), Some(State::Live(leaves))) => same_leaves(&print_content(&content), leaves),
+            (found, expected) => panic!("{reference}: {found:?}, not {expected:?}"),
+        }
+    }
+
+    fn passed_on_it_says_the_same(&self) {
+        let mut next = Replay::new(self.dataset);
+        for commit in commits_of(&self.engine) {
+            let reference = next.add(&commit).expect("what is passed on is a commit");
+            let (ours, theirs) = (self.replay.commit(&reference).unwrap(), next.commit(&reference).unwrap());
+            assert_eq!(ours.commit.header, theirs.commit.header);
+            assert_eq!(ours.commit.trailer, theirs.commit.trailer);
+            assert_eq!(ours.verified.is_ok(), theirs.verified.is_ok());
+        }
+        assert_eq!(next.log_root(), self.replay.log_root());
+        for version in self.replay.versions() {
+            assert_eq!(next.version(&version.reference()).map(|v| &v.state), Some(&version.state));
+        }
+    }
+}
+
+/// Every leaf that stands alone is shown; of several values of a leaf one; of clashing paths some.
+fn same_leaves(shown: &BTreeMap<Path, String>, leaves: &Leaves) {
+    for path in shown.keys() {
+        assert!(leaves.contains_key(path), "{path:?} is shown, but not there");
+    }
+    for (path, entries) in leaves {
+        let related = |other: &&Path| *other != path && (other.starts_with(path) || path.starts_with(other));
+        match shown.get(path) {
+            Some(value) => {
+                assert!(entries.values().any(|entry| entry.to_string() == *value), "{path:?} {value}");
+            }
+            None => assert!(leaves.keys().any(|other| related(&other)), "{path:?} is not shown"),
+        }
+    }
+}
+
+/// A forged log in the dataset with this name.
+pub fn author(dataset: &str, label: &str) -> Author {
+    Author::new(decoder::hashes::dataset_id(dataset), label, [label.as_bytes()[0]; 16])
+}
