@@ -202,10 +202,10 @@ impl Engine {
         Replication::new(self.clone())
     }
 
-    /// Closes the store for all clones: they get [`Error::Closed`]. The file is free for others once the last [`Snapshot`] is dropped too.
+    /// Closes the store for all clones and frees the file for others. Whoever still uses a clone or a [`Snapshot`] gets [`Error::Closed`], at the
+    /// latest where something would have to be read from the file.
     pub fn close(self) -> Result<()> {
-        self.store().close();
-        Ok(())
+        self.store().close()
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -90,7 +90,8 @@ impl Snapshot {
         heads.list.iter().map(|h| self.version(&h.writer.reference)).collect()
     }
 
-    /// All versions of an entity, newest first in the order of writes; a version never comes before its children. Each step reads a commit.
+    /// All versions of an entity, newest first in the order of writes, so after their children (but for stamps at the last moment of the year 9999,
+    /// where the order is by log). Each step reads a commit.
     pub fn history(&self, id: EntityId) -> Result<History<'_>> {
         let view = self.view();
         let mut todo = BinaryHeap::new();

@@ -48,6 +48,8 @@ pub enum SyncError {
     Diverged(Divergence),
     /// Our own store failed.
     Replica(Box<dyn std::error::Error + Send + Sync>),
+    /// Another session with the same peer brought the large commit that this one was to go on with.
+    Overtaken,
     /// The peer ended the session, for this reason.
     PeerFailed(Reason),
     /// The connection failed or ended too early.
@@ -171,6 +173,8 @@ pub enum Reason {
     Diverged,
     /// Its own store failed.
     Replica,
+    /// Another session brought it what this one was about to.
+    Overtaken,
     /// A reason that this version does not know.
     Other(u8),
 }
@@ -188,13 +192,14 @@ impl SyncError {
 
     /// Whether another attempt may succeed without anybody doing anything: the link failed, or the peer had a passing trouble.
     pub fn is_transient(&self) -> bool {
-        use Reason::{Cancelled, Replica, Timeout};
+        use Reason::{Cancelled, Overtaken, Replica, Timeout};
         matches!(
             self,
             SyncError::Transport(_)
                 | SyncError::InvalidMessage(InvalidMessage::Checksum)
                 | SyncError::Timeout
-                | SyncError::PeerFailed(Timeout | Cancelled | Replica)
+                | SyncError::Overtaken
+                | SyncError::PeerFailed(Timeout | Cancelled | Replica | Overtaken)
         )
     }
 }
@@ -227,6 +232,9 @@ impl fmt::Display for SyncError {
             }
             SyncError::Replica(_) => {
                 f.write_str("our own store failed; see the cause, repair it, then sync again")
+            }
+            SyncError::Overtaken => {
+                f.write_str("another session with this peer was quicker; sync again, it goes on from there")
             }
             SyncError::PeerFailed(reason) => write!(f, "the peer ended the session: {reason}"),
             SyncError::Transport(_) => {
@@ -310,6 +318,7 @@ impl fmt::Display for Reason {
             Reason::Forked => f.write_str("it found a forked log; see its report"),
             Reason::Diverged => f.write_str("it found both ends different; verify both stores"),
             Reason::Replica => f.write_str("its own store failed; look there"),
+            Reason::Overtaken => f.write_str("another session with it was quicker; sync again"),
             Reason::Other(n) => write!(f, "reason {n}, unknown to this version; update this end"),
         }
     }

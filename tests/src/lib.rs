@@ -6,5 +6,5 @@ pub mod decoder;
 pub mod forge;
 pub mod hex;
 pub mod mend;
-pub mod twins;
 pub mod simulator;
+pub mod twins;

@@ -84,10 +84,13 @@ impl Store {
         Ok(())
     }
 
-    /// Lets go of the file once the last snapshot is dropped.
-    pub(crate) fn close(&self) {
+    /// Lets go of the file, whoever still reads it.
+    pub(crate) fn close(&self) -> Result<()> {
         let _no_flush = self.flushing.lock();
         self.published.write().take();
-        self.database.write().take();
+        match self.database.write().take() {
+            Some(database) => Ok(database.close()?),
+            None => Ok(()),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Opening and creating a store; what it knows of itself.
 
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,8 +46,10 @@ pub(crate) struct Identity {
 impl Store {
     pub(crate) fn open_file(path: &Path, options: Options) -> Result<Self> {
         let fresh = std::fs::metadata(path).map_or(true, |m| m.len() == 0);
-        let database = builder(&options).create(path)?;
-        Self::open(database, fresh, options)
+        // redb trusts the pages of its own trees: what is damaged there makes it panic
+        let open = || Self::open(builder(&options).create(path)?, fresh, options);
+        std::panic::catch_unwind(AssertUnwindSafe(open))
+            .unwrap_or_else(|_| Err(Error::corrupt("redb", path.display(), "its own pages are damaged")))
     }
 
     pub(crate) fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Self> {

@@ -244,6 +244,7 @@ impl Close {
             }
             SyncError::Diverged(_) => Reason::Diverged,
             SyncError::Replica(_) => Reason::Replica,
+            SyncError::Overtaken => Reason::Overtaken,
             SyncError::PeerFailed(_) | SyncError::Transport(_) => return None,
         };
         Some(Self { reason: number(reason), log })
@@ -259,7 +260,7 @@ impl Close {
     }
 }
 
-const REASONS: [(u8, Reason); 9] = [
+const REASONS: [(u8, Reason); 10] = [
     (1, Reason::Cancelled),
     (2, Reason::Timeout),
     (3, Reason::InvalidMessage),
@@ -269,6 +270,7 @@ const REASONS: [(u8, Reason); 9] = [
     (7, Reason::Forked),
     (8, Reason::Diverged),
     (9, Reason::Replica),
+    (10, Reason::Overtaken),
 ];
 
 fn number(reason: Reason) -> u8 {

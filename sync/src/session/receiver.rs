@@ -128,9 +128,7 @@ impl Receiver {
             .staged(&self.peer)?
             .is_none_or(|staged| staged.head != offered.head || staged.bytes < part.offset)
         {
-            return Err(SyncError::replica(
-                "another session dropped the parts that this one was to go on from",
-            ));
+            return Err(SyncError::Overtaken);
         }
         bytes.truncate(part.offset as usize);
         report.resumed_bytes += part.offset;

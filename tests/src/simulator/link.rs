@@ -182,8 +182,5 @@ impl Meeting {
 
 /// Two sessions of the same two nodes share what is staged of a large commit: the one that completes it leaves the other without.
 fn is_overtaken(error: &SyncError) -> bool {
-    match error {
-        SyncError::Replica(cause) => cause.to_string().starts_with("another session dropped the parts"),
-        error => matches!(error, SyncError::PeerFailed(Reason::Replica)),
-    }
+    matches!(error, SyncError::Overtaken | SyncError::PeerFailed(Reason::Overtaken))
 }
