@@ -4,7 +4,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use heirloom::{Content, Engine, Patch};
 
 fn reads(c: &mut Criterion) {
-    let engine = |label: &str| Engine::builder().label(label).dataset_name("bench").in_memory().expect("open");
+    let engine =
+        |label: &str| Engine::builder().label(label).dataset_name("bench").in_memory().expect("open");
     let (a, b) = (engine("a"), engine("b"));
     let content = (0..8).fold(Content::new(), |c, i| c.with(format!("field{i}"), "some words of text"));
     let create = |e: &Engine| e.write(|tx| tx.create("lamp", &content)).expect("create");
@@ -15,8 +16,12 @@ fn reads(c: &mut Criterion) {
     }
     heirloom_sync::sync_in_process(&a, &b).expect("sync");
     let snapshot = a.snapshot().expect("open");
-    c.bench_function("get settled", |x| x.iter(|| snapshot.get(settled).expect("get").expect("there").content()));
-    c.bench_function("get diverged", |x| x.iter(|| snapshot.get(diverged).expect("get").expect("there").content()));
+    c.bench_function("get settled", |x| {
+        x.iter(|| snapshot.get(settled).expect("get").expect("there").content())
+    });
+    c.bench_function("get diverged", |x| {
+        x.iter(|| snapshot.get(diverged).expect("get").expect("there").content())
+    });
     c.bench_function("history of two", |x| x.iter(|| snapshot.history(diverged).expect("history").count()));
 }
 

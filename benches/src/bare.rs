@@ -27,7 +27,8 @@ fn decode(bytes: &[u8]) -> Appliance {
 impl Bare {
     pub(crate) fn create(path: &Path) -> Self {
         let (file, counts) = CountedFile::create(path);
-        let database = Database::builder().set_cache_size(64 << 20).create_with_backend(file).expect("a fresh file");
+        let database =
+            Database::builder().set_cache_size(64 << 20).create_with_backend(file).expect("a fresh file");
         Self { database, counts }
     }
 
@@ -54,7 +55,8 @@ impl Bare {
                 let id = items[*index].id;
                 let mut content = decode(now.get(&id.as_bytes()[..]).expect("get").expect("there").value());
                 content.brightness = *brightness;
-                let before = now.insert(&id.as_bytes()[..], &encode(&content)[..]).expect("insert").expect("there");
+                let before =
+                    now.insert(&id.as_bytes()[..], &encode(&content)[..]).expect("insert").expect("there");
                 number += 1;
                 let key = [&id.as_bytes()[..], &number.to_be_bytes()].concat();
                 old.insert(&key[..], before.value()).expect("insert");
@@ -72,7 +74,8 @@ impl Bare {
     pub(crate) fn read_all(&self, picks: &[usize], items: &[Item]) -> i64 {
         let tx = self.database.begin_read().expect("read");
         let table = tx.open_table(NOW).expect("table");
-        let read = |i: &usize| decode(table.get(&items[*i].id.as_bytes()[..]).expect("get").expect("there").value());
+        let read =
+            |i: &usize| decode(table.get(&items[*i].id.as_bytes()[..]).expect("get").expect("there").value());
         picks.iter().map(|i| read(i).brightness).sum()
     }
 

@@ -19,7 +19,8 @@ const CACHE: usize = 32 << 20;
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).cloned();
-    let versions: u64 = option("--versions").map_or(2_000_000, |v| v.parse().expect("--versions takes a number"));
+    let versions: u64 =
+        option("--versions").map_or(2_000_000, |v| v.parse().expect("--versions takes a number"));
     let temporary = tempfile::tempdir().expect("a temporary folder");
     let dir = option("--keep").map_or_else(|| temporary.path().to_owned(), Into::into);
     std::fs::create_dir_all(&dir).expect("the folder of --keep can be made");
@@ -40,7 +41,10 @@ fn run(dir: &Path, versions: u64) {
         importer.finish().expect("flush");
         commits
     });
-    println!("  {commits} commits, {:.0} bytes a version on disk", size(dir, "from") as f64 / versions as f64);
+    println!(
+        "  {commits} commits, {:.0} bytes a version on disk",
+        size(dir, "from") as f64 / versions as f64
+    );
     from.close().expect("close");
 
     let from = phase("open and first read", 1, || {
@@ -54,7 +58,11 @@ fn run(dir: &Path, versions: u64) {
     let report = phase("sync into an empty store", versions, || sync_in_process(&to, &from).expect("sync").0);
     assert_eq!(from.log_root().expect("root"), to.log_root().expect("root"));
     assert_eq!(from.state_digest().expect("digest"), to.state_digest().expect("digest"));
-    println!("  {:.1} MB on the wire, {} durable commits", report.bytes_in as f64 / 1e6, report.durable_commits);
+    println!(
+        "  {:.1} MB on the wire, {} durable commits",
+        report.bytes_in as f64 / 1e6,
+        report.durable_commits
+    );
     phase("sync of equal stores", 1, || sync_in_process(&to, &from).expect("sync"));
     let found = phase("verify", versions, || to.verify().expect("verify"));
     assert!(found.is_clean() && found.versions == versions, "{:?}", found.problems);
@@ -88,7 +96,11 @@ fn generate(importer: &mut Importer, versions: u64) -> u64 {
             let id = entity(n);
             let name = format!("entity {n}");
             if new {
-                let content = Content::new().with("name", name).with("state", "new").with("level", 0).with("by", me as i64);
+                let content = Content::new()
+                    .with("name", name)
+                    .with("state", "new")
+                    .with("level", 0)
+                    .with("by", me as i64);
                 draft.create(id, "thing", &content).expect("create");
                 created += 1;
             } else {
@@ -113,7 +125,8 @@ fn phase<T>(name: &str, versions: u64, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let out = work();
     let seconds = start.elapsed().as_secs_f64();
-    let rate = if versions > 1 { format!("{:9.0} versions/s", versions as f64 / seconds) } else { String::new() };
+    let rate =
+        if versions > 1 { format!("{:9.0} versions/s", versions as f64 / seconds) } else { String::new() };
     println!("{name:26} {seconds:9.3} s  peak {:6.1} MiB  {rate}", peak() as f64 / 1024.0);
     out
 }

@@ -70,23 +70,40 @@ fn run(n: usize) -> Vec<Row> {
     let count: u64 = TYPES.iter().map(|t| snapshot.list(t).count().expect("count")).sum();
     assert_eq!((count, bare.count()), (n as u64, n as u64), "W1 counts");
     drop(snapshot);
-    rows.push(Row { name: "W1 create", heirloom: ours, bare: theirs, note: format!("{n} entities, 1,000 a commit") });
+    rows.push(Row {
+        name: "W1 create",
+        heirloom: ours,
+        bare: theirs,
+        note: format!("{n} entities, 1,000 a commit"),
+    });
 
     let mut rng = Rng(7);
     let picks: Vec<(usize, i64)> = (0..n).map(|_| (rng.below(n), rng.below(1_000) as i64)).collect();
     let (ours, ()) = measured(&counts, || update(&heirloom, &picks, &items));
     let (theirs, ()) = measured(&bare.counts, || bare.update(&picks, &items, 100));
     check_updates(&heirloom, &picks, &items);
-    rows.push(Row { name: "W2 update", heirloom: ours, bare: theirs, note: "one field, 100 a commit, old versions readable".into() });
+    rows.push(Row {
+        name: "W2 update",
+        heirloom: ours,
+        bare: theirs,
+        note: "one field, 100 a commit, old versions readable".into(),
+    });
 
     let picks: Vec<usize> = (0..n * 10).map(|_| rng.below(n)).collect();
     for threads in [1, 2] {
-        let (ours, sum) = measured(&counts, || in_threads(threads, &picks, |p| read_all(&heirloom, p, &items)));
-        let (theirs, expected) = measured(&bare.counts, || in_threads(threads, &picks, |p| bare.read_all(p, &items)));
+        let (ours, sum) =
+            measured(&counts, || in_threads(threads, &picks, |p| read_all(&heirloom, p, &items)));
+        let (theirs, expected) =
+            measured(&bare.counts, || in_threads(threads, &picks, |p| bare.read_all(p, &items)));
         assert_eq!(sum, expected, "W4 sums");
         let rate = |c: Cost| picks.len() as f64 / c.seconds / 1e6;
         let note = format!("{} reads, {:.2} and {:.2} M/s", picks.len(), rate(ours), rate(theirs));
-        rows.push(Row { name: if threads == 1 { "W4 read, 1 thread" } else { "W4 read, 2 threads" }, heirloom: ours, bare: theirs, note });
+        rows.push(Row {
+            name: if threads == 1 { "W4 read, 1 thread" } else { "W4 read, 2 threads" },
+            heirloom: ours,
+            bare: theirs,
+            note,
+        });
     }
     rows.extend(sync_rows(dir.path(), &items));
     rows
@@ -104,7 +121,12 @@ fn sync_rows(dir: &Path, items: &[Item]) -> Vec<Row> {
     assert_eq!(from.state_digest().expect("digest"), to.state_digest().expect("digest"), "W5 digests");
     assert_eq!(from.log_root().expect("root"), to.log_root().expect("root"), "W5 roots");
     let wire = (report.bytes_in + report.bytes_out) as f64 / 1e6;
-    let w5 = Row { name: "W5 pull", heirloom: ours, bare: theirs, note: format!("{wire:.1} MB on the wire, {} round trips", report.round_trips) };
+    let w5 = Row {
+        name: "W5 pull",
+        heirloom: ours,
+        bare: theirs,
+        note: format!("{wire:.1} MB on the wire, {} round trips", report.round_trips),
+    };
 
     let (ours, report) = measured(&counts, || sync_in_process(&to, &from).expect("sync").0);
     let (theirs, equal) = measured(&target.counts, || target.equals(&source));
@@ -136,9 +158,11 @@ fn check_updates(engine: &Engine, picks: &[(usize, i64)], items: &[Item]) {
     let snapshot = engine.snapshot().expect("open");
     for (index, _) in picks.iter().step_by(picks.len() / 50 + 1) {
         let last = picks.iter().rev().find(|(i, _)| i == index).expect("picked").1;
-        let now: Appliance = snapshot.get(items[*index].id).expect("get").expect("there").read().expect("decode");
+        let now: Appliance =
+            snapshot.get(items[*index].id).expect("get").expect("there").read().expect("decode");
         assert_eq!(now.brightness, last, "W2 new value");
-        let oldest = snapshot.history(items[*index].id).expect("history").last().expect("created").expect("read");
+        let oldest =
+            snapshot.history(items[*index].id).expect("history").last().expect("created").expect("read");
         let content = snapshot.content_at(&oldest.reference()).expect("content").expect("live");
         let first = content.get("brightness").and_then(heirloom::Value::as_int);
         assert_eq!(first, Some(items[*index].content.brightness), "W2 old value");
@@ -147,14 +171,17 @@ fn check_updates(engine: &Engine, picks: &[(usize, i64)], items: &[Item]) {
 
 fn read_all(engine: &Engine, picks: &[usize], items: &[Item]) -> i64 {
     let snapshot = engine.snapshot().expect("open");
-    let read = |i: &usize| snapshot.get(items[*i].id).expect("get").expect("there").read::<Appliance>().expect("decode");
+    let read = |i: &usize| {
+        snapshot.get(items[*i].id).expect("get").expect("there").read::<Appliance>().expect("decode")
+    };
     picks.iter().map(|i| read(i).brightness).sum()
 }
 
 fn in_threads(n: usize, picks: &[usize], work: impl Fn(&[usize]) -> i64 + Sync) -> i64 {
     std::thread::scope(|scope| {
         let work = &work;
-        let parts: Vec<_> = picks.chunks(picks.len().div_ceil(n)).map(|p| scope.spawn(move || work(p))).collect();
+        let parts: Vec<_> =
+            picks.chunks(picks.len().div_ceil(n)).map(|p| scope.spawn(move || work(p))).collect();
         parts.into_iter().map(|p| p.join().expect("no panic")).sum()
     })
 }
@@ -178,7 +205,8 @@ fn print(n: usize, rows: &[Row]) {
 }
 
 fn json(n: usize, rows: &[Row]) -> String {
-    let cost = |c: Cost| serde_json::json!({ "seconds": c.seconds, "bytes_written": c.bytes, "syncs": c.syncs });
+    let cost =
+        |c: Cost| serde_json::json!({ "seconds": c.seconds, "bytes_written": c.bytes, "syncs": c.syncs });
     let rows: Vec<_> = rows
         .iter()
         .map(|r| serde_json::json!({ "workload": r.name, "heirloom": cost(r.heirloom), "bare_redb": cost(r.bare), "note": r.note }))

@@ -181,7 +181,8 @@ impl Replay<'_> {
 
     fn end(self, elapsed: Duration) -> Summary {
         let (graph, mut summary) = (&self.graph, self.summary);
-        summary.repository = self.repository.path().display().to_string();
+        let path = self.repository.path();
+        summary.repository = path.canonicalize().unwrap_or(path.to_path_buf()).display().to_string();
         summary.shallow = graph.is_shallow();
         summary.commits = graph.len() as u64;
         summary.roots = graph.roots().count() as u64;

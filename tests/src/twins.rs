@@ -69,7 +69,8 @@ pub fn print_content(content: &heirloom::Content) -> BTreeMap<Path, String> {
     fn walk(at: &Path, value: &Value, out: &mut BTreeMap<Path, String>) {
         match value {
             Value::Map(map) if !map.is_empty() => {
-                map.iter().for_each(|(key, item)| walk(&[&at[..], &[key.clone()]].concat(), item, out));
+                map.iter()
+                    .for_each(|(key, item)| walk(&[&at[..], std::slice::from_ref(key)].concat(), item, out));
             }
             _ => drop(out.insert(at.clone(), print(value))),
         }

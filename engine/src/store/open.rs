@@ -99,7 +99,11 @@ impl Store {
 
     fn load_known(&self, tables: &Tables) -> Result<()> {
         let own = self.meta(tables, OWN)?.map(|b| number(OWN, &b)).transpose()?.map(|n| n as u32);
-        *self.known.write() = Known { dataset: self.read_dataset(tables)?, own };
+        let dataset = self.read_dataset(tables)?;
+        if dataset.is_none() && !self.is_empty() {
+            return Err(Error::corrupt("meta", DATASET, "the row is missing"));
+        }
+        *self.known.write() = Known { dataset, own };
         Ok(())
     }
 
