@@ -60,7 +60,7 @@ pub fn run(options: &Options) -> Result<Summary> {
         summary: Summary::default(),
     };
     let imported = replay.bring_in(listing)?;
-    replay.travel(imported.versions)?;
+    replay.travel()?;
     replay.go_offline()?;
     replay.check(&imported)?;
     let summary = replay.end(start.elapsed());
@@ -86,11 +86,9 @@ impl Replay<'_> {
     }
 
     fn bring_in(&mut self, listing: Duration) -> Result<bring_in::Imported> {
-        let before = travel::arrived(self.first())?;
         let keep = |place| self.sample.needs_clock(place);
         let how = (self.options.contents, bring_in::Limits::FORMAT);
         let imported = bring_in::bring_in(self.first(), &self.repository, &self.graph, how, keep)?;
-        let raw_bytes = travel::raw_bytes(self.first(), before)?;
         let conflicts_imported = offline::conflicts(self.first())?;
         let summary = &mut self.summary;
         summary.commits_new = imported.commits;
@@ -99,7 +97,6 @@ impl Replay<'_> {
         summary.tombstones = imported.tombstones;
         summary.devices = imported.devices;
         summary.conflicts_imported = conflicts_imported;
-        summary.raw_bytes = raw_bytes;
         summary.import_peak_rss_bytes = summary::peak_rss_bytes();
         summary.git_seconds = (listing + imported.git).as_secs_f64();
         summary.ingest_seconds = imported.ingest.as_secs_f64();
@@ -107,18 +104,21 @@ impl Replay<'_> {
         Ok(imported)
     }
 
-    fn travel(&mut self, versions: u64) -> Result<()> {
-        let start = Instant::now();
+    fn travel(&mut self) -> Result<()> {
         let [first, second, third] = self.nodes.engines() else { return Ok(()) };
-        let rough = travel::pull_with_cuts(second, first, self.summary.raw_bytes, self.options.seed)?;
+        let (to_second, to_third) = (travel::cargo(second, first)?, travel::cargo(third, first)?);
+        let start = Instant::now();
+        let rough = travel::pull_with_cuts(second, first, to_second.raw_bytes, self.options.seed)?;
         let smooth = travel::pull(third, second)?;
+        let took = start.elapsed().as_secs_f64();
         let disk_bytes = self.nodes.file_bytes(nodes::LAST)?;
         let summary = &mut self.summary;
-        summary.sync_seconds = start.elapsed().as_secs_f64();
-        summary.sync_versions_per_s = rate(2 * versions, summary.sync_seconds);
+        summary.raw_bytes = to_second.raw_bytes;
+        summary.sync_seconds = took;
+        summary.sync_versions_per_s = rate(to_second.versions + to_third.versions, took);
         summary.wire_bytes = rough.wire_bytes;
         summary.wire_bytes_uncut = smooth.wire_bytes;
-        summary.wire_bytes_per_version = rate(rough.wire_bytes, versions as f64);
+        summary.wire_bytes_per_version = rate(rough.wire_bytes, to_second.versions as f64);
         summary.resumes = rough.resumes;
         summary.round_trips = rough.round_trips + smooth.round_trips;
         summary.disk_bytes = disk_bytes;

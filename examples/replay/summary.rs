@@ -79,7 +79,7 @@ pub struct Summary {
     pub wire_bytes: u64,
     /// Bytes from the second node to the third, where nothing was cut.
     pub wire_bytes_uncut: u64,
-    /// The commits that travelled, canonical and uncompressed.
+    /// The commits that the second node lacked, canonical and uncompressed.
     pub raw_bytes: u64,
     /// Size of the third node's file after step 2.
     pub disk_bytes: u64,

@@ -41,18 +41,28 @@ pub(crate) fn arrived(engine: &Engine) -> Result<u64> {
     Ok(engine.replication().position()?.lsn)
 }
 
-/// Canonical bytes of the commits that arrived at a node since there were `from`.
-pub(crate) fn raw_bytes(engine: &Engine, from: u64) -> Result<u64> {
+/// What a node has to carry to one that holds its first so many commits.
+#[derive(Debug, Default)]
+pub(crate) struct Cargo {
+    /// Versions.
+    pub(crate) versions: u64,
+    /// Bytes of the commits, canonical and uncompressed.
+    pub(crate) raw_bytes: u64,
+}
+
+/// What `node` lacks of what `peer` holds.
+pub(crate) fn cargo(node: &Engine, peer: &Engine) -> Result<Cargo> {
     const AT_ONCE: usize = 8 << 20;
-    let replication = engine.replication();
-    let until = replication.position()?.lsn;
-    let (mut bytes, mut next) = (0, from);
+    let replication = peer.replication();
+    let (mut next, until) = (arrived(node)?, arrived(peer)?);
+    let mut cargo = Cargo::default();
     while next < until {
         let batch = replication.commits(next, until, &|_, _| true, AT_ONCE)?;
-        bytes += batch.commits.iter().map(|commit| commit.bytes.len() as u64).sum::<u64>();
+        cargo.versions += batch.commits.iter().map(|commit| commit.versions).sum::<u64>();
+        cargo.raw_bytes += batch.commits.iter().map(|commit| commit.bytes.len() as u64).sum::<u64>();
         next = batch.next_lsn;
     }
-    Ok(bytes)
+    Ok(cargo)
 }
 
 /// Brings `node` to what `peer` holds.

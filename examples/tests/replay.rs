@@ -522,6 +522,22 @@ fn a_later_run_on_the_same_store_adds_only_what_is_new() {
 }
 
 #[test]
+fn nodes_that_lost_their_files_are_filled_again() {
+    let repo = Repo::new();
+    repo.write("a", "0");
+    repo.commit("base");
+    let store = tempfile::tempdir().unwrap();
+    let first = replay_into(&repo, Some(store.path()));
+    for node in ["node-2.heirloom", "node-3.heirloom"] {
+        std::fs::remove_file(store.path().join(node)).unwrap();
+    }
+    let again = replay_into(&repo, Some(store.path()));
+    assert_eq!(again.versions, 0);
+    // They get the edits of the first run, too.
+    assert!(again.raw_bytes > first.raw_bytes && again.sync_versions_per_s > 0.0, "{again}");
+}
+
+#[test]
 fn an_abandoned_branch_does_not_disturb_a_later_run() {
     let repo = Repo::new();
     let store = tempfile::tempdir().unwrap();
