@@ -18,7 +18,8 @@ struct Generations<K, V> {
 }
 
 impl<K: Eq + Hash + Copy, V: Clone> Cache<K, V> {
-    /// Holds values of at most `cost` together.
+    /// Holds values of at most `cost` together. One that is larger counts as half of it: what reads a large value again and again must not
+    /// make it anew each time.
     pub(crate) fn new(cost: usize) -> Self {
         let inner = Generations { young: HashMap::new(), old: HashMap::new(), cost: 0 };
         Self { half: cost / 2, inner: Mutex::new(inner) }
@@ -35,9 +36,7 @@ impl<K: Eq + Hash + Copy, V: Clone> Cache<K, V> {
     }
 
     pub(crate) fn insert(&self, key: K, value: V, cost: usize) {
-        if cost <= self.half {
-            self.add(&mut self.inner.lock(), key, value, cost);
-        }
+        self.add(&mut self.inner.lock(), key, value, cost.min(self.half));
     }
 
     fn add(&self, inner: &mut Generations<K, V>, key: K, value: V, cost: usize) {
@@ -68,6 +67,6 @@ mod tests {
         assert_eq!(cache.get(&0), Some(0));
         assert_eq!(cache.get(&5), None);
         cache.insert(7, 7, 11);
-        assert_eq!(cache.get(&7), None, "too large to keep");
+        assert_eq!(cache.get(&7), Some(7), "what is too large is kept until the next comes");
     }
 }

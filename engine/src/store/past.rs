@@ -105,6 +105,24 @@ impl View<'_> {
             .collect()
     }
 
+    /// The same by the version's place. A walk comes by the same places again and again, and a record is large.
+    fn parents_at(&self, dot: Dot) -> Result<Arc<[Dot]>> {
+        if let Some(known) = self.caches.parents.get(&dot) {
+            return Ok(known);
+        }
+        let parents: Arc<[Dot]> = self.parents(&self.known(dot)?)?.into();
+        self.caches.parents.insert(dot, parents.clone(), 96 + parents.len() * size_of::<Dot>());
+        Ok(parents)
+    }
+
+    /// A version by its place as if it were a head.
+    fn head_at(&self, dot: Dot) -> Result<Arc<Head>> {
+        match self.caches.heads.get(&dot) {
+            Some(known) => Ok(known),
+            None => self.as_head(&self.known(dot)?),
+        }
+    }
+
     /// A version in the log as if it were a head: what follows from its past is found by walking back.
     pub(crate) fn as_head(&self, at: &At) -> Result<Arc<Head>> {
         if let Some(known) = self.caches.heads.get(&at.dot()) {
@@ -251,19 +269,15 @@ impl View<'_> {
                 todo.push((head.writer.ordinal, head.writer.reference.sequence));
             }
         }
-        let mut older = Vec::new();
         while let Some(dot) = todo.pop() {
             if !seen.insert(dot) {
                 continue;
             }
             if dot.1 <= upto(dot.0) {
-                older.push(self.known(dot)?);
+                found.push(Head::clone(&*self.head_at(dot)?));
             } else {
-                todo.extend(self.parents(&self.known(dot)?)?);
+                todo.extend_from_slice(&self.parents_at(dot)?);
             }
-        }
-        for at in older {
-            found.push(Head::clone(&*self.as_head(&at)?));
         }
         // a version in the cut that another one there has seen is no head of it
         let dominated =

@@ -32,13 +32,20 @@ pub(crate) struct Caches {
     /// Versions as if they were heads.
     pub(crate) heads: Cache<Dot, Arc<Head>>,
     pub(crate) contents: Cache<Dot, Content>,
+    /// Where the parents of a version are: all that a walk into the past needs of a record, and much smaller.
+    pub(crate) parents: Cache<Dot, Arc<[Dot]>>,
 }
 
 impl Caches {
     /// Takes about so many bytes when full.
     pub(crate) fn new(bytes: usize) -> Self {
-        let part = (bytes / 3).max(256 << 10);
-        Self { records: Cache::new(part), heads: Cache::new(part), contents: Cache::new(part) }
+        let part = (bytes / 4).max(256 << 10);
+        Self {
+            records: Cache::new(part),
+            heads: Cache::new(part),
+            contents: Cache::new(part),
+            parents: Cache::new(part),
+        }
     }
 }
 
