@@ -1,16 +1,19 @@
 //! The engine: open, write, look, verify. Start reading here.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::import::Importer;
+use crate::merge::{Policies, Policy};
 use crate::model::{Clock, DatasetId, EntityId, LogId, LogRoot, Metadata, StateDigest, Timestamp};
 use crate::past::ClosedCuts;
 use crate::replication::Replication;
 use crate::snapshot::Snapshot;
-use crate::store::{Bodies, Identity, Incoming, Options, Place, Store, author, fold};
+use crate::store::{Bodies, CacheStats, Identity, Incoming, Options, Place, Store, author, fold};
 use crate::transaction::Transaction;
+use crate::validation::{Proposal, Rules};
 use crate::verify::{Verification, verify};
 
 /// An embedded store of versioned entities. Cheap to clone; all clones are the same engine; `Send + Sync`.
@@ -37,6 +40,7 @@ pub struct Engine {
 pub(crate) struct Inner {
     pub(crate) store: Store,
     identity: Identity,
+    pub(crate) rules: Rules,
     pub(crate) new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
     pub(crate) closed_cuts: ClosedCuts,
 }
@@ -197,6 +201,22 @@ impl Engine {
         Importer::new(self.clone())
     }
 
+    /// How entities of a type are shown that diverged (R18).
+    pub fn policy(&self, entity_type: &str) -> Policy {
+        self.store().policies.of(entity_type).clone()
+    }
+
+    /// A hash over all types whose policy is not `auto`, with the policies' names and versions. Stores that give the same show the same (R19); in a sync both
+    /// sides are told if they do not.
+    pub fn policy_fingerprint(&self) -> [u8; 16] {
+        self.store().policies.fingerprint()
+    }
+
+    /// How the memory for decoded entities is used (R8), since opening.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.store().caches.entities.stats()
+    }
+
     /// What sync is built on.
     pub fn replication(&self) -> Replication {
         Replication::new(self.clone())
@@ -243,6 +263,11 @@ pub struct Builder {
     managed: bool,
     dataset: Option<DatasetId>,
     cache_bytes: usize,
+    policies: BTreeMap<String, Policy>,
+    /// Types whose policy is given by name.
+    named_policies: Vec<(String, String)>,
+    registered_policies: Vec<Policy>,
+    rules: Rules,
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     entropy: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
     new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
@@ -255,6 +280,10 @@ impl Default for Builder {
             managed: false,
             dataset: None,
             cache_bytes: 64 << 20,
+            policies: BTreeMap::new(),
+            named_policies: Vec::new(),
+            registered_policies: Vec::new(),
+            rules: Rules::default(),
             now: Arc::new(system_now),
             entropy: Arc::new(|| uuid::Uuid::new_v4().into_bytes()),
             new_id: Arc::new(EntityId::new_v7),
@@ -306,6 +335,57 @@ impl Builder {
         self
     }
 
+    /// How entities of a type are shown that diverged (R18). Default: [`Policy::Auto`]. The last one given for a type counts.
+    #[must_use]
+    pub fn policy(mut self, entity_type: impl Into<String>, policy: Policy) -> Self {
+        let entity_type = entity_type.into();
+        self.named_policies.retain(|(t, _)| *t != entity_type);
+        self.policies.insert(entity_type, policy);
+        self
+    }
+
+    /// The same by name, as it stands in a configuration: one of the eight that [`Policy`] lists, or of a custom one given to
+    /// [`register_policy`](Self::register_policy). Opening gives [`Error::UnknownPolicy`] if there is none.
+    #[must_use]
+    pub fn policy_named(mut self, entity_type: impl Into<String>, name: impl Into<String>) -> Self {
+        let entity_type = entity_type.into();
+        self.named_policies.retain(|(t, _)| *t != entity_type);
+        self.named_policies.push((entity_type, name.into()));
+        self
+    }
+
+    /// Makes a custom policy known by its name.
+    #[must_use]
+    pub fn register_policy(mut self, policy: Policy) -> Self {
+        self.registered_policies.push(policy);
+        self
+    }
+
+    /// A rule for what is written here on entities of a type (R8): it sees each entity before and after, and an error of it undoes the whole
+    /// transaction with [`Error::Rejected`]. Several rules must all agree. What other devices wrote was judged there and is taken as it is.
+    ///
+    /// ```
+    /// use heirloom::{Content, Engine, Error, Value};
+    /// let engine = Engine::builder()
+    ///     .validate("lamp", |lamp| match lamp.after.as_ref().and_then(|c| c.get("brightness")) {
+    ///         Some(Value::Int(n)) if !(0..=100).contains(n) => Err(format!("brightness {n} is not 0 to 100")),
+    ///         _ => Ok(()),
+    ///     })
+    ///     .in_memory()?;
+    /// let refused = engine.write(|tx| tx.create("lamp", &Content::new().with("brightness", 300)));
+    /// assert!(matches!(refused, Err(Error::Rejected { .. })));
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    #[must_use]
+    pub fn validate(
+        mut self,
+        entity_type: &str,
+        rule: impl Fn(&Proposal) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.rules.add(entity_type, rule);
+        self
+    }
+
     /// Where the time comes from. Default: the machine's clock. For tests and simulations.
     #[must_use]
     pub fn clock(mut self, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
@@ -353,12 +433,24 @@ impl Builder {
                 self.label
             )));
         }
-        Ok(Options { cache_bytes: self.cache_bytes, now: self.now.clone(), dataset: self.dataset })
+        Ok(Options {
+            cache_bytes: self.cache_bytes,
+            now: self.now.clone(),
+            dataset: self.dataset,
+            policies: Policies::new(self.policies.clone(), &self.named_policies, &self.registered_policies)?,
+        })
     }
 
     fn engine(self, store: Store) -> Engine {
         let identity = Identity { label: self.label, managed: self.managed, nonce: self.entropy };
-        let inner = Inner { store, identity, new_id: self.new_id, closed_cuts: ClosedCuts::default() };
-        Engine { inner: Arc::new(inner) }
+        Engine {
+            inner: Arc::new(Inner {
+                store,
+                identity,
+                rules: self.rules,
+                new_id: self.new_id,
+                closed_cuts: ClosedCuts::default(),
+            }),
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::format::Malformed;
 use crate::model::{DatasetId, EntityId, LogId, VersionRef};
+use crate::stale::StaleWrite;
 
 /// Result with heirloom's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -12,7 +13,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// | variants | who must act |
 /// |---|---|
-/// | `Invalid`, `Limit`, `NotFound`, `Deleted`, `Exists`, `Conflict` | the caller: nothing was written |
+/// | `Invalid`, `Limit`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected` | the caller: nothing was written |
+/// | `UnknownPolicy`, `PolicyFailed` | the application that registered the policies |
 /// | `Absent` | nobody here: the content is on another replica, or pruned |
 /// | `Refused`, `OutOfOrder`, `Forked`, `WrongDataset` | the peer that sent it: nothing of it was stored |
 /// | `Corrupt`, `UnknownFormat`, `NotAStore`, `AlreadyOpen`, `Storage`, `Poisoned`, `Closed` | whoever keeps the file |
@@ -36,11 +38,26 @@ pub enum Error {
     Deleted(EntityId),
     /// An entity with this id exists: change it instead.
     Exists(EntityId),
-    /// Somebody else changed what this write is based on: read it again and decide (R15).
-    Conflict {
+    /// Somebody else changed what this write is based on: read it again and decide (R15). Carries both sides.
+    Conflict(Box<StaleWrite>),
+    /// A rule of the application refused the write (R8).
+    Rejected {
         /// The entity.
         entity: EntityId,
-        /// What stands against the write.
+        /// Its type, to which the rule belongs.
+        entity_type: String,
+        /// What the rule said.
+        why: String,
+    },
+    /// No policy has this name (R18).
+    UnknownPolicy(String),
+    /// A custom policy panicked, answered two ways, or answered nonsense about this entity; all others can still be read.
+    PolicyFailed {
+        /// Its name.
+        policy: String,
+        /// The entity.
+        entity: EntityId,
+        /// What went wrong.
         why: String,
     },
     /// The content of this version is not here (its body did not verify, or was withheld or pruned).
@@ -117,7 +134,21 @@ impl fmt::Display for Error {
             Error::NotFound(id) => write!(f, "no entity {id} here; create it, or sync first"),
             Error::Deleted(id) => write!(f, "entity {id} is deleted; restore it before changing it"),
             Error::Exists(id) => write!(f, "entity {id} exists; patch it instead of creating it"),
-            Error::Conflict { entity, why } => write!(f, "entity {entity}: {why}; read it again and decide"),
+            Error::Conflict(stale) => write!(f, "{stale}; read it again and decide"),
+            Error::Rejected { entity, entity_type, why } => {
+                write!(f, "{entity_type} {entity} breaks a rule: {why}; correct it and write again")
+            }
+            Error::UnknownPolicy(name) => write!(
+                f,
+                "no policy is called {name:?}; use auto, merge_fields, delete_wins, update_wins, last_write_wins, \
+                 first_write_wins, higher_version_wins, manual, or register a custom one under that name"
+            ),
+            Error::PolicyFailed { policy, entity, why } => {
+                write!(
+                    f,
+                    "policy {policy} failed on entity {entity}: {why}; mend the policy, it must be pure"
+                )
+            }
             Error::Absent(version) => {
                 write!(f, "the content of version {version} is not here; sync with a peer that has it")
             }

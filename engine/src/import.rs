@@ -13,8 +13,9 @@ use crate::model::{
     Chain, Clock, ClockEntry, CommitRef, Content, DatasetId, EntityId, Kind, LogId, Metadata, Patch,
     Timestamp, VersionRef, to_content,
 };
+use crate::staged::{Staged, content_leaves, patch_body};
+use crate::stale::StaleWrite;
 use crate::store::{self, Bodies, Incoming, Place, Planned, View, author, fold};
-use crate::transaction::{Staged, content_leaves, patch_body};
 use crate::version::Version;
 
 /// Imported commits become durable together when they reach this size.
@@ -333,10 +334,9 @@ impl Draft<'_> {
         found.sort();
         expected.sort();
         if found != expected {
-            let list =
-                |refs: &[VersionRef]| refs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let why = format!("its heads in that past are [{}], not [{}]", list(&found), list(&expected));
-            return Err(Error::Conflict { entity, why });
+            let fields = Vec::new();
+            let stale = StaleWrite { entity, seen: expected, now: found, deleted: false, fields };
+            return Err(Error::Conflict(Box::new(stale)));
         }
         self.put(entity, entity_type, content)
     }

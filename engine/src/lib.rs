@@ -19,29 +19,35 @@
 //! # Ok::<(), heirloom::Error>(())
 //! ```
 
+mod conflicts;
 mod engine;
 mod entity;
 mod error;
 mod format;
 mod import;
 mod merge;
-mod merged;
 mod model;
 mod past;
 pub mod replication;
 mod snapshot;
+mod staged;
+mod stale;
 mod store;
 mod transaction;
+mod validation;
 mod verify;
 mod version;
 
+pub use conflicts::Conflicts;
 pub use engine::{Builder, Engine};
 pub use entity::Entity;
 pub use error::{Error, Result};
 pub use format::{Malformed, limits};
 pub use import::{Authored, Device, Draft, Importer};
-pub use merge::{apply_patch, diff};
-pub use merged::{FieldConflict, Merged, Side};
+pub use merge::{
+    Conflict, ConflictHead, ConflictKind, CustomPolicy, FieldConflict, Policy, Resolution, Side, apply_patch,
+    diff,
+};
 pub use model::{
     Chain, ChainPrefix, Clock, ClockEntry, ClockOrdering, CommitRef, Content, DatasetId, EntityId, Kind,
     LogId, LogRoot, Metadata, Patch, StateDigest, Timestamp, Value, VersionId, VersionRef, from_value,
@@ -49,6 +55,9 @@ pub use model::{
 };
 pub use past::Past;
 pub use snapshot::{Change, History, Listing, Snapshot};
+pub use stale::{StaleField, StaleWrite};
+pub use store::CacheStats;
 pub use transaction::Transaction;
+pub use validation::Proposal;
 pub use verify::{Problem, Verification};
 pub use version::Version;

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::entity::Entity;
+use crate::entity::{Entity, entity_of};
 use crate::error::{Error, Result};
 use crate::model::{Clock, ClockEntry, CommitRef, EntityId, Timestamp};
 use crate::snapshot::{Change, Snapshot};
 use crate::store::{Heads, View};
-use crate::transaction::entity_of;
 use crate::version::Version;
 
 /// A cut through the logs: by ordinal, how far it goes.
@@ -158,7 +157,7 @@ pub(crate) fn diff(snapshot: &Snapshot, from: &Clock, to: &Clock) -> Result<Vec<
             continue;
         }
         let (before, after) = (entity_of(&view, entity, &before)?, entity_of(&view, entity, &after)?);
-        let Some(entity_type) = after.as_ref().or(before.as_ref()).map(|e| e.entity_type.to_string()) else {
+        let Some(entity_type) = after.as_ref().or(before.as_ref()).map(|e| e.entity_type().to_owned()) else {
             continue;
         };
         let shown = |e: Option<Entity>| e.filter(|e| !e.is_deleted()).map(|e| e.content());

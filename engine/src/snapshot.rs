@@ -14,7 +14,6 @@ use crate::model::{
 use crate::past::Past;
 use crate::replication::End;
 use crate::store::{self, At, Dot, Tables, View, type_key};
-use crate::transaction::entity_of;
 use crate::version::Version;
 
 /// One consistent state over all entities (R10). Never blocks a writer, is never blocked. While it lives, redb keeps the pages that it
@@ -34,18 +33,16 @@ impl Snapshot {
         self.engine.store().view(&self.tables)
     }
 
-    /// An entity as `auto` shows it; nothing if it is unknown or shown as deleted. One look-up.
+    /// An entity as the policy of its type shows it (R18); nothing if it is unknown or shown as deleted. One look-up, from memory if it was read lately (R8).
     ///
-    /// [`Error::Absent`] where the content is not here.
+    /// [`Error::Absent`] where the content is not here, [`Error::PolicyFailed`].
     pub fn get(&self, id: EntityId) -> Result<Option<Entity>> {
         Ok(self.get_any(id)?.filter(|e| !e.is_deleted()))
     }
 
     /// The same, deleted or not.
     pub fn get_any(&self, id: EntityId) -> Result<Option<Entity>> {
-        let view = self.view();
-        let heads = view.heads(id)?;
-        entity_of(&view, id, &heads)
+        Ok(self.view().entity(id)?.map(Entity))
     }
 
     /// Entities of a type, in order of their ids (R14).
@@ -207,7 +204,7 @@ impl Snapshot {
     }
 }
 
-fn entity_id(table: &'static str, key: &[u8]) -> Result<EntityId> {
+pub(crate) fn entity_id(table: &'static str, key: &[u8]) -> Result<EntityId> {
     let bytes = key.try_into().map_err(|_| Error::corrupt(table, store::hex(key), "not an entity id"))?;
     Ok(EntityId::from_bytes(bytes))
 }

@@ -1,23 +1,26 @@
 //! What a write's closure works with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::engine::Engine;
-use crate::entity::{Entity, Shown, shown_leaves};
+use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::format::body::PatchBody;
 use crate::format::limits;
-use crate::format::value::flatten;
-use crate::merge::{apply, conflicts};
-use crate::model::{
-    CommitRef, Content, EntityId, Kind, Patch, Path, State, Value, VersionRef, Writer, to_content,
-};
-use crate::store::{self, Head, Heads, Planned, View};
+use crate::merge::{Policy, Resolution, conflicts, show};
+use crate::model::{CommitRef, EntityId, Kind, Patch, Path, State, VersionRef, to_content};
+use crate::staged::{Staged, content_leaves, patch_body};
+use crate::stale::{Leaves, StaleField, StaleWrite};
+use crate::store::{self, Content, Head, Heads, Planned, Seen, Shown, View, content_of, shown_leaves};
+use crate::validation::Proposal;
 
 /// Changes that become one commit if the closure succeeds, and nothing otherwise. Reads see them.
+///
+/// A change to an entity whose writers diverged starts from what its type's [`Policy`] shows. Under those that look at each field
+/// it decides only what it touches (R20); under those that look at whole versions, and over what a custom one computed, it writes down all that is shown.
 pub struct Transaction<'a> {
     engine: &'a Engine,
     view: View<'a>,
@@ -25,20 +28,6 @@ pub struct Transaction<'a> {
     staged: BTreeMap<EntityId, Staged>,
     /// In the order in which they were touched first.
     order: Vec<EntityId>,
-}
-
-/// What shall become of an entity: its merged heads, changed.
-#[derive(Clone)]
-pub(crate) struct Staged {
-    pub(crate) kind: Kind,
-    entity_type: Option<Arc<str>>,
-    pub(crate) parents: Vec<Head>,
-    /// What there is to write on: the merge of the live heads.
-    base: Option<State>,
-    /// Nothing for a deletion.
-    pub(crate) state: Option<State>,
-    /// More heads than a version may have parents: then nothing is left out as already said.
-    crowded: bool,
 }
 
 impl<'a> Transaction<'a> {
@@ -49,19 +38,17 @@ impl<'a> Transaction<'a> {
     /// An entity as this transaction sees it; nothing if it is unknown or shown as deleted.
     pub fn get(&self, id: EntityId) -> Result<Option<Entity>> {
         let Some(staged) = self.staged.get(&id) else {
-            let heads = self.view.heads(id)?;
-            return Ok(entity_of(&self.view, id, &heads)?.filter(|e| !e.is_deleted()));
+            return Ok(self.view.entity(id)?.map(Entity).filter(|e| !e.is_deleted()));
         };
         let Some(state) = &staged.state else { return Ok(None) };
-        let conflicts = conflicts(state, 1, 0).paths.iter().map(Path::to_string).collect();
-        Ok(Some(Entity {
+        Ok(Some(Entity(Arc::new(Seen {
             id,
-            entity_type: (&*staged.entity_type(&self.view)?).into(),
+            entity_type: staged.entity_type(&self.view)?,
             heads: staged.parents.iter().map(|h| h.writer.reference).collect(),
             shown: Shown::Leaves(shown_leaves(state)),
-            conflicts,
+            conflicts: conflicts(state, 1, 0).paths.iter().map(Path::to_string).collect(),
             deletion_conflict: false,
-        }))
+        }))))
     }
 
     /// Brings an entity into being and returns its id. Content is a map or any serde struct.
@@ -87,26 +74,30 @@ impl<'a> Transaction<'a> {
         if !(1..=limits::TYPE).contains(&entity_type.len()) {
             return Err(Error::invalid(format!("an entity type has 1 to {} bytes", limits::TYPE)));
         }
-        let patch = patch_body(&Patch::new().set_all(to_content(content)?))?;
-        let state = apply(&State::default(), &patch, Writer::OWN);
-        let staged = Staged {
-            kind: Kind::Create,
-            entity_type: Some(entity_type.into()),
-            parents: Vec::new(),
-            base: None,
-            state: Some(state),
-            crowded: false,
-        };
+        let mut staged = Staged::creation(entity_type);
+        staged.patch(patch_body(&Patch::new().set_all(to_content(content)?))?);
         self.stage(id, staged);
         Ok(())
     }
 
     /// Changes the fields that the patch names and no others (R20). What is said already is not said again.
     ///
+    /// ```
+    /// # use heirloom::{Content, Engine, Patch};
+    /// # let engine = Engine::in_memory()?;
+    /// let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("name", "desk").with("note", "old")))?;
+    /// engine.write(|tx| tx.patch(lamp, Patch::new().set("brightness", 80).unset("note")))?;
+    /// # assert_eq!(engine.snapshot()?.get(lamp)?.unwrap().content(), Content::new().with("name", "desk").with("brightness", 80));
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    ///
     /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::Invalid`] if the patch sets a path and another below it; [`Error::Absent`] where
-    /// the content is not here.
+    /// the content is not here; [`Error::PolicyFailed`].
     pub fn patch(&mut self, id: EntityId, patch: Patch) -> Result<()> {
-        let body = patch_body(&patch)?;
+        self.patch_leaves(id, patch_body(&patch)?)
+    }
+
+    fn patch_leaves(&mut self, id: EntityId, body: PatchBody) -> Result<()> {
         let mut staged = self.open(id)?;
         staged.patch(body);
         self.stage(id, staged);
@@ -114,66 +105,99 @@ impl<'a> Transaction<'a> {
     }
 
     /// Writes back the whole content of an entity that was read: only what the caller changed, so that nothing that arrived since is
-    /// overwritten (R15).
+    /// overwritten (R15). If nothing was changed nothing is written.
     ///
-    /// [`Error::Conflict`] if something that the caller changed was changed by somebody else since, or the entity was deleted.
+    /// ```
+    /// # use heirloom::{Content, Engine, Error, Patch};
+    /// # let engine = Engine::in_memory()?;
+    /// # let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("name", "desk").with("brightness", 40)))?;
+    /// let form = engine.snapshot()?.get(lamp)?.expect("it was created");
+    /// // meanwhile, elsewhere
+    /// engine.write(|tx| tx.patch(lamp, Patch::new().set("brightness", 80)))?;
+    /// // another field: both changes stand
+    /// engine.write(|tx| tx.put(&form, &form.content().with("name", "bed")))?;
+    /// // the same field: nobody is overwritten unseen
+    /// let refused = engine.write(|tx| tx.put(&form, &form.content().with("brightness", 10)));
+    /// let Err(Error::Conflict(stale)) = refused else { panic!("80 was not seen") };
+    /// assert_eq!((stale.fields[0].yours.clone(), stale.fields[0].theirs.clone()), (Some(10.into()), Some(80.into())));
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    ///
+    /// [`Error::Conflict`] if something that the caller changed was changed by somebody else since, or the entity was deleted. All else as for
+    /// [`patch`](Self::patch).
     pub fn put<T: Serialize + ?Sized>(&mut self, read: &Entity, content: &T) -> Result<()> {
-        let id = read.id;
-        let old = read.shown.to_owned().ok_or(Error::Deleted(id))?;
-        let new = patch_body(&Patch::new().set_all(to_content(content)?))?.sets;
-        let conflict = |why: &str| Error::Conflict { entity: id, why: why.to_owned() };
+        let old = read.0.shown.to_owned().ok_or(Error::Deleted(read.id()))?;
+        let new = content_leaves(&to_content(content)?)?;
+        self.put_change(read, &old, &new)
+    }
+
+    /// Writes what lies between `old` and `new`, on what is there now. Both may leave out what the caller knows nothing of.
+    pub(crate) fn put_change(&mut self, read: &Entity, old: &Leaves, new: &Leaves) -> Result<()> {
+        let id = read.id();
+        let gone = old.iter().map(|(p, _)| p).filter(|p| !new.iter().any(|(q, _)| q == *p));
         let mut body = PatchBody {
             sets: new.iter().filter(|leaf| !old.contains(leaf)).cloned().collect(),
-            unsets: old
-                .iter()
-                .map(|(p, _)| p)
-                .filter(|p| !new.iter().any(|(q, _)| q == *p))
-                .cloned()
-                .collect(),
+            unsets: gone.cloned().collect(),
         };
-        let now = self.get(id)?.ok_or_else(|| conflict("it was deleted since it was read"))?;
-        let now = now.shown.to_owned().unwrap_or_default();
-        let changed = now.iter().filter(|l| !old.contains(l)).chain(old.iter().filter(|l| !now.contains(l)));
-        for (path, _) in changed {
-            let touched = body.sets.iter().map(|(p, _)| p).chain(&body.unsets);
-            let same = new.iter().find(|(p, _)| p == path) == now.iter().find(|(p, _)| p == path);
-            if !same && touched.into_iter().any(|p| p.is_related(path)) {
-                return Err(conflict(&format!("somebody else changed {path} since it was read")));
+        let seen = read.0.shown.to_owned().ok_or(Error::Deleted(id))?;
+        let now = match self.get(id)? {
+            Some(now) => now.0.shown.to_owned().unwrap_or_default(),
+            None if self.known_heads(id)?.is_empty() => return Err(Error::NotFound(id)),
+            None => return Err(self.stale(read.heads(), id, true, Vec::new())?),
+        };
+        let theirs = now.iter().filter(|l| !seen.contains(l)).chain(seen.iter().filter(|l| !now.contains(l)));
+        let touched = || body.sets.iter().map(|(p, _)| p).chain(&body.unsets);
+        let mut overlap = BTreeSet::new();
+        for (path, _) in theirs {
+            let agreed = leaf(new, path) == leaf(&now, path);
+            for own in touched().filter(|p| !agreed && p.is_related(path)) {
+                overlap.extend([path.clone(), own.clone()]);
             }
         }
-        body.unsets.retain(|u| !body.sets.iter().any(|(p, _)| p.is_related(u)));
-        if body == PatchBody::default() {
-            return Ok(());
+        if !overlap.is_empty() {
+            let fields = overlap.iter().map(|p| StaleField::new(p, &seen, new, &now)).collect();
+            return Err(self.stale(read.heads(), id, false, fields)?);
         }
-        let mut staged = self.open(id)?;
-        staged.patch(body);
-        self.stage(id, staged);
-        Ok(())
+        body.unsets.retain(|u| !body.sets.iter().any(|(p, _)| p.is_related(u)));
+        if body == PatchBody::default() { Ok(()) } else { self.patch_leaves(id, body) }
+    }
+
+    /// Insists that the heads of an entity are exactly these, so that what follows is written on what the caller saw, or not at all
+    /// (R15). The token of an [`Entity`] is its [`heads`](Entity::heads); a single version stands for itself.
+    ///
+    /// [`Error::Conflict`] if they are others, [`Error::NotFound`].
+    pub fn expect(&self, id: EntityId, heads: &[VersionRef]) -> Result<()> {
+        let now: BTreeSet<_> = self.known_heads(id)?.into_iter().collect();
+        if now.is_empty() {
+            return Err(Error::NotFound(id));
+        }
+        if now == heads.iter().copied().collect() {
+            Ok(())
+        } else {
+            Err(self.stale(heads, id, false, Vec::new())?)
+        }
     }
 
     /// Deletes an entity: a tombstone, which syncs like any other version (R5).
     ///
     /// [`Error::NotFound`], [`Error::Deleted`] if nobody has to be told.
     pub fn delete(&mut self, id: EntityId) -> Result<()> {
-        if self.staged.get(&id).is_some_and(|s| s.kind == Kind::Create) {
-            // nobody has seen it
-            self.staged.remove(&id);
-            self.order.retain(|e| *e != id);
-            return Ok(());
-        }
-        if self.staged.get(&id).is_some_and(|s| s.state.is_none()) {
-            return Err(Error::Deleted(id));
-        }
         let heads = self.view.heads(id)?;
-        match &heads.list[..] {
-            [] => return Err(Error::NotFound(id)),
-            [only] if only.is_tombstone() => return Err(Error::Deleted(id)),
+        let is_lone_tombstone = matches!(&heads.list[..], [only] if only.is_tombstone());
+        match self.staged.get(&id) {
+            Some(staged) if staged.state.is_none() => return Err(Error::Deleted(id)),
+            // nobody has seen it alive
+            Some(_) if heads.is_empty() || is_lone_tombstone => {
+                self.staged.remove(&id);
+                self.order.retain(|e| *e != id);
+                return Ok(());
+            }
+            None if heads.is_empty() => return Err(Error::NotFound(id)),
+            None if is_lone_tombstone => return Err(Error::Deleted(id)),
             _ => {}
         }
         let (parents, crowded) = self.parents(&heads);
-        let staged =
-            Staged { kind: Kind::Delete, entity_type: None, parents, base: None, state: None, crowded };
-        self.stage(id, staged);
+        self.stage(id, Staged { crowded, ..Staged::deletion(parents) });
         Ok(())
     }
 
@@ -182,9 +206,70 @@ impl<'a> Transaction<'a> {
     /// [`Error::NotFound`], [`Error::Absent`] if that content is not here, [`Error::Invalid`] if the version is none of this entity or a deletion.
     pub fn restore(&mut self, id: EntityId, version: &VersionRef) -> Result<()> {
         let leaves = self.leaves_at(id, version)?;
-        let mut staged = self.whole(id)?;
+        let mut staged = self.whole(id)?.0;
         staged.kind = Kind::Restore;
         staged.replace(leaves);
+        self.stage(id, staged);
+        Ok(())
+    }
+
+    /// Settles a conflict for good and for all: a version whose parents are all heads (R20). `seen` names the heads that the person looked at, as
+    /// [`Conflict::seen`](crate::Conflict::seen) gives them, so that nothing is decided unseen. A [`Resolution::Patch`] decides the fields that it
+    /// names and leaves others open. Two people who decide alike make no new conflict (R21).
+    ///
+    /// ```
+    /// # use heirloom::{Content, Engine, Patch};
+    /// # let engine = Engine::in_memory()?;
+    /// # let lamp = engine.write(|tx| tx.create("lamp", &Content::new()))?;
+    /// # let snapshot = engine.snapshot()?;
+    /// for conflict in snapshot.conflicts() {
+    ///     let conflict = conflict?;
+    ///     let name = conflict.field("name").map(|f| f.sides[0].value.clone());
+    ///     engine.write(|tx| tx.resolve(conflict.entity, &conflict.seen(), Patch::new().set("name", name)))?;
+    /// }
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    ///
+    /// [`Error::Conflict`] if the heads are others by now, [`Error::Deleted`] if nothing lives, [`Error::NotFound`], [`Error::Absent`]; [`Error::Invalid`]
+    /// for a head that is none, or if this transaction changed the entity already.
+    pub fn resolve(
+        &mut self,
+        id: EntityId,
+        seen: &[VersionRef],
+        resolution: impl Into<Resolution>,
+    ) -> Result<()> {
+        self.expect(id, seen)?;
+        if self.staged.contains_key(&id) {
+            return Err(Error::invalid(format!(
+                "entity {id} was changed in this transaction; resolve it first"
+            )));
+        }
+        let (mut staged, merged) = self.whole(id)?;
+        if staged.parents.iter().all(Head::is_tombstone) {
+            return Err(Error::Deleted(id));
+        }
+        let merged = merged?;
+        staged.joins = true;
+        match resolution.into() {
+            Resolution::Delete => return self.delete(id),
+            Resolution::Suggestion if staged.parents.iter().any(Head::is_tombstone) => {
+                return self.delete(id);
+            }
+            Resolution::Suggestion => staged.patch(suggestion(&merged)),
+            Resolution::Patch(patch) => staged.patch(patch_body(&patch)?),
+            Resolution::Content(content) => staged.replace(content_leaves(&content)?),
+            Resolution::Head(version) => {
+                let heads = self.view.heads(id)?;
+                let head = heads.list.iter().find(|h| h.writer.reference == version);
+                let head =
+                    head.ok_or_else(|| Error::invalid(format!("{version} is no head of entity {id}")))?;
+                match self.view.head_content(id, head)? {
+                    Content::Live(state) => staged.replace(shown_leaves(&state)),
+                    Content::Tombstone => return self.delete(id),
+                    Content::Absent => return Err(Error::Absent(version)),
+                }
+            }
+        }
         self.stage(id, staged);
         Ok(())
     }
@@ -197,12 +282,27 @@ impl<'a> Transaction<'a> {
             return Err(none());
         }
         match self.view.content(&at)? {
-            store::Content::Live(state) => Ok(shown_leaves(&state)),
-            store::Content::Absent => Err(Error::Absent(*version)),
-            store::Content::Tombstone => {
+            Content::Live(state) => Ok(shown_leaves(&state)),
+            Content::Absent => Err(Error::Absent(*version)),
+            Content::Tombstone => {
                 Err(Error::invalid(format!("version {version} deletes; restore one before it")))
             }
         }
+    }
+
+    fn known_heads(&self, id: EntityId) -> Result<Vec<VersionRef>> {
+        Ok(self.view.heads(id)?.list.iter().map(|h| h.writer.reference).collect())
+    }
+
+    fn stale(
+        &self,
+        seen: &[VersionRef],
+        id: EntityId,
+        deleted: bool,
+        fields: Vec<StaleField>,
+    ) -> Result<Error> {
+        let (seen, now) = (seen.to_vec(), self.known_heads(id)?);
+        Ok(Error::Conflict(Box::new(StaleWrite { entity: id, seen, now, deleted, fields })))
     }
 
     /// What a write on an entity starts from; [`Error::Deleted`] where it is shown as deleted.
@@ -210,32 +310,31 @@ impl<'a> Transaction<'a> {
         if let Some(staged) = self.staged.get(&id) {
             return if staged.state.is_some() { Ok(staged.clone()) } else { Err(Error::Deleted(id)) };
         }
-        let staged = self.whole(id)?;
-        // `auto`: a deletion wins over a concurrent update
-        if staged.parents.iter().any(Head::is_tombstone) {
-            return Err(Error::Deleted(id));
+        let (mut staged, merged) = self.whole(id)?;
+        let entity_type = staged.entity_type(&self.view)?;
+        let policy = self.view.policies.of(&entity_type);
+        let start = self.view.shown_state(id, policy, &staged.parents, merged)?.ok_or(Error::Deleted(id))?;
+        if policy.whole().is_some() || matches!(policy, Policy::Custom(_)) {
+            staged.start = Some(start.clone());
         }
-        match staged.base {
-            Some(_) => Ok(staged),
-            None => Err(self.view.merged(id, &staged.parents).err().unwrap_or(Error::NotFound(id))),
-        }
+        staged.state = Some(start);
+        Ok(staged)
     }
 
-    /// Also over tombstones: it starts from the live heads beside them, or from nothing. Over content that is not here there is no
-    /// base: only a restore or a deletion may follow.
-    fn whole(&self, id: EntityId) -> Result<Staged> {
+    /// Whatever the policy: the merge of the live heads, or nothing over tombstones alone. Over content that is not here there is no base, and the
+    /// error says so: only a restore or a deletion may follow.
+    fn whole(&self, id: EntityId) -> Result<(Staged, Result<State>)> {
         let heads = self.view.heads(id)?;
         if heads.is_empty() {
             return Err(Error::NotFound(id));
         }
         let (parents, crowded) = self.parents(&heads);
-        let base = match self.view.merged(id, &parents) {
-            Ok(base) => Some(base),
-            Err(Error::Absent(_)) => None,
-            Err(e) => return Err(e),
+        let merged = self.view.merged(id, &parents);
+        let base = match merged {
+            Err(e) if !matches!(e, Error::Absent(_)) => return Err(e),
+            ref merged => merged.as_ref().ok().cloned(),
         };
-        let state = Some(base.clone().unwrap_or_default());
-        Ok(Staged { kind: Kind::Update, entity_type: None, parents, state, base, crowded })
+        Ok((Staged { crowded, ..Staged::on(Kind::Update, parents, base) }, merged))
     }
 
     /// All heads. Where they are more than a version may have: the least in the order of writes that has seen the last version of the
@@ -262,176 +361,44 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// What to commit, without what changes nothing.
+    /// What to commit, without what changes nothing, after the application's rules were asked.
     pub(crate) fn into_plan(mut self) -> Result<Vec<Planned>> {
         let mut plan = Vec::with_capacity(self.order.len());
         for id in std::mem::take(&mut self.order) {
             let Some(staged) = self.staged.remove(&id) else { continue };
             if staged.changes_something() {
+                self.validate(id, &staged)?;
                 plan.push(staged.into_planned(id));
             }
         }
         Ok(plan)
     }
-}
 
-impl Staged {
-    /// For an import: over heads that an entity had in some past.
-    pub(crate) fn over(view: &View<'_>, id: EntityId, parents: Vec<Head>) -> Result<Self> {
-        let base = view.merged(id, &parents)?;
-        Ok(Self {
-            kind: Kind::Update,
-            entity_type: None,
-            parents,
-            state: Some(base.clone()),
-            base: Some(base),
-            crowded: false,
+    fn validate(&self, id: EntityId, staged: &Staged) -> Result<()> {
+        let (rules, entity_type) = (&self.engine.inner.rules, staged.entity_type(&self.view)?);
+        if !rules.has(&entity_type) {
+            return Ok(());
+        }
+        let before = self.view.entity(id)?.map(Entity).filter(|e| !e.is_deleted());
+        rules.check(&Proposal {
+            entity: id,
+            entity_type: (*entity_type).to_owned(),
+            kind: staged.kind,
+            before: before.map(|e| e.content()),
+            after: staged.state.as_ref().map(content_of),
         })
     }
-
-    /// For an import: a creation.
-    pub(crate) fn creation(entity_type: &str) -> Self {
-        Self {
-            kind: Kind::Create,
-            entity_type: Some(entity_type.into()),
-            parents: Vec::new(),
-            base: None,
-            state: Some(State::default()),
-            crowded: false,
-        }
-    }
-
-    /// For an import: a deletion.
-    pub(crate) fn deletion(parents: Vec<Head>) -> Self {
-        Self { kind: Kind::Delete, entity_type: None, parents, base: None, state: None, crowded: false }
-    }
-
-    fn entity_type(&self, view: &View<'_>) -> Result<Arc<str>> {
-        if let Some(t) = &self.entity_type {
-            return Ok(t.clone());
-        }
-        let heads = Heads { list: self.parents.clone(), unsettled: false };
-        heads
-            .type_ordinal()
-            .and_then(|t| view.directory.entity_type(t))
-            .ok_or_else(|| Error::corrupt("types", "?", "an entity without a type"))
-    }
-
-    /// Applies a patch, without what changes nothing: unsets that touch nothing, sets of what is already the only value.
-    pub(crate) fn patch(&mut self, mut patch: PatchBody) {
-        let Some(state) = &mut self.state else { return };
-        if !self.crowded {
-            patch.unsets.retain(|u| state.0.iter().any(|l| l.path.is_below(u)));
-            let gone = |p: &Path| patch.unsets.iter().any(|u| p.is_below(u));
-            let rest: Vec<_> = state.0.iter().filter(|l| !gone(&l.path)).collect();
-            patch.sets.retain(|(path, value)| {
-                let mut near = rest.iter().filter(|l| l.path.is_related(path));
-                let only =
-                    near.next().filter(|l| l.path == *path && l.entries.iter().all(|e| e.value == *value));
-                only.is_none() || near.next().is_some()
-            });
-        }
-        *state = apply(state, &patch, Writer::OWN);
-    }
-
-    /// The whole content, said explicitly: what already stands alone keeps its writer, the rest is written anew.
-    pub(crate) fn replace(&mut self, leaves: Vec<(Path, Box<[u8]>)>) {
-        let Some(state) = &self.state else { return };
-        let unsets =
-            state.0.iter().map(|l| &l.path).filter(|p| !leaves.iter().any(|(q, _)| q == *p)).cloned();
-        self.patch(PatchBody { unsets: unsets.collect(), sets: leaves });
-    }
-
-    /// For an import: several heads are joined even if nothing else changes.
-    pub(crate) fn says_something(&self) -> bool {
-        self.parents.len() > 1 || self.changes_something()
-    }
-
-    fn changes_something(&self) -> bool {
-        self.kind != Kind::Update || self.state != self.base
-    }
-
-    pub(crate) fn into_planned(self, entity: EntityId) -> Planned {
-        Planned {
-            entity,
-            kind: self.kind,
-            entity_type: self.entity_type,
-            parents: self.parents,
-            base: self.base,
-            state: self.state,
-        }
-    }
 }
 
-/// Leaves of a patch; what one version sets must fit together.
-pub(crate) fn patch_body(patch: &Patch) -> Result<PatchBody> {
-    let mut sets = Vec::with_capacity(patch.sets.len());
-    for (path, value) in &patch.sets {
-        check_path(path)?;
-        flatten(path.clone(), value, &mut sets)?;
-    }
-    let mut unsets = patch.unsets.clone();
-    for path in &unsets {
-        check_path(path)?;
-    }
-    unsets.sort();
-    unsets.dedup();
-    sets.sort_by(|a, b| a.0.cmp(&b.0));
-    if let Some(w) = sets.windows(2).find(|w| w[1].0.is_below(&w[0].0)) {
-        return Err(Error::invalid(format!("a patch cannot set {} and {} at once", w[0].0, w[1].0)));
-    }
-    Ok(PatchBody { unsets, sets: sets.into_iter().map(|(p, v)| (p, v.into())).collect() })
+fn leaf<'l>(leaves: &'l Leaves, path: &Path) -> Option<&'l [u8]> {
+    leaves.iter().find(|(p, _)| p == path).map(|(_, v)| &v[..])
 }
 
-fn check_path(path: &Path) -> Result<()> {
-    if path.depth() == 0 {
-        return Err(Error::invalid("a path needs at least one key"));
-    }
-    flatten(path.clone(), &Value::Null, &mut Vec::new())
-}
-
-/// The leaves of a whole content.
-pub(crate) fn content_leaves(content: &Content) -> Result<Vec<(Path, Box<[u8]>)>> {
-    Ok(patch_body(&Patch::new().set_all(content.clone()))?.sets)
-}
-
-/// What `auto` shows of some heads; nothing where there are none.
-pub(crate) fn entity_of(view: &View<'_>, id: EntityId, heads: &Heads) -> Result<Option<Entity>> {
-    let Some(type_ordinal) = heads.type_ordinal() else { return Ok(None) };
-    let entity_type = view
-        .directory
-        .entity_type(type_ordinal)
-        .ok_or_else(|| Error::corrupt("types", type_ordinal, "an unknown type"))?;
-    let refs = heads.list.iter().map(|h| h.writer.reference).collect();
-    let tombstones = heads.list.iter().filter(|h| h.is_tombstone()).count();
-    let live = heads.list.len() - tombstones;
-    let mut entity = Entity {
-        id,
-        entity_type: (&*entity_type).into(),
-        heads: refs,
-        shown: Shown::Deleted,
-        conflicts: Vec::new(),
-        deletion_conflict: false,
-    };
-    if live == 0 {
-        return Ok(Some(entity));
-    }
-    if let Some((bytes, places)) = store::in_place(heads) {
-        entity.shown = Shown::InPlace(bytes, places);
-        return Ok(Some(entity));
-    }
-    let merged = match view.merged(id, &heads.list) {
-        // deleted, whatever stands beside it
-        Err(Error::Absent(_)) if tombstones > 0 => State::default(),
-        merged => merged?,
-    };
-    let open = conflicts(&merged, live, tombstones);
-    entity.conflicts = open.paths.iter().map(Path::to_string).collect();
-    entity.deletion_conflict = open.deletion;
-    if tombstones == 0 {
-        entity.shown = Shown::Leaves(shown_leaves(&merged));
-    }
-    Ok(Some(entity))
+/// What `auto` shows of each open field, said explicitly.
+fn suggestion(merged: &State) -> PatchBody {
+    let open = conflicts(merged, 1, 0).paths;
+    let shown = show(merged).into_iter().filter(|s| open.contains(s.path));
+    PatchBody { unsets: Vec::new(), sets: shown.map(|s| (s.path.clone(), s.entry.value.clone())).collect() }
 }
 
 impl store::Writer {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use heirloom::{
-    Clock, ClockOrdering, Content, Engine, EntityId, Error, Kind, Metadata, Patch, Snapshot, Timestamp,
-    Value, VersionRef,
+    Clock, ClockOrdering, ConflictKind, Content, Engine, EntityId, Error, Kind, Metadata, Patch, Snapshot,
+    Timestamp, Value, VersionRef,
 };
 use serde::{Deserialize, Serialize};
 
@@ -164,9 +164,9 @@ fn edits_to_different_fields_merge_and_to_the_same_field_conflict() {
         assert_eq!(entity.get("note").unwrap(), Some("warm".into()));
         assert_eq!(entity.conflicting_fields(), ["name"]);
         assert_eq!(entity.heads().len(), 2);
-        let merged = snapshot.merge(id).unwrap().unwrap();
-        assert_eq!(merged.conflicts()[0].sides.len(), 2);
-        assert_eq!(merged.content(), Some(&entity.content()));
+        let conflict = snapshot.conflict(id).unwrap().unwrap();
+        assert_eq!(conflict.fields[0].sides.len(), 2);
+        assert_eq!(conflict.suggestion, Some(entity.content()));
         assert_eq!(snapshot.unsettled().unwrap().map(Result::unwrap).collect::<Vec<_>>(), [id]);
     }
     assert_eq!(read(&phone, id), read(&tablet, id));
@@ -204,7 +204,7 @@ fn a_deletion_wins_over_a_concurrent_update_and_the_update_can_be_restored() {
     both_ways(&a, &b);
     let snapshot = a.snapshot().unwrap();
     assert!(snapshot.get(id).unwrap().is_none());
-    assert!(snapshot.merge(id).unwrap().unwrap().is_deletion_conflict());
+    assert_eq!(snapshot.conflict(id).unwrap().unwrap().kind, ConflictKind::DeleteAgainstUpdate);
     assert_eq!(snapshot.list("lamp").count().unwrap(), 0);
     let hidden = snapshot.list("lamp").include_deleted().entities().unwrap();
     assert!(hidden[0].is_deleted() && hidden[0].is_deletion_conflict());
@@ -279,14 +279,14 @@ fn a_thousand_heads_on_one_entity_merge() {
     }
     let snapshot = hub.snapshot().unwrap();
     assert_eq!(snapshot.heads(id).unwrap().len(), 1000);
-    let merged = snapshot.merge(id).unwrap().unwrap();
-    assert_eq!(merged.conflicts().len(), 8);
-    assert_eq!(merged.conflicts().iter().map(|c| c.sides.len()).sum::<usize>(), 2000);
-    assert_eq!(merged.content().unwrap().get("shared"), Some(&Value::Int(1)));
+    let conflict = snapshot.conflict(id).unwrap().unwrap();
+    assert_eq!(conflict.fields.len(), 8);
+    assert_eq!(conflict.fields.iter().map(|c| c.sides.len()).sum::<usize>(), 2000);
+    assert_eq!(conflict.suggestion.unwrap().get("shared"), Some(&Value::Int(1)));
     hub.write(|tx| tx.patch(id, Patch::new().set("x", 5_000))).unwrap();
     let snapshot = hub.snapshot().unwrap();
     assert_eq!(
-        (snapshot.heads(id).unwrap().len(), snapshot.merge(id).unwrap().unwrap().conflicts().len()),
+        (snapshot.heads(id).unwrap().len(), snapshot.conflict(id).unwrap().unwrap().fields.len()),
         (1, 7)
     );
     assert!(hub.verify().unwrap().is_clean());

@@ -12,6 +12,8 @@ const HEAD: &str = "heirloom 1 head";
 const ROOT: &str = "heirloom 1 log root";
 const DATASET: &str = "heirloom 1 dataset name";
 const IMPORT: &str = "heirloom 1 import nonce";
+const POLICY: &str = "heirloom 1 policy";
+const POLICIES: &str = "heirloom 1 policies";
 
 /// Checksum over a version's identity and its whole resulting state (R33).
 pub(crate) type StateChecksum = [u8; 16];
@@ -86,4 +88,19 @@ pub(crate) fn dataset_id(name: &str) -> [u8; 16] {
 
 pub(crate) fn import_nonce(dataset: &DatasetId, device: &str) -> [u8; 16] {
     first16(hash(IMPORT, &[dataset.as_bytes(), device.as_bytes()]))
+}
+
+/// Of a policy: tells whether two engines show alike.
+pub(crate) fn policy_hash(name: &str, version: u32) -> [u8; 16] {
+    first16(hash(POLICY, &[&version.to_be_bytes(), name.as_bytes()]))
+}
+
+/// Of entity types with their policies' names and versions, sorted.
+pub(crate) fn policies_hash<'a>(policies: impl Iterator<Item = (&'a str, &'a str, u32)>) -> [u8; 16] {
+    let mut bytes = Vec::new();
+    for (entity_type, name, version) in policies {
+        bytes.bytes(entity_type.as_bytes());
+        bytes.extend_from_slice(&policy_hash(name, version));
+    }
+    first16(hash(POLICIES, &[&bytes]))
 }

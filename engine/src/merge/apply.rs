@@ -18,6 +18,25 @@ pub(crate) fn apply(base: &State, patch: &PatchBody, own: Writer) -> State {
     State(leaves)
 }
 
+/// A patch without what changes nothing: unsets that touch nothing, sets of what is already the only value.
+pub(crate) fn without_repetition(base: &State, mut patch: PatchBody) -> PatchBody {
+    patch.unsets.retain(|u| base.0.iter().any(|l| l.path.is_below(u)));
+    let gone = |p: &Path| patch.unsets.iter().any(|u| p.is_below(u));
+    let rest: Vec<_> = base.0.iter().filter(|l| !gone(&l.path)).collect();
+    patch.sets.retain(|(path, value)| {
+        let mut near = rest.iter().filter(|l| l.path.is_related(path));
+        let only = near.next().filter(|l| l.path == *path && l.entries.iter().all(|e| e.value == *value));
+        only.is_none() || near.next().is_some()
+    });
+    patch
+}
+
+/// The patch that makes `leaves` of all that there is.
+pub(crate) fn replacement(base: &State, leaves: Vec<(Path, Box<[u8]>)>) -> PatchBody {
+    let gone = base.0.iter().map(|l| &l.path).filter(|p| !leaves.iter().any(|(q, _)| q == *p));
+    PatchBody { unsets: gone.cloned().collect(), sets: leaves }
+}
+
 /// The shortest patch from `base` to `state`, if there is one: what `own` wrote is set, what else is gone is unset.
 pub(crate) fn difference(base: &State, state: &State, own: &Writer) -> Option<PatchBody> {
     let is_own = |e: &Entry| e.writer == *own || e.writer == Writer::OWN;

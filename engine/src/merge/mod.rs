@@ -6,14 +6,19 @@ mod conflict;
 mod delta;
 mod entity_clock;
 mod heads;
+mod policy;
+mod report;
 mod view;
 
-pub(crate) use apply::{apply, difference};
-pub(crate) use conflict::conflicts;
+pub(crate) use apply::{apply, difference, replacement, without_repetition};
+pub(crate) use conflict::{Conflicts, conflicts};
 pub(crate) use delta::unflatten;
 pub use delta::{apply_patch, diff};
 pub(crate) use entity_clock::EntityClock;
 pub(crate) use heads::{Live, merge};
+pub use policy::{CustomPolicy, Policy};
+pub(crate) use policy::{Policies, Whole};
+pub use report::{Conflict, ConflictHead, ConflictKind, FieldConflict, Resolution, Side};
 pub(crate) use view::show;
 
 #[cfg(test)]

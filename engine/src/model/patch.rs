@@ -10,7 +10,7 @@ use super::{Content, Path, Value};
 /// use heirloom::Patch;
 /// let patch = Patch::new().set("brightness", 80).set_at(["colour", "hue"], 20).unset("note");
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Patch {
     pub(crate) unsets: Vec<Path>,
     pub(crate) sets: Vec<(Path, Value)>,

@@ -6,48 +6,70 @@ use std::hash::Hash;
 use parking_lot::Mutex;
 
 /// When the young generation is full it becomes the old one, and the old one is forgotten. What is used survives.
-pub(crate) struct Cache<K, V> {
-    half: usize,
-    inner: Mutex<Generations<K, V>>,
-}
+pub(crate) struct Cache<K, V>(Mutex<Generations<K, V>>);
 
-struct Generations<K, V> {
+/// The same for one caller at a time.
+pub(crate) struct Generations<K, V> {
+    half: usize,
     young: HashMap<K, (V, usize)>,
     old: HashMap<K, (V, usize)>,
     cost: usize,
+    old_cost: usize,
 }
 
 impl<K: Eq + Hash + Copy, V: Clone> Cache<K, V> {
     /// Holds values of at most `cost` together. One that is larger counts as half of it: what reads a large value again and again must not
     /// make it anew each time.
     pub(crate) fn new(cost: usize) -> Self {
-        let inner = Generations { young: HashMap::new(), old: HashMap::new(), cost: 0 };
-        Self { half: cost / 2, inner: Mutex::new(inner) }
+        Self(Mutex::new(Generations::new(cost)))
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<V> {
-        let mut inner = self.inner.lock();
-        if let Some((value, _)) = inner.young.get(key) {
-            return Some(value.clone());
-        }
-        let (value, cost) = inner.old.remove(key)?;
-        self.add(&mut inner, *key, value.clone(), cost);
-        Some(value)
+        self.0.lock().get(key)
     }
 
     pub(crate) fn insert(&self, key: K, value: V, cost: usize) {
-        self.add(&mut self.inner.lock(), key, value, cost.min(self.half));
+        self.0.lock().insert(key, value, cost);
+    }
+}
+
+impl<K: Eq + Hash + Copy, V: Clone> Generations<K, V> {
+    pub(crate) fn new(cost: usize) -> Self {
+        Self { half: cost / 2, young: HashMap::new(), old: HashMap::new(), cost: 0, old_cost: 0 }
     }
 
-    fn add(&self, inner: &mut Generations<K, V>, key: K, value: V, cost: usize) {
-        if inner.cost + cost > self.half {
-            inner.old = std::mem::take(&mut inner.young);
-            inner.cost = 0;
+    pub(crate) fn get(&mut self, key: &K) -> Option<V> {
+        if let Some((value, _)) = self.young.get(key) {
+            return Some(value.clone());
         }
-        if let Some((_, before)) = inner.young.insert(key, (value, cost)) {
-            inner.cost -= before;
+        let (value, cost) = self.old.remove(key)?;
+        self.old_cost -= cost;
+        self.insert(*key, value.clone(), cost);
+        Some(value)
+    }
+
+    pub(crate) fn insert(&mut self, key: K, value: V, cost: usize) {
+        let cost = cost.min(self.half);
+        self.remove(&key);
+        if self.cost + cost > self.half {
+            self.old = std::mem::take(&mut self.young);
+            self.old_cost = std::mem::take(&mut self.cost);
         }
-        inner.cost += cost;
+        self.young.insert(key, (value, cost));
+        self.cost += cost;
+    }
+
+    pub(crate) fn remove(&mut self, key: &K) {
+        if let Some((_, cost)) = self.young.remove(key) {
+            self.cost -= cost;
+        } else if let Some((_, cost)) = self.old.remove(key) {
+            self.old_cost -= cost;
+        }
+    }
+
+    /// What all values cost together.
+    pub(crate) fn cost(&self) -> usize {
+        self.cost + self.old_cost
     }
 }
 
@@ -61,8 +83,9 @@ mod tests {
         for i in 0..100 {
             cache.insert(i, i, 1);
             cache.get(&0);
-            let inner = cache.inner.lock();
+            let inner = cache.0.lock();
             assert!(inner.young.len() + inner.old.len() <= 20);
+            assert_eq!(inner.cost(), inner.young.len() + inner.old.len());
         }
         assert_eq!(cache.get(&0), Some(0));
         assert_eq!(cache.get(&5), None);

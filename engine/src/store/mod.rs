@@ -8,8 +8,10 @@ mod head;
 mod ingest;
 mod open;
 mod past;
+mod read_cache;
 mod record;
 mod sealed;
+mod show;
 mod tables;
 mod view;
 mod writer;
@@ -20,19 +22,21 @@ use parking_lot::{Mutex, RwLock};
 use redb::Database;
 
 use crate::error::{Error, Result};
+use crate::merge::Policies;
 use crate::model::Timestamp;
 
 pub(crate) use author::{Place, Planned, author};
 use directory::Directory;
 pub(crate) use fold::{Bodies, Incoming, fold};
-pub(crate) use head::Place as LeafPlace;
-pub(crate) use head::{Head, Heads, decode_row, in_place};
+pub(crate) use head::{Head, Heads, decode_row};
 pub use ingest::Ingested;
 pub(crate) use open::{Identity, Options};
 pub(crate) use past::{At, Content, Dot};
+pub use read_cache::CacheStats;
 pub(crate) use record::Record;
 pub use record::Void as VoidReason;
 pub(crate) use sealed::{hex, seal, unreadable, unseal};
+pub(crate) use show::{Seen, Shown, content_of, shown_leaves};
 pub(crate) use tables::{PEERS, STAGING, Tables, log_key, staging_key, type_key};
 pub(crate) use view::{Caches, View};
 pub(crate) use writer::Writer;
@@ -48,7 +52,8 @@ pub(crate) struct Store {
     /// The newest durable state.
     published: RwLock<Option<Arc<Tables>>>,
     pub(crate) directory: Directory,
-    caches: Caches,
+    pub(crate) policies: Policies,
+    pub(crate) caches: Caches,
     writer: Mutex<Writer>,
     known: Arc<RwLock<Known>>,
     /// The thread whose closure is running, so that a write inside a write is an error and no deadlock.
@@ -70,15 +75,21 @@ impl Store {
     }
 
     pub(crate) fn view<'a>(&'a self, tables: &'a Tables) -> View<'a> {
-        View { tables, directory: &self.directory, caches: &self.caches, pending: None }
+        View {
+            tables,
+            directory: &self.directory,
+            caches: &self.caches,
+            policies: &self.policies,
+            pending: None,
+        }
     }
 
     /// Lets readers see what was written beside the log.
     pub(crate) fn publish(&self) -> Result<()> {
         // in turn with the durable commits, so that no older state is published over a newer one
         let _turn = self.flushing.lock();
-        let tables = self.read_tables()?;
         let mut writer = self.writer.lock();
+        let tables = self.read_tables(writer.durable_batch)?;
         *self.published.write() = Some(tables.clone());
         writer.tables = Some(tables);
         Ok(())

@@ -19,6 +19,7 @@ use crate::format::bytes::{Put, Read, Reader};
 use crate::format::genesis::Genesis;
 use crate::format::hash::log_id;
 use crate::format::limits;
+use crate::merge::Policies;
 use crate::model::{ChainPrefix, CommitRef, DatasetId, LogId};
 
 /// Version of the layout of part 2 of FORMAT.md.
@@ -33,6 +34,7 @@ pub(crate) struct Options {
     pub(crate) now: ClockSource,
     /// Given by the application; of a store that exists it must be the same.
     pub(crate) dataset: Option<DatasetId>,
+    pub(crate) policies: Policies,
 }
 
 /// How the next own log will call itself.
@@ -64,7 +66,7 @@ impl Store {
         } else {
             check_format(&database)?;
         }
-        let tables = Arc::new(Tables::open(redb::ReadableDatabase::begin_read(&database)?)?);
+        let tables = Arc::new(Tables::open(redb::ReadableDatabase::begin_read(&database)?, 0)?);
         let directory = Directory::default();
         load_names(&tables, &directory)?;
         let next_lsn = last_lsn(&tables)?.map_or(0, |lsn| lsn + 1);
@@ -80,6 +82,7 @@ impl Store {
             database: RwLock::new(Some(database)),
             published: RwLock::new(Some(tables.clone())),
             directory,
+            policies: options.policies,
             caches: Caches::new(options.cache_bytes / 4),
             writer: Mutex::new(writer),
             known,

@@ -64,12 +64,15 @@ pub(crate) struct Tables {
     pub(crate) unsettled: ReadTable,
     pub(crate) staging: ReadTable,
     pub(crate) peers: ReadTable,
+    /// Number of the durable commit that it shows, counted since opening.
+    pub(crate) commit: u64,
     pub(crate) transaction: ReadTransaction,
 }
 
 impl Tables {
-    pub(crate) fn open(transaction: ReadTransaction) -> Result<Self> {
+    pub(crate) fn open(transaction: ReadTransaction, commit: u64) -> Result<Self> {
         Ok(Self {
+            commit,
             meta: transaction.open_table(META)?,
             log: transaction.open_table(LOG)?,
             dots: transaction.open_table(DOTS)?,

@@ -7,10 +7,13 @@ use super::cache::Cache;
 use super::directory::Directory;
 use super::head::{Head, Heads, decode_row};
 use super::past::{Content, Dot};
+use super::read_cache::ReadCache;
 use super::record::{Bytes, Checkpoint, PIECE, Record};
 use super::sealed::unseal;
+use super::show::Seen;
 use super::tables::{ReadTable, Tables, dot_key, log_key};
 use crate::error::{Error, Result};
+use crate::merge::Policies;
 use crate::model::EntityId;
 
 /// Commits that are folded but not durable yet. Each entry knows the batch that will make it so.
@@ -25,7 +28,7 @@ pub(crate) struct Pending {
     pub(crate) bytes: usize,
 }
 
-/// What was read of the log lately, decoded. All of it is immutable, so it is right for every view.
+/// What was read lately, decoded. What comes from the log is immutable, so it is right for every view.
 pub(crate) struct Caches {
     /// By lsn.
     records: Cache<u64, Arc<Record>>,
@@ -34,17 +37,20 @@ pub(crate) struct Caches {
     pub(crate) contents: Cache<Dot, Content>,
     /// Where the parents of a version are: all that a walk into the past needs of a record, and much smaller.
     pub(crate) parents: Cache<Dot, Arc<[Dot]>>,
+    /// Entities as they are shown now.
+    pub(crate) entities: ReadCache,
 }
 
 impl Caches {
     /// Takes about so many bytes when full.
     pub(crate) fn new(bytes: usize) -> Self {
-        let part = (bytes / 4).max(256 << 10);
+        let part = (bytes / 6).max(256 << 10);
         Self {
             records: Cache::new(part),
             heads: Cache::new(part),
             contents: Cache::new(part),
             parents: Cache::new(part),
+            entities: ReadCache::new(2 * part),
         }
     }
 }
@@ -55,6 +61,7 @@ pub(crate) struct View<'a> {
     pub(crate) tables: &'a Tables,
     pub(crate) directory: &'a Directory,
     pub(crate) caches: &'a Caches,
+    pub(crate) policies: &'a Policies,
     pub(crate) pending: Option<&'a Pending>,
 }
 
@@ -94,6 +101,21 @@ impl<'a> View<'a> {
             Some(row) => decode_row(entity.as_bytes(), row.value(), self.directory).map(Arc::new),
             None => Ok(Arc::default()),
         }
+    }
+
+    /// An entity as it is shown; nothing if it is unknown. From memory if it was read lately.
+    pub(crate) fn entity(&self, id: EntityId) -> Result<Option<Arc<Seen>>> {
+        if let Some((heads, _)) = self.pending.and_then(|p| p.heads.get(&id)) {
+            return Ok(self.show(id, heads)?.map(Arc::new));
+        }
+        if let Some(seen) = self.caches.entities.get(id, self.tables.commit) {
+            return Ok(Some(seen));
+        }
+        let seen = self.show(id, &*self.heads(id)?)?.map(Arc::new);
+        if let Some(seen) = &seen {
+            self.caches.entities.insert(id, seen, self.tables.commit);
+        }
+        Ok(seen)
     }
 
     /// Reads of a record's bytes.

@@ -205,7 +205,7 @@ impl Store {
     /// What the writer sees: the durable state under what is on its way.
     pub(crate) fn writer_view<'a>(&'a self, writer: &'a Writer) -> Result<View<'a>> {
         let tables = writer.tables.as_deref().ok_or(Error::Closed)?;
-        Ok(View { tables, directory: &self.directory, caches: &self.caches, pending: Some(&writer.pending) })
+        Ok(View { pending: Some(&writer.pending), ..self.view(tables) })
     }
 
     /// Returns when all commits up to `batch` are durable and visible. Whoever comes first writes for all that wait.
@@ -224,10 +224,11 @@ impl Store {
             }
             writer.close_batch(self.directory.log_count(), self.directory.type_count())
         };
-        let written = self.write_batch(&work).and_then(|()| self.read_tables());
+        let written = self.write_batch(&work).and_then(|()| self.read_tables(work.number));
         let mut writer = self.writer.lock();
         match written {
             Ok(tables) => {
+                self.caches.entities.changed(work.number, work.heads.iter().map(|(id, _)| id));
                 *self.published.write() = Some(tables.clone());
                 writer.batch_is_durable(&work, tables);
                 Ok(())
@@ -239,10 +240,10 @@ impl Store {
         }
     }
 
-    pub(crate) fn read_tables(&self) -> Result<Arc<Tables>> {
+    pub(crate) fn read_tables(&self, commit: u64) -> Result<Arc<Tables>> {
         let database = self.database.read();
         let database = database.as_ref().ok_or(Error::Closed)?;
-        Tables::open(redb::ReadableDatabase::begin_read(database)?).map(Arc::new)
+        Tables::open(redb::ReadableDatabase::begin_read(database)?, commit).map(Arc::new)
     }
 
     /// One redb transaction.

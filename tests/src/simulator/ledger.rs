@@ -318,20 +318,26 @@ impl<'a> Plan<'a> {
     /// Nothing is left to write if nobody has seen it yet.
     fn deletion(&mut self, id: EntityId) -> Result<Option<Draft>, Refusal> {
         match self.drafts.get(&id) {
-            Some(draft) if draft.kind == Kind::Create => {
+            Some(draft) if draft.state.is_none() => return Err(Refusal::Deleted),
+            Some(draft) if matches!(draft.kind, Kind::Create | Kind::Restore) && self.is_gone(id) => {
                 self.drafts.remove(&id);
                 self.order.retain(|e| *e != id);
                 return Ok(None);
             }
-            Some(draft) if draft.state.is_none() => return Err(Refusal::Deleted),
             _ => {}
         }
-        let (mut draft, tombstones) = self.whole(id)?;
-        if tombstones == 1 && draft.parents.len() == 1 {
+        let (mut draft, _) = self.whole(id)?;
+        if self.is_gone(id) {
             return Err(Refusal::Deleted);
         }
         (draft.kind, draft.state) = (Kind::Delete, None);
         Ok(Some(draft))
+    }
+
+    /// Whether nobody sees it alive: unknown, or one tombstone.
+    fn is_gone(&self, id: EntityId) -> bool {
+        let heads = &self.heads[&id];
+        heads.is_empty() || (heads.len() == 1 && self.ledger.merge(heads).1 == 1)
     }
 
     fn restored(&self, id: EntityId, version: &VersionRef) -> Result<Draft, Refusal> {

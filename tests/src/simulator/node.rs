@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use heirloom::replication::End;
 use heirloom::{
-    Clock, Content, Engine, Entity, EntityId, Patch, Snapshot, Timestamp, Transaction, VersionRef,
+    Clock, Content, Engine, Entity, EntityId, FieldConflict, Patch, Snapshot, Timestamp, Transaction,
+    VersionRef,
 };
 use heirloom_sync::Replica;
 
@@ -136,7 +137,7 @@ impl Node {
 
     /// How an entity stands, as its user sees it.
     pub(crate) fn shown(&self, snapshot: &Snapshot, id: EntityId) -> heirloom::Result<Shown> {
-        let Some(merged) = snapshot.merge(id)? else {
+        let Some(entity) = snapshot.get_any(id)? else {
             return Ok(Shown {
                 heads: BTreeSet::new(),
                 entity_type: None,
@@ -145,14 +146,11 @@ impl Node {
                 deletion: false,
             });
         };
-        let mut content = merged.content().map(leaves);
-        let conflicts: Vec<_> = merged
-            .conflicts()
-            .iter()
-            .map(|c| {
-                (c.path.clone(), c.sides.iter().map(|s| (s.version, s.value.clone())).collect::<Vec<_>>())
-            })
-            .collect();
+        let mut content = (!entity.is_deleted()).then(|| leaves(&entity.content()));
+        let open = snapshot.conflict(id)?.map_or_else(Vec::new, |c| c.fields);
+        let sides =
+            |f: &FieldConflict| f.sides.iter().map(|s| (s.version, s.value.clone())).collect::<Vec<_>>();
+        let conflicts: Vec<_> = open.iter().map(|f| (f.path.clone(), sides(f))).collect();
         if self.has(Canary::ShowsTheLastArrival)
             && let Some((path, sides)) = conflicts.first()
             && let (Some(content), Some((_, value))) = (&mut content, sides.last())
@@ -160,11 +158,11 @@ impl Node {
             content.insert(path.clone(), value.clone());
         }
         Ok(Shown {
-            heads: merged.heads().iter().copied().collect(),
-            entity_type: snapshot.get_any(id)?.map(|e| e.entity_type().to_owned()),
+            heads: entity.heads().iter().copied().collect(),
+            entity_type: Some(entity.entity_type().to_owned()),
             content,
             conflicts,
-            deletion: merged.is_deletion_conflict(),
+            deletion: entity.is_deletion_conflict(),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use heirloom::{
-    ChainPrefix, Clock, ClockEntry, Content, Engine, EntityId, Error, FieldConflict, LogId, Merged, Side,
+    ChainPrefix, Clock, ClockEntry, Conflict, Content, Engine, EntityId, Error, FieldConflict, LogId, Side,
     Timestamp, Value, VersionRef,
     replication::{Ingested, VoidReason},
 };
@@ -134,11 +134,11 @@ pub(crate) fn value(json: &Json) -> Value {
     }
 }
 
-/// The paths of a merge that are in conflict, each with who wrote what.
-pub(crate) fn sides(merged: &Merged) -> BTreeMap<Path, Vec<(Ref, Value)>> {
+/// The paths that are in conflict, each with who wrote what.
+pub(crate) fn sides(open: Option<&Conflict>) -> BTreeMap<Path, Vec<(Ref, Value)>> {
     let side = |side: &Side| (to_ref(&side.version), side.value.clone());
     let field = |field: &FieldConflict| (field.path.clone(), by_version(field.sides.iter().map(side)));
-    merged.conflicts().iter().map(field).collect()
+    open.iter().flat_map(|c| &c.fields).map(field).collect()
 }
 
 /// Values in the order of the versions that wrote them.

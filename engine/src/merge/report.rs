@@ -1,0 +1,121 @@
+//! What a person, or a custom policy, is told of a conflict (R17), and what they may answer.
+
+use crate::model::{Content, EntityId, Patch, Timestamp, Value, VersionRef};
+
+/// An entity on which writers who had not seen each other disagree (R16, R17). All of it follows from the heads alone, so it is the same on every
+/// replica that has them (R19).
+///
+/// [`Snapshot::conflict`](crate::Snapshot::conflict) gives that of one entity, [`Snapshot::conflicts`](crate::Snapshot::conflicts) all of them, and a
+/// [custom policy](crate::Policy::custom) is asked with one.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Conflict {
+    /// The entity.
+    pub entity: EntityId,
+    /// Its type.
+    pub entity_type: String,
+    /// What stands against what.
+    pub kind: ConflictKind,
+    /// Its versions without a child, in the order of writes. One only: somebody wrote on it since and left the conflict open (R20).
+    pub heads: Vec<ConflictHead>,
+    /// The fields that are open, in order of their paths.
+    pub fields: Vec<FieldConflict>,
+    /// What `auto` would show: of each open field the last write, all else merged. Nothing where a deletion would win.
+    pub suggestion: Option<Content>,
+}
+
+/// What stands against what.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum ConflictKind {
+    /// Two changed the same field.
+    ConcurrentModification,
+    /// One deleted what the other changed.
+    DeleteAgainstUpdate,
+    /// Two created an entity under the same id before they met, and differ.
+    TwoCreations,
+}
+
+/// A head of an entity in conflict.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct ConflictHead {
+    /// The version.
+    pub version: VersionRef,
+    /// The device that wrote it.
+    pub device: String,
+    /// When, as writes are ordered.
+    pub stamp: Timestamp,
+    /// Length of its longest line of parents, itself included.
+    pub generation: u64,
+    /// What it shows by itself; nothing if it deleted the entity.
+    pub content: Option<Content>,
+}
+
+/// A field that writers who had not seen each other gave different values, or whose path is the beginning of another's (R16).
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct FieldConflict {
+    /// The keys that lead to it.
+    pub path: Vec<String>,
+    /// Each side's value, greatest in the order of writes first. One side only: the field clashes with another above or below it.
+    pub sides: Vec<Side>,
+}
+
+/// One side of a conflict.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Side {
+    /// The version that wrote the value.
+    pub version: VersionRef,
+    /// The device that wrote it.
+    pub device: String,
+    /// When, as writes are ordered.
+    pub stamp: Timestamp,
+    /// The value.
+    pub value: Value,
+}
+
+impl Conflict {
+    /// The heads that it was made of: what [`Transaction::resolve`](crate::Transaction::resolve) wants to know, so that nothing is decided unseen.
+    pub fn seen(&self) -> Vec<VersionRef> {
+        self.heads.iter().map(|h| h.version).collect()
+    }
+
+    /// An open field by its name; a nested one by its keys joined by dots.
+    pub fn field(&self, path: &str) -> Option<&FieldConflict> {
+        self.fields.iter().find(|f| f.path.join(".") == path)
+    }
+
+    /// The same with everything that has an order in the other one. A pure policy says the same of both.
+    pub(crate) fn reversed(&self) -> Self {
+        let mut other = self.clone();
+        other.heads.reverse();
+        other.fields.reverse();
+        other.fields.iter_mut().for_each(|f| f.sides.reverse());
+        other
+    }
+}
+
+/// How a conflict is settled: by a person through [`Transaction::resolve`](crate::Transaction::resolve), for good and for all; or by a
+/// [custom policy](crate::Policy::custom), for what is shown.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Resolution {
+    /// As suggested: the last write of each open field, all else merged; a deletion stands.
+    Suggestion,
+    /// These fields so, the others as suggested; what was deleted lives again. From a person it decides only the fields that it names.
+    Patch(Patch),
+    /// Exactly this content.
+    Content(Content),
+    /// What this head shows; it must be one of the conflict's.
+    Head(VersionRef),
+    /// The entity is deleted.
+    Delete,
+}
+
+impl From<Patch> for Resolution {
+    fn from(patch: Patch) -> Self {
+        Resolution::Patch(patch)
+    }
+}

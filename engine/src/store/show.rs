@@ -1,0 +1,278 @@
+//! What is shown of some heads under the policy of their type, and what a write on them starts from. A function of heads and policy alone (R19).
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::head::{Head, Heads, Place, in_place};
+use super::past::Content as Stored;
+use super::view::View;
+use crate::error::{Error, Result};
+use crate::format::body::PatchBody;
+use crate::format::value::{decode_all, flatten_content};
+use crate::merge::{
+    Conflict, ConflictHead, ConflictKind, Conflicts, FieldConflict, Policy, Resolution, Side, Whole, apply,
+    apply_patch, conflicts, replacement, show, unflatten, without_repetition,
+};
+use crate::model::{
+    Content, EntityId, Entry, Path, PathRef, ShownLeaf, State, Timestamp, VersionRef, Writer,
+};
+
+/// An entity as a snapshot shows it.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) id: EntityId,
+    pub(crate) entity_type: Arc<str>,
+    pub(crate) heads: Box<[VersionRef]>,
+    pub(crate) shown: Shown,
+    pub(crate) conflicts: Vec<String>,
+    pub(crate) deletion_conflict: bool,
+}
+
+/// What is shown of an entity, in order of paths.
+#[derive(Debug)]
+pub(crate) enum Shown {
+    Deleted,
+    /// Of one settled head, readable in place: where each path and value lies.
+    InPlace(Arc<[u8]>, Vec<Place>),
+    Leaves(Vec<(Path, Box<[u8]>)>),
+}
+
+impl Shown {
+    pub(crate) fn leaves(&self) -> Vec<ShownLeaf<'_>> {
+        match self {
+            Shown::Deleted => Vec::new(),
+            Shown::InPlace(bytes, places) => {
+                let slice = |r: &Range<usize>| &bytes[r.clone()];
+                places.iter().map(|[path, value]| (PathRef::new(slice(path)), slice(value))).collect()
+            }
+            Shown::Leaves(leaves) => leaves.iter().map(|(p, v)| (p.as_ref(), &v[..])).collect(),
+        }
+    }
+
+    /// Owned leaves; nothing where it is shown as deleted.
+    pub(crate) fn to_owned(&self) -> Option<Vec<(Path, Box<[u8]>)>> {
+        if matches!(self, Shown::Deleted) {
+            return None;
+        }
+        Some(self.leaves().into_iter().map(|(p, v)| (p.to_path(), v.into())).collect())
+    }
+
+    fn cost(&self) -> usize {
+        match self {
+            Shown::Deleted => 0,
+            Shown::InPlace(bytes, places) => bytes.len() + places.len() * size_of::<Place>(),
+            Shown::Leaves(leaves) => leaves.iter().map(|(p, v)| 64 + p.as_bytes().len() + v.len()).sum(),
+        }
+    }
+}
+
+impl Seen {
+    /// About how much memory it takes.
+    pub(crate) fn cost(&self) -> usize {
+        192 + self.heads.len() * size_of::<VersionRef>() + self.shown.cost() + self.conflicts.len() * 48
+    }
+}
+
+/// What a policy shows and a write starts from: a state, or nothing where it shows a deletion. What the state says that no head says is
+/// the author's own.
+pub(crate) type Base = Option<State>;
+
+impl View<'_> {
+    /// What is shown of some heads; nothing where there are none. [`Error::Absent`] where a content that it takes is not here.
+    pub(crate) fn show(&self, id: EntityId, heads: &Heads) -> Result<Option<Seen>> {
+        let Some(entity_type) = self.type_of(heads)? else { return Ok(None) };
+        let mut seen = Seen {
+            id,
+            entity_type,
+            heads: heads.list.iter().map(|h| h.writer.reference).collect(),
+            shown: Shown::Deleted,
+            conflicts: Vec::new(),
+            deletion_conflict: false,
+        };
+        let tombstones = heads.list.iter().filter(|h| h.is_tombstone()).count();
+        seen.deletion_conflict = tombstones > 0 && tombstones < heads.list.len();
+        if tombstones == heads.list.len() {
+            return Ok(Some(seen));
+        }
+        if let Some((bytes, places)) = in_place(heads) {
+            seen.shown = Shown::InPlace(bytes, places);
+            return Ok(Some(seen));
+        }
+        let policy = self.policies.of(&seen.entity_type);
+        let merged = self.merged(id, &heads.list);
+        if let Ok(merged) = &merged {
+            let open = conflicts(merged, heads.list.len() - tombstones, tombstones);
+            seen.conflicts = open.paths.iter().map(Path::to_string).collect();
+        }
+        if let Some(state) = self.shown_state(id, policy, &heads.list, merged)? {
+            seen.shown = Shown::Leaves(shown_leaves(&state));
+        }
+        Ok(Some(seen))
+    }
+
+    /// The type of the entity that these are heads of; nothing where there are none.
+    pub(crate) fn type_of(&self, heads: &Heads) -> Result<Option<Arc<str>>> {
+        let Some(ordinal) = heads.type_ordinal() else { return Ok(None) };
+        let found = self.directory.entity_type(ordinal);
+        found.map(Some).ok_or_else(|| Error::corrupt("types", ordinal, "an unknown type"))
+    }
+
+    /// What a policy shows of heads, of which there is at least one. `merged`: their merge; where a content is not here it may do without.
+    pub(crate) fn shown_state(
+        &self,
+        id: EntityId,
+        policy: &Policy,
+        heads: &[Head],
+        merged: Result<State>,
+    ) -> Result<Base> {
+        let merged = match merged {
+            Err(e) if !matches!(e, Error::Absent(_)) => return Err(e),
+            merged => merged,
+        };
+        if let Some(whole) = policy.whole() {
+            let Some(chosen) = choose(whole, heads) else { return Ok(None) };
+            return match self.head_content(id, chosen)? {
+                Stored::Live(state) => Ok(Some(State::clone(&state))),
+                Stored::Tombstone => Ok(None),
+                Stored::Absent => Err(Error::Absent(chosen.writer.reference)),
+            };
+        }
+        let tombstones = heads.iter().filter(|h| h.is_tombstone()).count();
+        let live = heads.len() - tombstones;
+        let custom = if let Policy::Custom(custom) = policy { Some(custom) } else { None };
+        // an absent content beside a deletion that wins changes nothing
+        if live == 0 || (tombstones > 0 && custom.is_none() && *policy != Policy::UpdateWins) {
+            return Ok(None);
+        }
+        let merged = merged?;
+        let Some(custom) = custom else { return Ok(Some(merged)) };
+        let open = conflicts(&merged, live, tombstones);
+        if open.is_empty() {
+            return Ok(Some(merged));
+        }
+        let conflict = self.conflict_of(id, heads, &merged, &open)?;
+        let resolution = custom.ask(&conflict, self.policies.ask_twice)?;
+        let unusable = |e: Error| custom.failed(&conflict, &format!("its answer is of no use: {e}"));
+        self.resolved(id, heads, &merged, &conflict, resolution).map_err(unusable)
+    }
+
+    /// What a resolution makes of a conflict as a whole; nothing for a deletion.
+    pub(crate) fn resolved(
+        &self,
+        id: EntityId,
+        heads: &[Head],
+        merged: &State,
+        conflict: &Conflict,
+        resolution: Resolution,
+    ) -> Result<Base> {
+        let content = match resolution {
+            Resolution::Suggestion => return Ok(conflict.suggestion.is_some().then(|| merged.clone())),
+            Resolution::Delete => return Ok(None),
+            Resolution::Content(content) => content,
+            Resolution::Patch(patch) => apply_patch(&patch, &content_of(merged))?,
+            Resolution::Head(version) => {
+                let head = heads.iter().find(|h| h.writer.reference == version);
+                let head = head.ok_or_else(|| Error::invalid(format!("{version} is none of the heads")))?;
+                match self.head_content(id, head)? {
+                    Stored::Live(state) => content_of(&state),
+                    Stored::Tombstone => return Ok(None),
+                    Stored::Absent => return Err(Error::Absent(version)),
+                }
+            }
+        };
+        let leaves = flatten_content(&content)?.into_iter().map(|(p, v)| (p, v.into())).collect();
+        Ok(Some(replaced(merged, leaves)))
+    }
+
+    /// The report of what is open between heads, `merged` being their merge.
+    pub(crate) fn conflict_of(
+        &self,
+        id: EntityId,
+        heads: &[Head],
+        merged: &State,
+        open: &Conflicts,
+    ) -> Result<Conflict> {
+        let as_heads = Heads { list: heads.to_vec(), unsettled: true };
+        let mut list = Vec::with_capacity(heads.len());
+        for head in heads {
+            let content = match self.head_content(id, head)? {
+                Stored::Live(state) => Some(content_of(&state)),
+                Stored::Tombstone => None,
+                Stored::Absent => return Err(Error::Absent(head.writer.reference)),
+            };
+            list.push(ConflictHead {
+                version: head.writer.reference,
+                device: self.device(head.writer.ordinal),
+                stamp: Timestamp::of(head.writer.stamp),
+                generation: head.derived.generation,
+                content,
+            });
+        }
+        list.sort_by_key(|h| (h.stamp, h.version));
+        let any_tombstone = heads.iter().any(Head::is_tombstone);
+        let kind = match open.deletion {
+            true => ConflictKind::DeleteAgainstUpdate,
+            false if any_apart(heads) => ConflictKind::TwoCreations,
+            false => ConflictKind::ConcurrentModification,
+        };
+        Ok(Conflict {
+            entity: id,
+            entity_type: self.type_of(&as_heads)?.as_deref().unwrap_or_default().to_owned(),
+            kind,
+            heads: list,
+            fields: open.paths.iter().map(|p| self.field(id, merged, p)).collect::<Result<_>>()?,
+            suggestion: (!any_tombstone).then(|| content_of(merged)),
+        })
+    }
+
+    fn field(&self, id: EntityId, state: &State, path: &Path) -> Result<FieldConflict> {
+        let mut entries: Vec<_> = state.get(path).into_iter().flat_map(|l| &l.entries).collect();
+        entries.sort_by_key(|e| std::cmp::Reverse(e.writer.key()));
+        let sides = entries.into_iter().map(|e| self.side(id, e)).collect::<Result<_>>()?;
+        Ok(FieldConflict { path: path.as_ref().keys().map(str::to_owned).collect(), sides })
+    }
+
+    /// A value with its writer.
+    pub(crate) fn side(&self, id: EntityId, entry: &Entry) -> Result<Side> {
+        Ok(Side {
+            version: entry.writer.reference,
+            device: self.device(entry.writer.ordinal),
+            stamp: Timestamp::of(entry.writer.stamp),
+            value: decode_all(&entry.value).map_err(|e| Error::corrupt("heads", id, e))?,
+        })
+    }
+
+    fn device(&self, ordinal: u32) -> String {
+        self.directory.log(ordinal).map_or_else(String::new, |l| l.device.clone())
+    }
+}
+
+fn choose(whole: Whole, heads: &[Head]) -> Option<&Head> {
+    match whole {
+        Whole::Last => heads.iter().max_by_key(|h| h.writer.key()),
+        Whole::First => heads.iter().min_by_key(|h| h.writer.key()),
+        Whole::Highest => heads.iter().max_by_key(|h| (h.derived.generation, h.writer.key())),
+    }
+}
+
+/// Whether two heads have no version of the entity in common.
+fn any_apart(heads: &[Head]) -> bool {
+    let apart = |a: &Head, b: &Head| a.derived.clock.iter().all(|(o, _)| b.derived.clock.get(o).is_none());
+    heads.iter().enumerate().any(|(i, a)| heads[..i].iter().any(|b| apart(a, b)))
+}
+
+/// All that there is becomes `leaves`: what already stands alone keeps its writer, the rest is the author's own.
+fn replaced(base: &State, leaves: Vec<(Path, Box<[u8]>)>) -> State {
+    let patch: PatchBody = without_repetition(base, replacement(base, leaves));
+    apply(base, &patch, Writer::OWN)
+}
+
+/// The shown leaves of a state.
+pub(crate) fn shown_leaves(state: &State) -> Vec<(Path, Box<[u8]>)> {
+    show(state).into_iter().map(|s| (s.path.clone(), s.entry.value.clone())).collect()
+}
+
+/// The shown content of a state.
+pub(crate) fn content_of(state: &State) -> Content {
+    unflatten(show(state).iter().map(|s| (s.path.as_ref(), &*s.entry.value)))
+}
