@@ -19,6 +19,7 @@
 //! # Ok::<(), heirloom::Error>(())
 //! ```
 
+mod collection;
 mod conflicts;
 mod engine;
 mod entity;
@@ -38,6 +39,7 @@ mod validation;
 mod verify;
 mod version;
 
+pub use collection::{Collection, Document, Documents};
 pub use conflicts::Conflicts;
 pub use engine::{Builder, Engine};
 pub use entity::Entity;

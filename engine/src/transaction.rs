@@ -290,6 +290,11 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    /// Why there is nothing to change.
+    pub(crate) fn gone(&self, id: EntityId) -> Result<Error> {
+        Ok(if self.known_heads(id)?.is_empty() { Error::NotFound(id) } else { Error::Deleted(id) })
+    }
+
     fn known_heads(&self, id: EntityId) -> Result<Vec<VersionRef>> {
         Ok(self.view.heads(id)?.list.iter().map(|h| h.writer.reference).collect())
     }

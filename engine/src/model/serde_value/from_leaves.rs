@@ -34,15 +34,17 @@ impl<'de> de::MapAccess<'de> for FromLeaves<'de> {
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Message> {
         let (path, value) = self.leaves[0];
+        let key = path.key(self.depth);
+        // nested fields put their names together
+        let named = |Message(text)| Message(format!("field {key}: {text}"));
         if path.depth() == self.depth + 1 {
             self.leaves = &self.leaves[1..];
-            return seed.deserialize(Field::Value(FromBytes::new(value)));
+            return seed.deserialize(Field::Value(FromBytes::new(value))).map_err(named);
         }
-        let key = path.key(self.depth);
         let n = self.leaves.iter().take_while(|(p, _)| p.key(self.depth) == key).count();
         let (below, after) = self.leaves.split_at(n);
         self.leaves = after;
-        seed.deserialize(Field::Map(FromLeaves { leaves: below, depth: self.depth + 1 }))
+        seed.deserialize(Field::Map(FromLeaves { leaves: below, depth: self.depth + 1 })).map_err(named)
     }
 }
 

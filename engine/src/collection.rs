@@ -1,0 +1,278 @@
+//! Entities of one type as values of one Rust type.
+
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::engine::Engine;
+use crate::entity::Entity;
+use crate::error::{Error, Result};
+use crate::model::{EntityId, VersionRef, to_content};
+use crate::snapshot::Snapshot;
+use crate::staged::content_leaves;
+use crate::transaction::Transaction;
+
+/// How many entities an iteration reads at a time.
+const PAGE: usize = 256;
+
+/// All entities of a type, read and written as a serde type. Cheap to clone. Each call is a transaction, or a snapshot, of its own; for several changes at
+/// once there are [`Transaction::update`] and [`Transaction::save`].
+///
+/// A read-modify-write touches only what the Rust type knows and the caller changed: fields that a newer version of the application added survive, and so
+/// do conflicts on other fields (R15, R20). What is missing or of another type behaves as serde says: `#[serde(default)]` fills in, else
+/// it is [`Error::Invalid`] and names the field.
+///
+/// ```
+/// use heirloom::Engine;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Lamp { name: String, #[serde(default)] brightness: u8 }
+///
+/// let engine = Engine::in_memory()?;
+/// let lamps = engine.collection::<Lamp>("lamp");
+/// let desk = lamps.create(&Lamp { name: "desk".into(), brightness: 40 })?;
+/// lamps.update(desk, |lamp| lamp.brightness = 80)?;
+/// assert_eq!(lamps.get(desk)?.expect("it was created").brightness, 80);
+///
+/// // a form that somebody edits for a while
+/// let mut form = lamps.get(desk)?.expect("it was created");
+/// lamps.update(desk, |lamp| lamp.brightness = 10)?;
+/// form.name = "bed".into();
+/// lamps.save(&form)?;
+/// let lamp = lamps.get(desk)?.expect("it was created");
+/// assert_eq!((lamp.name.as_str(), lamp.brightness), ("bed", 10));
+///
+/// for lamp in lamps.iter()? {
+///     println!("{}", lamp?.name);
+/// }
+/// lamps.delete(desk)?;
+/// assert!(lamps.get(desk)?.is_none());
+/// # Ok::<(), heirloom::Error>(())
+/// ```
+pub struct Collection<T> {
+    engine: Engine,
+    entity_type: Arc<str>,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Collection<T> {
+    fn clone(&self) -> Self {
+        Self { engine: self.engine.clone(), entity_type: self.entity_type.clone(), of: PhantomData }
+    }
+}
+
+impl<T> std::fmt::Debug for Collection<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Collection").field(&self.entity_type).finish()
+    }
+}
+
+/// An entity that was read as a `T`: change it in place and [`save`](Collection::save) it.
+#[derive(Clone, Debug)]
+pub struct Document<T> {
+    entity: Entity,
+    value: T,
+}
+
+impl<T> Document<T> {
+    /// Its id.
+    pub fn id(&self) -> EntityId {
+        self.entity.id()
+    }
+
+    /// The entity as it was read: heads, conflicts, fields that `T` does not know.
+    pub fn entity(&self) -> &Entity {
+        &self.entity
+    }
+
+    /// The value alone.
+    pub fn into_value(self) -> T {
+        self.value
+    }
+}
+
+impl<T> Deref for Document<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for Document<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T: DeserializeOwned> Document<T> {
+    /// Reads an entity as a `T`. [`Error::Invalid`] if it does not fit, [`Error::Deleted`].
+    pub fn read(entity: Entity) -> Result<Self> {
+        let value = entity.read()?;
+        Ok(Self { entity, value })
+    }
+}
+
+impl Engine {
+    /// All entities of a type as values of a serde type.
+    pub fn collection<T: Serialize + DeserializeOwned>(&self, entity_type: &str) -> Collection<T> {
+        Collection { engine: self.clone(), entity_type: entity_type.into(), of: PhantomData }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Collection<T> {
+    /// Their entity type.
+    pub fn entity_type(&self) -> &str {
+        &self.entity_type
+    }
+
+    /// Brings an entity into being and returns its id. Errors as for [`Engine::write`].
+    pub fn create(&self, value: &T) -> Result<EntityId> {
+        self.engine.write(|tx| tx.create(&self.entity_type, value))
+    }
+
+    /// The same under an id that the application chose. [`Error::Exists`] if it is here.
+    pub fn create_with_id(&self, id: EntityId, value: &T) -> Result<()> {
+        self.engine.write(|tx| tx.create_with_id(id, &self.entity_type, value))
+    }
+
+    /// An entity as it is now; nothing if it is unknown or deleted. [`Error::Invalid`] if it is of another type, or does not fit `T`.
+    pub fn get(&self, id: EntityId) -> Result<Option<Document<T>>> {
+        self.get_in(&self.engine.snapshot()?, id)
+    }
+
+    /// The same as a snapshot shows it.
+    pub fn get_in(&self, snapshot: &Snapshot, id: EntityId) -> Result<Option<Document<T>>> {
+        let Some(entity) = snapshot.get(id)? else { return Ok(None) };
+        self.check_type(id, entity.entity_type())?;
+        Document::read(entity).map(Some)
+    }
+
+    /// Changes an entity: what the closure changed is written on what is there now, in one transaction, so nothing can come between.
+    /// Returns what the closure returns.
+    ///
+    /// [`Error::NotFound`], [`Error::Deleted`], [`Error::Invalid`] as for [`get`](Self::get).
+    pub fn update<R>(&self, id: EntityId, change: impl FnOnce(&mut T) -> R) -> Result<R> {
+        self.engine.write(|tx| {
+            if let Some(entity) = tx.get(id)? {
+                self.check_type(id, entity.entity_type())?;
+            }
+            tx.update(id, change)
+        })
+    }
+
+    /// Writes back a document that was read earlier: only what was changed in it (R15). [`Error::Conflict`] if somebody else changed the
+    /// same fields since, or deleted it.
+    pub fn save(&self, document: &Document<T>) -> Result<()> {
+        self.engine.write(|tx| tx.save(document))
+    }
+
+    /// Deletes an entity. [`Error::NotFound`], [`Error::Deleted`].
+    pub fn delete(&self, id: EntityId) -> Result<()> {
+        self.engine.write(|tx| tx.delete(id))
+    }
+
+    /// Brings back what it was at a version (R5). Errors as for [`Transaction::restore`].
+    pub fn restore(&self, id: EntityId, version: &VersionRef) -> Result<()> {
+        self.engine.write(|tx| tx.restore(id, version))
+    }
+
+    /// All of them in order of their ids, as they are now: one snapshot, which lives as long as the iterator. One that does not fit `T` is an error in its
+    /// place, and the next follows.
+    pub fn iter(&self) -> Result<Documents<T>> {
+        Ok(self.iter_in(&self.engine.snapshot()?))
+    }
+
+    /// The same as a snapshot shows them.
+    pub fn iter_in(&self, snapshot: &Snapshot) -> Documents<T> {
+        Documents {
+            snapshot: snapshot.clone(),
+            entity_type: self.entity_type.clone(),
+            page: Vec::new().into_iter(),
+            after: None,
+            done: false,
+            of: PhantomData,
+        }
+    }
+
+    fn check_type(&self, id: EntityId, found: &str) -> Result<()> {
+        if found == &*self.entity_type {
+            return Ok(());
+        }
+        let wanted = &self.entity_type;
+        Err(Error::invalid(format!("entity {id} is of type {found:?}, not {wanted:?}; use that collection")))
+    }
+}
+
+/// All documents of a [`Collection`] in one snapshot.
+pub struct Documents<T> {
+    snapshot: Snapshot,
+    entity_type: Arc<str>,
+    page: std::vec::IntoIter<Entity>,
+    after: Option<EntityId>,
+    done: bool,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Documents<T> {
+    fn next_entity(&mut self) -> Result<Option<Entity>> {
+        if let Some(entity) = self.page.next() {
+            return Ok(Some(entity));
+        }
+        if self.done {
+            return Ok(None);
+        }
+        let mut listing = self.snapshot.list(&self.entity_type).limit(PAGE);
+        if let Some(after) = self.after {
+            listing = listing.after(after);
+        }
+        let page = listing.entities()?;
+        self.done = page.len() < PAGE;
+        self.after = page.last().map(Entity::id);
+        self.page = page.into_iter();
+        Ok(self.page.next())
+    }
+}
+
+impl<T: DeserializeOwned> Iterator for Documents<T> {
+    type Item = Result<Document<T>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.next_entity() {
+            Ok(entity) => entity.map(Document::read),
+            Err(e) => {
+                self.done = true;
+                Some(Err(e))
+            }
+        }
+    }
+}
+
+impl Transaction<'_> {
+    /// Changes an entity as a serde type: what the closure changed of what the type knows, and nothing else (R20). Returns what the closure returns.
+    ///
+    /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::Invalid`] if the entity does not fit the type.
+    pub fn update<T: Serialize + DeserializeOwned, R>(
+        &mut self,
+        id: EntityId,
+        change: impl FnOnce(&mut T) -> R,
+    ) -> Result<R> {
+        let Some(entity) = self.get(id)? else { return Err(self.gone(id)?) };
+        let mut document = Document::read(entity)?;
+        let out = change(&mut document);
+        self.save(&document)?;
+        Ok(out)
+    }
+
+    /// Writes back a document that was read earlier: only what was changed in it since, of what its type knows (R15). If nothing was changed
+    /// nothing is written. Errors as for [`put`](Self::put).
+    pub fn save<T: Serialize + DeserializeOwned>(&mut self, document: &Document<T>) -> Result<()> {
+        let read: T = document.entity.read()?;
+        let leaves = |value: &T| content_leaves(&to_content(value)?);
+        self.put_change(&document.entity, &leaves(&read)?, &leaves(&document.value)?)
+    }
+}

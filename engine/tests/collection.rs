@@ -1,0 +1,141 @@
+//! Typed collections: what survives when types of the application change.
+
+use heirloom::{Content, Engine, EntityId, Error, Patch, Value};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize, PartialEq, Debug, Clone, Default)]
+struct Lamp {
+    name: String,
+    brightness: u8,
+}
+
+/// The same type in a later release: a field more, one with a default.
+#[derive(Serialize, Deserialize, PartialEq, Debug, Clone)]
+struct LaterLamp {
+    name: String,
+    brightness: u8,
+    #[serde(default)]
+    colour: Colour,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Debug, Clone, Default)]
+struct Colour {
+    hue: u16,
+}
+
+fn lamp(name: &str, brightness: u8) -> Lamp {
+    Lamp { name: name.into(), brightness }
+}
+
+fn content(engine: &Engine, id: EntityId) -> Content {
+    engine.snapshot().unwrap().get(id).unwrap().unwrap().content()
+}
+
+#[test]
+fn an_older_release_leaves_fields_that_it_does_not_know() {
+    let engine = Engine::in_memory().unwrap();
+    let later = engine.collection::<LaterLamp>("lamp");
+    let desk = LaterLamp {
+        name: "desk".into(),
+        brightness: 1,
+        colour: Colour { hue: 20 },
+        note: Some("warm".into()),
+    };
+    let id = later.create(&desk).unwrap();
+    engine.collection::<Lamp>("lamp").update(id, |lamp| lamp.brightness = 9).unwrap();
+    assert_eq!(later.get(id).unwrap().unwrap().into_value(), LaterLamp { brightness: 9, ..desk });
+}
+
+#[test]
+fn a_missing_field_takes_its_default_and_is_written_only_when_it_changes() {
+    let engine = Engine::in_memory().unwrap();
+    let id = engine.collection::<Lamp>("lamp").create(&lamp("desk", 1)).unwrap();
+    let later = engine.collection::<LaterLamp>("lamp");
+    let before = engine.log_root().unwrap();
+    later.update(id, |lamp| assert_eq!(lamp.colour.hue, 0)).unwrap();
+    assert_eq!(engine.log_root().unwrap(), before, "nothing was changed, so nothing is written");
+    later.update(id, |lamp| lamp.brightness = 2).unwrap();
+    assert_eq!(content(&engine, id).get("colour"), None);
+    later.update(id, |lamp| lamp.colour.hue = 7).unwrap();
+    assert_eq!(content(&engine, id).get("colour"), Some(&Value::Map(Content::new().with("hue", 7))));
+}
+
+#[test]
+fn an_option_that_becomes_none_is_removed() {
+    let engine = Engine::in_memory().unwrap();
+    let later = engine.collection::<LaterLamp>("lamp");
+    let id = engine.write(|tx| tx.create("lamp", &lamp("desk", 1))).unwrap();
+    later.update(id, |lamp| lamp.note = Some("x".into())).unwrap();
+    later.update(id, |lamp| lamp.note = None).unwrap();
+    assert_eq!(content(&engine, id), Content::new().with("name", "desk").with("brightness", 1));
+}
+
+#[test]
+fn a_field_of_another_type_is_an_error_that_names_it_and_the_others_are_read() {
+    let engine = Engine::in_memory().unwrap();
+    let lamps = engine.collection::<Lamp>("lamp");
+    let good = lamps.create(&lamp("desk", 1)).unwrap();
+    let bad =
+        engine.write(|tx| tx.create("lamp", &Content::new().with("name", "x").with("brightness", "dim")));
+    let error = lamps.get(bad.unwrap()).unwrap_err();
+    assert!(matches!(&error, Error::Invalid(text) if text.contains("field brightness")), "{error}");
+    let read: Vec<_> = lamps.iter().unwrap().collect();
+    assert_eq!(read.len(), 2);
+    assert_eq!(read.iter().flatten().map(|d| d.id()).collect::<Vec<_>>(), [good]);
+
+    let nested = engine.write(|tx| {
+        let colour = Content::new().with("hue", "red");
+        tx.create("lamp", &Content::new().with("name", "x").with("brightness", 1).with("colour", colour))
+    });
+    let error = engine.collection::<LaterLamp>("lamp").get(nested.unwrap()).unwrap_err().to_string();
+    assert!(error.contains("field colour: field hue"), "{error}");
+}
+
+#[test]
+fn a_document_of_another_type_is_named() {
+    let engine = Engine::in_memory().unwrap();
+    let room = engine.write(|tx| tx.create("room", &lamp("hall", 1))).unwrap();
+    let lamps = engine.collection::<Lamp>("lamp");
+    for error in [lamps.get(room).unwrap_err(), lamps.update(room, |l| l.brightness = 2).unwrap_err()] {
+        assert!(error.to_string().contains("room"), "{error}");
+    }
+    assert!(matches!(lamps.update(EntityId::v5(&[0; 16], b"x"), |_| ()), Err(Error::NotFound(_))));
+}
+
+#[test]
+fn saving_a_form_keeps_what_came_meanwhile_and_refuses_what_overlaps() {
+    let engine = Engine::in_memory().unwrap();
+    let lamps = engine.collection::<Lamp>("lamp");
+    let id = lamps.create(&lamp("desk", 1)).unwrap();
+    let mut form = lamps.get(id).unwrap().unwrap();
+    engine.write(|tx| tx.patch(id, Patch::new().set("name", "hall").set("extra", true))).unwrap();
+    form.brightness = 5;
+    lamps.save(&form).unwrap();
+    assert_eq!(lamps.get(id).unwrap().unwrap().into_value(), lamp("hall", 5));
+    assert_eq!(content(&engine, id).get("extra"), Some(&Value::Bool(true)));
+    form.name = "bed".into();
+    let Err(Error::Conflict(stale)) = lamps.save(&form) else { panic!("the name was changed elsewhere") };
+    let names: Vec<_> = stale.fields.iter().map(|f| f.path.join(".")).collect();
+    assert_eq!(names, ["name"], "its own earlier change of brightness is agreed on");
+    lamps.delete(id).unwrap();
+    assert!(matches!(lamps.save(&form), Err(Error::Conflict(stale)) if stale.deleted));
+}
+
+#[test]
+fn iteration_is_one_snapshot_over_many_pages() {
+    let engine = Engine::in_memory().unwrap();
+    let lamps = engine.collection::<Lamp>("lamp");
+    let ids = engine.write(|tx| {
+        (0..600u32).map(|i| tx.create("lamp", &lamp("x", i as u8))).collect::<Result<Vec<_>, _>>()
+    });
+    let mut ids = ids.unwrap();
+    ids.sort();
+    let iter = lamps.iter().unwrap();
+    lamps.delete(ids[599]).unwrap();
+    lamps.create(&lamp("new", 1)).unwrap();
+    let read: Vec<_> = iter.map(|d| d.unwrap().id()).collect();
+    assert_eq!(read, ids);
+    assert_eq!(lamps.iter().unwrap().count(), 600);
+}
