@@ -39,7 +39,7 @@ pub struct Engine {
 
 pub(crate) struct Inner {
     pub(crate) store: Store,
-    identity: Identity,
+    pub(crate) identity: Identity,
     pub(crate) rules: Rules,
     pub(crate) new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
     pub(crate) closed_cuts: ClosedCuts,
@@ -206,9 +206,9 @@ impl Engine {
         self.store().policies.of(entity_type).clone()
     }
 
-    /// A hash over all types whose policy is not `auto`, with the policies' names and versions. Stores that give the same show the same (R19); in a sync both
-    /// sides are told if they do not.
-    pub fn policy_fingerprint(&self) -> [u8; 16] {
+    /// A hash over all types whose policy is not `auto`, with the policies' names and versions; zero if there are none. Stores that give the same show
+    /// the same (R19); in a sync both sides are told if they do not.
+    pub fn policy_fingerprint(&self) -> [u8; 8] {
         self.store().policies.fingerprint()
     }
 

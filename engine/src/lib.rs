@@ -52,8 +52,8 @@ pub use merge::{
 };
 pub use model::{
     Chain, ChainPrefix, Clock, ClockEntry, ClockOrdering, CommitRef, Content, DatasetId, EntityId, Kind,
-    LogId, LogRoot, Metadata, Patch, StateDigest, Timestamp, Value, VersionId, VersionRef, from_value,
-    to_value,
+    LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp, Value, VersionId, VersionRef,
+    from_value, to_value,
 };
 pub use past::Past;
 pub use snapshot::{Change, History, Listing, Snapshot};

@@ -7,7 +7,7 @@ use crate::format::bytes::{Put, Reader};
 use crate::format::commit::WireParts;
 use crate::format::hash;
 use crate::format::limits;
-use crate::model::{Chain, ChainPrefix, DatasetId, LogId, LogRoot, StateDigest, Timestamp};
+use crate::model::{Chain, ChainPrefix, DatasetId, LogId, LogRoot, NodeId, StateDigest, Timestamp};
 use crate::store::{self, Record, View, seal, unseal};
 pub use crate::store::{Ingested, VoidReason};
 
@@ -100,6 +100,17 @@ pub struct Cut {
     pub lsn: u64,
 }
 
+/// What is remembered of a store that this one has synced with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Peer {
+    /// The last cut that was proven equal.
+    pub cut: Option<Cut>,
+    /// It is known to hold the first so many commits that arrived here.
+    pub held: u64,
+    /// Whether the application calls it a hub.
+    pub is_hub: bool,
+}
+
 /// Reads and stores commits for a session. Cheap to clone. All that it gives is durable (I9).
 #[derive(Clone, Debug)]
 pub struct Replication {
@@ -119,11 +130,6 @@ impl Replication {
     /// Takes over a peer's dataset. [`Error::WrongDataset`] if commits of another are here.
     pub fn adopt(&self, dataset: DatasetId) -> Result<()> {
         self.engine.store().set_dataset(dataset)
-    }
-
-    /// The log that this store extends, if it has one.
-    pub fn own_log(&self) -> Option<LogId> {
-        self.engine.log_id()
     }
 
     /// The engine's clock.
@@ -239,18 +245,19 @@ impl Replication {
     }
 
     /// The large commit of which parts from a peer are here.
-    pub fn staged(&self, peer: &[u8; 16]) -> Result<Option<Staged>> {
+    pub fn staged(&self, peer: NodeId) -> Result<Option<Staged>> {
         let tables = self.engine.store().tables()?;
-        let key = store::staging_key(peer, 0);
+        let key = store::staging_key(peer.as_bytes(), 0);
         let Some(row) = tables.staging.get(&key[..])? else { return Ok(None) };
         let bytes = unseal("staging", &key, row.value())?;
         read_staged(bytes).map(Some).map_err(store::unreadable("staging", &key))
     }
 
     /// Its bytes so far.
-    pub fn staged_bytes(&self, peer: &[u8; 16]) -> Result<Vec<u8>> {
+    pub fn staged_bytes(&self, peer: NodeId) -> Result<Vec<u8>> {
         let tables = self.engine.store().tables()?;
-        let (from, to) = (store::staging_key(peer, 1), store::staging_key(peer, u32::MAX));
+        let (from, to) =
+            (store::staging_key(peer.as_bytes(), 1), store::staging_key(peer.as_bytes(), u32::MAX));
         let mut out = Vec::new();
         for row in tables.staging.range(&from[..]..=&to[..])? {
             let (key, value) = row?;
@@ -262,7 +269,7 @@ impl Replication {
     /// Adds bytes to a large commit, durably. `offset` is how many are here; at 0 it begins, and another that was staged is dropped.
     ///
     /// [`Error::Invalid`] if the bytes do not continue what is here, or would go beyond the limits of a commit.
-    pub fn stage(&self, peer: &[u8; 16], head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
+    pub fn stage(&self, peer: NodeId, head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
         let before = self.staged(peer)?.filter(|s| s.head == *head && offset > 0);
         let fits = before.map_or(0, |s| s.bytes) == offset && offset + bytes.len() as u64 <= head.total;
         if !fits || head.total > limits::COMMIT as u64 {
@@ -278,9 +285,9 @@ impl Replication {
                     1
                 }
             };
-            let key = store::staging_key(peer, next);
+            let key = store::staging_key(peer.as_bytes(), next);
             table.insert(&key[..], &seal(&key, bytes)[..])?;
-            let key = store::staging_key(peer, 0);
+            let key = store::staging_key(peer.as_bytes(), 0);
             let row = put_staged(&Staged { head: *head, bytes: offset + bytes.len() as u64 });
             table.insert(&key[..], &seal(&key, &row)[..])?;
             Ok(())
@@ -289,7 +296,7 @@ impl Replication {
     }
 
     /// Drops it.
-    pub fn unstage(&self, peer: &[u8; 16]) -> Result<()> {
+    pub fn unstage(&self, peer: NodeId) -> Result<()> {
         if self.staged(peer)?.is_none() {
             return Ok(());
         }
@@ -298,29 +305,62 @@ impl Replication {
         store.publish()
     }
 
-    /// The last cut that was proven equal with the store whose own log is `peer`.
-    pub fn remembered(&self, peer: LogId) -> Result<Option<Cut>> {
-        let tables = self.engine.store().tables()?;
-        let key = peer.as_bytes();
-        let Some(row) = tables.peers.get(&key[..])? else { return Ok(None) };
-        let mut r = Reader::new(unseal("peers", key, row.value())?);
-        let mut read = || Ok(Cut { root: LogRoot::from_bytes(r.array()?), lsn: r.varint()? });
-        let cut = read().map_err(store::unreadable("peers", key))?;
-        // a file that was rewound remembers what it no longer has
-        Ok(Some(cut).filter(|c| self.engine.snapshot().and_then(|s| s.commits()).is_ok_and(|n| c.lsn <= n)))
+    /// This store's name among peers, drawn and made durable the first time.
+    pub fn node(&self) -> Result<NodeId> {
+        self.engine.store().node(&*self.engine.inner.identity.nonce)
     }
 
-    /// Remembers such a cut.
-    pub fn remember(&self, peer: LogId, cut: Cut) -> Result<()> {
-        if self.remembered(peer)? == Some(cut) {
+    /// Tells whether two stores show alike: see [`Engine::policy_fingerprint`].
+    pub fn policy_fingerprint(&self) -> [u8; 8] {
+        self.engine.policy_fingerprint()
+    }
+
+    /// What is remembered of a peer. A file that was rewound may remember more than it still has; that is left out.
+    pub fn remembered(&self, node: NodeId) -> Result<Option<Peer>> {
+        let tables = self.engine.store().tables()?;
+        let Some(row) = tables.peers.get(&node.as_bytes()[..])? else { return Ok(None) };
+        read_peer(node.as_bytes(), row.value(), self.engine.snapshot()?.commits()?).map(Some)
+    }
+
+    /// All peers that this store has synced with, in order of their names.
+    pub fn peers(&self) -> Result<Vec<(NodeId, Peer)>> {
+        let snapshot = self.engine.snapshot()?;
+        let commits = snapshot.commits()?;
+        let mut out = Vec::new();
+        for row in snapshot.tables.peers.range::<&[u8]>(..)? {
+            let (key, value) = row?;
+            let not_a_node = |_| Error::corrupt("peers", store::hex(key.value()), "not a node id");
+            let node: [u8; 16] = key.value().try_into().map_err(not_a_node)?;
+            out.push((NodeId::from_bytes(node), read_peer(&node, value.value(), commits)?));
+        }
+        Ok(out)
+    }
+
+    /// Remembers a peer. Writes nothing if that is known already: equal stores may greet each other every few minutes.
+    pub fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
+        if self.remembered(node)? == Some(peer) {
             return Ok(());
         }
-        let mut row = cut.root.as_bytes().to_vec();
-        row.varint(cut.lsn);
+        let mut row = vec![u8::from(peer.cut.is_some()) | u8::from(peer.is_hub) << 1];
+        row.varint(peer.held);
+        if let Some(cut) = peer.cut {
+            row.extend_from_slice(cut.root.as_bytes());
+            row.varint(cut.lsn);
+        }
         let store = self.engine.store();
-        let key = peer.as_bytes();
+        let key = node.as_bytes();
         store.transact(|tx| {
             tx.open_table(store::PEERS)?.insert(&key[..], &seal(key, &row)[..])?;
+            Ok(())
+        })?;
+        store.publish()
+    }
+
+    /// Forgets a peer that will not come back.
+    pub fn forget(&self, node: NodeId) -> Result<()> {
+        let store = self.engine.store();
+        store.transact(|tx| {
+            tx.open_table(store::PEERS)?.remove(&node.as_bytes()[..])?;
             Ok(())
         })?;
         store.publish()
@@ -331,6 +371,21 @@ impl Replication {
         let tables = store.tables()?;
         f(&store.view(&tables))
     }
+}
+
+/// `commits`: how many are here.
+fn read_peer(key: &[u8; 16], row: &[u8], commits: u64) -> Result<Peer> {
+    let mut r = Reader::new(unseal("peers", key, row)?);
+    let mut read = || {
+        let (flags, held) = (r.u8()?, r.varint()?);
+        let cut = match flags & 1 {
+            0 => None,
+            _ => Some(Cut { root: LogRoot::from_bytes(r.array()?), lsn: r.varint()? }),
+        };
+        r.end()?;
+        Ok(Peer { cut: cut.filter(|c| c.lsn <= commits), held: held.min(commits), is_hub: flags & 2 != 0 })
+    };
+    read().map_err(store::unreadable("peers", key))
 }
 
 /// A commit in the log as it travels.
@@ -363,14 +418,14 @@ pub(crate) fn wire(view: &View<'_>, record: &Record, log: LogId) -> Result<WireC
 
 type StagingTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
 
-fn drop_staged(table: &mut StagingTable<'_>, peer: &[u8; 16]) -> Result<()> {
-    let (from, to) = (store::staging_key(peer, 0), store::staging_key(peer, u32::MAX));
+fn drop_staged(table: &mut StagingTable<'_>, peer: NodeId) -> Result<()> {
+    let (from, to) = (store::staging_key(peer.as_bytes(), 0), store::staging_key(peer.as_bytes(), u32::MAX));
     table.retain_in(&from[..]..=&to[..], |_, _| false)?;
     Ok(())
 }
 
-fn last_piece(table: &StagingTable<'_>, peer: &[u8; 16]) -> Result<u32> {
-    let (from, to) = (store::staging_key(peer, 0), store::staging_key(peer, u32::MAX));
+fn last_piece(table: &StagingTable<'_>, peer: NodeId) -> Result<u32> {
+    let (from, to) = (store::staging_key(peer.as_bytes(), 0), store::staging_key(peer.as_bytes(), u32::MAX));
     let Some((key, _)) = redb::ReadableTable::range(table, &from[..]..=&to[..])?.next_back().transpose()?
     else {
         return Ok(0);

@@ -9,11 +9,12 @@ use crate::session::limits::IDLE;
 pub struct Config {
     pub(crate) idle_timeout: Duration,
     pub(crate) compression: bool,
+    pub(crate) peer_is_hub: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { idle_timeout: IDLE, compression: true }
+        Self { idle_timeout: IDLE, compression: true, peer_is_hub: false }
     }
 }
 
@@ -34,6 +35,13 @@ impl Config {
     /// the link is faster than that.
     pub fn compression(mut self, on: bool) -> Self {
         self.compression = on;
+        self
+    }
+
+    /// Whether the peer is a hub, a node through which others get what this one writes. Default false. It is remembered of the peer, so that the
+    /// engine's status can say what the hub holds (R13); the protocol makes no difference.
+    pub fn peer_is_hub(mut self, yes: bool) -> Self {
+        self.peer_is_hub = yes;
         self
     }
 }

@@ -1,7 +1,7 @@
 //! The seam: what a session needs from whoever keeps the commits.
 
-use heirloom::replication::{Batch, Cut, End, Ingested, Position, Staged, StagedHead};
-use heirloom::{DatasetId, Engine, LogId, Timestamp};
+use heirloom::replication::{Batch, End, Ingested, Peer, Position, Staged, StagedHead};
+use heirloom::{DatasetId, Engine, LogId, NodeId, Timestamp};
 
 use crate::error::{PeerMisbehaved, Result, SyncError};
 
@@ -21,8 +21,11 @@ pub trait Replica {
     /// Takes over a peer's dataset; only while there are no commits.
     fn adopt(&self, dataset: DatasetId) -> Result<()>;
 
-    /// The log that this replica writes to, if it has one. Peers remember cuts by it.
-    fn own_log(&self) -> Result<Option<LogId>>;
+    /// The name by which peers remember this replica: drawn once, the same from then on.
+    fn node(&self) -> Result<NodeId>;
+
+    /// Fingerprint of the policies by which it shows conflicts; zero for none. Both ends are told if theirs differ.
+    fn policy_fingerprint(&self) -> [u8; 8];
 
     /// The replica's clock: only for the report about how far the clocks of both ends differ.
     fn now(&self) -> Timestamp;
@@ -57,22 +60,22 @@ pub trait Replica {
     fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested>;
 
     /// The large commit of which parts from `peer` are here.
-    fn staged(&self, peer: &[u8; 16]) -> Result<Option<Staged>>;
+    fn staged(&self, peer: NodeId) -> Result<Option<Staged>>;
 
     /// Its bytes so far.
-    fn staged_bytes(&self, peer: &[u8; 16]) -> Result<Vec<u8>>;
+    fn staged_bytes(&self, peer: NodeId) -> Result<Vec<u8>>;
 
     /// Adds bytes to it, durably. At offset 0 it begins.
-    fn stage(&self, peer: &[u8; 16], head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()>;
+    fn stage(&self, peer: NodeId, head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()>;
 
     /// Drops it.
-    fn unstage(&self, peer: &[u8; 16]) -> Result<()>;
+    fn unstage(&self, peer: NodeId) -> Result<()>;
 
-    /// The last cut at which this replica and the one of log `peer` were proven equal.
-    fn remembered(&self, peer: LogId) -> Result<Option<Cut>>;
+    /// What is remembered of a peer: the last cut that was proven equal, how much it holds.
+    fn remembered(&self, peer: NodeId) -> Result<Option<Peer>>;
 
-    /// Remembers such a cut.
-    fn remember(&self, peer: LogId, cut: Cut) -> Result<()>;
+    /// Remembers it. Equal replicas may greet each other every few minutes: what is known already must not cost a write.
+    fn remember(&self, node: NodeId, peer: Peer) -> Result<()>;
 }
 
 impl Replica for Engine {
@@ -84,8 +87,12 @@ impl Replica for Engine {
         self.replication().adopt(dataset).map_err(sort)
     }
 
-    fn own_log(&self) -> Result<Option<LogId>> {
-        Ok(self.replication().own_log())
+    fn node(&self) -> Result<NodeId> {
+        self.replication().node().map_err(sort)
+    }
+
+    fn policy_fingerprint(&self) -> [u8; 8] {
+        self.replication().policy_fingerprint()
     }
 
     fn now(&self) -> Timestamp {
@@ -126,28 +133,28 @@ impl Replica for Engine {
         self.replication().ingest(commits).map_err(sort)
     }
 
-    fn staged(&self, peer: &[u8; 16]) -> Result<Option<Staged>> {
+    fn staged(&self, peer: NodeId) -> Result<Option<Staged>> {
         self.replication().staged(peer).map_err(sort)
     }
 
-    fn staged_bytes(&self, peer: &[u8; 16]) -> Result<Vec<u8>> {
+    fn staged_bytes(&self, peer: NodeId) -> Result<Vec<u8>> {
         self.replication().staged_bytes(peer).map_err(sort)
     }
 
-    fn stage(&self, peer: &[u8; 16], head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
+    fn stage(&self, peer: NodeId, head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
         self.replication().stage(peer, head, offset, bytes).map_err(sort)
     }
 
-    fn unstage(&self, peer: &[u8; 16]) -> Result<()> {
+    fn unstage(&self, peer: NodeId) -> Result<()> {
         self.replication().unstage(peer).map_err(sort)
     }
 
-    fn remembered(&self, peer: LogId) -> Result<Option<Cut>> {
+    fn remembered(&self, peer: NodeId) -> Result<Option<Peer>> {
         self.replication().remembered(peer).map_err(sort)
     }
 
-    fn remember(&self, peer: LogId, cut: Cut) -> Result<()> {
-        self.replication().remember(peer, cut).map_err(sort)
+    fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
+        self.replication().remember(node, peer).map_err(sort)
     }
 }
 
@@ -172,8 +179,11 @@ macro_rules! pointer {
             fn adopt(&self, dataset: DatasetId) -> Result<()> {
                 (**self).adopt(dataset)
             }
-            fn own_log(&self) -> Result<Option<LogId>> {
-                (**self).own_log()
+            fn node(&self) -> Result<NodeId> {
+                (**self).node()
+            }
+            fn policy_fingerprint(&self) -> [u8; 8] {
+                (**self).policy_fingerprint()
             }
             fn now(&self) -> Timestamp {
                 (**self).now()
@@ -205,23 +215,23 @@ macro_rules! pointer {
             fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested> {
                 (**self).ingest(commits)
             }
-            fn staged(&self, peer: &[u8; 16]) -> Result<Option<Staged>> {
+            fn staged(&self, peer: NodeId) -> Result<Option<Staged>> {
                 (**self).staged(peer)
             }
-            fn staged_bytes(&self, peer: &[u8; 16]) -> Result<Vec<u8>> {
+            fn staged_bytes(&self, peer: NodeId) -> Result<Vec<u8>> {
                 (**self).staged_bytes(peer)
             }
-            fn stage(&self, peer: &[u8; 16], head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
+            fn stage(&self, peer: NodeId, head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
                 (**self).stage(peer, head, offset, bytes)
             }
-            fn unstage(&self, peer: &[u8; 16]) -> Result<()> {
+            fn unstage(&self, peer: NodeId) -> Result<()> {
                 (**self).unstage(peer)
             }
-            fn remembered(&self, peer: LogId) -> Result<Option<Cut>> {
+            fn remembered(&self, peer: NodeId) -> Result<Option<Peer>> {
                 (**self).remembered(peer)
             }
-            fn remember(&self, peer: LogId, cut: Cut) -> Result<()> {
-                (**self).remember(peer, cut)
+            fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
+                (**self).remember(node, peer)
             }
         }
     };

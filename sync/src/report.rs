@@ -1,6 +1,6 @@
 //! What a session says about itself while it runs and when it is done.
 
-use heirloom::{LogId, LogRoot};
+use heirloom::{LogId, LogRoot, NodeId};
 
 /// How a session ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,8 +23,10 @@ pub struct Report {
     /// Whether both ended at exactly the cut, nothing new having come in meanwhile: then the state digests were compared, too,
     /// and the next clocks are relative to it.
     pub settled: bool,
-    /// The peer's own log, if it has one.
-    pub peer: Option<LogId>,
+    /// The peer's name; none if it never said hello.
+    pub peer: Option<NodeId>,
+    /// Whether the two show conflicts by different policies: they hold the same, and may show it differently (R19).
+    pub policies_differ: bool,
     /// How far the peer's clock is ahead of ours (behind: negative), in milliseconds, the time on the way included.
     pub clock_skew_ms: Option<i64>,
     /// Commits sent.

@@ -271,7 +271,7 @@ fn peers_that_never_wrote_sync_too() {
     sync_in_process(&a, &b).unwrap();
     sync_in_process(&b, &c).unwrap();
     let (report, _) = sync_in_process(&c, &b).unwrap();
-    assert_eq!((report.outcome, report.peer), (Outcome::AlreadyEqual, None));
+    assert_eq!((report.outcome, report.peer), (Outcome::AlreadyEqual, Some(b.replication().node().unwrap())));
     assert_equal(&[&a, &b, &c]);
 }
 

@@ -5,9 +5,9 @@ mod support;
 use std::time::Duration;
 
 use heirloom::DatasetId;
-use heirloom_sync::{Divergence, Outcome, Reason, Replica, Session, SyncError, sync_in_process};
+use heirloom_sync::{Config, Divergence, Outcome, Reason, Replica, Session, SyncError, sync_in_process};
 use proptest::prelude::*;
-use support::{DATASET, Link, Naive, Random, alter, log};
+use support::{DATASET, Link, Naive, Random, alter, log, node};
 
 const KIB: usize = 1 << 10;
 
@@ -258,14 +258,14 @@ fn a_large_commit_goes_on_where_a_breaking_link_left_it() {
             assert!(report.resumed_bytes > 2900 << 10, "{}", report.resumed_bytes);
             break;
         }
-        let now = b.staged_so_far(log(1));
+        let now = b.staged_so_far(node(1));
         assert!(now > staged || now == 0, "every session brings it further: {staged} then {now}");
         staged = now;
         assert!(sessions < 200);
     }
     assert!(equal(&[&a, &b]));
     assert!(total < 7000 << 10, "{total} bytes for 3,000 KiB over {sessions} sessions");
-    assert_eq!(b.staged_so_far(log(1)), 0, "what is whole is not staged any more");
+    assert_eq!(b.staged_so_far(node(1)), 0, "what is whole is not staged any more");
 }
 
 #[test]
@@ -420,4 +420,49 @@ fn compression_pays_only_if_both_offer_it() {
     assert!(with.raw_out.abs_diff(without.raw_out) < 10, "only the offer differs");
     assert!(with.bytes_out * 5 < without.bytes_out, "{} and {}", with.bytes_out, without.bytes_out);
     assert!(without.bytes_out >= without.raw_out);
+}
+
+#[test]
+fn both_ends_are_told_that_their_policies_differ() {
+    let policies = [[0; 8], [1; 8], [2; 8]];
+    for (ours, theirs) in policies.iter().flat_map(|p| policies.iter().map(move |q| (*p, *q))) {
+        let (a, b) = (Naive::new(1).with_policy(ours), Naive::new(2).with_policy(theirs));
+        a.write(1, b"x");
+        // once with commits to send, once when equal
+        for _ in 0..2 {
+            let (a_report, b_report) = sync_in_process(&a, &b).unwrap();
+            assert_eq!(
+                (a_report.policies_differ, b_report.policies_differ),
+                (ours != theirs, ours != theirs)
+            );
+        }
+        assert!(equal(&[&a, &b]), "they hold the same whatever they show");
+    }
+}
+
+#[test]
+fn what_a_peer_holds_is_remembered_also_when_that_becomes_less() {
+    let (a, b) = (Naive::new(1), Naive::new(2));
+    assert_eq!(a.held_by(2), None);
+    for _ in 0..30 {
+        a.write(1, &[7; 1024]);
+    }
+    // nothing compresses away, and some of it is acknowledged before the link breaks
+    let tick = std::time::Duration::from_millis(60);
+    let link = Link { config: Config::default().compression(false), tick, ..Link::breaking(30_000) };
+    assert!(link.sync(&a, &b).a.is_err());
+    let held = a.held_by(2).unwrap();
+    assert!((1..30).contains(&held), "{held}");
+    sync_in_process(&a, &b).unwrap();
+    assert_eq!(a.held_by(2), Some(30));
+    a.write(1, b"later");
+    assert_eq!(a.held_by(2), Some(30), "not before the peer has said so");
+    sync_in_process(&b, &a).unwrap();
+    assert_eq!((a.held_by(2), b.held_by(1)), (Some(31), Some(31)));
+
+    let emptied = Naive::new(2);
+    assert!(link.sync(&a, &emptied).a.is_err());
+    assert!(a.held_by(2).unwrap() < 30, "the peer lost its data");
+    sync_in_process(&a, &emptied).unwrap();
+    assert_eq!(a.held_by(2), Some(31));
 }

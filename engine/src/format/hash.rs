@@ -96,11 +96,12 @@ pub(crate) fn policy_hash(name: &str, version: u32) -> [u8; 16] {
 }
 
 /// Of entity types with their policies' names and versions, sorted.
-pub(crate) fn policies_hash<'a>(policies: impl Iterator<Item = (&'a str, &'a str, u32)>) -> [u8; 16] {
+pub(crate) fn policies_hash<'a>(policies: impl Iterator<Item = (&'a str, &'a str, u32)>) -> [u8; 8] {
     let mut bytes = Vec::new();
     for (entity_type, name, version) in policies {
         bytes.bytes(entity_type.as_bytes());
         bytes.extend_from_slice(&policy_hash(name, version));
     }
-    first16(hash(POLICIES, &[&bytes]))
+    let hash = hash(POLICIES, &[&bytes]);
+    std::array::from_fn(|i| hash[i])
 }

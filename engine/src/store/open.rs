@@ -20,13 +20,14 @@ use crate::format::genesis::Genesis;
 use crate::format::hash::log_id;
 use crate::format::limits;
 use crate::merge::Policies;
-use crate::model::{ChainPrefix, CommitRef, DatasetId, LogId};
+use crate::model::{ChainPrefix, CommitRef, DatasetId, LogId, NodeId};
 
 /// Version of the layout of part 2 of FORMAT.md.
 const FILE_FORMAT: u64 = 1;
 const FORMAT: &str = "format";
 const DATASET: &str = "dataset";
 const OWN: &str = "own";
+const NODE: &str = "node";
 const PREDECESSOR: &str = "predecessor";
 
 pub(crate) struct Options {
@@ -106,7 +107,9 @@ impl Store {
         if dataset.is_none() && !self.is_empty() {
             return Err(Error::corrupt("meta", DATASET, "the row is missing"));
         }
-        *self.known.write() = Known { dataset, own };
+        let node = self.meta(tables, NODE)?.map(|b| b.try_into());
+        let node = node.transpose().map_err(|_| Error::corrupt("meta", NODE, "not a node id"))?;
+        *self.known.write() = Known { dataset, own, node: node.map(NodeId::from_bytes) };
         Ok(())
     }
 
@@ -155,6 +158,22 @@ impl Store {
             (ours, Some(wanted)) if ours != Some(wanted) => self.set_dataset(wanted),
             _ => Ok(()),
         }
+    }
+
+    /// Its name among peers; drawn, for good, the first time that somebody asks.
+    pub(crate) fn node(&self, draw: &dyn Fn() -> [u8; 16]) -> Result<NodeId> {
+        if let Some(node) = self.known().node {
+            return Ok(node);
+        }
+        let (node, batch) = {
+            let mut writer = self.writer()?;
+            let drawn = NodeId::from_bytes(draw());
+            let node = *writer.known.write().node.get_or_insert(drawn);
+            writer.set_meta(NODE, Some(node.as_bytes().to_vec()));
+            (node, writer.batch)
+        };
+        self.flush(batch)?;
+        Ok(node)
     }
 
     /// Whether no commit is here.

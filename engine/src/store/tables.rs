@@ -8,7 +8,7 @@ use crate::model::EntityId;
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 pub(crate) type ReadTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-/// name → sealed value: `format`, `dataset`, `own`.
+/// name → sealed value: `format`, `dataset`, `own`, `predecessor`, `node`.
 pub(crate) const META: Table = TableDefinition::new("meta");
 /// log ordinal (u32be) → sealed log id, genesis, where it forked from.
 pub(crate) const LOGS: Table = TableDefinition::new("logs");
@@ -26,7 +26,7 @@ pub(crate) const BY_TYPE: Table = TableDefinition::new("by_type");
 pub(crate) const UNSETTLED: Table = TableDefinition::new("unsettled");
 /// peer (16), piece (u32be) → sealed; a large commit on its way in.
 pub(crate) const STAGING: Table = TableDefinition::new("staging");
-/// peer's log id → sealed root of the last cut, own lsn when that session began.
+/// node id → sealed: what is remembered of a peer.
 pub(crate) const PEERS: Table = TableDefinition::new("peers");
 
 pub(crate) const ALL: [Table; 10] = [META, LOGS, TYPES, LOG, DOTS, HEADS, BY_TYPE, UNSETTLED, STAGING, PEERS];

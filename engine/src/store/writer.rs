@@ -16,7 +16,7 @@ use super::view::{Pending, View};
 use crate::error::{Error, Result};
 use crate::format::hash::head_term;
 use crate::format::header::Header;
-use crate::model::{Chain, CommitRef, DatasetId, EntityId, StateDigest};
+use crate::model::{Chain, CommitRef, DatasetId, EntityId, NodeId, StateDigest};
 
 /// A remote wall further ahead than this is ignored (I5).
 pub(crate) const PULL: u64 = 5 * 60 * 1000;
@@ -35,6 +35,8 @@ pub(crate) struct Known {
     pub(crate) dataset: Option<DatasetId>,
     /// Ordinal of the log that it extends.
     pub(crate) own: Option<u32>,
+    /// Its name among peers; none before the first session.
+    pub(crate) node: Option<NodeId>,
 }
 
 /// The fold of all commits, durable or on their way, as far as writing needs it.

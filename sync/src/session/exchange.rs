@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use heirloom::replication::{Cut, Position, Staged};
-use heirloom::{LogId, LogRoot, StateDigest};
+use heirloom::replication::{Cut, Peer, Position, Staged};
+use heirloom::{LogRoot, NodeId, StateDigest};
 
 use super::clock::PeerClock;
 use super::message::{Done, Message, WireStaged};
@@ -15,7 +15,8 @@ use crate::report::{Outcome, Progress, Report};
 
 /// Both clocks are known; data may flow.
 pub(crate) struct Exchange {
-    peer: Option<LogId>,
+    peer: NodeId,
+    is_hub: bool,
     /// Both understand the same format levels, so their folds of equal logs are equal.
     same_levels: bool,
     /// Where we stood when the session began.
@@ -30,7 +31,8 @@ pub(crate) struct Exchange {
 impl Exchange {
     pub(crate) fn new<R: Replica>(
         replica: &R,
-        peer: Option<LogId>,
+        peer: NodeId,
+        is_hub: bool,
         same_levels: bool,
         position: Position,
         clock: PeerClock,
@@ -38,8 +40,8 @@ impl Exchange {
         offered: Option<Staged>,
     ) -> Result<Self> {
         let sender = Sender::new(replica, &clock, position.lsn, resume)?;
-        let receiver = Receiver::new(staging_name(peer), offered);
-        Ok(Self { peer, same_levels, position, clock, sender, receiver, ours: None, theirs: None })
+        let receiver = Receiver::new(peer, offered);
+        Ok(Self { peer, is_hub, same_levels, position, clock, sender, receiver, ours: None, theirs: None })
     }
 
     /// Takes a message. True once both ends are done.
@@ -107,10 +109,17 @@ impl Exchange {
         report.outcome = Outcome::Verified;
         report.cut = Some(root);
         report.settled = ours.root == ours.cut && theirs.root == theirs.cut;
-        if report.settled {
-            remember(replica, self.peer, Cut { root, lsn: *lsn })?;
-        }
+        let cut = report.settled.then_some(Cut { root, lsn: *lsn });
+        // what came meanwhile was not sent
+        let held = if report.settled { *lsn } else { self.position.lsn };
+        remember(replica, self.peer, cut, held, self.is_hub)?;
         Ok(true)
+    }
+
+    /// The session broke: remembers what the peer has acknowledged so far.
+    pub(crate) fn break_off<R: Replica>(&self, replica: &R) -> Result<()> {
+        let held = replica.first_lsn_beyond(&|log| self.clock.sequence(log))?;
+        remember(replica, self.peer, None, held.min(self.position.lsn), self.is_hub)
     }
 
     /// Makes durable what is here.
@@ -134,19 +143,19 @@ impl Exchange {
     }
 }
 
-/// Remembers a cut at which both stood exactly, so that the next clocks can be relative to it: each end lists what has changed since then, and
+/// Remembers what a peer holds: the first so many commits that are here. That replaces what was remembered, downwards too, since a peer may have lost
+/// its data. A cut at which both stood exactly lets the next clocks be relative to it: each end lists what has changed since then, and
 /// takes an unlisted log to stand where it stood in the cut. (A cut that only lay behind them would not do: the ends of it are not
 /// kept, and guessing low would send things back to where they came from.)
-pub(crate) fn remember<R: Replica>(replica: &R, peer: Option<LogId>, cut: Cut) -> Result<()> {
-    let Some(peer) = peer else { return Ok(()) };
-    // Equal stores may greet each other every few minutes; that must not cost a write.
-    if replica.remembered(peer)?.is_some_and(|known| known.root == cut.root) {
-        return Ok(());
-    }
-    replica.remember(peer, cut)
-}
-
-/// Parts are staged under the peer's log; of peers without one (they never wrote) the latest counts.
-pub(crate) fn staging_name(peer: Option<LogId>) -> [u8; 16] {
-    peer.map_or([0; 16], |log| *log.as_bytes())
+pub(crate) fn remember<R: Replica>(
+    replica: &R,
+    node: NodeId,
+    cut: Option<Cut>,
+    held: u64,
+    is_hub: bool,
+) -> Result<()> {
+    let known = replica.remembered(node)?.and_then(|peer| peer.cut);
+    // the same cut at a later lsn says nothing new
+    let cut = if known.map(|k| k.root) == cut.map(|c| c.root) { known } else { cut.or(known) };
+    replica.remember(node, Peer { cut, held, is_hub })
 }

@@ -1,7 +1,7 @@
 //! The bytes of every message, once and for all: in no other place would a change of bincode, or of a field's order, be seen before two
 //! versions meet. They are read by wincode, too, the maintained twin of bincode.
 
-use heirloom::{DatasetId, LogId, LogRoot, Timestamp};
+use heirloom::{DatasetId, LogRoot, NodeId, Timestamp};
 use wincode::SchemaRead;
 use wincode::config::{Configuration, deserialize_exact};
 use wincode::int_encoding::{LittleEndian, VarInt};
@@ -27,13 +27,12 @@ fn clock() -> Clock {
 fn hello() -> Hello {
     let greeting = Greeting {
         dataset: Some(DatasetId::from_bytes([0xd5; 16])),
-        log: Some(LogId::from_bytes([0x10; 16])),
         capabilities: LZ4,
         wall: Some(Timestamp::from_millis(1_705_314_600_123)),
         policy: Some([0; 8]),
         cut: Some(LogRoot::from_bytes([0xcc; 32])),
         clock: Some(Clock { relative: false, more: false, ends: vec![], staged: None }),
-        ..Greeting::new(LogRoot::from_bytes([0x40; 32]))
+        ..Greeting::new(NodeId::from_bytes([0x10; 16]), LogRoot::from_bytes([0x40; 32]))
     };
     greeting.write()
 }

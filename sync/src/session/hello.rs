@@ -1,6 +1,6 @@
 //! The hello: what both ends say first, as numbered fields that anybody may add to.
 
-use heirloom::{DatasetId, LogId, LogRoot, Timestamp};
+use heirloom::{DatasetId, LogRoot, NodeId, Timestamp};
 
 use super::codec;
 use super::limits::{HELLO_FIELDS, LEVEL, PROTOCOL};
@@ -9,7 +9,7 @@ use crate::error::{InvalidMessage, Result, SyncError};
 
 const VERSIONS: u16 = 1;
 const DATASET: u16 = 2;
-const LOG: u16 = 3;
+const NODE: u16 = 3;
 const CAPABILITIES: u16 = 4;
 const ROOT: u16 = 5;
 const WALL: u16 = 6;
@@ -28,13 +28,13 @@ pub(crate) struct Greeting {
     /// Format levels understood, first and last.
     pub(crate) level: (u8, u8),
     pub(crate) dataset: Option<DatasetId>,
-    /// The sender's own log, once it has one.
-    pub(crate) log: Option<LogId>,
+    /// The sender's name among those that it syncs with.
+    pub(crate) node: NodeId,
     /// Bits; unknown ones are ignored.
     pub(crate) capabilities: u64,
     pub(crate) root: LogRoot,
     pub(crate) wall: Option<Timestamp>,
-    /// Fingerprint of the merge policies.
+    /// Fingerprint of the policies by which conflicts are shown; none where all entity types are under `auto`.
     pub(crate) policy: Option<[u8; 8]>,
     /// In an answer: root of the last cut remembered with this peer.
     pub(crate) cut: Option<LogRoot>,
@@ -43,12 +43,12 @@ pub(crate) struct Greeting {
 }
 
 impl Greeting {
-    pub(crate) fn new(root: LogRoot) -> Self {
+    pub(crate) fn new(node: NodeId, root: LogRoot) -> Self {
         Self {
             protocol: PROTOCOL,
             level: LEVEL,
             dataset: None,
-            log: None,
+            node,
             capabilities: 0,
             root,
             wall: None,
@@ -65,9 +65,7 @@ impl Greeting {
         if let Some(dataset) = self.dataset {
             put(DATASET, dataset.as_bytes());
         }
-        if let Some(log) = self.log {
-            put(LOG, log.as_bytes());
-        }
+        put(NODE, self.node.as_bytes());
         if self.capabilities != 0 {
             put(CAPABILITIES, &encoded(&self.capabilities));
         }
@@ -103,7 +101,7 @@ impl Greeting {
             protocol: (first, last),
             level: (level_first, level_last),
             dataset: array(hello, DATASET, "dataset")?.map(DatasetId::from_bytes),
-            log: array(hello, LOG, "log")?.map(LogId::from_bytes),
+            node: array(hello, NODE, "node")?.map(NodeId::from_bytes).ok_or_else(|| malformed("node"))?,
             capabilities: decoded(hello, CAPABILITIES, "capabilities")?.unwrap_or(0),
             root: array(hello, ROOT, "root")?.map(LogRoot::from_bytes).ok_or_else(|| malformed("root"))?,
             wall: array(hello, WALL, "wall")?
@@ -152,19 +150,18 @@ mod tests {
     fn full() -> Greeting {
         Greeting {
             dataset: Some(DatasetId::from_bytes([1; 16])),
-            log: Some(LogId::from_bytes([2; 16])),
             capabilities: LZ4,
             wall: Some(Timestamp::from_millis(1_705_314_600_123)),
             policy: Some([0; 8]),
             cut: Some(LogRoot::from_bytes([4; 32])),
             clock: Some(Clock { relative: false, more: false, ends: Vec::new(), staged: None }),
-            ..Greeting::new(LogRoot::from_bytes([3; 32]))
+            ..Greeting::new(NodeId::from_bytes([2; 16]), LogRoot::from_bytes([3; 32]))
         }
     }
 
     #[test]
     fn what_is_written_is_read() {
-        for greeting in [full(), Greeting::new(LogRoot::from_bytes([9; 32]))] {
+        for greeting in [full(), Greeting::new(NodeId::from_bytes([8; 16]), LogRoot::from_bytes([9; 32]))] {
             assert_eq!(Greeting::read(&greeting.write()).unwrap(), greeting);
         }
     }

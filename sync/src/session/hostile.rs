@@ -17,7 +17,7 @@ use crate::replica::Replica;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
-use support::{DATASET, Naive, Random, log};
+use support::{DATASET, Naive, Random, node};
 
 type Peer<'a> = Session<&'a Naive>;
 
@@ -32,7 +32,7 @@ fn exchanging(naive: &Naive) -> Peer<'_> {
 
 /// The hello of a store that wants everything.
 fn greeting() -> Greeting {
-    Greeting { dataset: Some(DATASET), log: Some(log(9)), ..Greeting::new(LogRoot::from_bytes([1; 32])) }
+    Greeting { dataset: Some(DATASET), ..Greeting::new(node(9), LogRoot::from_bytes([1; 32])) }
 }
 
 fn clock(ends: Vec<WireEnd>) -> Clock {
@@ -218,10 +218,10 @@ fn parts_that_do_not_give_what_was_announced_are_dropped() {
     let mut session = exchanging(&naive);
     hear(&mut session, part(20, 0, 10)).unwrap();
     session.handle_timeout(Duration::from_millis(100)).unwrap();
-    assert_eq!(naive.staged_so_far(log(9)), 10);
+    assert_eq!(naive.staged_so_far(node(9)), 10);
     let rule = misbehaves(hear(&mut session, part(20, 10, 10)));
     assert!(matches!(rule, PeerMisbehaved::WrongDigest));
-    assert_eq!(naive.staged_so_far(log(9)), 0, "or every session would stumble over them again");
+    assert_eq!(naive.staged_so_far(node(9)), 0, "or every session would stumble over them again");
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a_peer_that_names_another_cut_has_diverged() {
     let error = hear(&mut session, other).unwrap_err();
     let SyncError::Diverged(Divergence::Roots { ours, theirs }) = error else { panic!("{error}") };
     assert_eq!((ours, theirs), (naive.root(), LogRoot::from_bytes([0; 32])));
-    assert_eq!(naive.remembered(log(9)).unwrap(), None);
+    assert_eq!(naive.remembered(node(9)).unwrap(), None);
 }
 
 #[test]

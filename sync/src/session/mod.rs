@@ -22,10 +22,10 @@ use std::io;
 use std::time::Duration;
 
 use heirloom::replication::{Cut, End, Position, Staged, log_root};
-use heirloom::{DatasetId, LogId, LogRoot};
+use heirloom::{DatasetId, LogRoot, NodeId};
 
 use self::clock::{ClockReader, PeerClock, Told};
-use self::exchange::{Exchange, remember, staging_name};
+use self::exchange::{Exchange, remember};
 use self::frame::FrameReader;
 use self::hello::{Greeting, LZ4};
 use self::limits::{CLOCK_INLINE, LEVEL};
@@ -87,7 +87,7 @@ enum State {
 }
 
 struct Comparing {
-    peer: Option<LogId>,
+    peer: NodeId,
     same_levels: bool,
     position: Position,
     /// The cut that the clocks may be relative to: that of the answer, and, at the initiator, remembered here, too.
@@ -252,6 +252,10 @@ impl<R: Replica> Session<R> {
     }
 
     fn fail(&mut self, error: &SyncError) {
+        if let State::Exchanging(exchange) = &self.state {
+            // only a hint for the status: the first error is the one to tell
+            exchange.break_off(&self.replica).ok();
+        }
         self.state = State::Failed;
         // A hello or a proof on its way explains more than the reason alone; the rest has become pointless.
         self.outbox.retain(|message| matches!(message, Message::Hello(_) | Message::Done(_)));
@@ -326,11 +330,10 @@ impl<R: Replica> Session<R> {
     fn greeting(&self, position: &Position) -> Result<Greeting> {
         Ok(Greeting {
             dataset: self.replica.dataset()?,
-            log: self.replica.own_log()?,
             capabilities: if self.config.compression { LZ4 } else { 0 },
             wall: Some(self.replica.now()),
-            policy: Some([0; 8]),
-            ..Greeting::new(position.log_root())
+            policy: Some(self.replica.policy_fingerprint()).filter(|p| *p != [0; 8]),
+            ..Greeting::new(self.replica.node()?, position.log_root())
         })
     }
 
@@ -349,15 +352,15 @@ impl<R: Replica> Session<R> {
         if settled.is_ok() && theirs.root == answer.root {
             return self.answer_equal(position, &theirs, answer);
         }
-        let base = self.remembered(theirs.log, position.lsn, None)?;
+        let base = self.remembered(theirs.node, position.lsn, None)?;
         answer.cut = base.as_deref().map(log_root);
-        let offered = self.offer(theirs.log)?;
+        let offered = self.offer(theirs.node)?;
         answer.clock = small_clock(&position, base.as_deref(), offered.as_ref());
         let inlined = answer.clock.as_ref().map(|clock| clock.relative);
         self.outbox.push_back(Message::Hello(answer.write()));
         settled?;
         Ok(State::Comparing(Box::new(Comparing {
-            peer: theirs.log,
+            peer: theirs.node,
             same_levels: theirs.level == LEVEL,
             position,
             base,
@@ -369,12 +372,11 @@ impl<R: Replica> Session<R> {
 
     /// The answer that settles everything, as short as it can be: under 200 bytes together with the question.
     fn answer_equal(&mut self, position: Position, theirs: &Greeting, mut answer: Greeting) -> Result<State> {
-        if position.lsn > 0 {
+        if !position.ends.is_empty() {
             // The root covers the dataset, which every genesis names.
             answer.dataset = None;
         }
         answer.capabilities = 0;
-        answer.policy = None;
         self.outbox.push_back(Message::Hello(answer.write()));
         self.end_equal(&position, theirs)
     }
@@ -388,14 +390,14 @@ impl<R: Replica> Session<R> {
             return self.end_equal(&position, &theirs);
         }
         let base = match theirs.cut {
-            Some(cut) => self.remembered(theirs.log, position.lsn, Some(cut))?,
+            Some(cut) => self.remembered(theirs.node, position.lsn, Some(cut))?,
             None => None,
         };
-        let offered = self.offer(theirs.log)?;
+        let offered = self.offer(theirs.node)?;
         let clock = clock::write(&position, base.as_deref(), offered.as_ref().map(WireStaged::from));
         self.outbox.extend(clock.into_iter().map(Message::Clock));
         let comparing = Comparing {
-            peer: theirs.log,
+            peer: theirs.node,
             same_levels: theirs.level == LEVEL,
             position,
             base,
@@ -437,8 +439,16 @@ impl<R: Replica> Session<R> {
         }
         let base = base.as_deref().filter(|_| told.relative);
         let clock = PeerClock::new(&self.replica, &position, told.ends, base)?;
-        let exchange =
-            Exchange::new(&self.replica, peer, same_levels, position, clock, told.staged, offered)?;
+        let exchange = Exchange::new(
+            &self.replica,
+            peer,
+            self.config.peer_is_hub,
+            same_levels,
+            position,
+            clock,
+            told.staged,
+            offered,
+        )?;
         Ok(State::Exchanging(Box::new(exchange)))
     }
 
@@ -448,14 +458,16 @@ impl<R: Replica> Session<R> {
         self.compress = both;
         self.reader.greeted(self.config.compression);
         self.report.round_trips = 1;
-        self.report.peer = theirs.log;
+        self.report.peer = Some(theirs.node);
+        self.report.policies_differ = theirs.policy.unwrap_or_default() != self.replica.policy_fingerprint();
         self.report.clock_skew_ms =
             theirs.wall.map(|wall| wall.as_millis().saturating_sub(self.replica.now().as_millis()));
     }
 
     fn end_equal(&mut self, position: &Position, theirs: &Greeting) -> Result<State> {
         let root = position.log_root();
-        remember(&self.replica, theirs.log, Cut { root, lsn: position.lsn })?;
+        let cut = Some(Cut { root, lsn: position.lsn });
+        remember(&self.replica, theirs.node, cut, position.lsn, self.config.peer_is_hub)?;
         self.report.outcome = Outcome::AlreadyEqual;
         self.report.cut = Some(root);
         self.report.settled = true;
@@ -464,7 +476,7 @@ impl<R: Replica> Session<R> {
 
     /// A store without commits takes over the dataset of a peer that has some, or, if it has no dataset, of any peer.
     fn settle_dataset(&self, position: &Position, theirs: &Greeting) -> Result<()> {
-        let (we_are_empty, they_are_empty) = (position.lsn == 0, theirs.root == log_root(&[]));
+        let (we_are_empty, they_are_empty) = (position.ends.is_empty(), theirs.root == log_root(&[]));
         let adopt = |dataset: DatasetId| self.replica.adopt(dataset);
         match (self.replica.dataset()?, theirs.dataset) {
             (Some(ours), Some(theirs)) if ours == theirs => Ok(()),
@@ -478,9 +490,8 @@ impl<R: Replica> Session<R> {
 
     /// The ends of the cut remembered with this peer (only of `wanted`, if that is given). What does not give its root is no cut of
     /// this log, whatever was remembered.
-    fn remembered(&self, peer: Option<LogId>, lsn: u64, wanted: Option<LogRoot>) -> Result<Option<Vec<End>>> {
-        let Some(peer) = peer else { return Ok(None) };
-        let cut = self.replica.remembered(peer)?;
+    fn remembered(&self, peer: NodeId, lsn: u64, wanted: Option<LogRoot>) -> Result<Option<Vec<End>>> {
+        let cut = self.replica.remembered(peer)?.and_then(|peer| peer.cut);
         let Some(cut) = cut.filter(|cut| cut.lsn <= lsn && wanted.is_none_or(|wanted| wanted == cut.root))
         else {
             return Ok(None);
@@ -489,11 +500,10 @@ impl<R: Replica> Session<R> {
     }
 
     /// The large commit that we have parts of, unless it is here by now.
-    fn offer(&self, peer: Option<LogId>) -> Result<Option<Staged>> {
-        let name = staging_name(peer);
-        let Some(staged) = self.replica.staged(&name)? else { return Ok(None) };
+    fn offer(&self, peer: NodeId) -> Result<Option<Staged>> {
+        let Some(staged) = self.replica.staged(peer)? else { return Ok(None) };
         if self.replica.end_at(staged.head.log, staged.head.sequence)?.is_some() {
-            self.replica.unstage(&name)?;
+            self.replica.unstage(peer)?;
             return Ok(None);
         }
         Ok(Some(staged))

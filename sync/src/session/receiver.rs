@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use heirloom::LogId;
 use heirloom::replication::{Staged, StagedHead};
+use heirloom::{LogId, NodeId};
 
 use super::limits::{ACK_ENDS, BATCH_COMMITS, COMMIT_MAX, GATHER_AGE, GATHER_BYTES, PART_MAX, WINDOW};
 use super::message::{Ack, Commits, Message, Part, SendingEnds, WireEnd, WireHead, digest};
@@ -14,8 +14,8 @@ use crate::report::Report;
 
 /// Holds less than two batches of commits at most, or one large commit.
 pub(crate) struct Receiver {
-    /// Under which name parts are staged: the peer's log, or zeros.
-    peer: [u8; 16],
+    /// Under which name parts are staged.
+    peer: NodeId,
     /// What we told the peer to have of a large commit.
     offered: Option<Staged>,
     gathered: Vec<Vec<u8>>,
@@ -40,7 +40,7 @@ struct Assembly {
 }
 
 impl Receiver {
-    pub(crate) fn new(peer: [u8; 16], offered: Option<Staged>) -> Self {
+    pub(crate) fn new(peer: NodeId, offered: Option<Staged>) -> Self {
         Self {
             peer,
             offered,
@@ -123,9 +123,9 @@ impl Receiver {
         let offered =
             self.offered.as_ref().filter(|o| WireHead::from(&o.head) == part.head && o.bytes == part.offset);
         let offered = offered.ok_or(PeerMisbehaved::PartOutOfPlace)?;
-        let mut bytes = replica.staged_bytes(&self.peer)?;
+        let mut bytes = replica.staged_bytes(self.peer)?;
         if replica
-            .staged(&self.peer)?
+            .staged(self.peer)?
             .is_none_or(|staged| staged.head != offered.head || staged.bytes < part.offset)
         {
             return Err(SyncError::Overtaken);
@@ -181,7 +181,7 @@ impl Receiver {
             return Ok(());
         }
         if let Some(assembly) = &mut self.assembly {
-            assembly.stage(replica, &self.peer)?;
+            assembly.stage(replica, self.peer)?;
         } else {
             let gathered = std::mem::take(&mut self.gathered);
             self.ingest(replica, &gathered, report)?;
@@ -199,9 +199,9 @@ impl Receiver {
         };
         // Parts of a commit that is here, or that nobody wants, are of no use; if our store failed they still are.
         if !matches!(outcome, Err(SyncError::Replica(_)))
-            && replica.staged(&self.peer)?.is_some_and(|staged| WireHead::from(&staged.head) == assembly.head)
+            && replica.staged(self.peer)?.is_some_and(|staged| WireHead::from(&staged.head) == assembly.head)
         {
-            replica.unstage(&self.peer)?;
+            replica.unstage(self.peer)?;
         }
         outcome?;
         self.commits += 1;
@@ -252,7 +252,7 @@ impl Assembly {
 
     /// Stages what is not yet. Another session with the same peer may be at it, too: then the parts are left to that one, and
     /// this one goes on in memory.
-    fn stage<R: Replica>(&mut self, replica: &R, peer: &[u8; 16]) -> Result<()> {
+    fn stage<R: Replica>(&mut self, replica: &R, peer: NodeId) -> Result<()> {
         let head: StagedHead = self.head.to_head();
         let foreign = replica.staged(peer)?.is_some_and(|staged| staged.head != head);
         if foreign && self.staged == 0 {
@@ -270,7 +270,7 @@ impl Assembly {
     }
 
     /// Whether what is staged is what this session has staged.
-    fn in_step<R: Replica>(&self, replica: &R, peer: &[u8; 16]) -> Result<bool> {
+    fn in_step<R: Replica>(&self, replica: &R, peer: NodeId) -> Result<bool> {
         let there = replica.staged(peer)?.filter(|staged| WireHead::from(&staged.head) == self.head);
         Ok(there.map_or(0, |staged| staged.bytes) == self.staged as u64)
     }

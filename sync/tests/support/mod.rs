@@ -5,25 +5,26 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use heirloom::replication::{Batch, Cut, End, Ingested, Position, Staged, StagedHead, WireCommit, log_root};
-use heirloom::{Chain, DatasetId, LogId, LogRoot, StateDigest, Timestamp};
+use heirloom::replication::{Batch, End, Ingested, Peer, Position, Staged, StagedHead, WireCommit, log_root};
+use heirloom::{Chain, DatasetId, LogId, LogRoot, NodeId, StateDigest, Timestamp};
 use heirloom_sync::{Config, PeerMisbehaved, Replica, Report, Result, Session, SyncError};
 
 /// Commits as opaque bytes in a vector. A commit: log (16), first and last sequence (8 each), chain of the commit before (32), number of refs
 /// (1), refs (log, sequence, chain), and anything.
-#[derive(Default)]
 pub struct Naive {
     state: Mutex<State>,
 }
 
-#[derive(Default, Clone)]
+#[derive(Clone)]
 struct State {
     dataset: Option<DatasetId>,
     own: Option<LogId>,
     log: Vec<(End, Vec<u8>)>,
     tips: BTreeMap<LogId, End>,
-    staged: BTreeMap<[u8; 16], (StagedHead, Vec<u8>)>,
-    cuts: BTreeMap<LogId, Cut>,
+    node: NodeId,
+    policy: [u8; 8],
+    staged: BTreeMap<NodeId, (StagedHead, Vec<u8>)>,
+    peers: BTreeMap<NodeId, Peer>,
     wrong_digest: bool,
     counts: Counts,
 }
@@ -40,6 +41,10 @@ pub struct Counts {
 
 pub const DATASET: DatasetId = DatasetId::from_bytes([7; 16]);
 
+pub fn node(name: u8) -> NodeId {
+    NodeId::from_bytes([name; 16])
+}
+
 pub fn log(name: u8) -> LogId {
     LogId::from_bytes([name; 16])
 }
@@ -47,10 +52,29 @@ pub fn log(name: u8) -> LogId {
 impl Naive {
     /// A replica that writes to log `name`.
     pub fn new(name: u8) -> Self {
-        let naive = Self::default();
-        naive.state().dataset = Some(DATASET);
-        naive.state().own = Some(log(name));
-        naive
+        let state = State {
+            dataset: Some(DATASET),
+            own: Some(log(name)),
+            node: node(name),
+            policy: [0; 8],
+            log: Vec::new(),
+            tips: BTreeMap::new(),
+            staged: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            wrong_digest: false,
+            counts: Counts::default(),
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    pub fn with_policy(self, policy: [u8; 8]) -> Self {
+        self.state().policy = policy;
+        self
+    }
+
+    /// How many of its commits another is known to hold.
+    pub fn held_by(&self, name: u8) -> Option<u64> {
+        self.state().peers.get(&node(name)).map(|peer| peer.held)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -123,11 +147,11 @@ impl Naive {
     }
 
     pub fn forget_cuts(&self) {
-        self.state().cuts.clear();
+        self.state().peers.values_mut().for_each(|peer| peer.cut = None);
     }
 
-    pub fn staged_so_far(&self, peer: LogId) -> u64 {
-        self.staged(peer.as_bytes()).unwrap().map_or(0, |staged| staged.bytes)
+    pub fn staged_so_far(&self, peer: NodeId) -> u64 {
+        self.staged(peer).unwrap().map_or(0, |staged| staged.bytes)
     }
 }
 
@@ -195,8 +219,12 @@ impl Replica for Naive {
         Ok(())
     }
 
-    fn own_log(&self) -> Result<Option<LogId>> {
-        Ok(self.state().own)
+    fn node(&self) -> Result<NodeId> {
+        Ok(self.state().node)
+    }
+
+    fn policy_fingerprint(&self) -> [u8; 8] {
+        self.state().policy
     }
 
     fn now(&self) -> Timestamp {
@@ -275,40 +303,41 @@ impl Replica for Naive {
         Ok(ingested)
     }
 
-    fn staged(&self, peer: &[u8; 16]) -> Result<Option<Staged>> {
+    fn staged(&self, peer: NodeId) -> Result<Option<Staged>> {
         let state = self.state();
-        Ok(state.staged.get(peer).map(|(head, bytes)| Staged { head: *head, bytes: bytes.len() as u64 }))
+        Ok(state.staged.get(&peer).map(|(head, bytes)| Staged { head: *head, bytes: bytes.len() as u64 }))
     }
 
-    fn staged_bytes(&self, peer: &[u8; 16]) -> Result<Vec<u8>> {
-        Ok(self.state().staged.get(peer).map(|(_, bytes)| bytes.clone()).unwrap_or_default())
+    fn staged_bytes(&self, peer: NodeId) -> Result<Vec<u8>> {
+        Ok(self.state().staged.get(&peer).map(|(_, bytes)| bytes.clone()).unwrap_or_default())
     }
 
-    fn stage(&self, peer: &[u8; 16], head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
+    fn stage(&self, peer: NodeId, head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
         let mut state = self.state();
         state.counts.stages += 1;
         if offset == 0 {
-            state.staged.insert(*peer, (*head, Vec::new()));
+            state.staged.insert(peer, (*head, Vec::new()));
         }
-        let (known, so_far) = state.staged.get_mut(peer).expect("staging begins at 0");
+        let (known, so_far) = state.staged.get_mut(&peer).expect("staging begins at 0");
         assert_eq!((&*known, so_far.len() as u64), (head, offset), "parts must continue each other");
         so_far.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn unstage(&self, peer: &[u8; 16]) -> Result<()> {
-        self.state().staged.remove(peer);
+    fn unstage(&self, peer: NodeId) -> Result<()> {
+        self.state().staged.remove(&peer);
         Ok(())
     }
 
-    fn remembered(&self, peer: LogId) -> Result<Option<Cut>> {
-        Ok(self.state().cuts.get(&peer).copied())
+    fn remembered(&self, peer: NodeId) -> Result<Option<Peer>> {
+        Ok(self.state().peers.get(&peer).copied())
     }
 
-    fn remember(&self, peer: LogId, cut: Cut) -> Result<()> {
+    fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
         let mut state = self.state();
-        state.counts.remembers += 1;
-        state.cuts.insert(peer, cut);
+        if state.peers.insert(node, peer) != Some(peer) {
+            state.counts.remembers += 1;
+        }
         Ok(())
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use heirloom::replication::{Batch, Cut, End, Ingested, Position, Staged, StagedHead};
-use heirloom::{DatasetId, Engine, LogId, Timestamp, VersionRef};
+use heirloom::replication::{Batch, End, Ingested, Peer, Position, Staged, StagedHead};
+use heirloom::{DatasetId, Engine, LogId, NodeId, Timestamp, VersionRef};
 use heirloom_sync::{Replica, Result, SyncError};
 
 /// A bug that is planted in one node.
@@ -206,7 +206,7 @@ impl Replica for Tampered {
         if rest.is_empty() { Ok(Ingested::default()) } else { self.engine.ingest(rest) }
     }
 
-    fn staged_bytes(&self, peer: &[u8; 16]) -> Result<Vec<u8>> {
+    fn staged_bytes(&self, peer: NodeId) -> Result<Vec<u8>> {
         let mut bytes = self.engine.staged_bytes(peer)?;
         if self.canary == Canary::SpoilsAStagedPart
             && let Some(byte) = bytes.last_mut()
@@ -224,8 +224,12 @@ impl Replica for Tampered {
         self.engine.adopt(dataset)
     }
 
-    fn own_log(&self) -> Result<Option<LogId>> {
-        self.engine.own_log()
+    fn node(&self) -> Result<NodeId> {
+        Replica::node(&self.engine)
+    }
+
+    fn policy_fingerprint(&self) -> [u8; 8] {
+        Replica::policy_fingerprint(&self.engine)
     }
 
     fn now(&self) -> Timestamp {
@@ -240,23 +244,23 @@ impl Replica for Tampered {
         self.engine.first_lsn_beyond(held)
     }
 
-    fn staged(&self, peer: &[u8; 16]) -> Result<Option<Staged>> {
+    fn staged(&self, peer: NodeId) -> Result<Option<Staged>> {
         self.engine.staged(peer)
     }
 
-    fn stage(&self, peer: &[u8; 16], head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
+    fn stage(&self, peer: NodeId, head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
         self.engine.stage(peer, head, offset, bytes)
     }
 
-    fn unstage(&self, peer: &[u8; 16]) -> Result<()> {
+    fn unstage(&self, peer: NodeId) -> Result<()> {
         self.engine.unstage(peer)
     }
 
-    fn remembered(&self, peer: LogId) -> Result<Option<Cut>> {
+    fn remembered(&self, peer: NodeId) -> Result<Option<Peer>> {
         self.engine.remembered(peer)
     }
 
-    fn remember(&self, peer: LogId, cut: Cut) -> Result<()> {
-        self.engine.remember(peer, cut)
+    fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
+        self.engine.remember(node, peer)
     }
 }

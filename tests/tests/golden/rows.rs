@@ -3,8 +3,8 @@
 use std::{fmt::Write as _, path::Path};
 
 use heirloom::{
-    Chain, Content, Engine, EntityId, Kind, LogId, Patch, Value,
-    replication::{Cut, StagedHead},
+    Chain, Content, Engine, EntityId, Kind, LogId, NodeId, Patch, Value,
+    replication::{Cut, Peer, StagedHead},
 };
 use heirloom_tests::{hex, twins};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -59,11 +59,15 @@ pub(crate) fn write_store(path: &Path) {
         })
         .unwrap();
     let replication = engine.replication();
-    let peer = LogId::from_bytes([0xee; 16]);
-    replication.remember(peer, Cut { root: engine.log_root().unwrap(), lsn: 4 }).unwrap();
-    replication.stage(&[0xee; 16], &staged(), 0, b"the beginning").unwrap();
+    let cut = Some(Cut { root: engine.log_root().unwrap(), lsn: 4 });
+    replication.remember(PEER, Peer { cut, held: 5, is_hub: true }).unwrap();
+    replication.node().unwrap();
+    replication.stage(PEER, &staged(), 0, b"the beginning").unwrap();
     engine.close().unwrap();
 }
+
+/// A peer that the store has met.
+const PEER: NodeId = NodeId::from_bytes([0xee; 16]);
 
 fn staged() -> StagedHead {
     StagedHead {
@@ -91,10 +95,10 @@ pub(crate) fn holds_what_it_should(engine: &Engine) {
     assert!(snapshot.get(ROOM).unwrap().is_none());
     assert_eq!(snapshot.list("room").include_deleted().entities().unwrap().len(), 1);
     assert_eq!(snapshot.unsettled().unwrap().map(Result::unwrap).collect::<Vec<_>>(), [LAMP]);
-    let peer = LogId::from_bytes([0xee; 16]);
-    assert_eq!(engine.replication().remembered(peer).unwrap().map(|cut| cut.lsn), Some(4));
-    assert_eq!(engine.replication().staged(peer.as_bytes()).unwrap().unwrap().head, staged());
-    assert_eq!(engine.replication().staged_bytes(peer.as_bytes()).unwrap(), b"the beginning");
+    let peer = engine.replication().remembered(PEER).unwrap().unwrap();
+    assert_eq!((peer.cut.map(|cut| cut.lsn), peer.held, peer.is_hub), (Some(4), 5, true));
+    assert_eq!(engine.replication().staged(PEER).unwrap().unwrap().head, staged());
+    assert_eq!(engine.replication().staged_bytes(PEER).unwrap(), b"the beginning");
 }
 
 /// Writes to it, under the log that it had.
