@@ -19,6 +19,7 @@
 //! # Ok::<(), heirloom::Error>(())
 //! ```
 
+mod diff;
 mod engine;
 mod entity;
 mod error;
@@ -35,6 +36,7 @@ mod transaction;
 mod verify;
 mod version;
 
+pub use diff::{Diff, Difference, FieldDifference};
 pub use engine::{Builder, Engine};
 pub use entity::Entity;
 pub use error::{Error, Result};
@@ -47,8 +49,8 @@ pub use model::{
     LogId, LogRoot, Metadata, Patch, StateDigest, Timestamp, Value, VersionId, VersionRef, from_value,
     to_value,
 };
-pub use past::Past;
-pub use snapshot::{Change, History, Listing, Snapshot};
+pub use past::{Past, Point};
+pub use snapshot::{History, Listing, Snapshot};
 pub use transaction::Transaction;
 pub use verify::{Problem, Verification};
 pub use version::Version;

@@ -29,7 +29,7 @@ pub(crate) use head::Place as LeafPlace;
 pub(crate) use head::{Head, Heads, decode_row, in_place};
 pub use ingest::Ingested;
 pub(crate) use open::{Identity, Options};
-pub(crate) use past::{At, Content, Dot};
+pub(crate) use past::{At, Content, Dot, Part};
 pub(crate) use record::Record;
 pub use record::Void as VoidReason;
 pub(crate) use sealed::{hex, seal, unreadable, unseal};
