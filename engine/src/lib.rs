@@ -25,6 +25,7 @@ mod entity;
 mod error;
 mod format;
 mod import;
+mod losses;
 mod merge;
 mod merged;
 mod model;
@@ -42,6 +43,7 @@ pub use entity::Entity;
 pub use error::{Error, Result};
 pub use format::{Malformed, limits};
 pub use import::{Authored, Device, Draft, Importer};
+pub use losses::{Loss, Losses};
 pub use merge::{apply_patch, diff};
 pub use merged::{FieldConflict, Merged, Side};
 pub use model::{

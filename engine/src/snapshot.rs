@@ -124,7 +124,7 @@ impl Snapshot {
         }
     }
 
-    fn at(&self, view: &View<'_>, reference: &VersionRef) -> Result<At> {
+    pub(crate) fn at(&self, view: &View<'_>, reference: &VersionRef) -> Result<At> {
         let none = || Error::invalid(format!("version {reference} is not here; sync first"));
         let ordinal = view.directory.ordinal(reference.log).ok_or_else(none)?;
         let at = view.version((ordinal, reference.sequence))?.ok_or_else(none)?;

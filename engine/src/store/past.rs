@@ -260,6 +260,15 @@ impl View<'_> {
         Ok(Some(merge_of(&live)))
     }
 
+    /// The parents of a version as if they were heads, with their contents.
+    pub(crate) fn parent_contents(&self, at: &At) -> Result<Vec<(Head, Content)>> {
+        let one = |dot: Dot| {
+            let parent = self.known(dot)?;
+            Ok((Head::clone(&*self.as_head(&parent)?), self.content(&parent)?))
+        };
+        self.parents(at)?.into_iter().map(one).collect()
+    }
+
     /// A full body whose writers are known here.
     fn read_full(&self, payload: &[u8], own: &Writer) -> Read<State> {
         let mut r = Reader::new(payload);
