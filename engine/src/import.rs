@@ -248,7 +248,7 @@ fn heads_in(view: &View<'_>, past: &Clock, entity: EntityId) -> Result<store::He
         let log = view.directory.log_id(ordinal);
         log.and_then(|l| past.get(l)).map_or(0, |e| e.sequence)
     };
-    view.heads_in(entity, &upto)
+    view.heads_in(&*view.heads(entity)?, &store::Part::Upto(&upto))
 }
 
 /// A commit in the making. Dropped without [`finish`](Self::finish) it never was.

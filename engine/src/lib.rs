@@ -21,11 +21,13 @@
 
 mod collection;
 mod conflicts;
+mod diff;
 mod engine;
 mod entity;
 mod error;
 mod format;
 mod import;
+mod losses;
 mod merge;
 mod model;
 mod past;
@@ -41,11 +43,13 @@ mod version;
 
 pub use collection::{Collection, Document, Documents};
 pub use conflicts::Conflicts;
+pub use diff::{Diff, Difference, FieldDifference};
 pub use engine::{Builder, Engine};
 pub use entity::Entity;
 pub use error::{Error, Result};
 pub use format::{Malformed, limits};
 pub use import::{Authored, Device, Draft, Importer};
+pub use losses::{Loss, Losses};
 pub use merge::{
     Conflict, ConflictHead, ConflictKind, CustomPolicy, FieldConflict, Policy, Resolution, Side, apply_patch,
     diff,
@@ -55,8 +59,8 @@ pub use model::{
     LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp, Value, VersionId, VersionRef,
     from_value, to_value,
 };
-pub use past::Past;
-pub use snapshot::{Change, History, Listing, Snapshot};
+pub use past::{Past, Point};
+pub use snapshot::{History, Listing, Snapshot};
 pub use stale::{StaleField, StaleWrite};
 pub use store::CacheStats;
 pub use transaction::Transaction;

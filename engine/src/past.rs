@@ -1,13 +1,48 @@
-//! How everything was when somebody had seen exactly so much: the fold of a part of the log (R11).
+//! How everything was at some point: the fold of a part of the logs (R11).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::entity::{Entity, entity_of};
 use crate::error::{Error, Result};
 use crate::model::{Clock, ClockEntry, CommitRef, EntityId, Timestamp};
-use crate::snapshot::{Change, Snapshot};
-use crate::store::{Heads, View};
+use crate::snapshot::Snapshot;
+use crate::store::{Head, Heads, Part, View};
 use crate::version::Version;
+
+/// A point in the past of a store, or of all stores (R11).
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Point {
+    /// When somebody had seen exactly this. The same on all replicas that have it, for ever.
+    Clock(Clock),
+    /// All versions stamped then or before. The same on replicas with equal logs; but what another device wrote by then and sends
+    /// later joins it, so the answer for yesterday may still change tomorrow. Stamps order writes, and are never before those of what was
+    /// replaced (R6).
+    Time(Timestamp),
+    /// When so many commits had arrived here: see [`Snapshot::commits`]. Means something only to this store.
+    Lsn(u64),
+    /// All that the snapshot has.
+    Now,
+}
+
+impl From<Clock> for Point {
+    fn from(clock: Clock) -> Self {
+        Self::Clock(clock)
+    }
+}
+
+impl From<&Clock> for Point {
+    fn from(clock: &Clock) -> Self {
+        Self::Clock(clock.clone())
+    }
+}
+
+impl From<Timestamp> for Point {
+    fn from(time: Timestamp) -> Self {
+        Self::Time(time)
+    }
+}
 
 /// A cut through the logs: by ordinal, how far it goes.
 #[derive(Clone, Default)]
@@ -16,6 +51,10 @@ pub(crate) struct Cut(HashMap<u32, u64>);
 impl Cut {
     pub(crate) fn upto(&self, ordinal: u32) -> u64 {
         self.0.get(&ordinal).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn ordinals(&self) -> impl Iterator<Item = u32> {
+        self.0.keys().copied()
     }
 
     fn covers(&self, other: &Cut) -> bool {
@@ -38,6 +77,17 @@ impl Cut {
                 )));
             }
             cut.insert(ordinal, entry.sequence);
+        }
+        Ok(Self(cut))
+    }
+
+    /// The first `commits` that arrived here.
+    fn arrived(view: &View<'_>, commits: u64) -> Result<Self> {
+        let mut cut = HashMap::new();
+        for ordinal in 0..view.directory.log_count() {
+            if let Some(tip) = view.tip_among(ordinal, commits)? {
+                cut.insert(ordinal, tip.header.last());
+            }
         }
         Ok(Self(cut))
     }
@@ -65,12 +115,12 @@ impl Cut {
 
 /// Cuts that were found to be closed lately; a new one is checked from the largest that lies within it.
 #[derive(Default)]
-pub(crate) struct ClosedCuts(parking_lot::Mutex<Vec<std::sync::Arc<Cut>>>);
+pub(crate) struct ClosedCuts(parking_lot::Mutex<Vec<Arc<Cut>>>);
 
 impl ClosedCuts {
     const KEPT: usize = 32;
 
-    fn check(&self, view: &View<'_>, cut: Cut) -> Result<std::sync::Arc<Cut>> {
+    fn check(&self, view: &View<'_>, cut: Cut) -> Result<Arc<Cut>> {
         let size = |c: &Cut| c.0.values().sum::<u64>();
         let kept: Vec<_> = self.0.lock().clone();
         let within = kept.iter().filter(|c| cut.covers(c)).max_by_key(|c| size(c));
@@ -78,7 +128,7 @@ impl ClosedCuts {
             return Ok(same.clone());
         }
         cut.check_closed(view, within.map_or(&Cut::default(), |c| c))?;
-        let cut = std::sync::Arc::new(cut);
+        let cut = Arc::new(cut);
         let mut kept = self.0.lock();
         if kept.len() >= Self::KEPT {
             kept.remove(0);
@@ -88,85 +138,140 @@ impl ClosedCuts {
     }
 }
 
-/// Everything as of a clock.
+impl Snapshot {
+    /// Everything as it was at a point (R11): as of a clock, a time, or an arrival position.
+    ///
+    /// ```
+    /// # use heirloom::{Content, Engine, Patch, Point};
+    /// # let engine = Engine::in_memory()?;
+    /// let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("brightness", 40)))?;
+    /// let (clock, commits) = (engine.clock()?, engine.snapshot()?.commits()?);
+    /// engine.write(|tx| tx.delete(lamp))?;
+    ///
+    /// let snapshot = engine.snapshot()?;
+    /// assert!(snapshot.get(lamp)?.is_none());
+    /// for then in [Point::from(clock), Point::Lsn(commits)] {
+    ///     assert_eq!(snapshot.as_of(then)?.get(lamp)?.unwrap().get("brightness")?, Some(40.into()));
+    /// }
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    ///
+    /// # Costs
+    /// As of a time nothing. As of an arrival position a look-up a log, and for a log that went on since, one for each halving of it. As of a clock a look
+    /// at each of its commits that is not in a clock that was asked for lately.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if a clock names a place that is no end of a commit here, or is not causally closed; if fewer commits are here than
+    /// [`Point::Lsn`] says.
+    pub fn as_of(&self, point: impl Into<Point>) -> Result<Past<'_>> {
+        Past::new(self, point.into())
+    }
+
+    /// What had been seen when this commit was written, itself included. Costs a look at each commit in it.
+    pub fn clock_at(&self, commit: &CommitRef) -> Result<Clock> {
+        clock_at(&self.view(), commit)
+    }
+}
+
+/// Everything as it was at a point.
+///
+/// An entity that has not changed since costs one look at the row of its heads; of another each later version is looked at once more.
 pub struct Past<'a> {
-    snapshot: &'a Snapshot,
-    cut: std::sync::Arc<Cut>,
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) seen: Seen,
+}
+
+/// Which versions there were.
+#[derive(Clone)]
+pub(crate) enum Seen {
+    Upto(Arc<Cut>),
+    Stamped(u64),
 }
 
 impl<'a> Past<'a> {
-    pub(crate) fn new(snapshot: &'a Snapshot, clock: &Clock) -> Result<Self> {
+    fn new(snapshot: &'a Snapshot, point: Point) -> Result<Self> {
         let view = snapshot.view();
-        let cut = snapshot.engine.inner.closed_cuts.check(&view, Cut::of(&view, clock)?)?;
-        Ok(Self { snapshot, cut })
+        let seen = match point {
+            Point::Clock(clock) => {
+                let cut = Cut::of(&view, &clock)?;
+                Seen::Upto(snapshot.engine.inner.closed_cuts.check(&view, cut)?)
+            }
+            Point::Time(time) => match u64::try_from(time.as_millis()) {
+                Ok(stamp) => Seen::Stamped(stamp),
+                // no commit is older than 1970
+                Err(_) => Seen::Upto(Arc::default()),
+            },
+            Point::Lsn(commits) => {
+                let here = snapshot.commits()?;
+                if commits > here {
+                    return Err(Error::invalid(format!(
+                        "{commits} commits have not arrived yet; {here} are here"
+                    )));
+                }
+                Seen::Upto(Arc::new(Cut::arrived(&view, commits)?))
+            }
+            Point::Now => Seen::Upto(Arc::new(Cut::arrived(&view, u64::MAX)?)),
+        };
+        Ok(Self { snapshot, seen })
     }
 
-    fn heads_of(&self, id: EntityId) -> Result<Heads> {
-        self.snapshot.view().heads_in(id, &|o| self.cut.upto(o))
+    /// The heads that an entity had, given those that it has now.
+    pub(crate) fn heads_of(&self, now: &Heads) -> Result<Heads> {
+        let view = self.snapshot.view();
+        match &self.seen {
+            Seen::Upto(cut) => view.heads_in(now, &Part::Upto(&|o| cut.upto(o))),
+            Seen::Stamped(stamp) => view.heads_in(now, &Part::Stamped(*stamp)),
+        }
     }
 
-    /// An entity as it was shown; nothing if it was unknown or deleted. Costs a look at each of its later versions.
+    fn heads_by_id(&self, id: EntityId) -> Result<Heads> {
+        self.heads_of(&*self.snapshot.view().heads(id)?)
+    }
+
+    /// An entity as it was shown; nothing if it was unknown or deleted.
+    ///
+    /// [`Error::Absent`] where the content is not here.
     pub fn get(&self, id: EntityId) -> Result<Option<Entity>> {
-        let entity = entity_of(&self.snapshot.view(), id, &self.heads_of(id)?)?;
+        let entity = entity_of(&self.snapshot.view(), id, &self.heads_by_id(id)?)?;
         Ok(entity.filter(|e| !e.is_deleted()))
     }
 
     /// The heads that an entity had.
     pub fn heads(&self, id: EntityId) -> Result<Vec<Version>> {
-        self.heads_of(id)?.list.iter().map(|h| self.snapshot.version(&h.writer.reference)).collect()
+        self.heads_by_id(id)?.list.iter().map(|h| self.snapshot.version(&h.writer.reference)).collect()
     }
 
     /// The entities of a type that were there, in order of their ids. Costs a look at all entities that there are now.
     pub fn list(&self, entity_type: &str) -> Result<impl Iterator<Item = Result<Entity>> + use<'_, 'a>> {
-        let wanted = self.snapshot.view().directory.type_ordinal(entity_type);
-        let ids = self.snapshot.entity_ids()?;
-        Ok(ids.filter_map(move |id| {
-            let read = || -> Result<Option<Entity>> {
-                let id = id?;
-                let heads = self.heads_of(id)?;
-                if heads.type_ordinal().is_none() || heads.type_ordinal() != wanted {
-                    return Ok(None);
-                }
-                Ok(entity_of(&self.snapshot.view(), id, &heads)?.filter(|e| !e.is_deleted()))
-            };
-            read().transpose()
-        }))
+        let found = self.of_type(entity_type)?.map(|found| {
+            let (id, heads) = found?;
+            entity_of(&self.snapshot.view(), id, &heads)
+        });
+        Ok(found.filter_map(|entity| entity.map(|e| e.filter(|e| !e.is_deleted())).transpose()))
     }
-}
 
-pub(crate) fn diff(snapshot: &Snapshot, from: &Clock, to: &Clock) -> Result<Vec<Change>> {
-    let (from, to) = (Past::new(snapshot, from)?, Past::new(snapshot, to)?);
-    let view = snapshot.view();
-    let mut touched = BTreeSet::new();
-    let logs: BTreeSet<u32> = from.cut.0.keys().chain(to.cut.0.keys()).copied().collect();
-    for ordinal in logs {
-        let (a, b) = (from.cut.upto(ordinal), to.cut.upto(ordinal));
-        let mut sequence = a.max(b);
-        while sequence > a.min(b) {
-            let Some(record) = view.commit_at(ordinal, sequence)? else { break };
-            let valid =
-                record.header.versions.iter().enumerate().filter(|(i, _)| record.void_of(*i).is_none());
-            touched.extend(valid.map(|(_, v)| v.entity));
-            sequence = record.header.first - 1;
+    /// How many entities of a type were there. Costs a look at the heads of all entities that there are now, at no content.
+    pub fn count(&self, entity_type: &str) -> Result<u64> {
+        let mut count = 0;
+        for found in self.of_type(entity_type)? {
+            count += u64::from(!found?.1.list.iter().any(Head::is_tombstone));
         }
+        Ok(count)
     }
-    let mut out = Vec::new();
-    for entity in touched {
-        let (before, after) = (from.heads_of(entity)?, to.heads_of(entity)?);
-        if before.list.iter().map(|h| h.writer.reference).eq(after.list.iter().map(|h| h.writer.reference)) {
-            continue;
-        }
-        let (before, after) = (entity_of(&view, entity, &before)?, entity_of(&view, entity, &after)?);
-        let Some(entity_type) = after.as_ref().or(before.as_ref()).map(|e| e.entity_type().to_owned()) else {
-            continue;
-        };
-        let shown = |e: Option<Entity>| e.filter(|e| !e.is_deleted()).map(|e| e.content());
-        let change = Change { entity, entity_type, before: shown(before), after: shown(after) };
-        if change.before != change.after {
-            out.push(change);
-        }
+
+    /// Ids and heads of the entities that were of a type, deleted ones too.
+    fn of_type(
+        &self,
+        entity_type: &str,
+    ) -> Result<impl Iterator<Item = Result<(EntityId, Heads)>> + use<'_, 'a>> {
+        let wanted = self.snapshot.view().directory.type_ordinal(entity_type);
+        let found = self.snapshot.entity_ids()?.map(|id| {
+            let id = id?;
+            Ok((id, self.heads_by_id(id)?))
+        });
+        let fits = move |heads: &Heads| wanted.is_some() && heads.type_ordinal() == wanted;
+        Ok(found.filter(move |found| found.as_ref().map_or(true, |(_, heads)| fits(heads))))
     }
-    Ok(out)
 }
 
 /// All that a commit's author had seen, the commit included.

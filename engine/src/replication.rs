@@ -160,18 +160,13 @@ impl Replication {
         })
     }
 
-    /// The ends of all logs, sorted, as they were when `lsn` commits were here. Costs a look at each commit since, or of each log, whichever is less for
-    /// a log.
+    /// The ends of all logs, sorted, as they were when `lsn` commits were here. Costs a look-up a log, and for one that went on since, one for each
+    /// halving of it.
     pub fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>> {
         self.read(|view| {
             let mut out = Vec::new();
             for ordinal in 0..view.directory.log_count() {
-                let mut record = view.tip(ordinal)?;
-                while let Some(r) = record.take_if(|r| r.lsn >= lsn) {
-                    let before = r.header.first - 1;
-                    record = if before == 0 { None } else { view.commit_at(ordinal, before)? };
-                }
-                if let Some(r) = record {
+                if let Some(r) = view.tip_among(ordinal, lsn)? {
                     out.push(End { log: view.log_id(ordinal)?, sequence: r.header.last(), chain: r.chain });
                 }
             }

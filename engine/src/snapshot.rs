@@ -8,10 +8,7 @@ use crate::engine::Engine;
 use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::format::hash;
-use crate::model::{
-    Clock, ClockEntry, CommitRef, Content, EntityId, LogRoot, StateDigest, Timestamp, VersionRef,
-};
-use crate::past::Past;
+use crate::model::{Clock, ClockEntry, Content, EntityId, LogRoot, StateDigest, Timestamp, VersionRef};
 use crate::replication::End;
 use crate::store::{self, At, Dot, Tables, View, type_key};
 use crate::version::Version;
@@ -124,32 +121,11 @@ impl Snapshot {
         }
     }
 
-    fn at(&self, view: &View<'_>, reference: &VersionRef) -> Result<At> {
+    pub(crate) fn at(&self, view: &View<'_>, reference: &VersionRef) -> Result<At> {
         let none = || Error::invalid(format!("version {reference} is not here; sync first"));
         let ordinal = view.directory.ordinal(reference.log).ok_or_else(none)?;
         let at = view.version((ordinal, reference.sequence))?.ok_or_else(none)?;
         if at.writer.reference == *reference { Ok(at) } else { Err(none()) }
-    }
-
-    /// Everything as it was when somebody had seen exactly this (R11): the same on all replicas that have it.
-    ///
-    /// [`Error::Invalid`] if the clock names a place that is no end of a commit here, or is not causally closed. Checking that costs a look at
-    /// each commit in the clock that is not in one that was asked for lately.
-    pub fn as_of(&self, clock: &Clock) -> Result<Past<'_>> {
-        Past::new(self, clock)
-    }
-
-    /// What differs between two clocks, entity by entity, in order of their ids. Costs a look at each commit that is in only one of them, and for each entity
-    /// that these changed a walk over its later versions.
-    ///
-    /// Errors as for [`as_of`](Self::as_of).
-    pub fn diff(&self, from: &Clock, to: &Clock) -> Result<Vec<Change>> {
-        crate::past::diff(self, from, to)
-    }
-
-    /// What had been seen when this commit was written, itself included. Costs a look at each commit in it.
-    pub fn clock_at(&self, commit: &CommitRef) -> Result<Clock> {
-        crate::past::clock_at(&self.view(), commit)
     }
 
     /// How far into each log.
@@ -359,18 +335,4 @@ impl History<'_> {
         }
         Version::new(&view, &at, &parents)
     }
-}
-
-/// How an entity differs between two points.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Change {
-    /// The entity.
-    pub entity: EntityId,
-    /// Its type.
-    pub entity_type: String,
-    /// What was shown of it before; nothing where it was unknown or deleted.
-    pub before: Option<Content>,
-    /// What is shown of it after.
-    pub after: Option<Content>,
 }

@@ -168,10 +168,8 @@ fn step_of_git(difference: Difference) -> (Vec<u8>, (Option<Stand>, Option<Stand
 
 fn step_of_cuts(snapshot: &Snapshot, before: &Clock, after: &Clock) -> Result<Step> {
     let mut step = Step::new();
-    for change in snapshot.diff(before, after)? {
-        if change.entity_type != FILE {
-            continue;
-        }
+    for change in snapshot.diff(before, after)?.of_type(FILE) {
+        let change = change?;
         let (old, new) = (read(change.before.as_ref())?, read(change.after.as_ref())?);
         let stand = |file: &Option<(Vec<u8>, Stand)>| file.as_ref().map(|file| file.1.clone());
         let stands = (stand(&old), stand(&new));

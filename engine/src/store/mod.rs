@@ -31,7 +31,7 @@ pub(crate) use fold::{Bodies, Incoming, fold};
 pub(crate) use head::{Head, Heads, decode_row};
 pub use ingest::Ingested;
 pub(crate) use open::{Identity, Options};
-pub(crate) use past::{At, Content, Dot};
+pub(crate) use past::{At, Content, Dot, Part};
 pub use read_cache::CacheStats;
 pub(crate) use record::Record;
 pub use record::Void as VoidReason;

@@ -34,6 +34,29 @@ pub(crate) enum Content {
 /// Log number and sequence: names a version here.
 pub(crate) type Dot = (u32, u64);
 
+/// A part of the logs that holds with each version all that it follows of its entity.
+pub(crate) enum Part<'a> {
+    /// Up to a place in each log.
+    Upto(&'a dyn Fn(u32) -> u64),
+    /// Versions stamped up to then. No place in a log: stamps do not ascend within one.
+    Stamped(u64),
+}
+
+impl Part<'_> {
+    fn holds(&self, writer: &Writer) -> bool {
+        match self {
+            Self::Upto(place) => writer.reference.sequence <= place(writer.ordinal),
+            Self::Stamped(stamp) => writer.stamp <= *stamp,
+        }
+    }
+}
+
+/// A version as a walk into the past passes it: much smaller than its record.
+pub(crate) struct Step {
+    stamp: u64,
+    parents: Box<[Dot]>,
+}
+
 impl At {
     pub(crate) fn header(&self) -> &VersionHeader {
         &self.record.header.versions[self.index]
@@ -105,14 +128,39 @@ impl View<'_> {
             .collect()
     }
 
-    /// The same by the version's place. A walk comes by the same places again and again, and a record is large.
-    fn parents_at(&self, dot: Dot) -> Result<Arc<[Dot]>> {
-        if let Some(known) = self.caches.parents.get(&dot) {
+    /// What a walk needs of the version at a place. It comes by the same places again and again, and a record is large.
+    fn step(&self, dot: Dot) -> Result<Arc<Step>> {
+        if let Some(known) = self.caches.steps.get(&dot) {
             return Ok(known);
         }
-        let parents: Arc<[Dot]> = self.parents(&self.known(dot)?)?.into();
-        self.caches.parents.insert(dot, parents.clone(), 96 + parents.len() * size_of::<Dot>());
-        Ok(parents)
+        let at = self.known(dot)?;
+        let step = Arc::new(Step { stamp: at.writer.stamp, parents: self.parents(&at)?.into() });
+        self.caches.steps.insert(dot, step.clone(), 112 + step.parents.len() * size_of::<Dot>());
+        Ok(step)
+    }
+
+    /// The last commit of a log among the first `commits` that arrived here. Costs a look-up if that is its end, else one for each halving
+    /// of the log.
+    pub(crate) fn tip_among(&self, ordinal: u32, commits: u64) -> Result<Option<Arc<Record>>> {
+        let Some(tip) = self.tip(ordinal)? else { return Ok(None) };
+        if tip.lsn < commits {
+            return Ok(Some(tip));
+        }
+        // one place arrived in time, or is 0; at the other begins a commit that came later
+        let (mut early, mut late) = (0, tip.header.first);
+        while early + 1 < late {
+            let middle = early + (late - early) / 2;
+            match self.dot_at(ordinal, middle)? {
+                Some((first, lsn)) if lsn >= commits => late = first,
+                _ => early = middle,
+            }
+        }
+        // rows of `dots` have no checksum: the commits must say the same
+        let next = self.commit_at(ordinal, late)?;
+        let last = if early == 0 { None } else { self.commit_at(ordinal, early)? };
+        let fits = next.is_some_and(|r| r.lsn >= commits && r.header.first == late)
+            && last.as_ref().map_or(early == 0, |r| r.lsn < commits);
+        if fits { Ok(last) } else { Err(Error::corrupt("dots", format!("{ordinal}/{late}"), "out of order")) }
     }
 
     /// A version by its place as if it were a head.
@@ -212,6 +260,15 @@ impl View<'_> {
         Ok(Some(merge_of(&live)))
     }
 
+    /// The parents of a version as if they were heads, with their contents.
+    pub(crate) fn parent_contents(&self, at: &At) -> Result<Vec<(Head, Content)>> {
+        let one = |dot: Dot| {
+            let parent = self.known(dot)?;
+            Ok((Head::clone(&*self.as_head(&parent)?), self.content(&parent)?))
+        };
+        self.parents(at)?.into_iter().map(one).collect()
+    }
+
     /// A full body whose writers are known here.
     fn read_full(&self, payload: &[u8], own: &Writer) -> Read<State> {
         let mut r = Reader::new(payload);
@@ -252,34 +309,33 @@ impl View<'_> {
         Ok(merge_of(&live))
     }
 
-    /// The heads that an entity had in a cut: `upto` gives for a log how far the cut goes. The cut must be causally closed.
+    /// The heads that an entity had in a part of the logs, given those that it has now.
     ///
-    /// Costs a look at each version of the entity after the cut.
-    pub(crate) fn heads_in(&self, entity: EntityId, upto: &dyn Fn(u32) -> u64) -> Result<Heads> {
-        let now = self.heads(entity)?;
-        let inside = |w: &Writer| w.reference.sequence <= upto(w.ordinal);
-        if now.list.iter().all(|h| inside(&h.writer)) {
-            return Ok(Heads::clone(&now));
+    /// Reads nothing where all of them are inside; else costs a look at each version of the entity that is not.
+    pub(crate) fn heads_in(&self, now: &Heads, part: &Part<'_>) -> Result<Heads> {
+        let (inside, outside): (Vec<&Head>, _) = now.list.iter().partition(|h| part.holds(&h.writer));
+        if outside.is_empty() {
+            return Ok(now.clone());
         }
-        let (mut found, mut seen, mut todo): (Vec<Head>, HashSet<Dot>, Vec<Dot>) = Default::default();
-        for head in &now.list {
-            if inside(&head.writer) {
-                found.push(head.clone());
-            } else {
-                todo.push((head.writer.ordinal, head.writer.reference.sequence));
-            }
-        }
+        let mut found: Vec<Head> = inside.into_iter().cloned().collect();
+        let mut todo: Vec<Dot> =
+            outside.iter().map(|h| (h.writer.ordinal, h.writer.reference.sequence)).collect();
+        let mut seen = HashSet::new();
         while let Some(dot) = todo.pop() {
             if !seen.insert(dot) {
                 continue;
             }
-            if dot.1 <= upto(dot.0) {
+            let inside = match part {
+                Part::Upto(place) => dot.1 <= place(dot.0),
+                Part::Stamped(stamp) => self.step(dot)?.stamp <= *stamp,
+            };
+            if inside {
                 found.push(Head::clone(&*self.head_at(dot)?));
             } else {
-                todo.extend_from_slice(&self.parents_at(dot)?);
+                todo.extend_from_slice(&self.step(dot)?.parents);
             }
         }
-        // a version in the cut that another one there has seen is no head of it
+        // a version in the part that another one there has seen is no head of it
         let dominated =
             |h: &Head| found.iter().any(|o| o.writer != h.writer && o.derived.clock.has_seen(&h.writer));
         let mut list: Vec<Head> = found.iter().filter(|h| !dominated(h)).cloned().collect();

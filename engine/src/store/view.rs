@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::cache::Cache;
 use super::directory::Directory;
 use super::head::{Head, Heads, decode_row};
-use super::past::{Content, Dot};
+use super::past::{Content, Dot, Step};
 use super::read_cache::ReadCache;
 use super::record::{Bytes, Checkpoint, PIECE, Record};
 use super::sealed::unseal;
@@ -35,8 +35,7 @@ pub(crate) struct Caches {
     /// Versions as if they were heads.
     pub(crate) heads: Cache<Dot, Arc<Head>>,
     pub(crate) contents: Cache<Dot, Content>,
-    /// Where the parents of a version are: all that a walk into the past needs of a record, and much smaller.
-    pub(crate) parents: Cache<Dot, Arc<[Dot]>>,
+    pub(crate) steps: Cache<Dot, Arc<Step>>,
     /// Entities as they are shown now.
     pub(crate) entities: ReadCache,
 }
@@ -49,7 +48,7 @@ impl Caches {
             records: Cache::new(part),
             heads: Cache::new(part),
             contents: Cache::new(part),
-            parents: Cache::new(part),
+            steps: Cache::new(part),
             entities: ReadCache::new(2 * part),
         }
     }

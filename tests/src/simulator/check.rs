@@ -138,9 +138,10 @@ impl World {
             let past = node.past(snapshot, &moment.clock, &self.entities)?;
             same(&format!("{} shows the past", node.name), &past, &moment.contents)?;
             let Some(other) = self.moments.get(i + 1) else { continue };
-            let found = snapshot.diff(&moment.clock, &other.clock)?;
-            let sides = |c: &heirloom::Change| (c.before.as_ref().map(leaves), c.after.as_ref().map(leaves));
-            let found: BTreeMap<_, _> = found.iter().map(|c| (c.entity, sides(c))).collect();
+            let found: Vec<_> = snapshot.diff(&moment.clock, &other.clock)?.collect::<Result<_, _>>()?;
+            let sides =
+                |d: &heirloom::Difference| (d.before.as_ref().map(leaves), d.after.as_ref().map(leaves));
+            let found: BTreeMap<_, _> = found.iter().map(|d| (d.entity, sides(d))).collect();
             same(&format!("{}: between two moments", node.name), &found, &difference(moment, other))?;
         }
         let nothing = node.past(snapshot, &Clock::new(), &self.entities);

@@ -1,0 +1,242 @@
+//! Values that lost in a merge, and how to bring each back (R22).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::merge::{Live, Side, conflicts, merge, show};
+use crate::model::{EntityId, Entry, Patch, Path, State, Timestamp, VersionRef, Writer};
+use crate::snapshot::{History, Snapshot};
+use crate::store::{Content, Head};
+use crate::version::Version;
+
+/// A value that somebody wrote, and that a merge with what somebody else wrote does not show, or no longer has.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Loss {
+    /// The keys that lead to the field.
+    pub path: Vec<String>,
+    /// The value that lost.
+    pub lost: Side,
+    /// What stood there instead; nothing where the field was removed, or the entity deleted, or a field above or below took its place, or while a custom
+    /// policy shows a value of its own.
+    pub to: Option<Side>,
+    /// The version that decided so; nothing where nobody has and the value is merely not shown now.
+    pub by: Option<VersionRef>,
+    /// Stamp of that version; while it is open, of the write that is shown instead.
+    pub stamp: Timestamp,
+}
+
+impl Loss {
+    /// Sets the field back to the value that lost. On a deleted entity restore the version that wrote it instead.
+    pub fn patch(&self) -> Patch {
+        Patch::new().set_at(&self.path, self.lost.value.clone())
+    }
+}
+
+impl Snapshot {
+    /// All values of an entity that lost in a merge, newest loss first (R22): those that are not shown now although nobody has decided against them, then
+    /// version by version back to the creation. The same on every replica that has the entity's versions.
+    ///
+    /// A value loses where it stood beside another in a field that nobody had decided, or came together with what had not seen it (a deletion too),
+    /// and the version that joined them has neither it nor an equal value. What one writer replaces with the only value in sight
+    /// is no loss: see [`history`](Self::history). Of equal values the newest is named.
+    ///
+    /// ```
+    /// # use heirloom::{Content, Engine, Patch};
+    /// # let [phone, tablet] = ["phone", "tablet"].map(|l| Engine::builder().label(l).dataset_name("home").in_memory().unwrap());
+    /// # let carry = |from: &Engine, to: &Engine| {
+    /// #     let batch = from.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+    /// #     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
+    /// #     to.replication().ingest(&commits).unwrap();
+    /// # };
+    /// let lamp = phone.write(|tx| tx.create("lamp", &Content::new().with("name", "desk")))?;
+    /// # carry(&phone, &tablet);
+    /// phone.write(|tx| tx.patch(lamp, Patch::new().set("name", "hall")))?;
+    /// tablet.write(|tx| tx.patch(lamp, Patch::new().set("name", "door")))?;
+    /// # carry(&tablet, &phone);
+    /// // the phone gets what the tablet wrote, and somebody decides
+    /// phone.write(|tx| tx.patch(lamp, Patch::new().set("name", "door")))?;
+    ///
+    /// let loss = phone.snapshot()?.losses(lamp)?.next().unwrap()?;
+    /// assert_eq!((loss.lost.value.as_str(), loss.by.is_some()), (Some("hall"), true));
+    /// phone.write(|tx| tx.patch(lamp, loss.patch()))?;
+    /// assert_eq!(phone.snapshot()?.get(lamp)?.unwrap().get("name")?, Some("hall".into()));
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    ///
+    /// # Costs
+    /// Each version that is passed costs a read of its content and of its parents'.
+    ///
+    /// # Errors
+    /// An item is [`Error::Absent`] where the content of a version or of a parent is not here: then that version's losses cannot be told, and the walk
+    /// goes on.
+    pub fn losses(&self, id: EntityId) -> Result<Losses<'_>> {
+        Ok(Losses {
+            snapshot: self,
+            entity: id,
+            open: true,
+            found: VecDeque::new(),
+            history: self.history(id)?,
+        })
+    }
+}
+
+/// The values of an entity that lost, newest loss first.
+#[must_use = "nothing is looked at until the losses are read"]
+pub struct Losses<'a> {
+    snapshot: &'a Snapshot,
+    entity: EntityId,
+    /// What is open now was not looked at yet.
+    open: bool,
+    found: VecDeque<Loss>,
+    history: History<'a>,
+}
+
+impl Iterator for Losses<'_> {
+    type Item = Result<Loss>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(loss) = self.found.pop_front() {
+                return Some(Ok(loss));
+            }
+            let found = if std::mem::take(&mut self.open) {
+                self.open_now()
+            } else {
+                self.history.next()?.and_then(|version| self.decided_by(&version))
+            };
+            match found {
+                Ok(found) => self.found.extend(found),
+                Err(e) => return Some(Err(e)),
+            }
+        }
+    }
+}
+
+impl Losses<'_> {
+    /// What nobody has decided against and is not shown.
+    fn open_now(&self) -> Result<Vec<Loss>> {
+        let view = self.snapshot.view();
+        let all = view.heads(self.entity)?;
+        let mut heads = Vec::new();
+        for head in &all.list {
+            heads.push((head.clone(), view.head_content(self.entity, head)?));
+        }
+        let sides = Sides::new(heads)?;
+        let policy = view.policies.of(&view.type_of(&all)?.unwrap_or_default());
+        let state = match all.is_empty() {
+            true => None,
+            false => view.shown_state(self.entity, policy, &all.list, Ok(sides.merged.clone()))?,
+        };
+        let deletion = sides.tombstones.iter().map(|t| t.writer).max_by_key(Writer::key);
+        let deletion = deletion.filter(|_| state.is_none());
+        let state = state.unwrap_or_default();
+        let shown = show(&state);
+        let stays =
+            |path: &Path, entry: &Entry| shown.iter().any(|s| s.path == path && s.entry.value == entry.value);
+        // a policy for whole versions hides news of the others, too
+        let news = policy.whole().is_some() && all.list.len() > 1;
+        let losing = sides.at_stake(news).filter(|(path, entry)| !stays(path, entry));
+        let loss = |(path, lost): (&Path, &Entry)| {
+            let to =
+                shown.iter().find(|s| s.path == path).map(|s| s.entry).filter(|e| e.writer != Writer::OWN);
+            let near = shown.iter().filter(|s| s.path.is_related(path)).map(|s| s.entry.writer);
+            let written = near.filter(|w| *w != Writer::OWN).chain(deletion);
+            let winner = written.max_by_key(Writer::key).unwrap_or(lost.writer);
+            self.loss(path, lost, to, None, Timestamp::of(winner.stamp))
+        };
+        newest_of_equals(losing).into_iter().map(loss).collect()
+    }
+
+    /// What a version no longer has of what its parents brought together.
+    fn decided_by(&self, version: &Version) -> Result<Vec<Loss>> {
+        let view = self.snapshot.view();
+        let at = self.snapshot.at(&view, &version.reference())?;
+        let sides = Sides::new(view.parent_contents(&at)?)?;
+        let mut losing = sides.at_stake(version.parents().len() > 1).peekable();
+        if losing.peek().is_none() {
+            return Ok(Vec::new());
+        }
+        let state = match view.content(&at)? {
+            Content::Live(state) => state,
+            Content::Tombstone => Arc::default(),
+            Content::Absent => return Err(Error::Absent(version.reference())),
+        };
+        let entries = |path: &Path| state.get(path).into_iter().flat_map(|l| &l.entries);
+        let losing = losing.filter(|(path, lost)| !entries(path).any(|e| e.value == lost.value));
+        let loss = |(path, lost): (&Path, &Entry)| {
+            let to = entries(path).max_by_key(|e| e.writer.key());
+            self.loss(path, lost, to, Some(version.reference()), version.stamp())
+        };
+        newest_of_equals(losing).into_iter().map(loss).collect()
+    }
+
+    fn loss(
+        &self,
+        path: &Path,
+        lost: &Entry,
+        to: Option<&Entry>,
+        by: Option<VersionRef>,
+        stamp: Timestamp,
+    ) -> Result<Loss> {
+        let view = self.snapshot.view();
+        let side = |e: &Entry| view.side(self.entity, e);
+        let path = path.as_ref().keys().map(str::to_owned).collect();
+        Ok(Loss { path, lost: side(lost)?, to: to.map(side).transpose()?, by, stamp })
+    }
+}
+
+/// Versions that came together, and their merge.
+struct Sides {
+    live: Vec<(Head, Arc<State>)>,
+    tombstones: Vec<Head>,
+    merged: State,
+    /// Paths that nobody had decided.
+    undecided: Vec<Path>,
+}
+
+impl Sides {
+    fn new(sides: Vec<(Head, Content)>) -> Result<Self> {
+        let (mut live, mut tombstones) = (Vec::new(), Vec::new());
+        for side in sides {
+            match side {
+                (head, Content::Live(state)) => live.push((head, state)),
+                (head, Content::Tombstone) => tombstones.push(head),
+                (head, Content::Absent) => return Err(Error::Absent(head.writer.reference)),
+            }
+        }
+        let heads: Vec<_> =
+            live.iter().map(|(head, state)| Live { state, clock: &head.derived.clock }).collect();
+        let merged = merge(&heads);
+        let undecided = conflicts(&merged, 1, 0).paths;
+        Ok(Self { live, tombstones, merged, undecided })
+    }
+
+    /// What stood undecided or a deletion among them had not seen; with `news` also what one of them lacked.
+    fn at_stake(&self, news: bool) -> impl Iterator<Item = (&Path, &Entry)> {
+        let lacks = |state: &State, path: &Path, entry: &Entry| {
+            state.get(path).is_none_or(|l| l.entries.iter().all(|e| e.writer != entry.writer))
+        };
+        let entries = self.merged.0.iter().flat_map(|l| l.entries.iter().map(|e| (&l.path, e)));
+        entries.filter(move |(path, entry)| {
+            self.undecided.binary_search(path).is_ok()
+                || self.tombstones.iter().any(|t| !t.derived.clock.has_seen(&entry.writer))
+                || (news && self.live.iter().any(|(_, state)| lacks(state, path, entry)))
+        })
+    }
+}
+
+/// By path, then newest first; of equal values at a path the newest only.
+fn newest_of_equals<'s>(entries: impl Iterator<Item = (&'s Path, &'s Entry)>) -> Vec<(&'s Path, &'s Entry)> {
+    let mut out: Vec<_> = entries.collect();
+    out.sort_by_key(|(path, entry)| (*path, std::cmp::Reverse(entry.writer.key())));
+    let mut kept: Vec<(&Path, &Entry)> = Vec::with_capacity(out.len());
+    for (path, entry) in out {
+        let same = |(p, e): &&(&Path, &Entry)| *p == path && e.value == entry.value;
+        if kept.iter().rev().take_while(|(p, _)| *p == path).find(same).is_none() {
+            kept.push((path, entry));
+        }
+    }
+    kept
+}

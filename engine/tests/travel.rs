@@ -1,0 +1,219 @@
+//! Time travel on random histories of three stores, against an oracle that walks all versions of an entity.
+
+mod histories;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use heirloom::{
+    Clock, Content, Difference, Engine, EntityId, Error, Patch, Point, Snapshot, Timestamp, Value, Version,
+    apply_patch,
+};
+use histories::{ENTITIES, Oracle, STORES, World, event, id, numbers};
+use proptest::prelude::*;
+
+fn check_point(snapshot: &Snapshot, oracle: &Oracle<'_>, point: &Point) {
+    let past = snapshot.as_of(point.clone()).unwrap();
+    let mut listed: BTreeMap<&str, Vec<EntityId>> = BTreeMap::new();
+    for n in 0..ENTITIES {
+        let expected = oracle.shown(id(n), point);
+        let heads: BTreeSet<_> = past.heads(id(n)).unwrap().iter().map(Version::reference).collect();
+        assert_eq!(heads, expected.clone().map_or_else(BTreeSet::new, |e| e.1), "heads as of {point:?}");
+        let found = past.get(id(n)).unwrap();
+        let content = found.as_ref().map(|e| numbers(&e.content()));
+        assert_eq!(content, expected.clone().and_then(|e| e.0), "content as of {point:?}");
+        if let (Some(entity), Some((_, _, entity_type))) = (found, expected) {
+            assert_eq!(entity.entity_type(), entity_type);
+            listed.entry(entity_type).or_default().push(id(n));
+        }
+    }
+    for entity_type in ["lamp", "room", "none"] {
+        let mut expected = listed.remove(entity_type).unwrap_or_default();
+        expected.sort();
+        let found: Vec<_> = past.list(entity_type).unwrap().map(|e| e.unwrap().id()).collect();
+        assert_eq!(found, expected);
+        assert_eq!(past.count(entity_type).unwrap(), expected.len() as u64);
+    }
+}
+
+type Shelf = BTreeMap<EntityId, Content>;
+
+fn shelf(snapshot: &Snapshot, point: &Point) -> Shelf {
+    let past = snapshot.as_of(point.clone()).unwrap();
+    let there = |n: u8| past.get(id(n)).unwrap().map(|e| (id(n), e.content()));
+    (0..ENTITIES).filter_map(there).collect()
+}
+
+fn apply(shelf: &mut Shelf, difference: &Difference) {
+    let before = shelf.remove(&difference.entity);
+    assert_eq!(before, difference.before);
+    if difference.after.is_some() {
+        let patched = apply_patch(&difference.patch().unwrap(), &before.clone().unwrap_or_default()).unwrap();
+        // field by field it is the same
+        let mut by_field = before.unwrap_or_default();
+        for field in difference.fields().unwrap() {
+            let [name] = &field.path[..] else { panic!("no field is nested") };
+            assert_eq!(by_field.get(name), field.before.as_ref());
+            assert_ne!(field.before, field.after);
+            match field.after {
+                Some(value) => drop(by_field.insert(name, value)),
+                None => drop(by_field.remove(name)),
+            }
+        }
+        assert_eq!(by_field, patched);
+        shelf.insert(difference.entity, patched);
+    }
+}
+
+fn check_diff(snapshot: &Snapshot, from: &Point, to: &Point) {
+    let found: Vec<_> = snapshot.diff(from.clone(), to.clone()).unwrap().map(Result::unwrap).collect();
+    assert!(found.windows(2).all(|w| w[0].entity < w[1].entity), "in order of ids");
+    assert!(found.iter().all(|d| d.before != d.after));
+    let mut shown = shelf(snapshot, from);
+    found.iter().for_each(|d| apply(&mut shown, d));
+    assert_eq!(shown, shelf(snapshot, to), "from {from:?} to {to:?}");
+    for entity_type in ["lamp", "room"] {
+        let some: Vec<_> = snapshot.diff(from.clone(), to.clone()).unwrap().of_type(entity_type).collect();
+        let some: Vec<_> = some.into_iter().map(Result::unwrap).collect();
+        let expected: Vec<_> = found.iter().filter(|d| d.entity_type == entity_type).cloned().collect();
+        assert_eq!(some, expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_point_shows_the_fold_of_its_versions_and_differences_lead_from_one_to_another(
+        events in proptest::collection::vec(event(), 1..40),
+        picks in proptest::collection::vec(any::<prop::sample::Index>(), 6),
+    ) {
+        let mut world = World::new();
+        events.iter().for_each(|e| world.happen(e));
+        // the first gets all, the others stay as they are
+        (1..STORES).for_each(|from| world.carry(from, 0, u64::MAX));
+        for (store, engine) in world.engines.iter().enumerate() {
+            let (snapshot, oracle) = (engine.snapshot().unwrap(), Oracle::new(engine, &world.said));
+            let commits = snapshot.commits().unwrap();
+            let stamps: BTreeSet<_> = oracle.versions.values().map(Version::stamp).collect();
+            let stamps: Vec<_> = stamps.into_iter().collect();
+            let mut points = vec![Point::Now, Point::Time(Timestamp::from_millis(-1)), Point::Clock(Clock::new())];
+            points.extend(world.marks.iter().filter(|m| store == 0 || m.0 == store).map(|m| m.1.clone().into()));
+            points.extend(world.marks.iter().filter(|m| m.0 == store).map(|m| Point::Lsn(m.2)));
+            for pick in &picks {
+                points.push(Point::Lsn(pick.index(commits as usize + 1) as u64));
+                if !stamps.is_empty() {
+                    let stamp = stamps[pick.index(stamps.len())];
+                    points.push(stamp.into());
+                    points.push(Timestamp::from_millis(stamp.as_millis() - 1).into());
+                }
+            }
+            points.iter().for_each(|point| check_point(&snapshot, &oracle, point));
+            for (i, from) in points.iter().enumerate() {
+                for to in points.iter().skip(i % 3).step_by(3) {
+                    check_diff(&snapshot, from, to);
+                }
+            }
+            prop_assert!(engine.verify().unwrap().is_clean());
+        }
+    }
+}
+
+fn engine_at(label: &str, time: i64) -> (Engine, Arc<AtomicI64>) {
+    let now = Arc::new(AtomicI64::new(time));
+    let read = now.clone();
+    let builder = Engine::builder().label(label).dataset_name("home");
+    let engine =
+        builder.clock(move || Timestamp::from_millis(read.load(Ordering::Relaxed))).in_memory().unwrap();
+    (engine, now)
+}
+
+fn carry(from: &Engine, to: &Engine) {
+    let batch = from.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+    let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
+    to.replication().ingest(&commits).unwrap();
+}
+
+#[test]
+fn a_late_arrival_changes_what_a_time_shows_but_not_what_a_clock_or_an_arrival_position_shows() {
+    let ((phone, phone_time), (tablet, _)) = (engine_at("phone", 1_000), engine_at("tablet", 2_000));
+    let lamp = phone.write(|tx| tx.create("lamp", &Content::new().with("n", 1))).unwrap();
+    carry(&phone, &tablet);
+    tablet.write(|tx| tx.patch(lamp, Patch::new().set("n", 2))).unwrap();
+    phone_time.store(3_000, Ordering::Relaxed);
+    phone.write(|tx| tx.patch(lamp, Patch::new().set("m", 3))).unwrap();
+
+    let then = Timestamp::from_millis(2_500);
+    let (clock, commits) = (phone.clock().unwrap(), phone.snapshot().unwrap().commits().unwrap());
+    let n = |point: Point| {
+        phone.snapshot().unwrap().as_of(point).unwrap().get(lamp).unwrap().unwrap().get("n").unwrap()
+    };
+    assert_eq!(n(then.into()), Some(1.into()));
+    carry(&tablet, &phone);
+    assert_eq!(n(then.into()), Some(2.into()), "the tablet wrote before then");
+    assert_eq!(n(clock.into()), Some(1.into()));
+    assert_eq!(n(Point::Lsn(commits)), Some(1.into()));
+    assert_eq!(n(Point::Now), Some(2.into()));
+}
+
+#[test]
+fn commits_that_have_not_arrived_are_no_point() {
+    let (engine, _) = engine_at("phone", 1);
+    engine.write(|tx| tx.create("lamp", &Content::new())).unwrap();
+    let snapshot = engine.snapshot().unwrap();
+    assert!(snapshot.as_of(Point::Lsn(1)).is_ok());
+    assert!(matches!(snapshot.as_of(Point::Lsn(2)), Err(Error::Invalid(_))));
+    assert!(matches!(snapshot.diff(Point::Lsn(0), Point::Lsn(2)), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn nested_fields_differ_leaf_by_leaf() {
+    let (engine, _) = engine_at("phone", 1);
+    let colour = Content::new().with("hue", 10).with("name", "red");
+    let lamp = engine
+        .write(|tx| tx.create("lamp", &Content::new().with("colour", colour).with("old", true)))
+        .unwrap();
+    let before = engine.clock().unwrap();
+    let patch = Patch::new().set_at(["colour", "hue"], 20).unset("old").set("new", Value::Null);
+    engine.write(|tx| tx.patch(lamp, patch)).unwrap();
+    let snapshot = engine.snapshot().unwrap();
+    let found: Vec<_> = snapshot.diff(&before, Point::Now).unwrap().map(Result::unwrap).collect();
+    let fields = found[0].fields().unwrap();
+    let fields: Vec<_> = fields.into_iter().map(|f| (f.path.join("."), f.before, f.after)).collect();
+    assert_eq!(
+        fields,
+        [
+            ("colour.hue".to_owned(), Some(10.into()), Some(20.into())),
+            ("new".to_owned(), None, Some(Value::Null)),
+            ("old".to_owned(), Some(true.into()), None),
+        ]
+    );
+    let back = snapshot.diff(Point::Now, &before).unwrap().next().unwrap().unwrap();
+    assert_eq!((back.before, back.after), (found[0].after.clone(), found[0].before.clone()));
+}
+
+#[test]
+fn an_entity_that_appears_empty_is_a_difference_without_fields() {
+    let (engine, _) = engine_at("phone", 1);
+    engine.write(|tx| tx.create("lamp", &Content::new())).unwrap();
+    let snapshot = engine.snapshot().unwrap();
+    let found: Vec<_> = snapshot.diff(Clock::new(), Point::Now).unwrap().map(Result::unwrap).collect();
+    assert_eq!((&found[0].before, &found[0].after), (&None, &Some(Content::new())));
+    assert!(found[0].fields().unwrap().is_empty());
+}
+
+#[test]
+fn a_short_past_of_a_long_log_is_found_without_walking_it() {
+    let (engine, _) = engine_at("phone", 1);
+    let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("n", 0))).unwrap();
+    for n in 1..200 {
+        engine.write(|tx| tx.patch(lamp, Patch::new().set("n", n))).unwrap();
+    }
+    let snapshot = engine.snapshot().unwrap();
+    for commits in [0u64, 1, 2, 63, 64, 65, 199, 200] {
+        let shown = snapshot.as_of(Point::Lsn(commits)).unwrap().get(lamp).unwrap();
+        let n = shown.map(|e| e.get("n").unwrap().unwrap().as_int().unwrap() as u64);
+        assert_eq!(n, commits.checked_sub(1));
+    }
+}
