@@ -19,6 +19,7 @@
 //! # Ok::<(), heirloom::Error>(())
 //! ```
 
+mod changes;
 mod engine;
 mod entity;
 mod error;
@@ -31,10 +32,12 @@ mod past;
 pub mod replication;
 mod snapshot;
 mod store;
+mod subscription;
 mod transaction;
 mod verify;
 mod version;
 
+pub use changes::{Change, ChangeKind, Changes, Cursor};
 pub use engine::{Builder, Engine};
 pub use entity::Entity;
 pub use error::{Error, Result};
@@ -48,7 +51,8 @@ pub use model::{
     to_value,
 };
 pub use past::Past;
-pub use snapshot::{Change, History, Listing, Snapshot};
+pub use snapshot::{Difference, History, Listing, Snapshot};
+pub use subscription::Subscription;
 pub use transaction::Transaction;
 pub use verify::{Problem, Verification};
 pub use version::Version;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::model::{Clock, ClockEntry, CommitRef, EntityId, Timestamp};
-use crate::snapshot::{Change, Snapshot};
+use crate::snapshot::{Difference, Snapshot};
 use crate::store::{Heads, View};
 use crate::transaction::entity_of;
 use crate::version::Version;
@@ -135,7 +135,7 @@ impl<'a> Past<'a> {
     }
 }
 
-pub(crate) fn diff(snapshot: &Snapshot, from: &Clock, to: &Clock) -> Result<Vec<Change>> {
+pub(crate) fn diff(snapshot: &Snapshot, from: &Clock, to: &Clock) -> Result<Vec<Difference>> {
     let (from, to) = (Past::new(snapshot, from)?, Past::new(snapshot, to)?);
     let view = snapshot.view();
     let mut touched = BTreeSet::new();
@@ -162,7 +162,7 @@ pub(crate) fn diff(snapshot: &Snapshot, from: &Clock, to: &Clock) -> Result<Vec<
             continue;
         };
         let shown = |e: Option<Entity>| e.filter(|e| !e.is_deleted()).map(|e| e.content());
-        let change = Change { entity, entity_type, before: shown(before), after: shown(after) };
+        let change = Difference { entity, entity_type, before: shown(before), after: shown(after) };
         if change.before != change.after {
             out.push(change);
         }

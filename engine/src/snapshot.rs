@@ -146,7 +146,7 @@ impl Snapshot {
     /// that these changed a walk over its later versions.
     ///
     /// Errors as for [`as_of`](Self::as_of).
-    pub fn diff(&self, from: &Clock, to: &Clock) -> Result<Vec<Change>> {
+    pub fn diff(&self, from: &Clock, to: &Clock) -> Result<Vec<Difference>> {
         crate::past::diff(self, from, to)
     }
 
@@ -367,7 +367,7 @@ impl History<'_> {
 /// How an entity differs between two points.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Change {
+pub struct Difference {
     /// The entity.
     pub entity: EntityId,
     /// Its type.
