@@ -139,7 +139,8 @@ impl World {
             same(&format!("{} shows the past", node.name), &past, &moment.contents)?;
             let Some(other) = self.moments.get(i + 1) else { continue };
             let found = snapshot.diff(&moment.clock, &other.clock)?;
-            let sides = |c: &heirloom::Difference| (c.before.as_ref().map(leaves), c.after.as_ref().map(leaves));
+            let sides =
+                |c: &heirloom::Difference| (c.before.as_ref().map(leaves), c.after.as_ref().map(leaves));
             let found: BTreeMap<_, _> = found.iter().map(|c| (c.entity, sides(c))).collect();
             same(&format!("{}: between two moments", node.name), &found, &difference(moment, other))?;
         }
