@@ -13,7 +13,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// | variants | who must act |
 /// |---|---|
-/// | `Invalid`, `Limit`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected` | the caller: nothing was written |
+/// | `Invalid`, `Limit`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost` | the caller: nothing was written |
 /// | `UnknownPolicy`, `PolicyFailed` | the application that registered the policies |
 /// | `Absent` | nobody here: the content is on another replica, or pruned |
 /// | `Refused`, `OutOfOrder`, `Forked`, `WrongDataset` | the peer that sent it: nothing of it was stored |
@@ -62,6 +62,9 @@ pub enum Error {
     },
     /// The content of this version is not here (its body did not verify, or was withheld or pruned).
     Absent(VersionRef),
+    /// A [`Cursor`](crate::Cursor) names a place in the change log of another file, or one that this file, an older copy, has not reached:
+    /// start again from [`Cursor::START`](crate::Cursor::START) or [`Engine::cursor`](crate::Engine::cursor).
+    CursorLost,
     /// These bytes are not a commit.
     Refused(Malformed),
     /// A commit came before its predecessor or before a commit that it refers to.
@@ -152,6 +155,9 @@ impl fmt::Display for Error {
             Error::Absent(version) => {
                 write!(f, "the content of version {version} is not here; sync with a peer that has it")
             }
+            Error::CursorLost => f.write_str(
+                "the file was replaced by an older copy; start again from Cursor::START or Engine::cursor()",
+            ),
             Error::Refused(malformed) => write!(f, "refused bytes that are no commit: {malformed}"),
             Error::OutOfOrder { log, first } => {
                 write!(

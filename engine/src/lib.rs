@@ -19,6 +19,7 @@
 //! # Ok::<(), heirloom::Error>(())
 //! ```
 
+mod changes;
 mod collection;
 mod conflicts;
 mod diff;
@@ -36,11 +37,13 @@ mod snapshot;
 mod staged;
 mod stale;
 mod store;
+mod subscription;
 mod transaction;
 mod validation;
 mod verify;
 mod version;
 
+pub use changes::{Change, ChangeKind, Changes, Cursor};
 pub use collection::{Collection, Document, Documents};
 pub use conflicts::Conflicts;
 pub use diff::{Diff, Difference, FieldDifference};
@@ -63,6 +66,7 @@ pub use past::{Past, Point};
 pub use snapshot::{History, Listing, Snapshot};
 pub use stale::{StaleField, StaleWrite};
 pub use store::CacheStats;
+pub use subscription::Subscription;
 pub use transaction::Transaction;
 pub use validation::Proposal;
 pub use verify::{Problem, Verification};

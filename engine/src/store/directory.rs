@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::format::genesis::Genesis;
-use crate::model::LogId;
+use crate::model::{CommitRef, LogId};
 
 /// A log as it is known here.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub(crate) struct LogInfo {
     pub(crate) id: LogId,
     pub(crate) genesis: Vec<u8>,
     pub(crate) device: String,
+    /// The commit of another copy of the file that made its writer leave the log before.
+    pub(crate) predecessor: Option<CommitRef>,
 }
 
 /// Only grows; a number, once given, is for good. Readers with an older snapshot merely know numbers that they do not meet.
@@ -56,7 +58,12 @@ impl Directory {
         let mut logs = self.logs.write();
         let ordinal = logs.by_ordinal.len() as u32;
         let device = genesis.device_id(id);
-        logs.by_ordinal.push(Arc::new(LogInfo { id, genesis: bytes.to_vec(), device }));
+        logs.by_ordinal.push(Arc::new(LogInfo {
+            id,
+            genesis: bytes.to_vec(),
+            device,
+            predecessor: genesis.predecessor,
+        }));
         logs.by_id.insert(id, ordinal);
         ordinal
     }

@@ -4,29 +4,34 @@ mod author;
 mod cache;
 mod directory;
 mod fold;
+mod group_commit;
 mod head;
 mod ingest;
 mod open;
 mod past;
+mod primitives;
 mod read_cache;
 mod record;
 mod sealed;
 mod show;
 mod tables;
 mod view;
+mod wake;
 mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use redb::Database;
 
 use crate::error::{Error, Result};
 use crate::merge::Policies;
-use crate::model::Timestamp;
+use crate::model::{CommitRef, Timestamp};
 
 pub(crate) use author::{Place, Planned, author};
 use directory::Directory;
+pub(crate) use directory::LogInfo;
 pub(crate) use fold::{Bodies, Incoming, fold};
 pub(crate) use head::{Head, Heads, decode_row};
 pub use ingest::Ingested;
@@ -39,8 +44,10 @@ pub(crate) use sealed::{hex, seal, unreadable, unseal};
 pub(crate) use show::{Seen, Shown, content_of, shown_leaves};
 pub(crate) use tables::{PEERS, STAGING, Tables, log_key, staging_key, type_key};
 pub(crate) use view::{Caches, View};
+pub(crate) use wake::{Waited, Wake};
 pub(crate) use writer::Writer;
 
+use group_commit::GroupCommit;
 use writer::Known;
 
 /// Where the engine gets the time from.
@@ -58,8 +65,12 @@ pub(crate) struct Store {
     known: Arc<RwLock<Known>>,
     /// The thread whose closure is running, so that a write inside a write is an error and no deadlock.
     pub(crate) holder: Mutex<Option<std::thread::ThreadId>>,
-    /// Held while a durable commit is on its way; who waits for it joins the next one.
-    flushing: Mutex<()>,
+    /// Who makes commits durable; who waits for it joins the next one.
+    group: GroupCommit,
+    /// How many commits are published: their lsns are below it.
+    durable: AtomicU64,
+    /// Calls those who wait for more.
+    pub(crate) wake: Arc<Wake>,
     pub(crate) now: ClockSource,
 }
 
@@ -87,21 +98,55 @@ impl Store {
     /// Lets readers see what was written beside the log.
     pub(crate) fn publish(&self) -> Result<()> {
         // in turn with the durable commits, so that no older state is published over a newer one
-        let _turn = self.flushing.lock();
-        let mut writer = self.writer.lock();
-        let tables = self.read_tables(writer.durable_batch)?;
-        *self.published.write() = Some(tables.clone());
-        writer.tables = Some(tables);
-        Ok(())
+        self.group.in_turn(|| {
+            // what a failed commit left would become visible, and its number is not known
+            if self.group.is_broken() {
+                return Err(Error::Poisoned);
+            }
+            let tables = self.read_tables(self.tables()?.commit)?;
+            let mut writer = self.writer.lock();
+            *self.published.write() = Some(tables.clone());
+            writer.tables = Some(tables);
+            Ok(())
+        })
+    }
+
+    /// How many commits are durable and visible. Tables that are asked for afterwards hold them.
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Whether the commit of a log that ends at `last` was written through this file, or the one that it was copied from: it lies in the own
+    /// log, or in one that it continues, before the commit that proved another copy to write there.
+    pub(crate) fn wrote(&self, ordinal: u32, last: u64) -> bool {
+        let known = self.known();
+        let left = |p: CommitRef| Some((self.directory.ordinal(p.log)?, p.sequence));
+        let mut own = known.own.map(|o| (o, u64::MAX)).or_else(|| left(known.predecessor?));
+        while let Some((log, until)) = own {
+            if log == ordinal {
+                return last < until;
+            }
+            own = self.directory.log(log).and_then(|info| left(info.predecessor?));
+        }
+        false
     }
 
     /// Lets go of the file, whoever still reads it.
     pub(crate) fn close(&self) -> Result<()> {
-        let _no_flush = self.flushing.lock();
-        self.published.write().take();
-        match self.database.write().take() {
-            Some(database) => Ok(database.close()?),
-            None => Ok(()),
-        }
+        let closed = self.group.in_turn(|| {
+            self.published.write().take();
+            match self.database.write().take() {
+                Some(database) => Ok(database.close()?),
+                None => Ok(()),
+            }
+        });
+        self.wake.close();
+        closed
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.wake.close();
     }
 }

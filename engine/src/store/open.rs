@@ -3,15 +3,18 @@
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Mutex, RwLock};
 use redb::{Database, ReadableTable, StorageBackend};
 
 use super::directory::{Directory, LogInfo};
+use super::group_commit::GroupCommit;
 use super::record::Checkpoint;
 use super::sealed::{seal, unreadable, unseal};
 use super::tables::{self, Tables};
 use super::view::Caches;
+use super::wake::Wake;
 use super::writer::{Known, Tip, Writer};
 use super::{ClockSource, Store};
 use crate::error::{Error, Result};
@@ -88,7 +91,9 @@ impl Store {
             writer: Mutex::new(writer),
             known,
             holder: Mutex::new(None),
-            flushing: Mutex::new(()),
+            group: GroupCommit::default(),
+            durable: AtomicU64::new(next_lsn),
+            wake: Arc::new(Wake::new(next_lsn)),
             now: options.now,
         };
         store.load_known(&tables)?;
@@ -109,13 +114,15 @@ impl Store {
         }
         let node = self.meta(tables, NODE)?.map(|b| b.try_into());
         let node = node.transpose().map_err(|_| Error::corrupt("meta", NODE, "not a node id"))?;
-        *self.known.write() = Known { dataset, own, node: node.map(NodeId::from_bytes) };
+        *self.known.write() = Known { dataset, own, predecessor: None, node: node.map(NodeId::from_bytes) };
         Ok(())
     }
 
     /// One record a log, and the checkpoint of the last: however long the history.
     fn load_writer(&self, tables: &Tables, next_lsn: u64) -> Result<()> {
         let view = self.view(tables);
+        self.known.write().predecessor =
+            self.meta(tables, PREDECESSOR)?.map(|b| commit_ref(&b)).transpose()?;
         let mut writer = self.writer.lock();
         for ordinal in 0..self.directory.log_count() {
             writer.tips[ordinal as usize] = view.tip(ordinal)?.map(|r| Tip {
@@ -129,7 +136,6 @@ impl Store {
             writer.frontier = frontier.into_iter().collect();
         }
         writer.wall = self.known().own.and_then(|o| writer.tip(o)).map_or(0, |t| t.wall);
-        writer.predecessor = self.meta(tables, PREDECESSOR)?.map(|b| commit_ref(&b)).transpose()?;
         Ok(())
     }
 
@@ -219,22 +225,26 @@ impl Writer {
             managed: identity.managed,
             label: identity.label.clone(),
             public_key: None,
-            predecessor: self.predecessor,
+            predecessor: store.known().predecessor,
         };
         let bytes = genesis.encode();
         let log = log_id(&bytes);
         let ordinal = store.directory.add_log(log, &bytes, &genesis);
-        self.known.write().own = Some(ordinal);
+        self.know_log(Some(ordinal), None);
         self.set_meta(OWN, Some(varint(u64::from(ordinal))));
         self.set_meta(PREDECESSOR, None);
         (ordinal, log)
     }
 
+    fn know_log(&self, own: Option<u32>, predecessor: Option<CommitRef>) {
+        let mut known = self.known.write();
+        (known.own, known.predecessor) = (own, predecessor);
+    }
+
     /// Goes on under a fresh log, whose wall starts from the physical clock (I5).
     pub(crate) fn leave_log(&mut self, tip: CommitRef) {
-        self.known.write().own = None;
+        self.know_log(None, Some(tip));
         self.wall = 0;
-        self.predecessor = Some(tip);
         self.set_meta(OWN, None);
         let mut bytes = tip.log.as_bytes().to_vec();
         bytes.varint(tip.sequence);

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::{MutexGuard, RwLock};
 use redb::Durability;
 
 use super::Store;
 use super::fold::Folded;
+use super::group_commit::Journal;
 use super::head::Heads;
 use super::record::{Checkpoint, PIECE, add_checkpoint};
 use super::sealed::seal;
@@ -37,6 +39,8 @@ pub(crate) struct Known {
     pub(crate) own: Option<u32>,
     /// Its name among peers; none before the first session.
     pub(crate) node: Option<NodeId>,
+    /// Where it left the one before, until it has a log again.
+    pub(crate) predecessor: Option<CommitRef>,
 }
 
 /// The fold of all commits, durable or on their way, as far as writing needs it.
@@ -50,22 +54,18 @@ pub(crate) struct Writer {
     pub(crate) digest: StateDigest,
     pub(crate) next_lsn: u64,
     pub(crate) known: Arc<RwLock<Known>>,
-    /// The log that the next own one continues.
-    pub(crate) predecessor: Option<CommitRef>,
     /// Commits get this batch; those of earlier ones are durable or on their way there.
     pub(crate) batch: u64,
-    pub(crate) durable_batch: u64,
     /// First lsn, log and type ordinal that are not written yet.
     written: (u64, u32, u32),
     meta: Vec<(&'static str, Option<Vec<u8>>)>,
     pub(crate) wall: u64,
-    poisoned: bool,
     /// What was damaged when the store was opened, so that there is nothing to write on.
     pub(crate) damage: Option<Error>,
 }
 
 /// What one durable commit writes.
-struct Batch {
+pub(crate) struct Batch {
     number: u64,
     lsns: Vec<(u64, Arc<[u8]>)>,
     dots: Vec<((u32, u64), u64)>,
@@ -92,13 +92,10 @@ impl Writer {
             digest: StateDigest::ZERO,
             next_lsn,
             known,
-            predecessor: None,
             batch: 1,
-            durable_batch: 0,
             written: (next_lsn, logs, types),
             meta: Vec::new(),
             wall: 0,
-            poisoned: false,
             damage: None,
         }
     }
@@ -171,7 +168,6 @@ impl Writer {
     }
 
     fn batch_is_durable(&mut self, batch: &Batch, tables: Arc<Tables>) {
-        self.durable_batch = batch.number;
         self.tables = Some(tables);
         self.pending.heads.retain(|_, (_, b)| *b > batch.number);
         if let Some((last, _)) = batch.lsns.last() {
@@ -192,7 +188,7 @@ impl Store {
             ));
         }
         let writer = self.writer.lock();
-        if writer.poisoned {
+        if self.group.is_broken() {
             return Err(Error::Poisoned);
         }
         if let Some(Error::Corrupt { table, key, what }) = &writer.damage {
@@ -210,36 +206,15 @@ impl Store {
         Ok(View { pending: Some(&writer.pending), ..self.view(tables) })
     }
 
-    /// Returns when all commits up to `batch` are durable and visible. Whoever comes first writes for all that wait.
+    /// Returns when all commits up to `batch` are durable, visible and announced. Whoever comes first writes for all that wait.
     ///
     /// After a failure nothing of the batch is visible, and the store refuses writes until it is opened again; what redb
     /// had on its way may nevertheless turn out to be there then (all of it or nothing).
     pub(crate) fn flush(&self, batch: u64) -> Result<()> {
-        let _turn = self.flushing.lock();
-        let work = {
-            let mut writer = self.writer.lock();
-            if writer.durable_batch >= batch {
-                return Ok(());
-            }
-            if writer.poisoned {
-                return Err(Error::Poisoned);
-            }
-            writer.close_batch(self.directory.log_count(), self.directory.type_count())
-        };
-        let written = self.write_batch(&work).and_then(|()| self.read_tables(work.number));
-        let mut writer = self.writer.lock();
-        match written {
-            Ok(tables) => {
-                self.caches.entities.changed(work.number, work.heads.iter().map(|(id, _)| id));
-                *self.published.write() = Some(tables.clone());
-                writer.batch_is_durable(&work, tables);
-                Ok(())
-            }
-            Err(e) => {
-                writer.poisoned = true;
-                Err(e)
-            }
-        }
+        self.group.flush(self, batch)?;
+        // by each who returns, so that nobody misses its own commit, and out of turn, so that a waker that runs long keeps no writer waiting
+        self.wake.advance(self.durable());
+        Ok(())
     }
 
     pub(crate) fn read_tables(&self, commit: u64) -> Result<Arc<Tables>> {
@@ -311,6 +286,36 @@ impl Store {
             }
         }
         Ok(())
+    }
+}
+
+impl Journal for Store {
+    type Batch = Batch;
+    type State = Arc<Tables>;
+    type Error = Error;
+
+    fn close_batch(&self) -> (u64, Batch) {
+        let batch = self.writer.lock().close_batch(self.directory.log_count(), self.directory.type_count());
+        (batch.number, batch)
+    }
+
+    fn write(&self, batch: &Batch) -> Result<Arc<Tables>> {
+        self.write_batch(batch)?;
+        self.read_tables(batch.number)
+    }
+
+    fn publish(&self, batch: Batch, tables: Arc<Tables>) {
+        let mut writer = self.writer.lock();
+        self.caches.entities.changed(batch.number, batch.heads.iter().map(|(id, _)| id));
+        *self.published.write() = Some(tables.clone());
+        if let Some((last, _)) = batch.lsns.last() {
+            self.durable.store(last + 1, Ordering::Release);
+        }
+        writer.batch_is_durable(&batch, tables);
+    }
+
+    fn refused() -> Error {
+        Error::Poisoned
     }
 }
 

@@ -1,0 +1,484 @@
+//! The change log: every version that became durable here, in the order of arrival, own and remote alike (R12).
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Weak};
+
+use crate::engine::{Engine, Inner};
+use crate::entity::{Entity, entity_of};
+use crate::error::{Error, Result};
+use crate::model::{CommitRef, EntityId, Kind, LogId, Metadata, Timestamp, VersionId, VersionRef};
+use crate::store::{self, At, Head, Heads, LogInfo, Record, View};
+
+/// A place in the change log of one store file, to go on from later. Cursors of one file are ordered as its changes are; they mean nothing in
+/// another file, and a scan that starts from one there, or in an older copy, notices it: [`Error::CursorLost`].
+///
+/// As text it is stable and opaque; printing and parsing are inverse.
+///
+/// ```
+/// # use heirloom::{Content, Cursor, Engine};
+/// # let engine = Engine::in_memory()?;
+/// # engine.write(|tx| tx.create("lamp", &Content::new()))?;
+/// let kept: String = engine.cursor()?.to_string();
+/// let cursor: Cursor = kept.parse()?;
+/// assert_eq!(cursor, engine.cursor()?);
+/// assert!(Cursor::START < cursor);
+/// # Ok::<(), heirloom::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Cursor {
+    lsn: u64,
+    /// Versions of that commit that are passed.
+    index: u32,
+    /// Begin of the chain of the last commit of which something is passed.
+    guard: [u8; 8],
+}
+
+impl Cursor {
+    /// Before the first change of any file.
+    pub const START: Self = Self { lsn: 0, index: 0, guard: [0; 8] };
+
+    /// How many commits are passed as a whole.
+    pub(crate) fn commits(&self) -> u64 {
+        self.lsn
+    }
+
+    /// Past a whole commit.
+    fn past(record: &Record) -> Self {
+        Self { lsn: record.lsn + 1, index: 0, guard: guard(record) }
+    }
+
+    /// Past one of its versions.
+    fn past_version(record: &Record, index: usize) -> Self {
+        if index + 1 < record.header.versions.len() {
+            Self { lsn: record.lsn, index: index as u32 + 1, guard: guard(record) }
+        } else {
+            Self::past(record)
+        }
+    }
+
+    /// At the end of a log of so many commits.
+    fn end(view: &View<'_>, commits: u64) -> Result<Self> {
+        let last = commits.checked_sub(1);
+        last.map_or(Ok(Self::START), |lsn| Ok(Self::past(&*view.record(lsn)?)))
+    }
+
+    /// Whether it is a place in a log of so many commits.
+    fn fits(&self, view: &View<'_>, commits: u64) -> Result<bool> {
+        if self.index == 0 {
+            return Ok(self.lsn <= commits && *self == Self::end(view, self.lsn)?);
+        }
+        if self.lsn >= commits {
+            return Ok(false);
+        }
+        let record = view.record(self.lsn)?;
+        Ok(guard(&record) == self.guard && (self.index as usize) < record.header.versions.len())
+    }
+}
+
+fn guard(record: &Record) -> [u8; 8] {
+    let mut out = [0; 8];
+    out.copy_from_slice(&record.chain.as_bytes()[..8]);
+    out
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{:016x}", self.lsn, self.index, u64::from_be_bytes(self.guard))
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let read = || {
+            let (lsn, rest) = text.split_once('.')?;
+            let (index, guard) = rest.split_once('.')?;
+            let guard = u64::from_str_radix(guard, 16).ok()?.to_be_bytes();
+            Some(Self { lsn: lsn.parse().ok()?, index: index.parse().ok()?, guard })
+        };
+        // only as it is printed
+        let cursor = read().filter(|c| c.to_string() == text);
+        cursor.ok_or_else(|| Error::invalid(format!("{text:?} is not a cursor: pass on what one printed")))
+    }
+}
+
+/// What a change did to its entity.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ChangeKind {
+    /// Brought it into being.
+    Create,
+    /// Changed it.
+    Update,
+    /// Brought several heads together: an update with several parents.
+    Merge,
+    /// Deleted it.
+    Delete,
+    /// Brought back an earlier content.
+    Restore,
+}
+
+/// One version in the change log. Holds nothing open: contents are read when they are asked for, and an engine that is dropped or closed
+/// meanwhile is [`Error::Closed`] then.
+#[derive(Clone)]
+pub struct Change {
+    engine: Weak<Inner>,
+    at: At,
+    log: Arc<LogInfo>,
+    kind: Kind,
+    entity_type: Arc<str>,
+    local: bool,
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Change");
+        out.field("kind", &self.kind()).field("entity", &self.entity()).field("version", &self.version());
+        out.finish_non_exhaustive()
+    }
+}
+
+impl Change {
+    fn new(engine: &Engine, view: &View<'_>, at: At, kind: Kind, entity_type: Arc<str>) -> Result<Self> {
+        let ordinal = at.record.ordinal;
+        let unknown = || Error::corrupt("logs", ordinal, "an unknown log");
+        let log = view.directory.log(ordinal).ok_or_else(unknown)?;
+        let local = engine.store().wrote(ordinal, at.record.header.last());
+        Ok(Self { engine: Arc::downgrade(&engine.inner), at, log, kind, entity_type, local })
+    }
+
+    /// Where to go on after it.
+    pub fn cursor(&self) -> Cursor {
+        Cursor::past_version(&self.at.record, self.at.index)
+    }
+
+    /// What it did.
+    pub fn kind(&self) -> ChangeKind {
+        match self.kind {
+            Kind::Create => ChangeKind::Create,
+            Kind::Update if self.at.header().parents.len() > 1 => ChangeKind::Merge,
+            Kind::Update => ChangeKind::Update,
+            Kind::Delete => ChangeKind::Delete,
+            Kind::Restore => ChangeKind::Restore,
+        }
+    }
+
+    /// The entity that it changed.
+    pub fn entity(&self) -> EntityId {
+        self.at.header().entity
+    }
+
+    /// The type of that entity, as it was known when this was read.
+    pub fn entity_type(&self) -> &str {
+        &self.entity_type
+    }
+
+    /// The version.
+    pub fn version(&self) -> VersionRef {
+        self.at.writer.reference
+    }
+
+    /// The version's name for people (R3).
+    pub fn id(&self) -> Result<VersionId> {
+        VersionId::new(self.stamp(), &*self.log.device, self.version().sequence)
+    }
+
+    /// The commit that brought it: changes of one commit stand together.
+    pub fn commit(&self) -> CommitRef {
+        self.at.record.reference(self.log.id)
+    }
+
+    /// The device that wrote it.
+    pub fn device(&self) -> &str {
+        &self.log.device
+    }
+
+    /// The log that it lies in.
+    pub fn log(&self) -> LogId {
+        self.log.id
+    }
+
+    /// When, as writes are ordered (R6).
+    pub fn stamp(&self) -> Timestamp {
+        Timestamp::of(self.at.writer.stamp)
+    }
+
+    /// When, by its device's clock (R6).
+    pub fn wall(&self) -> Timestamp {
+        Timestamp::of(self.at.record.header.wall)
+    }
+
+    /// Whether it was written through this file; imports and all that sync brought were not. A store that was copied takes its original's past
+    /// for its own; what the other copy wrote afterwards is remote, in whatever log it lies.
+    pub fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// What its commit says about itself.
+    pub fn metadata(&self) -> &Metadata {
+        &self.at.record.header.metadata
+    }
+
+    /// What its author saw of the entity before: what its parents together show, by `auto`. Nothing for a creation, and where they show it
+    /// as deleted.
+    ///
+    /// Reads at most 32 commits for each line of parents. [`Error::Absent`] where a parent's content is not here; [`Error::Closed`].
+    pub fn before(&self) -> Result<Option<Entity>> {
+        self.shown(|view| {
+            let missing =
+                |(o, s): store::Dot| Error::corrupt("log", format!("{o}/{s}"), "a version is missing");
+            let parents = view.parents(&self.at)?;
+            let head = |dot| view.as_head(&view.version(dot)?.ok_or_else(|| missing(dot))?);
+            parents.into_iter().map(|dot| Ok(Head::clone(&*head(dot)?))).collect()
+        })
+    }
+
+    /// The entity as this version has it, whatever else was written meanwhile; conflicts that were open then are shown as `auto` does. Nothing
+    /// for a tombstone.
+    ///
+    /// Reads at most 32 commits for each line of parents. [`Error::Absent`] where the content is not here; [`Error::Closed`].
+    pub fn after(&self) -> Result<Option<Entity>> {
+        self.shown(|view| Ok(vec![Head::clone(&*view.as_head(&self.at)?)]))
+    }
+
+    /// What some versions together show.
+    fn shown(&self, heads: impl FnOnce(&View<'_>) -> Result<Vec<Head>>) -> Result<Option<Entity>> {
+        let engine = Engine { inner: self.engine.upgrade().ok_or(Error::Closed)? };
+        // of any later state: versions stay as they are
+        let tables = engine.store().tables()?;
+        let view = engine.store().view(&tables);
+        let mut list = heads(&view)?;
+        list.sort_by_key(|h| h.writer.reference);
+        let entity = entity_of(&view, self.entity(), &Heads { list, unsettled: false })?;
+        Ok(entity.filter(|e| !e.is_deleted()))
+    }
+}
+
+/// Which changes are wanted.
+#[derive(Clone, Default)]
+pub(crate) struct Filter {
+    pub(crate) entity_type: Option<Box<str>>,
+    pub(crate) entity: Option<EntityId>,
+    pub(crate) local: Option<bool>,
+    pub(crate) log: Option<LogId>,
+}
+
+/// What a step of a scan came to.
+pub(crate) enum Step {
+    Found(Change),
+    /// Nothing among the commits that it looked at, and there are more.
+    More,
+    /// All that is durable is passed.
+    End,
+}
+
+/// A scan of the change log: a place, and what is wanted. Between two steps it holds no state of the store, so none is kept from being reused.
+pub(crate) struct Scan {
+    pub(crate) cursor: Cursor,
+    pub(crate) filter: Filter,
+    /// Whether the cursor was found to be of this file.
+    checked: bool,
+    /// The commit that the cursor stands in.
+    record: Option<Arc<Record>>,
+}
+
+impl Scan {
+    /// How many commits it looks at in one state of the store.
+    const STEP: usize = 256;
+
+    pub(crate) fn new(cursor: Cursor) -> Self {
+        Self { cursor, filter: Filter::default(), checked: false, record: None }
+    }
+
+    /// The next change that is wanted. An error leaves the scan in front of what it could not read.
+    pub(crate) fn step(&mut self, engine: &Engine) -> Result<Step> {
+        let store = engine.store();
+        // before the tables are taken: they hold at least so much
+        let durable = store.durable();
+        let tables = store.tables()?;
+        let view = store.view(&tables);
+        if !self.checked {
+            self.checked = self.cursor.fits(&view, durable)?;
+            if !self.checked {
+                return Err(Error::CursorLost);
+            }
+        }
+        for _ in 0..Self::STEP {
+            if self.cursor.lsn >= durable {
+                return Ok(Step::End);
+            }
+            let record = match self.record.take() {
+                Some(record) => record,
+                None => view.record(self.cursor.lsn)?,
+            };
+            if let Some(change) = self.find(engine, &view, &record)? {
+                self.record = Some(record).filter(|r| r.lsn == self.cursor.lsn);
+                return Ok(Step::Found(change));
+            }
+        }
+        Ok(Step::More)
+    }
+
+    /// Looks through the rest of a commit, and moves past what it looked at.
+    fn find(&mut self, engine: &Engine, view: &View<'_>, record: &Arc<Record>) -> Result<Option<Change>> {
+        if record.void.is_none() && self.wants_commit(engine, view, record)? {
+            for index in self.cursor.index as usize..record.header.versions.len() {
+                let change = self.wanted(engine, view, record, index)?;
+                self.cursor = Cursor::past_version(record, index);
+                if change.is_some() {
+                    return Ok(change);
+                }
+            }
+        }
+        self.cursor = Cursor::past(record);
+        Ok(None)
+    }
+
+    fn wants_commit(&self, engine: &Engine, view: &View<'_>, record: &Record) -> Result<bool> {
+        let Filter { log, local, .. } = self.filter;
+        let fits_log = log.is_none_or(|log| view.directory.log_id(record.ordinal) == Some(log));
+        let last = record.header.last();
+        Ok(fits_log && local.is_none_or(|local| engine.store().wrote(record.ordinal, last) == local))
+    }
+
+    fn wanted(
+        &self,
+        engine: &Engine,
+        view: &View<'_>,
+        record: &Arc<Record>,
+        index: usize,
+    ) -> Result<Option<Change>> {
+        let version = &record.header.versions[index];
+        let Some(kind) = version.kind().filter(|_| record.void_of(index).is_none()) else { return Ok(None) };
+        if self.filter.entity.is_some_and(|e| e != version.entity) {
+            return Ok(None);
+        }
+        let entity_type = type_of(view, version.entity)?;
+        if self.filter.entity_type.as_ref().is_some_and(|t| **t != *entity_type) {
+            return Ok(None);
+        }
+        Change::new(engine, view, view.place(record, index)?, kind, entity_type).map(Some)
+    }
+}
+
+/// The type of an entity, from the begin of its row.
+fn type_of(view: &View<'_>, entity: EntityId) -> Result<Arc<str>> {
+    let key = entity.as_bytes();
+    let missing = || Error::corrupt("heads", entity, "an entity of the log is missing");
+    let row = view.tables.heads.get(&key[..])?.ok_or_else(missing)?;
+    let bytes = store::unseal("heads", key, row.value())?;
+    let (_, ordinal) = Heads::peek(bytes).map_err(store::unreadable("heads", key))?;
+    view.directory.entity_type(ordinal).ok_or_else(|| Error::corrupt("types", ordinal, "an unknown type"))
+}
+
+/// The change log from a cursor on: an iterator over what is durable, in the order of arrival (R12, I9). Versions that are void and commits of
+/// a newer format have no effect and are left out.
+///
+/// It is not fused: at the end it gives nothing, and more once more is there. After an error it stands in front of the place that it could not
+/// read and tries that again. Between two changes it holds no state of the store: scan as long as you like, the file does not grow for it.
+#[must_use = "a scan does nothing until it is read"]
+pub struct Changes {
+    engine: Engine,
+    scan: Scan,
+}
+
+impl Changes {
+    /// Where to go on: past all that was given or left out.
+    pub fn cursor(&self) -> Cursor {
+        self.scan.cursor
+    }
+}
+
+impl Iterator for Changes {
+    type Item = Result<Change>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.scan.step(&self.engine) {
+                Ok(Step::Found(change)) => return Some(Ok(change)),
+                Ok(Step::More) => {}
+                Ok(Step::End) => return None,
+                Err(e) => return Some(Err(e)),
+            }
+        }
+    }
+}
+
+/// The same choices for scans and subscriptions. Several narrow it down together.
+macro_rules! filters {
+    ($type:ty) => {
+        impl $type {
+            /// Only of entities that are of this type now.
+            pub fn of_type(mut self, entity_type: impl Into<String>) -> Self {
+                self.scan.filter.entity_type = Some(entity_type.into().into());
+                self
+            }
+
+            /// Only of this entity. It still passes every commit: the past of one entity is quicker through
+            /// [`Snapshot::history`](crate::Snapshot::history).
+            pub fn entity(mut self, id: $crate::EntityId) -> Self {
+                self.scan.filter.entity = Some(id);
+                self
+            }
+
+            /// Only what was written through this file ([`Change::is_local`](crate::Change::is_local)); takes back `remote`.
+            pub fn local(mut self) -> Self {
+                self.scan.filter.local = Some(true);
+                self
+            }
+
+            /// Only what was not written through this file; takes back `local`.
+            pub fn remote(mut self) -> Self {
+                self.scan.filter.local = Some(false);
+                self
+            }
+
+            /// Only what lies in this log.
+            pub fn by(mut self, log: $crate::LogId) -> Self {
+                self.scan.filter.log = Some(log);
+                self
+            }
+        }
+    };
+}
+pub(crate) use filters;
+
+filters!(Changes);
+
+impl Engine {
+    /// The end of the change log: past all that is durable now. Reads one commit.
+    pub fn cursor(&self) -> Result<Cursor> {
+        let durable = self.store().durable();
+        let tables = self.store().tables()?;
+        Cursor::end(&self.store().view(&tables), durable)
+    }
+
+    /// All changes after a cursor, oldest first (R12). Costs a look at each commit, and one at the entity for each change.
+    ///
+    /// A cursor of another file, or one that this file, an older copy, has not reached, is [`Error::CursorLost`] with the first change.
+    ///
+    /// ```
+    /// use heirloom::{ChangeKind, Content, Cursor, Engine, Patch};
+    /// let engine = Engine::in_memory()?;
+    /// let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("on", false)))?;
+    /// engine.write(|tx| tx.patch(lamp, Patch::new().set("on", true)))?;
+    ///
+    /// let mut changes = engine.changes(Cursor::START).of_type("lamp");
+    /// let created = changes.next().unwrap()?;
+    /// let switched = changes.next().unwrap()?;
+    /// assert_eq!((created.kind(), switched.kind()), (ChangeKind::Create, ChangeKind::Update));
+    /// assert_eq!(switched.before()?.unwrap().get("on")?, Some(false.into()));
+    /// assert_eq!(switched.after()?.unwrap().get("on")?, Some(true.into()));
+    /// assert!(changes.next().is_none());
+    ///
+    /// // keep the cursor, and go on from it another day
+    /// let cursor = changes.cursor();
+    /// engine.write(|tx| tx.delete(lamp))?;
+    /// assert_eq!(engine.changes(cursor).next().unwrap()?.kind(), ChangeKind::Delete);
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    pub fn changes(&self, from: Cursor) -> Changes {
+        Changes { engine: self.clone(), scan: Scan::new(from) }
+    }
+}
