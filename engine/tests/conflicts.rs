@@ -862,6 +862,17 @@ fn a_custom_policy_decides_what_is_shown_and_is_asked_only_where_something_is_in
 }
 
 #[test]
+fn a_custom_policy_may_go_through_several_open_fields_one_by_one() {
+    let (phone, _, id) = diverged_under(
+        &greatest(),
+        &fields(&[("a", 0), ("b", 0)]),
+        |tx, id| tx.patch(id, set("a", 1).set("b", 2)),
+        |tx, id| tx.patch(id, set("a", 2).set("b", 1)),
+    );
+    assert_eq!(shown(&phone, id), "a=2 b=2 !a,b");
+}
+
+#[test]
 fn a_custom_policy_that_fails_harms_nothing_but_its_entity() {
     let impure = Arc::new(AtomicI64::new(0));
     let broken: [(&str, Policy); 4] = [
