@@ -244,7 +244,7 @@ impl<'a> Listing<'a> {
         self.into_iter().collect()
     }
 
-    /// How many there are. Reads the heads of each, not its content, unless it is diverged.
+    /// How many there are. Reads the heads of each, not its content, unless it is diverged or in conflict.
     pub fn count(&self) -> Result<u64> {
         let view = self.snapshot.view();
         let (from, to) = self.bounds(view.directory.type_ordinal(&self.entity_type));
@@ -255,9 +255,14 @@ impl<'a> Listing<'a> {
                 break;
             }
             let id = entity_id("by_type", row?.0.value().get(4..).unwrap_or_default())?;
-            if self.deleted || !view.heads(id)?.list.iter().any(|h| h.is_tombstone()) {
-                count += 1;
-            }
+            let heads = view.heads(id)?;
+            // what a policy shows of those that are open cannot be told from their heads alone
+            let counts = match &heads.list[..] {
+                _ if self.deleted => true,
+                [only] if !heads.unsettled => !only.is_tombstone(),
+                _ => self.snapshot.get(id)?.is_some(),
+            };
+            count += u64::from(counts);
         }
         Ok(count)
     }

@@ -87,11 +87,11 @@ impl Conflict {
         self.fields.iter().find(|f| f.path.join(".") == path)
     }
 
-    /// The same with everything that has an order in the other one. A pure policy says the same of both.
+    /// The same with heads and sides in the other order. A pure policy says the same of both. Fields stay in the order of their paths: who goes
+    /// through them and writes down what it finds says the same in another order, which is no other answer.
     pub(crate) fn reversed(&self) -> Self {
         let mut other = self.clone();
         other.heads.reverse();
-        other.fields.reverse();
         other.fields.iter_mut().for_each(|f| f.sides.reverse());
         other
     }
