@@ -38,6 +38,11 @@ impl Cursor {
     /// Before the first change of any file.
     pub const START: Self = Self { lsn: 0, index: 0, guard: [0; 8] };
 
+    /// Past the first so many commits.
+    pub(crate) fn after(view: &View<'_>, commits: u64) -> Result<Self> {
+        Self::end(view, commits)
+    }
+
     /// How many commits are passed as a whole.
     pub(crate) fn commits(&self) -> u64 {
         self.lsn
@@ -220,7 +225,7 @@ impl Change {
         &self.at.record.header.metadata
     }
 
-    /// What its author saw of the entity before: what its parents together show, by `auto`. Nothing for a creation, and where they show it
+    /// What its author saw of the entity before: what its parents together show under the policy of its type. Nothing for a creation, and where they show it
     /// as deleted.
     ///
     /// Reads at most 32 commits for each line of parents. [`Error::Absent`] where a parent's content is not here; [`Error::Closed`].
@@ -234,7 +239,7 @@ impl Change {
         })
     }
 
-    /// The entity as this version has it, whatever else was written meanwhile; conflicts that were open then are shown as `auto` does. Nothing
+    /// The entity as this version has it, whatever else was written meanwhile; conflicts that were open then are shown by the policy of its type. Nothing
     /// for a tombstone.
     ///
     /// Reads at most 32 commits for each line of parents. [`Error::Absent`] where the content is not here; [`Error::Closed`].
@@ -262,6 +267,7 @@ pub(crate) struct Filter {
     pub(crate) entity: Option<EntityId>,
     pub(crate) local: Option<bool>,
     pub(crate) log: Option<LogId>,
+    pub(crate) matching: Option<Arc<dyn Fn(&Entity) -> bool + Send + Sync>>,
 }
 
 /// What a step of a scan came to.
@@ -358,7 +364,15 @@ impl Scan {
         if self.filter.entity_type.as_ref().is_some_and(|t| **t != *entity_type) {
             return Ok(None);
         }
-        Change::new(engine, view, view.place(record, index)?, kind, entity_type).map(Some)
+        let change = Change::new(engine, view, view.place(record, index)?, kind, entity_type)?;
+        Ok(if self.matches(&change)? { Some(change) } else { None })
+    }
+
+    /// Whether the entity matched before the change or does after it.
+    fn matches(&self, change: &Change) -> Result<bool> {
+        let Some(matching) = &self.filter.matching else { return Ok(true) };
+        let fits = |entity: Option<Entity>| entity.is_some_and(|e| matching(&e));
+        Ok(fits(change.after()?) || fits(change.before()?))
     }
 }
 
@@ -431,6 +445,16 @@ macro_rules! filters {
             /// Only what was not written through this file; takes back `local`.
             pub fn remote(mut self) -> Self {
                 self.scan.filter.local = Some(false);
+                self
+            }
+
+            /// Only what enters, leaves or changes within a selection: the entity is in it before the change or after it. For a live query. Costs a
+            /// read of both contents for each change that all else lets through; where one is not here it is [`Error::Absent`](crate::Error::Absent).
+            pub fn matching(
+                mut self,
+                select: impl Fn(&$crate::Entity) -> bool + Send + Sync + 'static,
+            ) -> Self {
+                self.scan.filter.matching = Some(std::sync::Arc::new(select));
                 self
             }
 

@@ -36,6 +36,7 @@ pub mod replication;
 mod snapshot;
 mod staged;
 mod stale;
+mod status;
 mod store;
 mod subscription;
 mod transaction;
@@ -65,6 +66,7 @@ pub use model::{
 pub use past::{Past, Point};
 pub use snapshot::{History, Listing, Snapshot};
 pub use stale::{StaleField, StaleWrite};
+pub use status::{ChangeStatus, PeerStatus, Status};
 pub use store::CacheStats;
 pub use subscription::Subscription;
 pub use transaction::Transaction;

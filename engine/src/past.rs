@@ -7,7 +7,7 @@ use crate::entity::{Entity, entity_of};
 use crate::error::{Error, Result};
 use crate::model::{Clock, ClockEntry, CommitRef, EntityId, Timestamp};
 use crate::snapshot::Snapshot;
-use crate::store::{Head, Heads, Part, View};
+use crate::store::{Heads, Part, View};
 use crate::version::Version;
 
 /// A point in the past of a store, or of all stores (R11).
@@ -250,11 +250,17 @@ impl<'a> Past<'a> {
         Ok(found.filter_map(|entity| entity.map(|e| e.filter(|e| !e.is_deleted())).transpose()))
     }
 
-    /// How many entities of a type were there. Costs a look at the heads of all entities that there are now, at no content.
+    /// How many entities of a type were there. Costs a look at the heads of all entities that there are now, at no content but of those that were
+    /// diverged then.
     pub fn count(&self, entity_type: &str) -> Result<u64> {
         let mut count = 0;
         for found in self.of_type(entity_type)? {
-            count += u64::from(!found?.1.list.iter().any(Head::is_tombstone));
+            let (id, heads) = found?;
+            let shown = match &heads.list[..] {
+                [only] => !only.is_tombstone(),
+                _ => entity_of(&self.snapshot.view(), id, &heads)?.is_some_and(|e| !e.is_deleted()),
+            };
+            count += u64::from(shown);
         }
         Ok(count)
     }

@@ -803,3 +803,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_live_query_sees_what_enters_changes_and_leaves() {
+    let engine = Engine::in_memory().unwrap();
+    let in_kitchen = |e: &heirloom::Entity| e.get("room").unwrap() == Some("kitchen".into());
+    let mut kitchen = engine.subscribe().unwrap().of_type("lamp").matching(in_kitchen);
+    let lamp = |room: &str| Content::new().with("room", room).with("on", false);
+    let stays = engine.write(|tx| tx.create("lamp", &lamp("hall"))).unwrap();
+    let moves = engine.write(|tx| tx.create("lamp", &lamp("kitchen"))).unwrap();
+    engine.write(|tx| tx.patch(stays, Patch::new().set("on", true))).unwrap();
+    engine.write(|tx| tx.patch(moves, Patch::new().set("on", true))).unwrap();
+    engine.write(|tx| tx.patch(moves, Patch::new().set("room", "hall"))).unwrap();
+    engine.write(|tx| tx.patch(moves, Patch::new().set("on", false))).unwrap();
+    engine.write(|tx| tx.patch(moves, Patch::new().set("room", "kitchen"))).unwrap();
+    engine.write(|tx| tx.delete(moves)).unwrap();
+    let mut seen = Vec::new();
+    while let Some(change) = kitchen.try_next().unwrap() {
+        assert_eq!(change.entity(), moves);
+        seen.push((change.kind(), change.after().unwrap().is_some_and(|e| in_kitchen(&e))));
+    }
+    use heirloom::ChangeKind::*;
+    assert_eq!(seen, [(Create, true), (Update, true), (Update, false), (Update, true), (Delete, false)]);
+}

@@ -287,3 +287,44 @@ fn a_pointer_to_a_replica_is_a_replica() {
     let (report, other) = sync_in_process(&skew(5_000), &skew(3_000)).unwrap();
     assert_eq!((report.clock_skew_ms, other.clock_skew_ms), (Some(-2_000), Some(2_000)));
 }
+
+#[test]
+fn the_status_tells_which_changes_a_peer_and_the_hub_hold() {
+    let (phone, tablet, hub) = (engine("phone"), engine("tablet"), engine("hub"));
+    let to_hub = |engine: &Engine| {
+        Link { config: Config::new().peer_is_hub(true), ..Link::default() }.sync(engine, &hub).unwrap();
+    };
+    let lamp = create(&phone, "desk");
+    assert_eq!(phone.status().unwrap().pending_at_hub(), None, "no hub was met");
+    to_hub(&phone);
+    assert_eq!(phone.status().unwrap().pending_at_hub(), Some(0));
+
+    set(&phone, lamp, "name", "bed");
+    set(&phone, lamp, "brightness", 3);
+    let status = phone.status().unwrap();
+    assert_eq!((status.commits, status.pending_at_hub()), (3, Some(2)));
+    let hub_node = hub.replication().node().unwrap();
+    let waiting: Vec<_> = phone.pending(hub_node).unwrap().map(Result::unwrap).collect();
+    assert_eq!(waiting.iter().map(|c| c.version().sequence).collect::<Vec<_>>(), [2, 3]);
+    let last = waiting[1].version();
+    assert_eq!(phone.status_of(&last).unwrap().held_by, []);
+
+    // the tablet holds it, and the hub does not
+    sync_in_process(&phone, &tablet).unwrap();
+    let tablet_node = tablet.replication().node().unwrap();
+    let where_it_is = phone.status_of(&last).unwrap();
+    assert_eq!((where_it_is.held_by, where_it_is.is_at_hub), (vec![tablet_node], false));
+    assert_eq!(phone.pending(tablet_node).unwrap().count(), 0);
+    assert_eq!(
+        tablet.status().unwrap().peers[0].pending,
+        0,
+        "what others wrote is not the tablet's to deliver"
+    );
+
+    // through the tablet it reaches the hub; the phone learns that when it asks
+    to_hub(&tablet);
+    assert!(!phone.status_of(&last).unwrap().is_at_hub);
+    to_hub(&phone);
+    assert!(phone.status_of(&last).unwrap().is_at_hub);
+    assert_eq!(phone.status().unwrap().pending_at_hub(), Some(0));
+}
