@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::import::Importer;
+use crate::index::Indexer;
 use crate::model::{Clock, DatasetId, EntityId, LogId, LogRoot, Metadata, StateDigest, Timestamp};
 use crate::past::ClosedCuts;
 use crate::replication::Replication;
 use crate::snapshot::Snapshot;
-use crate::store::{Bodies, Identity, Incoming, Options, Place, Store, author, fold};
+use crate::store::{Bodies, Field, Identity, Incoming, Options, Place, Store, author, fold};
 use crate::transaction::Transaction;
 use crate::verify::{Verification, verify};
 
@@ -35,7 +36,9 @@ pub struct Engine {
 }
 
 pub(crate) struct Inner {
-    pub(crate) store: Store,
+    /// Before the store: it lets go of it when the engine goes.
+    _indexer: Indexer,
+    pub(crate) store: Arc<Store>,
     identity: Identity,
     pub(crate) new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
     pub(crate) closed_cuts: ClosedCuts,
@@ -157,7 +160,7 @@ impl Engine {
         };
         let folded = fold(&store.writer_view(writer)?, &incoming, Bodies::Known(authored.settled))?;
         debug_assert!(folded.voids.is_empty(), "an honest commit is not void: {:?}", folded.voids);
-        writer.append(ordinal, authored.chain, &authored.header, &places, folded);
+        store.append(writer, ordinal, authored.chain, &authored.header, &places, folded);
         writer.wall = wall;
         Ok(())
     }
@@ -246,6 +249,7 @@ pub struct Builder {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     entropy: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
     new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
+    pub(crate) indexes: Vec<Field>,
 }
 
 impl Default for Builder {
@@ -258,6 +262,7 @@ impl Default for Builder {
             now: Arc::new(system_now),
             entropy: Arc::new(|| uuid::Uuid::new_v4().into_bytes()),
             new_id: Arc::new(EntityId::new_v7),
+            indexes: Vec::new(),
         }
     }
 }
@@ -353,12 +358,20 @@ impl Builder {
                 self.label
             )));
         }
-        Ok(Options { cache_bytes: self.cache_bytes, now: self.now.clone(), dataset: self.dataset })
+        Ok(Options {
+            cache_bytes: self.cache_bytes,
+            now: self.now.clone(),
+            dataset: self.dataset,
+            indexes: crate::index::checked(&self.indexes)?,
+        })
     }
 
     fn engine(self, store: Store) -> Engine {
         let identity = Identity { label: self.label, managed: self.managed, nonce: self.entropy };
-        let inner = Inner { store, identity, new_id: self.new_id, closed_cuts: ClosedCuts::default() };
+        let store = Arc::new(store);
+        let _indexer = Indexer::start(&store);
+        let inner =
+            Inner { _indexer, store, identity, new_id: self.new_id, closed_cuts: ClosedCuts::default() };
         Engine { inner: Arc::new(inner) }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::format::sort_key::sort_key;
 use crate::format::value::decode_all;
 use crate::merge::{show, unflatten};
 use crate::model::{Content, EntityId, Path, PathRef, ShownLeaf, State, Value, VersionRef, from_leaves};
@@ -104,6 +105,14 @@ impl Entity {
             return Err(Error::Deleted(self.id));
         }
         from_leaves(&self.shown.leaves())
+    }
+
+    /// The sort key of the scalar at a path; none if there is none.
+    pub(crate) fn sort_key_at(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        let leaves = self.shown.leaves();
+        let Some((_, value)) = leaves.iter().find(|(p, _)| *p == path.as_ref()) else { return Ok(None) };
+        let value = decode_all(value).map_err(|e| Error::corrupt("heads", self.id, e))?;
+        Ok(sort_key(&value))
     }
 
     /// A field; a nested map as a whole.

@@ -24,15 +24,18 @@ mod entity;
 mod error;
 mod format;
 mod import;
+mod index;
 mod merge;
 mod merged;
 mod model;
 mod past;
+mod query;
 pub mod replication;
 mod snapshot;
 mod store;
 mod transaction;
 mod verify;
+mod verify_index;
 mod version;
 
 pub use engine::{Builder, Engine};
@@ -40,6 +43,7 @@ pub use entity::Entity;
 pub use error::{Error, Result};
 pub use format::{Malformed, limits};
 pub use import::{Authored, Device, Draft, Importer};
+pub use index::IndexStatus;
 pub use merge::{apply_patch, diff};
 pub use merged::{FieldConflict, Merged, Side};
 pub use model::{
@@ -48,6 +52,7 @@ pub use model::{
     to_value,
 };
 pub use past::Past;
+pub use query::{Page, Query, QueryCursor};
 pub use snapshot::{Change, History, Listing, Snapshot};
 pub use transaction::Transaction;
 pub use verify::{Problem, Verification};

@@ -5,6 +5,7 @@ mod cache;
 mod directory;
 mod fold;
 mod head;
+mod index;
 mod ingest;
 mod open;
 mod past;
@@ -27,13 +28,16 @@ use directory::Directory;
 pub(crate) use fold::{Bodies, Incoming, fold};
 pub(crate) use head::Place as LeafPlace;
 pub(crate) use head::{Head, Heads, decode_row, in_place};
+pub(crate) use index::{
+    Declared, Field, Index, State as IndexState, if_shown, index_key, index_parts, keys_of, read_indexed,
+};
 pub use ingest::Ingested;
 pub(crate) use open::{Identity, Options};
 pub(crate) use past::{At, Content, Dot};
 pub(crate) use record::Record;
 pub use record::Void as VoidReason;
 pub(crate) use sealed::{hex, seal, unreadable, unseal};
-pub(crate) use tables::{PEERS, STAGING, Tables, log_key, staging_key, type_key};
+pub(crate) use tables::{INDEX, INDEXED, PEERS, ReadTable, STAGING, Tables, log_key, staging_key, type_key};
 pub(crate) use view::{Caches, View};
 pub(crate) use writer::Writer;
 
@@ -56,6 +60,8 @@ pub(crate) struct Store {
     /// Held while a durable commit is on its way; who waits for it joins the next one.
     flushing: Mutex<()>,
     pub(crate) now: ClockSource,
+    /// The fields that queries may ask for.
+    pub(crate) declared: Vec<Declared>,
 }
 
 impl Store {

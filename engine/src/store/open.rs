@@ -8,6 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use redb::{Database, ReadableTable, StorageBackend};
 
 use super::directory::{Directory, LogInfo};
+use super::index::Field;
 use super::record::Checkpoint;
 use super::sealed::{seal, unreadable, unseal};
 use super::tables::{self, Tables};
@@ -33,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) now: ClockSource,
     /// Given by the application; of a store that exists it must be the same.
     pub(crate) dataset: Option<DatasetId>,
+    /// Fields to be indexed.
+    pub(crate) indexes: Vec<Field>,
 }
 
 /// How the next own log will call itself.
@@ -76,7 +79,7 @@ impl Store {
             directory.type_count(),
             next_lsn,
         );
-        let store = Self {
+        let mut store = Self {
             database: RwLock::new(Some(database)),
             published: RwLock::new(Some(tables.clone())),
             directory,
@@ -86,6 +89,7 @@ impl Store {
             holder: Mutex::new(None),
             flushing: Mutex::new(()),
             now: options.now,
+            declared: Vec::new(),
         };
         store.load_known(&tables)?;
         match store.load_writer(&tables, next_lsn) {
@@ -94,6 +98,7 @@ impl Store {
             other => other?,
         }
         store.agree_on_dataset(options.dataset)?;
+        store.declare(options.indexes)?;
         Ok(store)
     }
 
@@ -128,7 +133,7 @@ impl Store {
     }
 
     /// What stands under a name in `meta`.
-    fn meta(&self, tables: &Tables, name: &str) -> Result<Option<Vec<u8>>> {
+    pub(super) fn meta(&self, tables: &Tables, name: &str) -> Result<Option<Vec<u8>>> {
         let Some(row) = tables.meta.get(name.as_bytes())? else { return Ok(None) };
         unseal("meta", name.as_bytes(), row.value()).map(|v| Some(v.to_vec()))
     }
