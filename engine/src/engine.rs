@@ -250,6 +250,7 @@ pub struct Builder {
     entropy: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
     new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
     pub(crate) indexes: Vec<Field>,
+    pub(crate) index_in_background: bool,
 }
 
 impl Default for Builder {
@@ -263,6 +264,7 @@ impl Default for Builder {
             entropy: Arc::new(|| uuid::Uuid::new_v4().into_bytes()),
             new_id: Arc::new(EntityId::new_v7),
             indexes: Vec::new(),
+            index_in_background: true,
         }
     }
 }
@@ -369,7 +371,7 @@ impl Builder {
     fn engine(self, store: Store) -> Engine {
         let identity = Identity { label: self.label, managed: self.managed, nonce: self.entropy };
         let store = Arc::new(store);
-        let _indexer = Indexer::start(&store);
+        let _indexer = Indexer::start(&store, self.index_in_background);
         let inner =
             Inner { _indexer, store, identity, new_id: self.new_id, closed_cuts: ClosedCuts::default() };
         Engine { inner: Arc::new(inner) }

@@ -63,6 +63,14 @@ impl Builder {
         }
         self
     }
+
+    /// Whether a thread builds new indexes and drops those that are no longer declared. Default: yes, if there is any. Else only
+    /// [`Engine::build_indexes`] does, so that the application says when, and no thread is started.
+    #[must_use]
+    pub fn index_in_background(mut self, yes: bool) -> Self {
+        self.index_in_background = yes;
+        self
+    }
 }
 
 /// Fields that entities can have.
@@ -116,9 +124,9 @@ pub(crate) struct Indexer {
 }
 
 impl Indexer {
-    pub(crate) fn start(store: &Arc<Store>) -> Self {
+    pub(crate) fn start(store: &Arc<Store>, wanted: bool) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let thread = store.has_index_work().then(|| {
+        let thread = (wanted && store.has_index_work()).then(|| {
             let (store, stop) = (store.clone(), stop.clone());
             let work = move || {
                 // an error or a panic ends the work: queries scan, and the next opening goes on
@@ -138,5 +146,157 @@ impl Drop for Indexer {
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Content, EntityId, Patch};
+    use crate::store::{INDEX, INDEXED};
+
+    /// More than two slices.
+    const COUNT: u16 = 600;
+
+    fn id(n: u16) -> EntityId {
+        let mut bytes = [7; 16];
+        bytes[..2].copy_from_slice(&n.to_be_bytes());
+        EntityId::from_bytes(bytes)
+    }
+
+    fn open(path: &std::path::Path, fields: &[&str]) -> Engine {
+        let builder = Engine::builder().index_in_background(false);
+        fields.iter().fold(builder, |b, f| b.index("lamp", f)).open(path).unwrap()
+    }
+
+    fn filled(path: &std::path::Path, fields: &[&str]) -> Engine {
+        let engine = open(path, fields);
+        let write = |tx: &mut crate::Transaction<'_>| {
+            for n in 0..COUNT {
+                tx.create_with_id(
+                    id(n),
+                    "lamp",
+                    &Content::new().with("v", i32::from(n % 50)).with("w", "x"),
+                )?;
+            }
+            Ok::<_, Error>(())
+        };
+        engine.write(write).unwrap();
+        engine
+    }
+
+    fn states(engine: &Engine) -> Vec<(u32, IndexState)> {
+        let all = Index::all(&engine.store().tables().unwrap()).unwrap();
+        all.into_iter().map(|(ordinal, index)| (ordinal, index.unwrap().state)).collect()
+    }
+
+    fn rows(engine: &Engine) -> (u64, u64) {
+        let tables = engine.store().tables().unwrap();
+        let rows = |table| {
+            let table = tables.optional(table).unwrap();
+            table.map_or(0, |t| redb::ReadableTableMetadata::len(&t).unwrap())
+        };
+        (rows(INDEX), rows(INDEXED))
+    }
+
+    fn clean(engine: &Engine) {
+        let found = engine.verify().unwrap();
+        assert!(found.is_clean(), "{:?}", found.problems);
+    }
+
+    #[test]
+    fn a_build_goes_on_where_it_was_and_misses_no_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        filled(&path, &[]).close().unwrap();
+        let engine = open(&path, &["v"]);
+        assert_eq!(states(&engine), [(0, IndexState::Building(None))]);
+        assert!(engine.store().index_step().unwrap());
+        let half = states(&engine);
+        let [(0, IndexState::Building(Some(cursor)))] = half[..] else { panic!("{half:?}") };
+        assert_eq!(rows(&engine), (256, 256));
+        for n in [0, 599] {
+            engine.write(|tx| tx.patch(id(n), Patch::new().set("v", 1_000 + i32::from(n)))).unwrap();
+        }
+        engine.write(|tx| tx.delete(id(1))).unwrap();
+        engine.write(|tx| tx.delete(id(598))).unwrap();
+        engine.write(|tx| tx.create("lamp", &Content::new().with("v", 2_000))).unwrap();
+        clean(&engine);
+        engine.close().unwrap();
+        let engine = open(&path, &["v"]);
+        assert_eq!(states(&engine), [(0, IndexState::Building(Some(cursor)))]);
+        engine.build_indexes().unwrap();
+        assert_eq!(states(&engine), [(0, IndexState::Ready)]);
+        assert_eq!(rows(&engine), (599, 599));
+        clean(&engine);
+        let snapshot = engine.snapshot().unwrap();
+        assert_eq!(snapshot.query("lamp", "v").unwrap().above(900).count().unwrap(), 3);
+    }
+
+    #[test]
+    fn what_is_not_declared_any_more_leaves_no_row_and_no_number_comes_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let engine = filled(&path, &["v", "w"]);
+        assert_eq!(states(&engine), [(0, IndexState::Ready), (1, IndexState::Ready)]);
+        assert_eq!(rows(&engine), (1_200, 600));
+        engine.close().unwrap();
+        let engine = open(&path, &["v"]);
+        assert_eq!(states(&engine), [(0, IndexState::Ready), (1, IndexState::Dropping)]);
+        assert!(engine.store().index_step().unwrap());
+        engine.write(|tx| tx.patch(id(0), Patch::new().set("w", "y"))).unwrap();
+        clean(&engine);
+        engine.close().unwrap();
+        let engine = open(&path, &["w", "v"]);
+        let expected = [(0, IndexState::Ready), (1, IndexState::Dropping), (2, IndexState::Building(None))];
+        assert_eq!(states(&engine), expected);
+        engine.build_indexes().unwrap();
+        assert_eq!(states(&engine), [(0, IndexState::Ready), (2, IndexState::Ready)]);
+        clean(&engine);
+        engine.close().unwrap();
+        let engine = open(&path, &[]);
+        engine.build_indexes().unwrap();
+        assert_eq!((states(&engine), rows(&engine)), (vec![], (0, 0)));
+        clean(&engine);
+        engine.close().unwrap();
+        assert_eq!(states(&open(&path, &["v"])), [(3, IndexState::Building(None))]);
+    }
+
+    #[test]
+    fn a_damaged_definition_is_named_and_its_index_built_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let engine = filled(&path, &["v"]);
+        let damage = |tx: &redb::WriteTransaction| {
+            let meta = redb::TableDefinition::<&[u8], &[u8]>::new("meta");
+            tx.open_table(meta)?.insert(&b"index/0"[..], &[0; 9][..])?;
+            Ok(())
+        };
+        engine.store().transact(damage).unwrap();
+        engine.store().publish().unwrap();
+        let named: Vec<_> = engine.verify().unwrap().problems.into_iter().map(|p| (p.table, p.key)).collect();
+        assert!(named.iter().any(|(table, _)| *table == "meta"), "{named:?}");
+        engine.close().unwrap();
+        let engine = open(&path, &["v"]);
+        engine.build_indexes().unwrap();
+        assert_eq!((states(&engine), rows(&engine)), (vec![(1, IndexState::Ready)], (600, 600)));
+        clean(&engine);
+    }
+
+    #[test]
+    fn an_index_that_has_to_be_built_anew_is_no_longer_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = filled(&directory.path().join("store"), &["v"]);
+        let batch = {
+            let mut writer = engine.store().writer().unwrap();
+            writer.doubt_indexes();
+            writer.batch
+        };
+        engine.store().flush(batch).unwrap();
+        assert_eq!(states(&engine), [(0, IndexState::Building(None))]);
+        assert_eq!(engine.snapshot().unwrap().query("lamp", "v").unwrap().equals(3).count().unwrap(), 12);
+        engine.build_indexes().unwrap();
+        assert_eq!(states(&engine), [(0, IndexState::Ready)]);
+        clean(&engine);
     }
 }

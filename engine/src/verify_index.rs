@@ -94,3 +94,89 @@ fn check_lists(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Engine;
+    use crate::model::{Content, Patch};
+    use crate::store::seal;
+
+    const LAMP: EntityId = EntityId::from_bytes([1; 16]);
+
+    /// What `verify` says after a change to the tables, each as `table: what`.
+    fn said_after(change: impl FnOnce(&redb::WriteTransaction) -> Result<()>) -> Vec<String> {
+        let engine = Engine::builder().index("lamp", "v").in_memory().unwrap();
+        engine.write(|tx| tx.create_with_id(LAMP, "lamp", &Content::new().with("v", true))).unwrap();
+        engine.write(|tx| tx.create("lamp", &Content::new().with("v", 8))).unwrap();
+        assert!(engine.verify().unwrap().is_clean());
+        engine.store().transact(change).unwrap();
+        engine.store().publish().unwrap();
+        let said =
+            engine.verify().unwrap().problems.iter().map(|p| format!("{}: {}", p.table, p.what)).collect();
+        // whatever an index holds, an answer is never wrong, and writing goes on
+        let snapshot = engine.snapshot().unwrap();
+        for hit in snapshot.query("lamp", "v").unwrap().below(5) {
+            assert_eq!(hit.map(|e| e.get("v").unwrap()).unwrap_or(Some(true.into())), Some(true.into()));
+        }
+        engine.write(|tx| tx.patch(LAMP, Patch::new().set("v", "new"))).unwrap();
+        assert_eq!(engine.snapshot().unwrap().query("lamp", "v").unwrap().equals("new").count().unwrap(), 1);
+        said
+    }
+
+    fn row(ordinal: u32, key: &[u8]) -> Vec<u8> {
+        index_key(ordinal, key, LAMP)
+    }
+
+    #[test]
+    fn each_row_that_does_not_fit_is_named() {
+        const LIST: &[u8] = LAMP.as_bytes();
+        let said = said_after(|tx| {
+            tx.open_table(INDEX)?.remove(&row(0, &[3])[..])?;
+            Ok(())
+        });
+        assert_eq!(said, ["index: a row is missing"]);
+        for extra in [row(0, &[2]), row(7, &[3])] {
+            let said = said_after(|tx| {
+                tx.open_table(INDEX)?.insert(&extra[..], &[][..])?;
+                Ok(())
+            });
+            assert_eq!(said, ["index: a row that nothing leads to"]);
+        }
+        let said = said_after(|tx| {
+            tx.open_table(INDEX)?.insert(&[1, 2, 3][..], &[][..])?;
+            Ok(())
+        });
+        assert_eq!(said, ["index: not a key"]);
+        let said = said_after(|tx| {
+            tx.open_table(INDEXED)?.remove(LIST)?;
+            Ok(())
+        });
+        assert_eq!(said, ["index: a row that nothing leads to", "indexed: the row is missing"]);
+        let said = said_after(|tx| {
+            tx.open_table(INDEXED)?.insert(LIST, &[0; 8][..])?;
+            Ok(())
+        });
+        assert_eq!(said, ["indexed: the checksum does not fit"]);
+        // both agree, but on something that is not shown
+        let said = said_after(|tx| {
+            let mut index = tx.open_table(INDEX)?;
+            index.remove(&row(0, &[3])[..])?;
+            index.insert(&row(0, &[2])[..], &[][..])?;
+            tx.open_table(INDEXED)?.insert(LIST, &seal(LIST, &[1, 0, 1, 2])[..])?;
+            Ok(())
+        });
+        assert_eq!(said, ["indexed: not what is shown of the entity"]);
+        let said = said_after(|tx| {
+            tx.open_table(INDEX)?.remove(&row(0, &[3])[..])?;
+            tx.open_table(INDEXED)?.remove(LIST)?;
+            Ok(())
+        });
+        assert_eq!(said, ["indexed: the row is missing"]);
+        let said = said_after(|tx| {
+            tx.open_table(INDEXED)?.insert(&[1, 2][..], &seal(&[1, 2], &[0])[..])?;
+            Ok(())
+        });
+        assert_eq!(said, ["indexed: not an entity id"]);
+    }
+}

@@ -339,8 +339,7 @@ impl Store {
         let entities: Vec<_> = folded.changes.iter().filter(|_| indexed).map(|c| c.entity).collect();
         writer.append(ordinal, chain, header, refs, folded);
         if self.index_entities(writer, &entities).is_err() {
-            // the commit stands; an index that could not follow it is built anew, and queries scan until then
-            writer.set_states(|_| Some(State::Building(None)));
+            writer.doubt_indexes();
         }
     }
 
@@ -428,6 +427,11 @@ impl Store {
 }
 
 impl Writer {
+    /// A commit stands, also where an index could not follow it. Then all are built anew, and queries scan until that is done.
+    pub(crate) fn doubt_indexes(&mut self) {
+        self.set_states(|_| Some(State::Building(None)));
+    }
+
     /// Says how far indexes are, durably with the batch that is open.
     fn set_states(&mut self, next: impl Fn(&Index) -> Option<State>) {
         let mut rows = Vec::new();
