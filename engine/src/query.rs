@@ -408,3 +408,30 @@ impl Iterator for Hits<'_> {
         self.step().transpose()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Content;
+
+    #[test]
+    fn a_scan_keeps_no_more_than_the_limit_asks_for() {
+        let engine = crate::Engine::builder().index("lamp", "v").in_memory().unwrap();
+        let write = |tx: &mut crate::Transaction<'_>| {
+            (0..500).try_for_each(|n| tx.create("lamp", &Content::new().with("v", n * 37 % 500)).map(drop))
+        };
+        engine.write(write).unwrap();
+        let snapshot = engine.snapshot().unwrap();
+        let field = &engine.store().declared[0].field;
+        for descending in [false, true] {
+            let all = Selection { from: Bound::Unbounded, to: Bound::Unbounded, descending, after: None };
+            let whole = scan(&snapshot, field, &all, usize::MAX).unwrap();
+            assert_eq!(whole.len(), 500);
+            for limit in [0, 1, 40] {
+                let few = scan(&snapshot, field, &all, limit).unwrap();
+                assert_eq!(few[..limit], whole[..limit]);
+                assert!(few.len() < limit + 64, "{}", few.len());
+            }
+        }
+    }
+}

@@ -547,6 +547,56 @@ fn a_large_content_is_indexed() {
     clean(&engine);
 }
 
+#[test]
+fn long_texts_are_in_order_to_their_ends() {
+    let engine = lamps(builder("phone"), []);
+    // ids against the order of values, and two that are equal
+    for (n, end) in ["e", "d", "c", "b", "b", "a"].iter().enumerate() {
+        let id = EntityId::from_bytes([n as u8 + 1; 16]);
+        engine.write(|tx| tx.create_with_id(id, "lamp", &Content::new().with("v", long(end)))).unwrap();
+    }
+    let snapshot = engine.snapshot().unwrap();
+    for descending in [false, true] {
+        for limit in [1, 2, usize::MAX] {
+            for (from, to) in [
+                (Bound::Unbounded, Bound::Unbounded),
+                (Bound::Excluded(long("b").into()), Bound::Unbounded),
+                (Bound::Included(long("b").into()), Bound::Included(long("b").into())),
+                (Bound::Included(long("").into()), Bound::Excluded(long("c").into())),
+            ] {
+                check(&snapshot, "lamp", &["v"], &Ask { from, to, descending, limit });
+            }
+        }
+    }
+    clean(&engine);
+}
+
+/// Two creations of one id under two types: the type is that of the first in the order of writes, whatever comes first.
+#[test]
+fn what_becomes_another_type_leaves_the_index_of_the_old_one() {
+    let id = EntityId::from_bytes([5; 16]);
+    let create = |label: &str, wall: i64, entity_type: &str| {
+        let engine = builder(label).clock(move || Timestamp::from_millis(wall)).in_memory().unwrap();
+        engine.write(|tx| tx.create_with_id(id, entity_type, &Content::new().with("v", wall))).unwrap();
+        engine
+    };
+    let (later, earlier) = (create("phone", 9_000, "lamp"), create("tablet", 8_000, "room"));
+    for at_once in [true, false] {
+        let hub = builder("hub").index("lamp", "v").in_memory().unwrap();
+        let commits: Vec<_> = [&later, &earlier]
+            .iter()
+            .flat_map(|e| e.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap().commits)
+            .map(|c| c.bytes)
+            .collect();
+        for some in commits.chunks(if at_once { 2 } else { 1 }) {
+            hub.replication().ingest(&some.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap();
+        }
+        assert_eq!(hub.snapshot().unwrap().get(id).unwrap().unwrap().entity_type(), "room");
+        assert_eq!(found(&hub, |q| q), []);
+        clean(&hub);
+    }
+}
+
 fn many(engine: &Engine, count: i64) {
     for chunk in 0..count / 100 {
         let write = |tx: &mut heirloom::Transaction<'_>| {
