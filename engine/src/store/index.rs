@@ -4,6 +4,7 @@
 //! by slices, each a batch like any other; what is not declared any more goes by slices too.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Store;
 use super::fold::Folded;
@@ -285,8 +286,9 @@ impl Store {
     }
 
     fn agree_on_indexes(&self, tables: &Tables, fields: &[Field], indexes: &mut Vec<Index>) -> Result<()> {
-        let given = self.meta(tables, COUNT)?.and_then(|b| Reader::new(&b).varint().ok()).unwrap_or(0) as u32;
-        let next = indexes.last().map_or(0, |i| i.ordinal + 1).max(given);
+        let given = if_shown(self.meta(tables, COUNT))?.and_then(|b| Reader::new(&b).varint().ok());
+        let mut count =
+            indexes.last().map_or(0, |i| i.ordinal.saturating_add(1)).max(given.unwrap_or(0) as u32);
         let mut changed = Vec::new();
         for index in indexes.iter_mut().filter(|i| i.is_live()) {
             if !fields.iter().any(|f| self.holds(index, f)) {
@@ -294,7 +296,6 @@ impl Store {
                 changed.push(index.clone());
             }
         }
-        let mut count = next;
         for field in fields {
             if !indexes.iter().any(|i| self.holds(i, field)) {
                 let of_type = match self.directory.type_ordinal(&field.entity_type) {
@@ -338,7 +339,9 @@ impl Store {
         let indexed = writer.indexing.indexes.iter().any(Index::is_live);
         let entities: Vec<_> = folded.changes.iter().filter(|_| indexed).map(|c| c.entity).collect();
         writer.append(ordinal, chain, header, refs, folded);
-        if self.index_entities(writer, &entities).is_err() {
+        // the commit is in: neither an error nor a panic of what shows entities may undo that halfway
+        let index = || self.index_entities(writer, &entities);
+        if !matches!(catch_unwind(AssertUnwindSafe(index)), Ok(Ok(()))) {
             writer.doubt_indexes();
         }
     }

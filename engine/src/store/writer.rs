@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use parking_lot::{MutexGuard, RwLock};
@@ -231,17 +232,24 @@ impl Store {
             }
             writer.close_batch(self.directory.log_count(), self.directory.type_count())
         };
-        let written = self.write_batch(&work).and_then(|()| self.read_tables());
+        let write = || self.write_batch(&work).and_then(|()| self.read_tables());
+        let written = catch_unwind(AssertUnwindSafe(write));
         let mut writer = self.writer.lock();
         match written {
-            Ok(tables) => {
+            Ok(Ok(tables)) => {
                 *self.published.write() = Some(tables.clone());
                 writer.batch_is_durable(&work, tables);
                 Ok(())
             }
-            Err(e) => {
+            Ok(Err(e)) => {
                 writer.poisoned = true;
                 Err(e)
+            }
+            // others may wait for the same batch: they must not take it for durable
+            Err(panic) => {
+                writer.poisoned = true;
+                drop(writer);
+                resume_unwind(panic)
             }
         }
     }
