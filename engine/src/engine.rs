@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::import::Importer;
+use crate::index::Indexer;
 use crate::merge::{Policies, Policy};
 use crate::model::{Clock, DatasetId, EntityId, LogId, LogRoot, Metadata, StateDigest, Timestamp};
 use crate::past::ClosedCuts;
 use crate::replication::Replication;
 use crate::snapshot::Snapshot;
-use crate::store::{Bodies, CacheStats, Identity, Incoming, Options, Place, Store, author, fold};
+use crate::store::{Bodies, CacheStats, Field, Identity, Incoming, Options, Place, Store, author, fold};
 use crate::transaction::Transaction;
 use crate::validation::{Proposal, Rules};
 use crate::verify::{Verification, verify};
@@ -38,7 +39,9 @@ pub struct Engine {
 }
 
 pub(crate) struct Inner {
-    pub(crate) store: Store,
+    /// Before the store: it lets go of it when the engine goes.
+    _indexer: Indexer,
+    pub(crate) store: Arc<Store>,
     pub(crate) identity: Identity,
     pub(crate) rules: Rules,
     pub(crate) new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
@@ -161,7 +164,7 @@ impl Engine {
         };
         let folded = fold(&store.writer_view(writer)?, &incoming, Bodies::Known(authored.settled))?;
         debug_assert!(folded.voids.is_empty(), "an honest commit is not void: {:?}", folded.voids);
-        writer.append(ordinal, authored.chain, &authored.header, &places, folded);
+        store.append(writer, ordinal, authored.chain, &authored.header, &places, folded);
         writer.wall = wall;
         Ok(())
     }
@@ -271,6 +274,8 @@ pub struct Builder {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     entropy: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
     new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
+    pub(crate) indexes: Vec<Field>,
+    pub(crate) index_in_background: bool,
 }
 
 impl Default for Builder {
@@ -287,6 +292,8 @@ impl Default for Builder {
             now: Arc::new(system_now),
             entropy: Arc::new(|| uuid::Uuid::new_v4().into_bytes()),
             new_id: Arc::new(EntityId::new_v7),
+            indexes: Vec::new(),
+            index_in_background: true,
         }
     }
 }
@@ -438,13 +445,17 @@ impl Builder {
             now: self.now.clone(),
             dataset: self.dataset,
             policies: Policies::new(self.policies.clone(), &self.named_policies, &self.registered_policies)?,
+            indexes: crate::index::checked(&self.indexes)?,
         })
     }
 
     fn engine(self, store: Store) -> Engine {
         let identity = Identity { label: self.label, managed: self.managed, nonce: self.entropy };
+        let store = Arc::new(store);
+        let _indexer = Indexer::start(&store, self.index_in_background);
         Engine {
             inner: Arc::new(Inner {
+                _indexer,
                 store,
                 identity,
                 rules: self.rules,
