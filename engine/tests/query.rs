@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Atomic};
 
 use heirloom::{
-    Builder, Content, Engine, Entity, EntityId, Error, Patch, Query, QueryCursor, Snapshot, Timestamp, Value,
+    Builder, Content, Engine, Entity, EntityId, Error, Patch, Policy, Query, QueryCursor, Snapshot,
+    Timestamp, Value,
 };
 use proptest::prelude::*;
 use redb::backends::InMemoryBackend;
@@ -817,4 +818,38 @@ fn what_an_index_costs() {
     );
     eprintln!("a query for one beside a listed entity: {:.2}", one * 10.0 / list);
     eprintln!("building two indexes beside writing it all: {:.2}", build / writes[0]);
+}
+
+#[test]
+fn another_policy_shows_other_values_and_the_index_follows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.heirloom");
+    // b's clock is ahead
+    let clock = |label: &str| if label == "a" { 1_000 } else { 2_000 };
+    let builder = |label: &'static str| {
+        let now = move || Timestamp::from_millis(clock(label));
+        Engine::builder().label(label).dataset_name("home").clock(now)
+    };
+    let (a, b) = (builder("a").index("lamp", "room").open(&path).unwrap(), builder("b").in_memory().unwrap());
+    let carry = |from: &Engine, to: &Engine| {
+        let batch = from.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+        let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
+        to.replication().ingest(&commits).unwrap();
+    };
+    let id = a.write(|tx| tx.create("lamp", &Content::new().with("room", "hall"))).unwrap();
+    carry(&a, &b);
+    a.write(|tx| tx.patch(id, Patch::new().set("room", "kitchen"))).unwrap();
+    b.write(|tx| tx.patch(id, Patch::new().set("room", "bath"))).unwrap();
+    carry(&b, &a);
+    let finds = |engine: &Engine, room: &str| {
+        engine.build_indexes().unwrap();
+        let snapshot = engine.snapshot().unwrap();
+        let found = snapshot.query("lamp", "room").unwrap().equals(room).count().unwrap();
+        assert!(engine.verify().unwrap().is_clean());
+        found
+    };
+    assert_eq!((finds(&a, "bath"), finds(&a, "kitchen")), (1, 0), "the last write is shown");
+    a.close().unwrap();
+    let a = builder("a").index("lamp", "room").policy("lamp", Policy::FirstWriteWins).open(&path).unwrap();
+    assert_eq!((finds(&a, "bath"), finds(&a, "kitchen")), (0, 1), "the first write is shown");
 }
