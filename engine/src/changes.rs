@@ -323,7 +323,7 @@ impl Scan {
 
     /// Looks through the rest of a commit, and moves past what it looked at.
     fn find(&mut self, engine: &Engine, view: &View<'_>, record: &Arc<Record>) -> Result<Option<Change>> {
-        if record.void.is_none() && self.wants_commit(engine, view, record)? {
+        if self.wants_commit(engine, view, record)? {
             for index in self.cursor.index as usize..record.header.versions.len() {
                 let change = self.wanted(engine, view, record, index)?;
                 self.cursor = Cursor::past_version(record, index);
