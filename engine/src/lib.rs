@@ -28,6 +28,7 @@ mod entity;
 mod error;
 mod format;
 mod import;
+mod local;
 mod losses;
 mod merge;
 mod model;
