@@ -1,18 +1,23 @@
 //! The engine: open, write, look, verify. Start reading here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::format::header::Header;
 use crate::import::Importer;
 use crate::index::Indexer;
 use crate::merge::{Policies, Policy};
-use crate::model::{Clock, DatasetId, EntityId, LogId, LogRoot, Metadata, StateDigest, Timestamp};
+use crate::model::{
+    Chain, Clock, CommitRef, DatasetId, EntityId, LogId, LogRoot, Metadata, StateDigest, Timestamp,
+};
 use crate::past::ClosedCuts;
 use crate::replication::Replication;
 use crate::snapshot::Snapshot;
-use crate::store::{Bodies, CacheStats, Field, Identity, Incoming, Options, Place, Store, author, fold};
+use crate::store::{
+    Bodies, CacheStats, Field, Folded, Identity, Incoming, Options, Place, Store, author, fold,
+};
 use crate::transaction::Transaction;
 use crate::validation::{Proposal, Rules};
 use crate::verify::{Verification, verify};
@@ -44,6 +49,7 @@ pub(crate) struct Inner {
     pub(crate) store: Arc<Store>,
     pub(crate) identity: Identity,
     pub(crate) rules: Rules,
+    pub(crate) local_types: BTreeSet<String>,
     pub(crate) new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
     pub(crate) closed_cuts: ClosedCuts,
 }
@@ -126,7 +132,8 @@ impl Engine {
         Ok(out)
     }
 
-    /// Authors and folds a commit of this engine's own log; durable with the writer's batch.
+    /// Makes what a transaction did a commit of this engine's own log, and what of it never leaves one of its local log. Durable with the writer's
+    /// batch, both or neither.
     fn commit(
         &self,
         writer: &mut crate::store::Writer,
@@ -134,25 +141,55 @@ impl Engine {
         plan: Vec<crate::store::Planned>,
     ) -> Result<()> {
         let store = self.store();
-        let dataset = match store.known().dataset {
-            Some(dataset) => dataset,
-            None => {
-                let drawn = DatasetId::from_bytes((self.inner.identity.nonce)());
-                writer.settle_dataset(drawn);
-                drawn
+        let (local, shared): (Vec<_>, Vec<_>) = plan.into_iter().partition(|p| self.stays_here(p));
+        let mut made = Vec::with_capacity(2);
+        if !shared.is_empty() {
+            let dataset = match store.known().dataset {
+                Some(dataset) => dataset,
+                None => {
+                    let drawn = DatasetId::from_bytes((self.inner.identity.nonce)());
+                    writer.settle_dataset(drawn);
+                    drawn
+                }
+            };
+            let log = writer.own_log(store, dataset, &self.inner.identity);
+            let refs = writer.refs(store, log.0, &shared);
+            made.push(self.make(writer, log, refs, metadata, shared)?);
+        }
+        if !local.is_empty() {
+            let log = writer.local_log(store, &self.inner.identity);
+            made.push(self.make(writer, log, Default::default(), metadata, local)?);
+        }
+        // from here on nothing fails
+        for Made { ordinal, chain, header, places, folded } in made {
+            if !folded.local {
+                writer.wall = header.wall;
             }
-        };
-        let (ordinal, log) = writer.own_log(store, dataset, &self.inner.identity);
+            store.append(writer, ordinal, chain, &header, &places, folded);
+        }
+        Ok(())
+    }
+
+    /// Authors and folds a commit.
+    fn make(
+        &self,
+        writer: &crate::store::Writer,
+        (ordinal, log): (u32, LogId),
+        (refs, places): (Vec<CommitRef>, Vec<(u32, u64)>),
+        metadata: &Metadata,
+        plan: Vec<crate::store::Planned>,
+    ) -> Result<Made> {
+        let store = self.store();
         let tip = writer.tip(ordinal);
         let before = match (tip, store.directory.log(ordinal)) {
             (Some(tip), _) => (tip.last, tip.chain),
             (None, Some(info)) => (0, crate::format::hash::chain_of_genesis(&info.genesis)),
             (None, None) => return Err(Error::corrupt("logs", ordinal, "an unknown log")),
         };
-        let wall = writer.wall.max((store.now)().saturated());
-        let (refs, places) = writer.refs(store, ordinal, &plan);
-        let authored =
-            author(&store.writer_view(writer)?, Place { log, ordinal, before }, wall, refs, metadata, plan)?;
+        let wall_before = tip.map_or(0, |t| t.wall);
+        let wall = writer.wall.max(wall_before).max((store.now)().saturated());
+        let view = store.writer_view(writer)?;
+        let authored = author(&view, Place { log, ordinal, before }, wall, refs, metadata, plan)?;
         let incoming = Incoming {
             log,
             ordinal,
@@ -160,13 +197,11 @@ impl Engine {
             header: &authored.header,
             header_bytes: &authored.header_bytes,
             trailer: crate::format::commit::NO_TRAILER,
-            wall_before: tip.map_or(0, |t| t.wall),
+            wall_before,
         };
-        let folded = fold(&store.writer_view(writer)?, &incoming, Bodies::Known(authored.settled))?;
+        let folded = fold(&view, &incoming, Bodies::Known(authored.settled))?;
         debug_assert!(folded.voids.is_empty(), "an honest commit is not void: {:?}", folded.voids);
-        store.append(writer, ordinal, authored.chain, &authored.header, &places, folded);
-        writer.wall = wall;
-        Ok(())
+        Ok(Made { ordinal, chain: authored.chain, header: authored.header, places, folded })
     }
 
     /// One consistent state over all entities, as of the last durable commit (R10). Costs nothing; never blocks a writer.
@@ -236,6 +271,16 @@ impl Engine {
     }
 }
 
+/// A commit that is ready to be taken in.
+struct Made {
+    ordinal: u32,
+    chain: Chain,
+    header: Header,
+    /// Where what it refers to is.
+    places: Vec<(u32, u64)>,
+    folded: Folded,
+}
+
 impl EntityId {
     /// A fresh id from the machine's clock and randomness (UUID v7), so that ids of one device ascend.
     pub fn new_v7() -> Self {
@@ -271,6 +316,7 @@ pub struct Builder {
     named_policies: Vec<(String, String)>,
     registered_policies: Vec<Policy>,
     rules: Rules,
+    pub(crate) local_types: BTreeSet<String>,
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     entropy: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
     new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
@@ -289,6 +335,7 @@ impl Default for Builder {
             named_policies: Vec::new(),
             registered_policies: Vec::new(),
             rules: Rules::default(),
+            local_types: BTreeSet::new(),
             now: Arc::new(system_now),
             entropy: Arc::new(|| uuid::Uuid::new_v4().into_bytes()),
             new_id: Arc::new(EntityId::new_v7),
@@ -459,6 +506,7 @@ impl Builder {
                 store,
                 identity,
                 rules: self.rules,
+                local_types: self.local_types,
                 new_id: self.new_id,
                 closed_cuts: ClosedCuts::default(),
             }),

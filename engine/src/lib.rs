@@ -29,6 +29,7 @@ mod error;
 mod format;
 mod import;
 mod index;
+mod local;
 mod losses;
 mod merge;
 mod model;

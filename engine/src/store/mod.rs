@@ -33,7 +33,7 @@ use crate::model::{CommitRef, Timestamp};
 pub(crate) use author::{Place, Planned, author};
 use directory::Directory;
 pub(crate) use directory::LogInfo;
-pub(crate) use fold::{Bodies, Incoming, fold};
+pub(crate) use fold::{Bodies, Folded, Incoming, fold};
 pub(crate) use head::{Head, Heads, decode_row};
 pub(crate) use index::{
     Declared, Field, Index, State as IndexState, if_shown, index_key, index_parts, keys_of, read_indexed,
@@ -126,6 +126,9 @@ impl Store {
     /// log, or in one that it continues, before the commit that proved another copy to write there.
     pub(crate) fn wrote(&self, ordinal: u32, last: u64) -> bool {
         let known = self.known();
+        if self.directory.is_local(ordinal) {
+            return true;
+        }
         let left = |p: CommitRef| Some((self.directory.ordinal(p.log)?, p.sequence));
         let mut own = known.own.map(|o| (o, u64::MAX)).or_else(|| left(known.predecessor?));
         while let Some((log, until)) = own {

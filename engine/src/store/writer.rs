@@ -134,7 +134,9 @@ impl Writer {
             for gone in &change.gone {
                 self.digest.subtract(&head_term(change.entity, gone));
             }
-            self.digest.add(&head_term(change.entity, &change.new));
+            if !folded.local {
+                self.digest.add(&head_term(change.entity, &change.new));
+            }
             self.pending.heads.insert(change.entity, (Arc::new(change.heads), self.batch));
         }
         for (other, sequence) in refs {
@@ -142,7 +144,9 @@ impl Writer {
                 self.frontier.remove(other);
             }
         }
-        self.frontier.insert(ordinal);
+        if !folded.local {
+            self.frontier.insert(ordinal);
+        }
         if self.tips.len() <= ordinal as usize {
             self.tips.resize(ordinal as usize + 1, None);
         }
