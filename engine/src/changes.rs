@@ -247,9 +247,17 @@ impl Change {
         self.shown(|view| Ok(vec![Head::clone(&*view.as_head(&self.at)?)]))
     }
 
+    pub(crate) fn engine(&self) -> Result<Engine> {
+        Ok(Engine { inner: self.engine.upgrade().ok_or(Error::Closed)? })
+    }
+
+    pub(crate) fn lsn(&self) -> u64 {
+        self.at.record.lsn
+    }
+
     /// What some versions together show.
     fn shown(&self, heads: impl FnOnce(&View<'_>) -> Result<Vec<Head>>) -> Result<Option<Entity>> {
-        let engine = Engine { inner: self.engine.upgrade().ok_or(Error::Closed)? };
+        let engine = self.engine()?;
         // of any later state: versions stay as they are
         let tables = engine.store().tables()?;
         let view = engine.store().view(&tables);
@@ -330,7 +338,7 @@ impl Scan {
 
     /// Looks through the rest of a commit, and moves past what it looked at.
     fn find(&mut self, engine: &Engine, view: &View<'_>, record: &Arc<Record>) -> Result<Option<Change>> {
-        if record.void.is_none() && self.wants_commit(engine, view, record)? {
+        if self.wants_commit(engine, view, record)? {
             for index in self.cursor.index as usize..record.header.versions.len() {
                 let change = self.wanted(engine, view, record, index)?;
                 self.cursor = Cursor::past_version(record, index);

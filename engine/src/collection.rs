@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::model::{EntityId, VersionRef, to_content};
+use crate::query::Query;
 use crate::snapshot::Snapshot;
 use crate::staged::content_leaves;
 use crate::transaction::Transaction;
@@ -199,6 +200,31 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         }
     }
 
+    /// Those of a snapshot by the value of an indexed field: see [`Query`].
+    ///
+    /// ```
+    /// # use heirloom::Engine;
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Lamp { name: String, brightness: u8 }
+    ///
+    /// let engine = Engine::builder().index("lamp", "brightness").in_memory()?;
+    /// let lamps = engine.collection::<Lamp>("lamp");
+    /// lamps.create(&Lamp { name: "desk".into(), brightness: 40 })?;
+    /// lamps.create(&Lamp { name: "hall".into(), brightness: 90 })?;
+    ///
+    /// let snapshot = engine.snapshot()?;
+    /// let bright = lamps.query(&snapshot, "brightness")?.at_least(50).documents::<Lamp>();
+    /// let names = bright.map(|lamp| Ok(lamp?.into_value().name)).collect::<heirloom::Result<Vec<_>>>()?;
+    /// assert_eq!(names, ["hall"]);
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    ///
+    /// [`Error::NoIndex`] unless the field was declared with [`Builder::index`](crate::Builder::index).
+    pub fn query<'s>(&self, snapshot: &'s Snapshot, field: &str) -> Result<Query<'s>> {
+        snapshot.query(&self.entity_type, field)
+    }
+
     fn check_type(&self, id: EntityId, found: &str) -> Result<()> {
         if found == &*self.entity_type {
             return Ok(());
@@ -249,6 +275,13 @@ impl<T: DeserializeOwned> Iterator for Documents<T> {
                 Some(Err(e))
             }
         }
+    }
+}
+
+impl<'a> Query<'a> {
+    /// Reads the hits one by one as a serde type. One that does not fit is [`Error::Invalid`] in its place.
+    pub fn documents<T: DeserializeOwned>(self) -> impl Iterator<Item = Result<Document<T>>> + use<'a, T> {
+        self.into_iter().map(|entity| Document::read(entity?))
     }
 }
 

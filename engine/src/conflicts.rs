@@ -47,8 +47,8 @@ impl Snapshot {
         Conflicts { manual: true, ..self.conflicts() }
     }
 
-    /// The newest version that all heads of an entity have in their past (R17); nothing if they have none in common, as two creations
-    /// have not. Of a settled entity its only head. Costs a look at each version between the heads and it; its content, while it is kept, is told by
+    /// The newest version that all heads of an entity have in their past (R17; of stamps at the last moment of the year 9999 none is the newest);
+    /// nothing if they have none in common, as two creations have not. Of a settled entity its only head. Costs a look at each version between the heads and it; its content, while it is kept, is told by
     /// [`content_at`](Self::content_at).
     pub fn common_ancestor(&self, id: EntityId) -> Result<Option<Version>> {
         let view = self.view();

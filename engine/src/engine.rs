@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::header::Header;
 use crate::import::Importer;
+use crate::index::Indexer;
 use crate::merge::{Policies, Policy};
 use crate::model::{
     Chain, Clock, CommitRef, DatasetId, EntityId, LogId, LogRoot, Metadata, StateDigest, Timestamp,
@@ -14,7 +15,9 @@ use crate::model::{
 use crate::past::ClosedCuts;
 use crate::replication::Replication;
 use crate::snapshot::Snapshot;
-use crate::store::{Bodies, CacheStats, Folded, Identity, Incoming, Options, Place, Store, author, fold};
+use crate::store::{
+    Bodies, CacheStats, Field, Folded, Identity, Incoming, Options, Place, Store, author, fold,
+};
 use crate::transaction::Transaction;
 use crate::validation::{Proposal, Rules};
 use crate::verify::{Verification, verify};
@@ -41,7 +44,9 @@ pub struct Engine {
 }
 
 pub(crate) struct Inner {
-    pub(crate) store: Store,
+    /// Before the store: it lets go of it when the engine goes.
+    _indexer: Indexer,
+    pub(crate) store: Arc<Store>,
     pub(crate) identity: Identity,
     pub(crate) rules: Rules,
     pub(crate) local_types: BTreeSet<String>,
@@ -160,7 +165,7 @@ impl Engine {
             if !folded.local {
                 writer.wall = header.wall;
             }
-            writer.append(ordinal, chain, &header, &places, folded);
+            store.append(writer, ordinal, chain, &header, &places, folded);
         }
         Ok(())
     }
@@ -315,6 +320,8 @@ pub struct Builder {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     entropy: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
     new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
+    pub(crate) indexes: Vec<Field>,
+    pub(crate) index_in_background: bool,
 }
 
 impl Default for Builder {
@@ -332,6 +339,8 @@ impl Default for Builder {
             now: Arc::new(system_now),
             entropy: Arc::new(|| uuid::Uuid::new_v4().into_bytes()),
             new_id: Arc::new(EntityId::new_v7),
+            indexes: Vec::new(),
+            index_in_background: true,
         }
     }
 }
@@ -483,13 +492,17 @@ impl Builder {
             now: self.now.clone(),
             dataset: self.dataset,
             policies: Policies::new(self.policies.clone(), &self.named_policies, &self.registered_policies)?,
+            indexes: crate::index::checked(&self.indexes)?,
         })
     }
 
     fn engine(self, store: Store) -> Engine {
         let identity = Identity { label: self.label, managed: self.managed, nonce: self.entropy };
+        let store = Arc::new(store);
+        let _indexer = Indexer::start(&store, self.index_in_background);
         Engine {
             inner: Arc::new(Inner {
+                _indexer,
                 store,
                 identity,
                 rules: self.rules,

@@ -13,7 +13,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// | variants | who must act |
 /// |---|---|
-/// | `Invalid`, `Limit`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost` | the caller: nothing was written |
+/// | `Invalid`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost` | the caller: nothing was written |
 /// | `UnknownPolicy`, `PolicyFailed` | the application that registered the policies |
 /// | `Absent` | nobody here: the content is on another replica, or pruned |
 /// | `Refused`, `OutOfOrder`, `Forked`, `WrongDataset` | the peer that sent it: nothing of it was stored |
@@ -31,6 +31,13 @@ pub enum Error {
         limit: u64,
         /// What was given.
         given: u64,
+    },
+    /// A query over a field that is not indexed: declare it with [`Builder::index`](crate::Builder::index).
+    NoIndex {
+        /// The entity type that was asked for.
+        entity_type: String,
+        /// The field, the keys of its path joined by dots.
+        field: String,
     },
     /// No such entity here.
     NotFound(EntityId),
@@ -133,6 +140,9 @@ impl fmt::Display for Error {
             Error::Invalid(text) => f.write_str(text),
             Error::Limit { what, limit, given } => {
                 write!(f, "{what}: {given} exceeds the format's limit of {limit}; split the write")
+            }
+            Error::NoIndex { entity_type, field } => {
+                write!(f, "field {field} of {entity_type:?} has no index; declare it with Builder::index")
             }
             Error::NotFound(id) => write!(f, "no entity {id} here; create it, or sync first"),
             Error::Deleted(id) => write!(f, "entity {id} is deleted; restore it before changing it"),

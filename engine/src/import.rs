@@ -451,7 +451,7 @@ impl Draft<'_> {
             let places =
                 header.refs.iter().filter_map(|r| Some((store.directory.ordinal(r.log)?, r.sequence)));
             let places: Vec<_> = places.collect();
-            writer.append(ordinal, authored.chain, header, &places, folded);
+            store.append(&mut writer, ordinal, authored.chain, header, &places, folded);
         }
         let device = &mut self.importer.devices[self.device.0];
         device.before = (commit.sequence, authored.chain);

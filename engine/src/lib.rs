@@ -28,11 +28,13 @@ mod entity;
 mod error;
 mod format;
 mod import;
+mod index;
 mod local;
 mod losses;
 mod merge;
 mod model;
 mod past;
+mod query;
 pub mod replication;
 mod snapshot;
 mod staged;
@@ -43,6 +45,7 @@ mod subscription;
 mod transaction;
 mod validation;
 mod verify;
+mod verify_index;
 mod version;
 
 pub use changes::{Change, ChangeKind, Changes, Cursor};
@@ -54,6 +57,7 @@ pub use entity::Entity;
 pub use error::{Error, Result};
 pub use format::{Malformed, limits};
 pub use import::{Authored, Device, Draft, Importer};
+pub use index::IndexStatus;
 pub use losses::{Loss, Losses};
 pub use merge::{
     Conflict, ConflictHead, ConflictKind, CustomPolicy, FieldConflict, Policy, Resolution, Side, apply_patch,
@@ -65,6 +69,7 @@ pub use model::{
     from_value, to_value,
 };
 pub use past::{Past, Point};
+pub use query::{Page, Query, QueryCursor};
 pub use snapshot::{History, Listing, Snapshot};
 pub use stale::{StaleField, StaleWrite};
 pub use status::{ChangeStatus, PeerStatus, Status};

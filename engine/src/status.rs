@@ -1,6 +1,6 @@
 //! Where changes are: durable here, held by a peer, held by the hub (R13).
 
-use crate::changes::{Changes, Cursor};
+use crate::changes::{Change, Changes, Cursor};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::model::{NodeId, VersionRef};
@@ -96,5 +96,13 @@ impl Engine {
     fn place(&self, commits: u64) -> Result<Cursor> {
         let snapshot = self.snapshot()?;
         Cursor::after(&snapshot.view(), commits.min(snapshot.commits()?))
+    }
+}
+
+impl Change {
+    /// Whether a peer is known to hold it (R12, R13). [`Error::Closed`](crate::Error::Closed) once the engine is gone.
+    pub fn is_held_by(&self, peer: NodeId) -> Result<bool> {
+        let peer = self.engine()?.replication().remembered(peer)?;
+        Ok(peer.is_some_and(|p| self.lsn() < p.held))
     }
 }

@@ -10,6 +10,7 @@ use crate::format::hash::{chain_after, chain_of_genesis, head_term, state_checks
 use crate::model::{Chain, DatasetId, EntityId, StateDigest, VersionRef};
 use crate::snapshot::Snapshot;
 use crate::store::{At, Caches, Content, Record, View, decode_row, hex, log_key, type_key};
+use crate::verify_index;
 
 /// What [`Engine::verify`](crate::Engine::verify) found.
 #[derive(Clone, Debug, Default)]
@@ -53,12 +54,17 @@ impl Verification {
         self.problems.is_empty()
     }
 
-    fn problem(&mut self, table: &'static str, key: impl std::fmt::Display, what: impl Into<String>) {
+    pub(crate) fn problem(
+        &mut self,
+        table: &'static str,
+        key: impl std::fmt::Display,
+        what: impl Into<String>,
+    ) {
         self.problems.push(Problem { table, key: key.to_string(), what: what.into() });
     }
 
     /// Notes a damaged place and goes on; other errors end the walk.
-    fn note<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
+    pub(crate) fn note<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(Error::Corrupt { table, key, what }) => {
@@ -99,6 +105,7 @@ pub(crate) fn verify(snapshot: &Snapshot) -> Result<Verification> {
     }
     check_heads(snapshot, &view, &fold, &mut out)?;
     check_indexes(snapshot, &mut out)?;
+    verify_index::check(snapshot, &view, &mut out)?;
     check_dots(snapshot, &fold, &mut out)?;
     check_datasets(snapshot, &fold, &mut out);
     check_checkpoint(snapshot, &fold, &mut out)?;

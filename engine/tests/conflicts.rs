@@ -1150,7 +1150,8 @@ fn reading_again_is_answered_from_memory() {
     let snapshot = phone.snapshot().unwrap();
     (0..100).for_each(|_| assert_eq!(shown_in(&snapshot, id), "a=2 b=1 c=2 !a"));
     let after = phone.cache_stats();
-    assert_eq!((after.hits - before.hits, after.misses - before.misses), (99, 1));
+    // the first read tells that it is wanted, the second keeps it
+    assert_eq!((after.hits - before.hits, after.misses - before.misses), (98, 2));
     assert!(after.hit_rate() > before.hit_rate() && after.hit_rate() < 1.0);
     assert!(after.bytes > 0 && after.bytes <= after.capacity);
     patch(&phone, create(&phone, &fields(&[])), set("z", 1));
@@ -1211,9 +1212,6 @@ fn a_transaction_that_gives_up_or_panics_leaves_nothing_in_memory() {
     }));
     assert!(panicked.is_err());
     assert_eq!(shown(&phone, id), before);
-    phone
-        .write(|tx| -> Result<(), Error> {
-            Ok(assert_eq!(tx.get(id)?.map(|e| entity_text(&e)), Some(before)))
-        })
-        .unwrap();
+    let seen = phone.write(|tx| tx.get(id)).unwrap();
+    assert_eq!(seen.map(|e| entity_text(&e)), Some(before));
 }

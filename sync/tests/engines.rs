@@ -345,6 +345,7 @@ fn the_status_tells_which_changes_a_peer_and_the_hub_hold() {
     let tablet_node = tablet.replication().node().unwrap();
     let where_it_is = phone.status_of(&last).unwrap();
     assert_eq!((where_it_is.held_by, where_it_is.is_at_hub), (vec![tablet_node], false));
+    assert!(waiting[1].is_held_by(tablet_node).unwrap() && !waiting[1].is_held_by(hub_node).unwrap());
     assert_eq!(phone.pending(tablet_node).unwrap().count(), 0);
     assert_eq!(
         tablet.status().unwrap().peers[0].pending,

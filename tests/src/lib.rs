@@ -8,3 +8,8 @@ pub mod hex;
 pub mod mend;
 pub mod simulator;
 pub mod twins;
+
+/// The code in the guide runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../engine/CONFLICTS.md")]
+struct Guide;

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use heirloom::{Clock, DatasetId, Engine, EntityId, Error, LogId, Value, VersionRef, replication::Ingested};
+use heirloom::{
+    Change, ChangeKind, Clock, Cursor, DatasetId, Engine, Entity, EntityId, Error, LogId, Value, VersionRef,
+    replication::Ingested,
+};
 
 use crate::{
-    decoder::{self, Id, Leaves, Path, Ref, Refusal, Replay, State, Version},
+    decoder::{self, Id, Leaves, Path, Ref, Refusal, Replay, State, Version, kind},
     forge::Author,
 };
 
@@ -143,6 +146,7 @@ impl Twins {
         assert_eq!(known, self.replay.entities().collect::<Vec<_>>());
         known.iter().for_each(|entity| self.same_entity(&snapshot, entity));
         self.replay.versions().iter().for_each(|version| self.same_version(&snapshot, version));
+        self.same_changes();
         let found = self.engine.verify().unwrap();
         assert!(found.is_clean(), "{:?}", found.problems);
         self.passed_on_it_says_the_same();
@@ -214,6 +218,29 @@ impl Twins {
         }
     }
 
+    /// The change log is all that has an effect, in the order of arrival.
+    fn same_changes(&self) {
+        let changes: Vec<Change> = self.engine.changes(Cursor::START).map(Result::unwrap).collect();
+        let expected: Vec<&Version> = self.replay.versions().iter().filter(|v| v.void.is_none()).collect();
+        let found: Vec<Ref> = changes.iter().map(|change| as_ref(change.version())).collect();
+        assert_eq!(found, expected.iter().map(|version| version.reference()).collect::<Vec<_>>());
+        for (change, version) in changes.iter().zip(expected) {
+            let kind = match version.kind {
+                kind::CREATE => ChangeKind::Create,
+                kind::UPDATE if version.parents.len() > 1 => ChangeKind::Merge,
+                kind::UPDATE => ChangeKind::Update,
+                kind::DELETE => ChangeKind::Delete,
+                _ => ChangeKind::Restore,
+            };
+            assert_eq!((change.kind(), change.entity().as_bytes()), (kind, &version.entity));
+            assert!(!change.is_local());
+            same_shown(change.after(), version.state.as_ref());
+            if let [parent] = version.parents[..] {
+                same_shown(change.before(), self.replay.versions()[parent].state.as_ref());
+            }
+        }
+    }
+
     fn passed_on_it_says_the_same(&self) {
         let mut next = Replay::new(self.dataset);
         for commit in commits_of(&self.engine) {
@@ -227,6 +254,17 @@ impl Twins {
         for version in self.replay.versions() {
             assert_eq!(next.version(&version.reference()).map(|v| &v.state), Some(&version.state));
         }
+    }
+}
+
+/// What a change shows of a version's state.
+fn same_shown(shown: heirloom::Result<Option<Entity>>, state: Option<&State>) {
+    match (shown, state) {
+        (Ok(None), Some(State::Tombstone)) | (Err(Error::Absent(_)), None) => {}
+        (Ok(Some(entity)), Some(State::Live(leaves))) => {
+            same_leaves(&print_content(&entity.content()), leaves)
+        }
+        (found, expected) => panic!("{found:?}, not {expected:?}"),
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod genesis;
 pub(crate) mod hash;
 pub(crate) mod header;
 pub mod limits;
+pub(crate) mod sort_key;
 pub(crate) mod value;
 
 pub use bytes::Malformed;

@@ -20,7 +20,8 @@ pub(crate) mod tag {
 
 /// The empty map: a leaf that gives way to what stands below it.
 pub(crate) const EMPTY_MAP: &[u8] = &[tag::MAP, 1, 0];
-const NAN: u64 = 0x7ff8_0000_0000_0000;
+/// Every NaN is this one.
+pub(crate) const NAN: u64 = 0x7ff8_0000_0000_0000;
 
 /// Appends a value. `depth`: keys, arrays and maps around it.
 fn encode(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<()> {

@@ -101,7 +101,7 @@ impl Store {
         report.voids.extend(&folded.voids);
         report.diverged +=
             folded.changes.iter().filter(|c| !c.was_diverged && c.heads.list.len() > 1).count() as u64;
-        writer.append(ordinal, placed.chain, &header, &placed.refs, folded);
+        self.append(writer, ordinal, placed.chain, &header, &placed.refs, folded);
         self.pull_wall(writer, parts.log, header.wall, report);
         if self.known().own == Some(ordinal) {
             // somebody else goes on with this log: the proof that a copy of this file wrote

@@ -6,6 +6,7 @@ mod directory;
 mod fold;
 mod group_commit;
 mod head;
+mod index;
 mod ingest;
 mod open;
 mod past;
@@ -34,6 +35,9 @@ use directory::Directory;
 pub(crate) use directory::LogInfo;
 pub(crate) use fold::{Bodies, Folded, Incoming, fold};
 pub(crate) use head::{Head, Heads, decode_row};
+pub(crate) use index::{
+    Declared, Field, Index, State as IndexState, if_shown, index_key, index_parts, keys_of, read_indexed,
+};
 pub use ingest::Ingested;
 pub(crate) use open::{Identity, Options};
 pub(crate) use past::{At, Content, Dot, Part};
@@ -42,7 +46,7 @@ pub(crate) use record::Record;
 pub use record::Void as VoidReason;
 pub(crate) use sealed::{hex, seal, unreadable, unseal};
 pub(crate) use show::{Seen, Shown, content_of, shown_leaves};
-pub(crate) use tables::{PEERS, STAGING, Tables, log_key, staging_key, type_key};
+pub(crate) use tables::{INDEX, INDEXED, PEERS, ReadTable, STAGING, Tables, log_key, staging_key, type_key};
 pub(crate) use view::{Caches, View};
 pub(crate) use wake::{Waited, Wake};
 pub(crate) use writer::Writer;
@@ -72,6 +76,8 @@ pub(crate) struct Store {
     /// Calls those who wait for more.
     pub(crate) wake: Arc<Wake>,
     pub(crate) now: ClockSource,
+    /// The fields that queries may ask for.
+    pub(crate) declared: Vec<Declared>,
 }
 
 impl Store {

@@ -10,6 +10,7 @@ use redb::{Database, ReadableTable, StorageBackend};
 
 use super::directory::{Directory, LogInfo};
 use super::group_commit::GroupCommit;
+use super::index::Field;
 use super::record::Checkpoint;
 use super::sealed::{seal, unreadable, unseal};
 use super::tables::{self, Tables};
@@ -40,6 +41,8 @@ pub(crate) struct Options {
     /// Given by the application; of a store that exists it must be the same.
     pub(crate) dataset: Option<DatasetId>,
     pub(crate) policies: Policies,
+    /// Fields to be indexed.
+    pub(crate) indexes: Vec<Field>,
 }
 
 /// How the next own log will call itself.
@@ -83,7 +86,7 @@ impl Store {
             directory.type_count(),
             next_lsn,
         );
-        let store = Self {
+        let mut store = Self {
             database: RwLock::new(Some(database)),
             published: RwLock::new(Some(tables.clone())),
             directory,
@@ -96,6 +99,7 @@ impl Store {
             durable: AtomicU64::new(next_lsn),
             wake: Arc::new(Wake::new(next_lsn)),
             now: options.now,
+            declared: Vec::new(),
         };
         store.load_known(&tables)?;
         match store.load_writer(&tables, next_lsn) {
@@ -104,6 +108,7 @@ impl Store {
             other => other?,
         }
         store.agree_on_dataset(options.dataset)?;
+        store.declare(options.indexes)?;
         Ok(store)
     }
 
@@ -145,7 +150,7 @@ impl Store {
     }
 
     /// What stands under a name in `meta`.
-    fn meta(&self, tables: &Tables, name: &str) -> Result<Option<Vec<u8>>> {
+    pub(super) fn meta(&self, tables: &Tables, name: &str) -> Result<Option<Vec<u8>>> {
         let Some(row) = tables.meta.get(name.as_bytes())? else { return Ok(None) };
         unseal("meta", name.as_bytes(), row.value()).map(|v| Some(v.to_vec()))
     }

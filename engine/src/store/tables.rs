@@ -8,7 +8,7 @@ use crate::model::EntityId;
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 pub(crate) type ReadTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-/// name → sealed value: `format`, `dataset`, `own`, `predecessor`, `node`.
+/// name → sealed value: `format`, `dataset`, `own`, `predecessor`, `node`, `index/N`, `indexes`.
 pub(crate) const META: Table = TableDefinition::new("meta");
 /// log ordinal (u32be) → sealed log id, genesis, where it forked from.
 pub(crate) const LOGS: Table = TableDefinition::new("logs");
@@ -24,6 +24,10 @@ pub(crate) const HEADS: Table = TableDefinition::new("heads");
 pub(crate) const BY_TYPE: Table = TableDefinition::new("by_type");
 /// entity id → nothing; entities that are diverged or have undecided leaves.
 pub(crate) const UNSETTLED: Table = TableDefinition::new("unsettled");
+/// index ordinal (u32be), sort key, entity id → nothing. It and the next come into being with the first index.
+pub(crate) const INDEX: Table = TableDefinition::new("index");
+/// entity id → sealed list of what stands of it in `index`.
+pub(crate) const INDEXED: Table = TableDefinition::new("indexed");
 /// peer (16), piece (u32be) → sealed; a large commit on its way in.
 pub(crate) const STAGING: Table = TableDefinition::new("staging");
 /// node id → sealed: what is remembered of a peer.
@@ -83,5 +87,14 @@ impl Tables {
             peers: transaction.open_table(PEERS)?,
             transaction,
         })
+    }
+
+    /// A table that only some stores have.
+    pub(crate) fn optional(&self, table: Table) -> Result<Option<ReadTable>> {
+        match self.transaction.open_table(table) {
+            Ok(table) => Ok(Some(table)),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The one writer: folds commits one after another in memory, makes many of them durable at once (group commit), publishes them.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,6 +12,7 @@ use super::Store;
 use super::fold::Folded;
 use super::group_commit::Journal;
 use super::head::Heads;
+use super::index::{self, Indexing, Keys};
 use super::record::{Checkpoint, PIECE, add_checkpoint};
 use super::sealed::seal;
 use super::tables::{self, Tables, dot_key, log_key, type_key};
@@ -58,7 +60,8 @@ pub(crate) struct Writer {
     pub(crate) batch: u64,
     /// First lsn, log and type ordinal that are not written yet.
     written: (u64, u32, u32),
-    meta: Vec<(&'static str, Option<Vec<u8>>)>,
+    meta: Vec<(Cow<'static, str>, Option<Vec<u8>>)>,
+    pub(crate) indexing: Indexing,
     pub(crate) wall: u64,
     /// What was damaged when the store was opened, so that there is nothing to write on.
     pub(crate) damage: Option<Error>,
@@ -72,7 +75,8 @@ pub(crate) struct Batch {
     heads: Vec<(EntityId, Arc<Heads>)>,
     logs: Vec<u32>,
     types: Vec<u32>,
-    meta: Vec<(&'static str, Option<Vec<u8>>)>,
+    meta: Vec<(Cow<'static, str>, Option<Vec<u8>>)>,
+    indexed: BTreeMap<EntityId, Keys>,
     checkpoint: Checkpoint,
 }
 
@@ -95,6 +99,7 @@ impl Writer {
             batch: 1,
             written: (next_lsn, logs, types),
             meta: Vec::new(),
+            indexing: Indexing::default(),
             wall: 0,
             damage: None,
         }
@@ -105,13 +110,14 @@ impl Writer {
     }
 
     /// Changes a name in `meta` with the next durable commit.
-    pub(crate) fn set_meta(&mut self, name: &'static str, value: Option<Vec<u8>>) {
+    pub(crate) fn set_meta(&mut self, name: impl Into<Cow<'static, str>>, value: Option<Vec<u8>>) {
+        let name = name.into();
         self.meta.retain(|(n, _)| *n != name);
         self.meta.push((name, value));
     }
 
-    /// Takes a folded commit in. `refs`: (ordinal, sequence) of what it refers to.
-    pub(crate) fn append(
+    /// Takes a folded commit in. `refs`: (ordinal, sequence) of what it refers to. Only [`Store::append`] calls it, which also indexes.
+    pub(super) fn append(
         &mut self,
         ordinal: u32,
         chain: Chain,
@@ -164,6 +170,7 @@ impl Writer {
             logs: (log..logs).collect(),
             types: (entity_type..types).collect(),
             meta: std::mem::take(&mut self.meta),
+            indexed: self.indexing.take_changes(),
             checkpoint: Checkpoint { digest: self.digest, frontier: self.frontier.iter().copied().collect() },
         };
         self.written = (self.next_lsn, logs, types);
@@ -259,7 +266,8 @@ impl Store {
             for ((ordinal, first), lsn) in &batch.dots {
                 dots.insert(&dot_key(*ordinal, *first)[..], &lsn.to_be_bytes()[..])?;
             }
-            write_heads(tx, batch)
+            let retyped = write_heads(tx, batch)?;
+            index::write(tx, &batch.indexed, &retyped)
         })
     }
 
@@ -323,8 +331,8 @@ impl Journal for Store {
     }
 }
 
-/// Heads, and what is indexed of them: the difference to the row that stood there tells what changes.
-fn write_heads(tx: &redb::WriteTransaction, batch: &Batch) -> Result<()> {
+/// Heads, and the tables that follow from them: the difference to the row that stood there tells what changes. Returns whose type changed.
+fn write_heads(tx: &redb::WriteTransaction, batch: &Batch) -> Result<Vec<EntityId>> {
     let mut table = tx.open_table(tables::HEADS)?;
     let (mut by_type, mut unsettled) = (Vec::new(), Vec::new());
     for (entity, heads) in &batch.heads {
@@ -343,6 +351,7 @@ fn write_heads(tx: &redb::WriteTransaction, batch: &Batch) -> Result<()> {
         }
     }
     drop(table);
+    let retyped = by_type.iter().filter_map(|(entity, before, _)| before.map(|_| *entity)).collect();
     if !by_type.is_empty() {
         let mut table = tx.open_table(tables::BY_TYPE)?;
         for (entity, before, now) in by_type {
@@ -362,7 +371,7 @@ fn write_heads(tx: &redb::WriteTransaction, batch: &Batch) -> Result<()> {
             }
         }
     }
-    Ok(())
+    Ok(retyped)
 }
 
 fn peek(entity: EntityId, row: &[u8]) -> Result<(bool, u32)> {

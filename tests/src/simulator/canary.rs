@@ -33,11 +33,15 @@ pub enum Canary {
     ShowsThePresentForThePast,
     /// Settles a conflict for whoever came last to it, not for the last write.
     ShowsTheLastArrival,
+    /// Shows, and writes, under another policy than all others.
+    ShowsUnderAnotherPolicy,
+    /// With each patch it says of all open fields what is shown of them.
+    DecidesWhatItDidNotTouch,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Canary; 11] = [
+    pub const ALL: [Canary; 13] = [
         Canary::ForgetsAnAcknowledgedCommit,
         Canary::ClaimsWhatItDoesNotHold,
         Canary::TakesACutOffForReceived,
@@ -49,6 +53,8 @@ impl Canary {
         Canary::KeepsAnAbandonedWrite,
         Canary::ShowsThePresentForThePast,
         Canary::ShowsTheLastArrival,
+        Canary::ShowsUnderAnotherPolicy,
+        Canary::DecidesWhatItDidNotTouch,
     ];
 
     /// As it is called on the command line.
@@ -65,6 +71,8 @@ impl Canary {
             Canary::KeepsAnAbandonedWrite => "keeps-an-abandoned-write",
             Canary::ShowsThePresentForThePast => "shows-the-present-for-the-past",
             Canary::ShowsTheLastArrival => "shows-the-last-arrival",
+            Canary::ShowsUnderAnotherPolicy => "shows-under-another-policy",
+            Canary::DecidesWhatItDidNotTouch => "decides-what-it-did-not-touch",
         }
     }
 

@@ -8,8 +8,10 @@ use heirloom::{
 };
 
 use super::ledger::{Known, Shown};
-use super::naive::{Leaves, Path, leaves};
+use super::naive::{Leaves, Path, State, is_empty_map, leaves, related};
 use super::node::Node;
+use super::policy::Rule;
+use super::report::Report;
 use super::world::{Moment, World};
 use super::{Checked, ensure, same};
 
@@ -30,6 +32,7 @@ impl World {
             same(&at("commits"), &snapshot.commits()?, &self.tally.commits)?;
             self.check_verify(node)?;
             self.check_index(node, snapshot)?;
+            self.check_reports(node, snapshot)?;
             for id in &ids {
                 self.check_versions(node, snapshot, *id)?;
                 self.check_view(node, snapshot, *id)?;
@@ -72,6 +75,37 @@ impl World {
         same(&format!("{}: what is open", node.name), &found, &unsettled)
     }
 
+    /// The lists of conflicts, each told in full, and where its heads parted.
+    fn check_reports(&self, node: &Node, snapshot: &Snapshot) -> Checked<()> {
+        let (mut all, mut queue) = (Vec::new(), Vec::new());
+        for id in self.ledger.entities() {
+            let heads = self.ledger.heads(id);
+            let report = Report::of(&self.ledger, &heads);
+            if report.is_some() && self.ledger.rule(&heads) == Rule::Manual {
+                queue.push(id);
+            }
+            all.extend(report.map(|r| (id, r)));
+            let common = self.ledger.common(&heads);
+            let found = snapshot.common_ancestor(id)?.map(|v| v.reference());
+            let at = format!("{}: the common ancestor of {id}", node.name);
+            // of versions that have reached the end of time none is the newest
+            let is_within_time = self.ledger.of(id).all(|v| v.version.stamp() < Timestamp::MAX);
+            match is_within_time {
+                true => same(&at, &found.as_ref(), &common.last())?,
+                false => ensure(
+                    found.is_none() == common.is_empty() && found.iter().all(|v| common.contains(v)),
+                    || at,
+                )?,
+            }
+        }
+        let told = snapshot.conflicts().into_iter().collect::<Result<Vec<_>, _>>()?;
+        let told: Vec<_> = told.iter().map(|c| (c.entity, Report::from(c))).collect();
+        same(&format!("{}: conflicts", node.name), &told, &all)?;
+        let queued =
+            snapshot.queue().into_iter().map(|c| c.map(|c| c.entity)).collect::<Result<Vec<_>, _>>()?;
+        same(&format!("{}: what awaits a person", node.name), &queued, &queue)
+    }
+
     /// No version lost, each as its author saw it, newest first.
     fn check_versions(&self, node: &Node, snapshot: &Snapshot, id: EntityId) -> Checked<()> {
         let history = snapshot.history(id)?.collect::<Result<Vec<Version>, _>>()?;
@@ -97,39 +131,74 @@ impl World {
         let expected = self.ledger.heads(id);
         same(&format!("{}: heads of {id}", node.name), &heads, &expected)?;
         let shown = node.shown(snapshot, id)?;
-        self.check_edits(node, id, &shown)?;
+        let contents = expected.iter().map(|h| snapshot.content_at(h)).collect::<Result<Vec<_>, _>>()?;
+        let contents: Vec<Leaves> = contents.iter().flatten().map(leaves).collect();
+        self.check_edits(node, id, &shown, &contents)?;
         same(&format!("{} shows {id}", node.name), &shown, &self.ledger.view(&expected))?;
         let read = snapshot.get(id)?.map(|e| leaves(&e.content()));
         same(&format!("{} reads {id}", node.name), &read, &shown.content)
     }
 
-    /// By walking the whole DAG: a value that is gone was replaced by somebody who had seen it; and, where nobody deletes, one that was
-    /// replaced is gone.
-    fn check_edits(&self, node: &Node, id: EntityId, shown: &Shown) -> Checked<()> {
+    /// By walking the whole DAG: a value that is gone was replaced by somebody who had seen it. Under a policy for fields none gives way to an older one;
+    /// and, where nobody deletes, one that was replaced is gone. `contents`: what the heads say.
+    fn check_edits(&self, node: &Node, id: EntityId, shown: &Shown, contents: &[Leaves]) -> Checked<()> {
         let after =
             |v: &Known, x: &&Known| x.writer() != v.writer() && x.seen.contains(&v.version.reference());
+        let by_field = self.ledger.rule(&shown.heads).is_by_field();
         for v in self.ledger.of(id) {
             let own = v.state.iter().flat_map(|s| s.of(v.writer()));
             for (path, value) in own.filter(|(_, value)| !matches!(value, Value::Map(_))) {
                 let replaced = self.ledger.of(id).filter(|x| after(v, x)).any(|x| {
-                    x.said.replaces(path) || matches!(x.version.kind(), Kind::Delete | Kind::Restore)
+                    x.replaces(path, v.writer()) || matches!(x.version.kind(), Kind::Delete | Kind::Restore)
                 });
-                ensure(replaced || stands(shown, v, path, value), || {
-                    let edit = format!("{} said by {}", path.join("."), v.version.reference());
-                    format!("{}: an edit of {id} vanished, {edit}", node.name)
+                let edit = || format!("{} said by {}", path.join("."), v.version.reference());
+                let kept = stands(shown, v, path, value)
+                    || (!by_field && self.is_in_a_head(shown, contents, v, path, value));
+                ensure(replaced || kept, || format!("{}: an edit of {id} vanished, {}", node.name, edit()))?;
+                ensure(replaced || !by_field || self.is_shown_or_beaten(id, shown, v, path, value), || {
+                    format!("{}: an edit of {id} gave way to an older one, {}", node.name, edit())
                 })?;
             }
         }
-        if !self.temper.is_plain {
+        if !self.temper.is_plain || !self.ledger.rules().0.into_iter().all(Rule::is_by_field) {
             return Ok(());
         }
         for (path, sides) in &shown.conflicts {
             for v in sides.iter().filter_map(|(version, _)| self.ledger.get(version)) {
-                let replaced = self.ledger.of(id).filter(|x| after(v, x)).any(|x| x.said.replaces(path));
+                let mut later = self.ledger.of(id).filter(|x| after(v, x));
+                let replaced = later.any(|x| x.replaces(path, v.writer()));
                 ensure(!replaced, || format!("{}: a replaced value of {id} came back", node.name))?;
             }
         }
         Ok(())
+    }
+
+    /// Where a policy shows one head, what another says is there all the same; be it one side of what that head leaves open.
+    fn is_in_a_head(
+        &self,
+        shown: &Shown,
+        contents: &[Leaves],
+        v: &Known,
+        path: &Path,
+        value: &Value,
+    ) -> bool {
+        let says = |state: &State| state.of(v.writer()).any(|(p, _)| p == path);
+        let mut heads = shown.heads.iter().filter_map(|h| self.ledger.get(h)?.state.as_ref());
+        contents.iter().any(|content| content.get(path) == Some(value))
+            || heads.any(|state| !state.conflicts().is_empty() && says(state))
+    }
+
+    /// Whether what a version said of a field is shown, or something newer in its place. A newer empty map takes the field too, and is there in whatever lies
+    /// below; it gives way to what clashes with it, be that as old as it may.
+    fn is_shown_or_beaten(&self, id: EntityId, shown: &Shown, v: &Known, path: &Path, value: &Value) -> bool {
+        let Some(content) = &shown.content else { return true };
+        let stands = |at: &Path, newer: &Value| match is_empty_map(newer) {
+            true => at == path || content.keys().any(|below| below.starts_with(at)),
+            false => content.get(at) == Some(newer),
+        };
+        let newer = self.ledger.of(id).filter(|x| x.writer() > v.writer());
+        let mut said = newer.flat_map(|x| x.state.iter().flat_map(|s| s.of(x.writer())));
+        content.get(path) == Some(value) || said.any(|(at, newer)| related(at, path) && stands(at, newer))
     }
 
     /// What a node showed then, all show of then; and the difference between two moments is that of what was shown.
@@ -151,7 +220,7 @@ impl World {
     }
 }
 
-/// Whether what a version said of a field is what is shown, or stands in an open conflict.
+/// Whether what a version said of a field stands in an open conflict or is shown.
 fn stands(shown: &Shown, v: &Known, path: &Path, value: &Value) -> bool {
     let open = shown.conflicts.iter().find(|(p, _)| p == path);
     match (open, &shown.content) {

@@ -1,11 +1,12 @@
 //! The ledger: every version that anybody wrote, as its author meant it and saw it. It is kept outside of the nodes, and follows
-//! from the [naive model](super::naive) alone.
+//! from the [naive model](super::naive) and the meaning of the [policies](super::policy) alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use heirloom::{Content, Entity, EntityId, Error, Kind, Timestamp, Value, Version, VersionRef};
 
 use super::naive::{Conflict, Leaves, OWN, Path, Said, State, Writer, leaves, leaves_at, related};
+use super::policy::{Asked, Choice, Rule, Rules, patched, whim};
 
 /// A version that was acknowledged to its author.
 #[derive(Clone, Debug)]
@@ -18,21 +19,37 @@ pub(crate) struct Known {
     /// Nothing for a tombstone.
     pub(crate) state: Option<State>,
     pub(crate) said: Said,
+    /// What of the merge it left out without a word: it was written on what a policy showed.
+    pub(crate) dropped: BTreeSet<(Path, Writer)>,
+    /// Length of its longest line of parents, itself included.
+    pub(crate) generation: u64,
 }
 
 impl Known {
+    /// Whether it took the place of what another said of a field, which it had seen.
+    pub(crate) fn replaces(&self, path: &Path, writer: Writer) -> bool {
+        self.said.replaces(path) || self.dropped.contains(&(path.clone(), writer))
+    }
+
     pub(crate) fn writer(&self) -> Writer {
         (self.version.stamp(), self.version.reference())
     }
 }
 
-#[derive(Default)]
 pub(crate) struct Ledger {
+    rules: Rules,
     versions: BTreeMap<VersionRef, Known>,
     entities: BTreeMap<EntityId, Vec<VersionRef>>,
 }
 
 impl Ledger {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self { rules, versions: BTreeMap::new(), entities: BTreeMap::new() }
+    }
+
+    pub(crate) fn rules(&self) -> Rules {
+        self.rules
+    }
     pub(crate) fn get(&self, version: &VersionRef) -> Option<&Known> {
         self.versions.get(version)
     }
@@ -69,6 +86,15 @@ impl Ledger {
         heads
     }
 
+    /// The versions that all heads have seen, in the order of writes.
+    pub(crate) fn common(&self, heads: &BTreeSet<VersionRef>) -> Vec<VersionRef> {
+        let seen = heads.iter().map(|h| self.versions[h].seen.clone());
+        let common = seen.reduce(|a, b| a.intersection(&b).copied().collect()).unwrap_or_default();
+        let mut common: Vec<VersionRef> = common.into_iter().collect();
+        common.sort_by_key(|r| self.versions[r].writer());
+        common
+    }
+
     /// The merge of the heads that are live, and how many are not.
     pub(crate) fn merge<'a>(&self, heads: impl IntoIterator<Item = &'a VersionRef>) -> (State, usize) {
         let heads: Vec<_> = heads.into_iter().map(|h| &self.versions[h]).collect();
@@ -76,19 +102,74 @@ impl Ledger {
         (State::merge(&live), heads.len() - live.len())
     }
 
+    /// The type of an entity: that of the first creation.
+    fn entity_type(&self, heads: &BTreeSet<VersionRef>) -> Option<String> {
+        let creations = heads.iter().flat_map(|h| &self.versions[h].seen).map(|r| &self.versions[r]);
+        let first = creations.filter(|v| v.entity_type.is_some()).min_by_key(|v| v.writer());
+        first.and_then(|v| v.entity_type.clone())
+    }
+
+    pub(crate) fn rule(&self, heads: &BTreeSet<VersionRef>) -> Rule {
+        self.entity_type(heads).map_or(Rule::Auto, |t| self.rules.of(&t))
+    }
+
+    /// What is shown of heads, and a write on them starts from; nothing where that is a deletion.
+    pub(crate) fn start(&self, heads: &BTreeSet<VersionRef>) -> Option<State> {
+        let known = heads.iter().map(|h| &self.versions[h]);
+        let rule = self.rule(heads);
+        let whole = match rule {
+            Rule::LastWriteWins => known.max_by_key(|k| k.writer()),
+            Rule::FirstWriteWins => known.min_by_key(|k| k.writer()),
+            Rule::HigherVersionWins => known.max_by_key(|k| (k.generation, k.writer())),
+            _ => None,
+        };
+        if let Some(head) = whole {
+            return head.state.clone();
+        }
+        let (merged, tombstones) = self.merge(heads);
+        if tombstones == heads.len() {
+            return None;
+        }
+        match rule {
+            Rule::UpdateWins => Some(merged),
+            Rule::Custom => {
+                let open = merged.conflicts();
+                if open.is_empty() && tombstones == 0 {
+                    return Some(merged);
+                }
+                let fields = open.into_iter().map(|(p, _)| (p.clone(), merged.0[&p].clone())).collect();
+                let choice = whim(&Asked { heads: heads.clone(), fields });
+                chosen(self, merged, tombstones, choice)
+            }
+            _ => (tombstones == 0).then_some(merged),
+        }
+    }
+
     /// What the heads show, and what is open between them.
     pub(crate) fn view(&self, heads: &BTreeSet<VersionRef>) -> Shown {
         let (state, tombstones) = self.merge(heads);
-        let creations = heads.iter().flat_map(|h| &self.versions[h].seen).map(|r| &self.versions[r]);
-        let first = creations.filter(|v| v.entity_type.is_some()).min_by_key(|v| v.writer());
         Shown {
-            entity_type: first.and_then(|v| v.entity_type.clone()),
-            content: (tombstones == 0 && !heads.is_empty()).then(|| state.shown()),
+            entity_type: self.entity_type(heads),
+            content: self.start(heads).map(|state| state.shown()),
             conflicts: state.conflicts(),
             deletion: tombstones > 0 && tombstones < heads.len(),
             heads: heads.clone(),
         }
     }
+}
+
+/// What a choice makes of a conflict between heads as a whole; nothing for a deletion.
+fn chosen(ledger: &Ledger, merged: State, tombstones: usize, choice: Choice) -> Option<State> {
+    let leaves = match choice {
+        Choice::Suggestion => return (tombstones == 0).then_some(merged),
+        Choice::Delete => return None,
+        Choice::Content(content) => leaves(&content),
+        Choice::Patch { unsets, sets } => patched(merged.shown(), &unsets, &sets),
+        Choice::Head(version) => ledger.versions[&version].state.as_ref()?.shown(),
+    };
+    let mut state = merged;
+    state.replace(&leaves);
+    Some(state)
 }
 
 /// How an entity stands.
@@ -133,13 +214,29 @@ pub(crate) enum Op {
         id: EntityId,
         version: VersionRef,
     },
+    /// A person decides, having looked at these heads; it may be long ago.
+    Resolve {
+        id: EntityId,
+        seen: Vec<VersionRef>,
+        choice: Choice,
+    },
+    /// What follows is meant for these heads.
+    Expect {
+        id: EntityId,
+        heads: Vec<VersionRef>,
+    },
 }
 
 impl Op {
     pub(crate) fn entity(&self) -> EntityId {
         match self {
             Op::Put { form, .. } => form.id(),
-            Op::Create { id, .. } | Op::Patch { id, .. } | Op::Delete { id } | Op::Restore { id, .. } => *id,
+            Op::Create { id, .. }
+            | Op::Patch { id, .. }
+            | Op::Delete { id }
+            | Op::Restore { id, .. }
+            | Op::Resolve { id, .. }
+            | Op::Expect { id, .. } => *id,
         }
     }
 }
@@ -188,11 +285,21 @@ pub(crate) struct Draft {
     base: State,
     pub(crate) state: Option<State>,
     pub(crate) said: Said,
+    dropped: BTreeSet<(Path, Writer)>,
+    /// It joins its parents, whatever else it does.
+    joins: bool,
 }
 
 impl Draft {
     fn is_written(&self) -> bool {
-        self.kind != Kind::Update || self.state.as_ref() != Some(&self.base)
+        let joins = self.joins && self.parents.len() > 1;
+        self.kind != Kind::Update || joins || self.state.as_ref() != Some(&self.base)
+    }
+
+    fn replace(&mut self, leaves: &Leaves) {
+        if let Some(state) = &mut self.state {
+            self.said.add(state.replace(leaves));
+        }
     }
 
     fn patch(&mut self, unsets: &[Path], sets: &Leaves) {
@@ -255,6 +362,11 @@ impl<'a> Plan<'a> {
                 None => return Ok(()),
             },
             Op::Restore { version, .. } => self.restored(id, version)?,
+            Op::Resolve { seen, choice, .. } => match self.resolved(id, seen, choice)? {
+                Some(draft) => draft,
+                None => return Ok(()),
+            },
+            Op::Expect { heads, .. } => return self.expect(id, heads),
         };
         if self.drafts.insert(id, draft).is_none() {
             self.order.push(id);
@@ -270,6 +382,8 @@ impl<'a> Plan<'a> {
             base: State::default(),
             state: Some(State::default()),
             said: Said::default(),
+            dropped: BTreeSet::new(),
+            joins: false,
         };
         draft.patch(&[], &leaves(content));
         draft
@@ -280,20 +394,31 @@ impl<'a> Plan<'a> {
         if let Some(draft) = self.drafts.get(&id) {
             return if draft.state.is_some() { Ok(draft.clone()) } else { Err(Refusal::Deleted) };
         }
-        let (draft, tombstones) = self.whole(id)?;
-        if tombstones == 0 { Ok(draft) } else { Err(Refusal::Deleted) }
+        let (mut draft, _) = self.whole(id)?;
+        let start = self.ledger.start(&draft.parents).ok_or(Refusal::Deleted)?;
+        draft.dropped = start.lacks(&draft.base);
+        draft.base = start.clone();
+        draft.state = Some(start);
+        Ok(draft)
     }
 
-    /// A write on whatever there is.
+    /// A write on the merge, whatever is shown of it.
     fn whole(&self, id: EntityId) -> Result<(Draft, usize), Refusal> {
         let parents = self.heads[&id].clone();
         if parents.is_empty() {
             return Err(Refusal::NotFound);
         }
         let (base, tombstones) = self.ledger.merge(&parents);
-        let state = Some(base.clone());
-        let draft =
-            Draft { kind: Kind::Update, entity_type: None, parents, base, state, said: Said::default() };
+        let draft = Draft {
+            kind: Kind::Update,
+            entity_type: None,
+            parents,
+            state: Some(base.clone()),
+            base,
+            said: Said::default(),
+            dropped: BTreeSet::new(),
+            joins: false,
+        };
         Ok((draft, tombstones))
     }
 
@@ -346,10 +471,54 @@ impl<'a> Plan<'a> {
         let state = known.and_then(|v| v.state.as_ref()).ok_or(Refusal::Invalid)?;
         let (mut draft, _) = self.whole(id)?;
         draft.kind = Kind::Restore;
-        if let Some(now) = &mut draft.state {
-            draft.said = now.replace(&state.shown());
-        }
+        draft.replace(&state.shown());
         Ok(draft)
+    }
+
+    fn expect(&self, id: EntityId, heads: &[VersionRef]) -> Result<(), Refusal> {
+        let now = &self.heads[&id];
+        if now.is_empty() {
+            return Err(Refusal::NotFound);
+        }
+        if *now == heads.iter().copied().collect() { Ok(()) } else { Err(Refusal::Conflict) }
+    }
+
+    /// Decides what it names, over the merge.
+    fn resolved(
+        &mut self,
+        id: EntityId,
+        seen: &[VersionRef],
+        choice: &Choice,
+    ) -> Result<Option<Draft>, Refusal> {
+        self.expect(id, seen)?;
+        if self.drafts.contains_key(&id) {
+            return Err(Refusal::Invalid);
+        }
+        let (mut draft, tombstones) = self.whole(id)?;
+        if tombstones == draft.parents.len() {
+            return Err(Refusal::Deleted);
+        }
+        draft.joins = true;
+        match choice {
+            Choice::Delete => return self.deletion(id),
+            Choice::Suggestion if tombstones > 0 => return self.deletion(id),
+            Choice::Suggestion => {
+                let open: BTreeSet<Path> = draft.base.conflicts().into_iter().map(|(p, _)| p).collect();
+                let mut shown = draft.base.shown();
+                shown.retain(|p, _| open.contains(p));
+                draft.patch(&[], &shown);
+            }
+            Choice::Patch { unsets, sets } => draft.patch(unsets, &one_patch(sets)?),
+            Choice::Content(content) => draft.replace(&leaves(content)),
+            Choice::Head(version) => {
+                let head = draft.parents.get(version).ok_or(Refusal::Invalid)?;
+                match &self.ledger.versions[head].state {
+                    Some(state) => draft.replace(&state.shown()),
+                    None => return self.deletion(id),
+                }
+            }
+        }
+        Ok(Some(draft))
     }
 }
 
@@ -390,5 +559,14 @@ pub(crate) fn known(ledger: &Ledger, version: Version, draft: Draft) -> Known {
         state.written_by((version.stamp(), version.reference()));
         debug_assert!(state.0.values().all(|entries| !entries.contains_key(&OWN)));
     }
-    Known { version, entity_type: draft.entity_type, seen, state, said: draft.said }
+    let above = draft.parents.iter().map(|p| ledger.versions[p].generation).max();
+    Known {
+        version,
+        entity_type: draft.entity_type,
+        seen,
+        state,
+        said: draft.said,
+        dropped: draft.dropped,
+        generation: above.unwrap_or(0) + 1,
+    }
 }

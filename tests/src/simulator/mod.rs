@@ -3,7 +3,8 @@
 //! - **Nodes**: 3 to 6 engines in memory, of one dataset; some join late and learn the dataset from their first peer. Clocks are off by minutes
 //!   or years, stand before 1970 or at the end of time, and jump.
 //! - **Writes**: creations of the same entity on several devices, patches, forms that come back late, deletions, restores, several entities at
-//!   once, and transactions that change their mind.
+//!   once, transactions that change their mind, people who decide what is in conflict, in time or too late.
+//! - **Policies**: each run draws one for each of the two entity types, a custom one among them, the same on all nodes.
 //! - **Links**: sessions between any two, several at once on one node, frame by frame and slice by slice; cut at any byte, tried again, timed out,
 //!   with a byte altered on its way.
 //!
@@ -20,7 +21,9 @@ mod ledger;
 mod link;
 mod naive;
 mod node;
+mod policy;
 mod random;
+mod report;
 mod world;
 mod write;
 
@@ -48,6 +51,10 @@ pub struct Tally {
     pub conflicts: u64,
     /// Writes that were refused as foretold.
     pub refusals: u64,
+    /// Decisions of people that were taken.
+    pub resolutions: u64,
+    /// Decisions and expectations that were refused because other heads were there by then.
+    pub stale: u64,
     /// Sessions that went well.
     pub sessions: u64,
     /// Sessions that ended with an error of the link's.
@@ -67,7 +74,9 @@ pub struct Tally {
 impl Tally {
     /// Adds another run's.
     pub fn add(&mut self, other: &Tally) {
-        let Tally { steps, commits, versions, merges, deletes, conflicts, refusals, .. } = other;
+        let Tally {
+            steps, commits, versions, merges, deletes, conflicts, refusals, resolutions, stale, ..
+        } = other;
         let Tally { sessions, failed_sessions, cuts, altered, at_once, resumed_bytes, jumps, .. } = other;
         self.steps += steps;
         self.commits += commits;
@@ -76,6 +85,8 @@ impl Tally {
         self.deletes += deletes;
         self.conflicts += conflicts;
         self.refusals += refusals;
+        self.resolutions += resolutions;
+        self.stale += stale;
         self.sessions += sessions;
         self.failed_sessions += failed_sessions;
         self.cuts += cuts;
@@ -94,6 +105,8 @@ impl Tally {
             ("deletes", self.deletes, 170),
             ("merges", self.merges, 500),
             ("refusals", self.refusals, 700),
+            ("resolutions", self.resolutions, 110),
+            ("stale decisions", self.stale, 25),
             ("sessions", self.sessions, 600),
             ("sessions at once", self.at_once, 900),
             ("altered bytes", self.altered, 25),

@@ -57,7 +57,7 @@ pub(crate) fn leaves_at(path: Path, value: &Value, out: &mut impl FnMut(Path, Va
     }
 }
 
-fn is_empty_map(value: &Value) -> bool {
+pub(crate) fn is_empty_map(value: &Value) -> bool {
     matches!(value, Value::Map(map) if map.is_empty())
 }
 
@@ -128,6 +128,12 @@ impl State {
     pub(crate) fn replace(&mut self, leaves: &Leaves) -> Said {
         let gone: Vec<Path> = self.0.keys().filter(|p| !leaves.contains_key(*p)).cloned().collect();
         self.patch(&gone, leaves)
+    }
+
+    /// Entries that the other has and this one has not.
+    pub(crate) fn lacks(&self, other: &State) -> BTreeSet<(Path, Writer)> {
+        let all = other.0.iter().flat_map(|(p, entries)| entries.keys().map(move |w| (p.clone(), *w)));
+        all.filter(|(p, w)| !self.0.get(p).is_some_and(|entries| entries.contains_key(w))).collect()
     }
 
     /// The version that was being written is known now.

@@ -14,6 +14,7 @@ use heirloom_sync::Replica;
 use super::canary::{Canary, Lies, Tampered};
 use super::ledger::{Op, Shown};
 use super::naive::{Leaves, leaves};
+use super::policy::{Rule, Rules, patch};
 use super::random::Random;
 
 /// The dataset that all nodes share.
@@ -60,6 +61,7 @@ impl Node {
         time: &Time,
         random: &mut Random,
         knows_the_dataset: bool,
+        rules: Rules,
         canary: Option<Canary>,
     ) -> heirloom::Result<Self> {
         let skew = Arc::new(AtomicI64::new(0));
@@ -71,6 +73,9 @@ impl Node {
             .clock(move || Timestamp::from_millis(now.millis() + off.load(Ordering::Relaxed)))
             .entropy(draw)
             .cache_bytes(1 << 20);
+        let shows_otherwise = canary == Some(Canary::ShowsUnderAnotherPolicy);
+        let rules = if shows_otherwise { Rules(rules.0.map(Rule::another)) } else { rules };
+        builder = rules.configure(builder);
         if knows_the_dataset {
             builder = builder.dataset_name(DATASET);
         }
@@ -103,6 +108,14 @@ impl Node {
         self.canary == Some(canary)
     }
 
+    /// A form that stays open.
+    pub(crate) fn keep(&mut self, form: Entity) {
+        self.forms.push(form);
+        if self.forms.len() > 6 {
+            self.forms.remove(0);
+        }
+    }
+
     /// Its end of a session, and what to call when the link breaks. `peer`: where the other end stands.
     pub(crate) fn replica(&self, peer: Vec<End>) -> (Arc<dyn Replica>, Option<Arc<Tampered>>) {
         match self.canary {
@@ -119,11 +132,8 @@ impl Node {
         match op {
             Op::Create { id, entity_type, content } => tx.create_with_id(*id, entity_type, content),
             Op::Patch { id, unsets, sets } => {
-                let unset = unsets.iter().fold(Patch::new(), |patch, path| patch.unset_at(path));
-                tx.patch(
-                    *id,
-                    sets.iter().fold(unset, |patch, (path, value)| patch.set_at(path, value.clone())),
-                )
+                tx.patch(*id, patch(unsets, sets))?;
+                if self.has(Canary::DecidesWhatItDidNotTouch) { decide(tx, *id) } else { Ok(()) }
             }
             Op::Put { form, content } if self.has(Canary::OverwritesWithAStaleForm) => {
                 overwrite(tx, form, content)
@@ -132,6 +142,8 @@ impl Node {
             Op::Delete { .. } if self.has(Canary::DropsDeletions) => Ok(()),
             Op::Delete { id } => tx.delete(*id),
             Op::Restore { id, version } => tx.restore(*id, version),
+            Op::Resolve { id, seen, choice } => tx.resolve(*id, seen, choice),
+            Op::Expect { id, heads } => tx.expect(*id, heads),
         }
     }
 
@@ -198,6 +210,14 @@ fn contents(
         out.extend(get(*id)?.map(|e| (*id, leaves(&e.content()))));
     }
     Ok(out)
+}
+
+/// Says of each open field what is shown of it.
+fn decide(tx: &mut Transaction<'_>, id: EntityId) -> heirloom::Result<()> {
+    let Some(entity) = tx.get(id)? else { return Ok(()) };
+    let mut shown = leaves(&entity.content());
+    shown.retain(|path, _| entity.conflicting_fields().contains(&path.join(".")));
+    tx.patch(id, patch(&[], &shown.into_iter().collect::<Vec<_>>()))
 }
 
 /// The whole form over whatever is there.

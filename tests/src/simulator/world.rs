@@ -11,6 +11,7 @@ use super::ledger::Ledger;
 use super::link::{Fate, Meeting, Standing};
 use super::naive::{Leaves, Path};
 use super::node::{Node, Time, present};
+use super::policy::Rules;
 use super::random::Random;
 use super::{Checked, Run, Tally, Wrong, ensure, short};
 
@@ -45,7 +46,7 @@ pub(crate) struct World {
 
 /// What kind of world it is; a seed's worlds differ in more than their dice.
 pub(crate) struct Temper {
-    /// Only creations and patches.
+    /// Nobody deletes or restores.
     pub(crate) is_plain: bool,
     /// Some values are large enough to travel in parts.
     pub(crate) has_large_values: bool,
@@ -65,13 +66,14 @@ impl World {
             breaks: random.pick(&[15, 40, 70]),
             steps: 60 + random.below(140) as u64,
         };
+        let rules = Rules::draw(&mut random);
         let entities = (0..3 + random.below(3)).map(|i| EntityId::v5(&[7; 16], &[i as u8])).collect();
         let mut world = World {
             random,
             time: Time::at(BEGIN),
             nodes: Vec::new(),
             meetings: Vec::new(),
-            ledger: Ledger::default(),
+            ledger: Ledger::new(rules),
             entities,
             moments: Vec::new(),
             conflicts: BTreeSet::new(),
@@ -80,6 +82,7 @@ impl World {
             canary,
             trace,
         };
+        world.tell(|| format!("policies: {rules:?}"));
         for _ in 0..3 + world.random.below(3) {
             world.join()?;
         }
@@ -130,7 +133,14 @@ impl World {
         let at = self.nodes.len();
         let knows = at == 0 || self.random.percent(80);
         let canary = self.canary.filter(|_| at == 1);
-        let node = Node::new(format!("node-{at}"), &self.time, &mut self.random, knows, canary)?;
+        let node = Node::new(
+            format!("node-{at}"),
+            &self.time,
+            &mut self.random,
+            knows,
+            self.ledger.rules(),
+            canary,
+        )?;
         self.nodes.push(node);
         self.tell(|| format!("node {at} joins{}", if knows { "" } else { ", without a dataset" }));
         self.draw_skew(at);
@@ -162,10 +172,8 @@ impl World {
     fn open_form(&mut self, node: usize) -> Checked<()> {
         let id = self.any_entity();
         let node = &mut self.nodes[node];
-        node.forms.extend(node.engine.snapshot()?.get(id)?);
-        if node.forms.len() > 4 {
-            node.forms.remove(0);
-        }
+        let form = node.engine.snapshot()?.get_any(id)?;
+        form.into_iter().for_each(|form| node.keep(form));
         Ok(())
     }
 

@@ -3,18 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use heirloom::{
-    Content, EntityId, Error, Metadata, Patch, Snapshot, Timestamp, Value, Version, VersionRef, apply_patch,
+    Content, EntityId, Error, Kind, Metadata, Snapshot, Timestamp, Value, Version, VersionRef, apply_patch,
 };
 
 use super::canary::Canary;
 use super::ledger::{Draft, Op, Plan, Refusal, known, stamp_over};
 use super::naive::{Leaves, Path, leaves, path};
+use super::policy::{Choice, TYPES, patch};
 use super::random::Random;
+use super::report::Report;
 use super::world::World;
 use super::{Checked, Wrong, ensure, same, short};
 
 const FIELDS: [&str; 7] = ["a", "b", "m", "m.x", "m.y", "m.y.z", "n"];
-const TYPES: [&str; 2] = ["light", "room"];
 /// How far a remote clock may pull one's own.
 const PULL_MS: i64 = 5 * 60_000;
 
@@ -41,7 +42,11 @@ impl World {
         let drafts = plan.written();
         let found = self.transact(node, &ops, abandon);
         match (refusal, found) {
-            (Err(refusal), Err(error)) if Refusal::of(&error) == Some(refusal) => self.tally.refusals += 1,
+            (Err(refusal), Err(error)) if Refusal::of(&error) == Some(refusal) => {
+                self.tally.refusals += 1;
+                let is_decision = matches!(ops[foretold.len()], Op::Resolve { .. } | Op::Expect { .. });
+                self.tally.stale += u64::from(is_decision && refusal == Refusal::Conflict);
+            }
             (Ok(()), Err(Error::Closed)) if abandon => {}
             (Ok(()), Ok(found)) => {
                 same(
@@ -49,6 +54,8 @@ impl World {
                     &found,
                     &foretold,
                 )?;
+                let resolved = ops.iter().filter(|op| matches!(op, Op::Resolve { .. }));
+                self.tally.resolutions += resolved.count() as u64;
                 return self.written(node, &before, drafts);
             }
             (foretold, found) => {
@@ -116,6 +123,7 @@ impl World {
             self.tally.merges += u64::from(draft.parents.len() > 1);
             self.tally.deletes += u64::from(version.is_tombstone());
             self.note_conflicts(id, &draft.parents);
+            self.check_decisions(node, before, &after, id, &draft)?;
             let known = known(&self.ledger, version, draft);
             if let Some(last) = self.nodes[node].last.insert(id, known.version.reference()) {
                 ensure(known.seen.contains(&last), || {
@@ -125,7 +133,41 @@ impl World {
             let shown = known.state.as_ref().map(|s| s.shown());
             let content = after.content_at(&known.version.reference())?.map(|c| leaves(&c));
             same(&format!("node {node} wrote {id}, and its version says"), &content, &shown)?;
+            let head = BTreeSet::from([known.version.reference()]);
             self.ledger.add(known);
+            let report = Report::of(&self.ledger, &head);
+            same(
+                &format!("node {node} wrote {id}, and what is open then"),
+                &Report::at(&after, id)?,
+                &report,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// R20: under a policy for fields, what was open and was not touched is as open as before.
+    fn check_decisions(
+        &self,
+        node: usize,
+        before: &Snapshot,
+        after: &Snapshot,
+        id: EntityId,
+        draft: &Draft,
+    ) -> Checked<()> {
+        if draft.kind != Kind::Update || !self.ledger.rule(&draft.parents).is_by_field() {
+            return Ok(());
+        }
+        let (before, after) = (before.conflict(id)?, after.conflict(id)?);
+        for field in before.iter().flat_map(|c| &c.fields) {
+            // of fields that clash, each is open only for the other
+            let differ = field.sides.windows(2).any(|w| w[0].value != w[1].value);
+            if !differ || draft.said.replaces(&field.path) {
+                continue;
+            }
+            let now = after.iter().flat_map(|c| &c.fields).find(|f| f.path == field.path);
+            ensure(now == Some(field), || {
+                format!("node {node} wrote {id} and decided {} unasked", field.path.join("."))
+            })?;
         }
         Ok(())
     }
@@ -199,9 +241,13 @@ impl World {
         let dice = self.random.below(100);
         Ok(match shown {
             None if dice < 90 => self.draw_creation(id),
+            None if dice < 95 => Op::Expect { id, heads: Vec::new() },
             None => self.draw_patch(id),
+            Some(e) if e.is_conflicted() && self.random.percent(15) => self.draw_resolution(node, e)?,
+            Some(e) if dice < 3 => self.draw_resolution(node, e)?,
+            Some(e) if dice > 95 => Op::Expect { id, heads: self.look(node, e).heads().to_vec() },
             Some(e) if e.is_deleted() && dice < 60 && !plain => self.draw_restore(id),
-            Some(_) if dice < 4 => self.draw_creation(id),
+            Some(_) if dice < 6 => self.draw_creation(id),
             Some(_) if dice < 50 || plain => self.draw_patch(id),
             Some(e) if dice < 74 => self.draw_put(node, e)?,
             Some(_) if dice < 87 => Op::Delete { id },
@@ -235,16 +281,42 @@ impl World {
 
     /// A form that was opened earlier, or one opened now.
     fn draw_put(&mut self, node: usize, now: heirloom::Entity) -> Checked<Op> {
-        let stale = self.nodes[node].forms.iter().find(|f| f.id() == now.id()).cloned();
-        let form = stale.filter(|_| self.random.percent(60)).unwrap_or(now);
+        let form = self.look(node, now);
         if form.is_deleted() {
             return Ok(self.draw_patch(form.id()));
         }
         let (unsets, sets) = self.draw_change();
-        let unset = unsets.into_iter().fold(Patch::new(), |p, path| p.unset_at(path));
-        let patch = sets.into_iter().fold(unset, |p, (path, value)| p.set_at(path, value));
-        let content = apply_patch(&patch, &form.content())?;
+        let content = apply_patch(&patch(&unsets, &sets), &form.content())?;
         Ok(Op::Put { form: Box::new(form), content })
+    }
+
+    /// An entity as it is now, or as it was seen earlier. Who looks now may come back to it.
+    fn look(&mut self, node: usize, now: heirloom::Entity) -> heirloom::Entity {
+        let stale = self.nodes[node].forms.iter().find(|f| f.id() == now.id()).cloned();
+        let seen = stale.filter(|_| self.random.percent(60)).unwrap_or(now);
+        if self.random.percent(50) {
+            self.nodes[node].keep(seen.clone());
+        }
+        seen
+    }
+
+    /// Whatever a person may decide who looks at an entity, most often while it is as they saw it.
+    fn draw_resolution(&mut self, node: usize, now: heirloom::Entity) -> Checked<Op> {
+        let entity = if self.random.percent(60) { self.look(node, now) } else { now };
+        let (id, seen) = (entity.id(), entity.heads().to_vec());
+        let (unsets, sets) = self.draw_change();
+        let choice = match self.random.below(20) {
+            0..6 => Choice::Suggestion,
+            6..12 => Choice::Patch { unsets, sets },
+            12..14 => Choice::Content(apply_patch(&patch(&unsets, &sets), &entity.content())?),
+            14..18 => {
+                let from = if self.random.percent(90) { &seen } else { self.ledger.refs(id) };
+                Choice::Head(self.random.pick(from))
+            }
+            _ if self.temper.is_plain => Choice::Suggestion,
+            _ => Choice::Delete,
+        };
+        Ok(Op::Resolve { id, seen, choice })
     }
 
     /// Any version of the entity, also one that this node has not seen.
