@@ -9,7 +9,8 @@ use heirloom::{
 use proptest::prelude::*;
 
 fn builder(label: &str) -> Builder {
-    Engine::builder().label(label).dataset_name("home").local_type("draft")
+    let indexed = Engine::builder().index("draft", "name").index("lamp", "name").index("draft", "n");
+    indexed.label(label).dataset_name("home").local_type("draft")
 }
 
 fn engine(label: &str) -> Engine {
@@ -269,11 +270,14 @@ fn a_local_entity_yields_to_a_synced_one_of_the_same_id() {
     let id = EntityId::v5(&[0; 16], b"by hand");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    let (phone, hub) =
-        (builder("phone").open(&path).unwrap(), Engine::builder().label("hub").dataset_name("home"));
-    let hub = hub.in_memory().unwrap();
+    let (phone, hub) = (builder("phone").open(&path).unwrap(), engine("hub"));
     phone.write(|tx| tx.create_with_id(id, "draft", &named("mine"))).unwrap();
     set(&phone, id, "mine still");
+    let drafts = |name: &str| {
+        let snapshot = phone.snapshot().unwrap();
+        snapshot.query("draft", "name").unwrap().equals(name).count().unwrap()
+    };
+    assert_eq!((drafts("mine"), drafts("mine still")), (0, 1));
     let local = phone.snapshot().unwrap().heads(id).unwrap()[0].clone();
     hub.write(|tx| tx.create_with_id(id, "lamp", &named("theirs"))).unwrap();
     both_ways(&phone, &hub);
@@ -284,6 +288,8 @@ fn a_local_entity_yields_to_a_synced_one_of_the_same_id() {
         assert_eq!((entity.heads().len(), entity.is_conflicted()), (1, false));
         assert_eq!((snapshot.list("draft").count().unwrap(), snapshot.list("lamp").count().unwrap()), (0, 1));
         assert_eq!(snapshot.unsettled().unwrap().count(), 0);
+        let found = |t: &str, name: &str| snapshot.query(t, "name").unwrap().equals(name).count().unwrap();
+        assert_eq!((found("lamp", expected), found("draft", "mine still")), (1, 0));
         assert!(snapshot.history(id).unwrap().all(|v| v.unwrap().log() != local.log()));
     };
     check_shown(&phone, "theirs");
