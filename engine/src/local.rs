@@ -1,6 +1,7 @@
 //! Types whose entities never leave the store: settings of this device, drafts, what only this screen remembers.
 
-use crate::engine::{Builder, Engine};
+use crate::builder::Builder;
+use crate::engine::Engine;
 use crate::store::Planned;
 
 impl Builder {
