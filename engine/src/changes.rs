@@ -384,11 +384,14 @@ impl Scan {
         Ok(if self.matches(&change)? { Some(change) } else { None })
     }
 
-    /// Whether the entity matched before the change or does after it.
+    /// Whether the entity matched before the change or does after it, or that cannot be told: nothing is lost, and nothing stands in the way.
     fn matches(&self, change: &Change) -> Result<bool> {
         let Some(matching) = &self.filter.matching else { return Ok(true) };
-        let fits = |entity: Option<Entity>| entity.is_some_and(|e| matching(&e));
-        Ok(fits(change.after()?) || fits(change.before()?))
+        let fits = |entity: Result<Option<Entity>>| match entity {
+            Err(Error::Absent(_) | Error::PolicyFailed { .. }) => Ok(true),
+            entity => Ok::<_, Error>(entity?.is_some_and(|e| matching(&e))),
+        };
+        Ok(fits(change.after())? || fits(change.before())?)
     }
 }
 
@@ -471,7 +474,8 @@ macro_rules! filters {
             }
 
             /// Only what enters, leaves or changes within a selection: the entity is in it before the change or after it. For a live query. Costs a
-            /// read of both contents for each change that all else lets through; where one is not here it is [`Error::Absent`](crate::Error::Absent).
+            /// read of both contents for each change that all else lets through. Where one cannot be shown, because it is not here or its policy failed, the
+            /// change is given: its [`before`](crate::Change::before) and [`after`](crate::Change::after) say why.
             pub fn matching(
                 mut self,
                 select: impl Fn(&$crate::Entity) -> bool + Send + Sync + 'static,

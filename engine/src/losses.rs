@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::merge::{Live, Side, conflicts, merge, show};
+use crate::merge::{Live, ShownEntry as Shown, Side, conflicts, merge, show};
 use crate::model::{EntityId, Entry, Patch, Path, State, Timestamp, VersionRef, Writer};
 use crate::snapshot::{History, Snapshot};
 use crate::store::{Content, Head};
@@ -133,15 +133,14 @@ impl Losses<'_> {
         let deletion = deletion.filter(|_| state.is_none());
         let state = state.unwrap_or_default();
         let shown = show(&state);
-        let stays =
-            |path: &Path, entry: &Entry| shown.iter().any(|s| s.path == path && s.entry.value == entry.value);
+        let at = |path: &Path| shown.binary_search_by_key(&path, |s| s.path).ok().map(|i| shown[i].entry);
+        let stays = |path: &Path, entry: &Entry| at(path).is_some_and(|e| e.value == entry.value);
         // a policy for whole versions hides news of the others, too
         let news = policy.whole().is_some() && all.list.len() > 1;
         let losing = sides.at_stake(news).filter(|(path, entry)| !stays(path, entry));
         let loss = |(path, lost): (&Path, &Entry)| {
-            let to =
-                shown.iter().find(|s| s.path == path).map(|s| s.entry).filter(|e| e.writer != Writer::OWN);
-            let near = shown.iter().filter(|s| s.path.is_related(path)).map(|s| s.entry.writer);
+            let to = at(path).filter(|e| e.writer != Writer::OWN);
+            let near = near(&shown, path).iter().map(|s| s.entry.writer);
             let written = near.filter(|w| *w != Writer::OWN).chain(deletion);
             let winner = written.max_by_key(Writer::key).unwrap_or(lost.writer);
             self.loss(path, lost, to, None, Timestamp::of(winner.stamp))
@@ -225,6 +224,14 @@ impl Sides {
                 || (news && self.live.iter().any(|(_, state)| lacks(state, path, entry)))
         })
     }
+}
+
+/// What is shown at a path, above or below it.
+fn near<'s, 'a>(shown: &'s [Shown<'a>], path: &Path) -> &'s [Shown<'a>] {
+    let at = shown.partition_point(|s| s.path < path);
+    let above = at > 0 && path.is_below(shown[at - 1].path);
+    let below = shown[at..].iter().take_while(|s| s.path.is_below(path)).count();
+    &shown[at - usize::from(above)..at + below]
 }
 
 /// By path, then newest first; of equal values at a path the newest only.

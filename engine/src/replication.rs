@@ -181,8 +181,9 @@ impl Replication {
         let view = snapshot.view();
         let mut least = snapshot.commits()?;
         for ordinal in view.directory.all_shared() {
-            let sequence = held(view.log_id(ordinal)?);
-            if let Some(record) = view.commit_at(ordinal, sequence + 1)? {
+            // a peer may say anything
+            let next = held(view.log_id(ordinal)?).saturating_add(1);
+            if let Some(record) = view.commit_at(ordinal, next)? {
                 least = least.min(record.lsn);
             }
         }

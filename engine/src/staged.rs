@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::body::PatchBody;
 use crate::format::value::flatten;
-use crate::merge::{apply, replacement, without_repetition};
-use crate::model::{Content, EntityId, Kind, Patch, Path, State, Value, Writer};
+use crate::merge::{apply, check_path, replacement, without_repetition};
+use crate::model::{Content, EntityId, Kind, Patch, Path, State, Writer};
 use crate::store::{Head, Heads, Planned, View};
 
 /// What shall become of an entity.
@@ -117,13 +117,6 @@ pub(crate) fn patch_body(patch: &Patch) -> Result<PatchBody> {
         return Err(Error::invalid(format!("a patch cannot set {} and {} at once", w[0].0, w[1].0)));
     }
     Ok(PatchBody { unsets, sets: sets.into_iter().map(|(p, v)| (p, v.into())).collect() })
-}
-
-fn check_path(path: &Path) -> Result<()> {
-    if path.depth() == 0 {
-        return Err(Error::invalid("a path needs at least one key"));
-    }
-    flatten(path.clone(), &Value::Null, &mut Vec::new())
 }
 
 /// The leaves of a whole content.

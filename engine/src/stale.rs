@@ -36,14 +36,17 @@ pub struct StaleField {
     pub theirs: Option<Value>,
 }
 
-/// Leaves of a content.
+/// Leaves of a content, in order of their paths.
 pub(crate) type Leaves = [(Path, Box<[u8]>)];
+
+/// The value at a path.
+pub(crate) fn leaf<'l>(leaves: &'l Leaves, path: &Path) -> Option<&'l [u8]> {
+    leaves.binary_search_by(|(p, _)| p.cmp(path)).ok().map(|at| &*leaves[at].1)
+}
 
 impl StaleField {
     pub(crate) fn new(path: &Path, read: &Leaves, yours: &Leaves, theirs: &Leaves) -> Self {
-        let value = |leaves: &Leaves| {
-            leaves.iter().find(|(p, _)| p == path).map(|(_, v)| decode_all(v).unwrap_or_default())
-        };
+        let value = |leaves: &Leaves| leaf(leaves, path).map(|v| decode_all(v).unwrap_or_default());
         Self {
             path: path.as_ref().keys().map(str::to_owned).collect(),
             read: value(read),

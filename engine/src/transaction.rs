@@ -10,10 +10,10 @@ use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::format::body::PatchBody;
 use crate::format::limits;
-use crate::merge::{Policy, Resolution, conflicts, show};
+use crate::merge::{Nearby, Policy, Resolution, conflicts, show};
 use crate::model::{CommitRef, EntityId, Kind, Patch, Path, State, VersionRef, to_content};
 use crate::staged::{Staged, content_leaves, patch_body};
-use crate::stale::{Leaves, StaleField, StaleWrite};
+use crate::stale::{Leaves, StaleField, StaleWrite, leaf};
 use crate::store::{self, Content, Head, Heads, Planned, Seen, Shown, View, content_of, shown_leaves};
 use crate::validation::Proposal;
 
@@ -134,9 +134,9 @@ impl<'a> Transaction<'a> {
     /// Writes what lies between `old` and `new`, on what is there now. Both may leave out what the caller knows nothing of.
     pub(crate) fn put_change(&mut self, read: &Entity, old: &Leaves, new: &Leaves) -> Result<()> {
         let id = read.id();
-        let gone = old.iter().map(|(p, _)| p).filter(|p| !new.iter().any(|(q, _)| q == *p));
+        let gone = old.iter().map(|(p, _)| p).filter(|p| leaf(new, p).is_none());
         let mut body = PatchBody {
-            sets: new.iter().filter(|leaf| !old.contains(leaf)).cloned().collect(),
+            sets: new.iter().filter(|(p, v)| leaf(old, p) != Some(v)).cloned().collect(),
             unsets: gone.cloned().collect(),
         };
         let seen = read.0.shown.to_owned().ok_or(Error::Deleted(id))?;
@@ -145,20 +145,18 @@ impl<'a> Transaction<'a> {
             None if self.known_heads(id)?.is_empty() => return Err(Error::NotFound(id)),
             None => return Err(self.stale(read.heads(), id, true, Vec::new())?),
         };
-        let theirs = now.iter().filter(|l| !seen.contains(l)).chain(seen.iter().filter(|l| !now.contains(l)));
-        let touched = || body.sets.iter().map(|(p, _)| p).chain(&body.unsets);
-        let mut overlap = BTreeSet::new();
-        for (path, _) in theirs {
-            let agreed = leaf(new, path) == leaf(&now, path);
-            for own in touched().filter(|p| !agreed && p.is_related(path)) {
-                overlap.extend([path.clone(), own.clone()]);
-            }
-        }
+        let changed = |p: &&Path| leaf(&seen, p) != leaf(&now, p) && leaf(new, p) != leaf(&now, p);
+        let theirs: Vec<&Path> = now.iter().chain(&seen).map(|(p, _)| p).filter(changed).collect();
+        let mine = || body.sets.iter().map(|(p, _)| p).chain(&body.unsets);
+        let (near_mine, near_theirs) = (Nearby::new(mine()), Nearby::new(theirs.iter().copied()));
+        let mut overlap: BTreeSet<&Path> = theirs.into_iter().filter(|p| near_mine.touches(p)).collect();
+        overlap.extend(mine().filter(|p| near_theirs.touches(p)));
         if !overlap.is_empty() {
-            let fields = overlap.iter().map(|p| StaleField::new(p, &seen, new, &now)).collect();
+            let fields = overlap.into_iter().map(|p| StaleField::new(p, &seen, new, &now)).collect();
             return Err(self.stale(read.heads(), id, false, fields)?);
         }
-        body.unsets.retain(|u| !body.sets.iter().any(|(p, _)| p.is_related(u)));
+        let sets = Nearby::new(body.sets.iter().map(|(p, _)| p));
+        body.unsets.retain(|u| !sets.touches(u));
         if body == PatchBody::default() { Ok(()) } else { self.patch_leaves(id, body) }
     }
 
@@ -248,9 +246,13 @@ impl<'a> Transaction<'a> {
         if staged.parents.iter().all(Head::is_tombstone) {
             return Err(Error::Deleted(id));
         }
-        let merged = merged?;
+        let resolution = resolution.into();
+        let merged = match merged {
+            Err(e) if resolution != Resolution::Delete => return Err(e),
+            merged => merged.unwrap_or_default(),
+        };
         staged.joins = true;
-        match resolution.into() {
+        match resolution {
             Resolution::Delete => return self.delete(id),
             Resolution::Suggestion if staged.parents.iter().any(Head::is_tombstone) => {
                 return self.delete(id);
@@ -384,7 +386,11 @@ impl<'a> Transaction<'a> {
         if !rules.has(&entity_type) {
             return Ok(());
         }
-        let before = self.view.entity(id)?.map(Entity).filter(|e| !e.is_deleted());
+        // what cannot be shown can still be deleted, restored or resolved
+        let before = match self.view.entity(id) {
+            Err(Error::Absent(_) | Error::PolicyFailed { .. }) => None,
+            before => before?.map(Entity).filter(|e| !e.is_deleted()),
+        };
         rules.check(&Proposal {
             entity: id,
             entity_type: (*entity_type).to_owned(),
@@ -395,14 +401,10 @@ impl<'a> Transaction<'a> {
     }
 }
 
-fn leaf<'l>(leaves: &'l Leaves, path: &Path) -> Option<&'l [u8]> {
-    leaves.iter().find(|(p, _)| p == path).map(|(_, v)| &v[..])
-}
-
 /// What `auto` shows of each open field, said explicitly.
 fn suggestion(merged: &State) -> PatchBody {
     let open = conflicts(merged, 1, 0).paths;
-    let shown = show(merged).into_iter().filter(|s| open.contains(s.path));
+    let shown = show(merged).into_iter().filter(|s| open.binary_search(s.path).is_ok());
     PatchBody { unsets: Vec::new(), sets: shown.map(|s| (s.path.clone(), s.entry.value.clone())).collect() }
 }
 

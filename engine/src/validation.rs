@@ -16,7 +16,7 @@ pub struct Proposal {
     pub entity_type: String,
     /// What the write does.
     pub kind: Kind,
-    /// What is shown of it now; nothing where it is unknown or deleted.
+    /// What is shown of it now; nothing where it is unknown, deleted, or cannot be shown (its content is not here, or its policy failed).
     pub before: Option<Content>,
     /// What would be shown of it; nothing where the write deletes it.
     pub after: Option<Content>,

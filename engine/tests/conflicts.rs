@@ -1215,3 +1215,56 @@ fn a_transaction_that_gives_up_or_panics_leaves_nothing_in_memory() {
     let seen = phone.write(|tx| tx.get(id)).unwrap();
     assert_eq!(seen.map(|e| entity_text(&e)), Some(before));
 }
+
+// --- contents that are not here
+
+/// The same, but the bodies of the last commit come damaged.
+fn carry_damaged(from: &Engine, to: &Engine) {
+    let mut batch = from.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+    let last = batch.commits.last_mut().unwrap();
+    let at = last.bytes.len() - 2;
+    last.bytes[at] ^= 1;
+    let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
+    assert_eq!(to.replication().ingest(&commits).unwrap().unverified, 1);
+}
+
+#[test]
+fn what_is_not_here_can_be_deleted_restored_and_resolved_by_deletion_whatever_the_rules_and_the_policy() {
+    let custom = Policy::custom("of no use", 1, |_| Resolution::Content(Content::new()));
+    for policy in [Policy::Auto, Policy::LastWriteWins, custom] {
+        for act in 0..3 {
+            let phone = device("phone");
+            let rule =
+                |p: &Proposal| if p.before.is_none() { Ok(()) } else { Err("it was not here".to_owned()) };
+            let tablet =
+                builder("tablet").policy("lamp", policy.clone()).validate("lamp", rule).in_memory().unwrap();
+            let id = create(&phone, &fields(&[("a", 1)]));
+            let first = heads(&phone, id)[0];
+            patch(&phone, id, set("a", 2));
+            carry_damaged(&phone, &tablet);
+            assert!(matches!(tablet.snapshot().unwrap().get(id), Err(Error::Absent(_))));
+            let refused = tablet.write(|tx| tx.patch(id, set("b", 1)));
+            assert!(matches!(refused, Err(Error::Absent(_))), "{refused:?}");
+            let seen = heads(&tablet, id);
+            tablet
+                .write(|tx| match act {
+                    0 => tx.delete(id),
+                    1 => tx.resolve(id, &seen, Resolution::Delete),
+                    _ => tx.restore(id, &first),
+                })
+                .unwrap();
+            assert_eq!(shown(&tablet, id), if act < 2 { "deleted" } else { "a=1" });
+        }
+    }
+}
+
+#[test]
+fn an_entity_whose_policy_fails_can_be_resolved_under_rules() {
+    let fails = Policy::custom("fails", 1, |_| panic!("a bug"));
+    let (_, tablet, id) = over_a(&Policy::Auto);
+    let own = builder("hub").policy("lamp", fails).validate("lamp", |_| Ok(())).in_memory().unwrap();
+    carry(&tablet, &own);
+    assert!(matches!(own.snapshot().unwrap().get(id), Err(Error::PolicyFailed { .. })));
+    own.write(|tx| tx.resolve(id, &heads(&own, id), set("a", 9))).unwrap();
+    assert!(shown(&own, id).contains("a=9"));
+}

@@ -525,3 +525,10 @@ fn refs_of_versions_that_are_not_here_are_errors() {
     assert!(matches!(snapshot.content_at(&wrong), Err(Error::Invalid(_))));
     assert!(matches!(engine.write(|tx| tx.restore(id, &wrong)), Err(Error::Invalid(_))));
 }
+
+#[test]
+fn a_peer_may_claim_to_be_at_the_end_of_all_sequences() {
+    let engine = Engine::in_memory().unwrap();
+    engine.write(|tx| tx.create("lamp", &Content::new())).unwrap();
+    assert_eq!(engine.replication().first_lsn_beyond(&|_| u64::MAX).unwrap(), 1);
+}

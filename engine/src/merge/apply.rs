@@ -1,14 +1,16 @@
 //! Patches on states. Only what is touched is decided (R20).
 
+use std::collections::BTreeSet;
+
+use super::nearby::Nearby;
 use crate::format::body::PatchBody;
 use crate::model::{Entry, Leaf, Path, State, Writer};
 
 /// The state after a patch by `own`: what lies at or below an unset path goes, then each set path takes the place of what is at, below
 /// and above it.
 pub(crate) fn apply(base: &State, patch: &PatchBody, own: Writer) -> State {
-    let goes = |p: &Path| {
-        patch.unsets.iter().any(|u| p.is_below(u)) || patch.sets.iter().any(|(s, _)| p.is_related(s))
-    };
+    let (unsets, sets) = (Nearby::new(&patch.unsets), Nearby::new(patch.sets.iter().map(|(p, _)| p)));
+    let goes = |p: &Path| unsets.covers(p) || sets.touches(p);
     let mut leaves: Vec<Leaf> = base.0.iter().filter(|l| !goes(&l.path)).cloned().collect();
     leaves.extend(patch.sets.iter().map(|(path, value)| Leaf {
         path: path.clone(),
@@ -20,20 +22,27 @@ pub(crate) fn apply(base: &State, patch: &PatchBody, own: Writer) -> State {
 
 /// A patch without what changes nothing: unsets that touch nothing, sets of what is already the only value.
 pub(crate) fn without_repetition(base: &State, mut patch: PatchBody) -> PatchBody {
-    patch.unsets.retain(|u| base.0.iter().any(|l| l.path.is_below(u)));
-    let gone = |p: &Path| patch.unsets.iter().any(|u| p.is_below(u));
-    let rest: Vec<_> = base.0.iter().filter(|l| !gone(&l.path)).collect();
+    let first_at = |leaves: &[&Leaf], p: &Path| leaves.partition_point(|l| l.path < *p);
+    let all: Vec<&Leaf> = base.0.iter().collect();
+    patch.unsets.retain(|u| all.get(first_at(&all, u)).is_some_and(|l| l.path.is_below(u)));
+    let unsets = Nearby::new(&patch.unsets);
+    let rest: Vec<&Leaf> = all.into_iter().filter(|l| !unsets.covers(&l.path)).collect();
+    // what stands above other leaves, so that a set on its line is not idle
+    let above = rest.windows(2).filter(|w| w[1].path.is_below(&w[0].path)).map(|w| &w[0].path);
+    let above = Nearby::new(above);
     patch.sets.retain(|(path, value)| {
-        let mut near = rest.iter().filter(|l| l.path.is_related(path));
-        let only = near.next().filter(|l| l.path == *path && l.entries.iter().all(|e| e.value == *value));
-        only.is_none() || near.next().is_some()
+        let at = first_at(&rest, path);
+        let same =
+            rest.get(at).is_some_and(|l| l.path == *path && l.entries.iter().all(|e| e.value == *value));
+        !same || above.covers(path)
     });
     patch
 }
 
 /// The patch that makes `leaves` of all that there is.
 pub(crate) fn replacement(base: &State, leaves: Vec<(Path, Box<[u8]>)>) -> PatchBody {
-    let gone = base.0.iter().map(|l| &l.path).filter(|p| !leaves.iter().any(|(q, _)| q == *p));
+    let stays: BTreeSet<&Path> = leaves.iter().map(|(p, _)| p).collect();
+    let gone = base.0.iter().map(|l| &l.path).filter(|p| !stays.contains(p));
     PatchBody { unsets: gone.cloned().collect(), sets: leaves }
 }
 
@@ -48,8 +57,8 @@ pub(crate) fn difference(base: &State, state: &State, own: &Writer) -> Option<Pa
             _ => {}
         }
     }
-    let replaced = |p: &Path| patch.sets.iter().any(|(s, _)| p.is_related(s));
-    let gone = base.0.iter().filter(|l| state.get(&l.path).is_none() && !replaced(&l.path));
+    let sets = Nearby::new(patch.sets.iter().map(|(p, _)| p));
+    let gone = base.0.iter().filter(|l| state.get(&l.path).is_none() && !sets.touches(&l.path));
     patch.unsets = gone.map(|l| l.path.clone()).collect();
     // an unset path takes all below it along: where something below stays, only a full body says it
     let mut same = apply(base, &patch, *own);

@@ -1,6 +1,9 @@
 //! The difference between two contents (R24).
 
-use crate::error::Result;
+use std::collections::BTreeMap;
+
+use super::nearby::{Fitting, Nearby};
+use crate::error::{Error, Result};
 use crate::format::value::{decode_all, flatten, flatten_content};
 use crate::model::{Content, Patch, Path, ShownLeaf, Value};
 
@@ -16,32 +19,40 @@ use crate::model::{Content, Patch, Path, ShownLeaf, Value};
 ///
 /// [`Error::Limit`](crate::Error::Limit) if a content is too deep or has too long a key for the format.
 pub fn diff(a: &Content, b: &Content) -> Result<Patch> {
-    let (a, b) = (flatten_content(a)?, flatten_content(b)?);
+    let leaves = |content| Ok::<BTreeMap<Path, _>, Error>(flatten_content(content)?.into_iter().collect());
+    let (a, b) = (leaves(a)?, leaves(b)?);
     let mut patch = Patch::new();
-    for (path, value) in &b {
-        if !a.iter().any(|(p, v)| p == path && v == value) {
-            patch.sets.push((path.clone(), decode(value)));
-        }
-    }
-    let replaced = |p: &Path| patch.sets.iter().any(|(s, _)| p.is_related(s));
-    let gone = a.iter().map(|(p, _)| p).filter(|p| !b.iter().any(|(q, _)| q == *p) && !replaced(p));
+    let changed = b.iter().filter(|(path, value)| a.get(path) != Some(value));
+    patch.sets.extend(changed.map(|(path, value)| (path.clone(), decode(value))));
+    let sets = Nearby::new(patch.sets.iter().map(|(p, _)| p));
+    let gone = a.keys().filter(|p| !b.contains_key(p) && !sets.touches(p));
     patch.unsets = gone.cloned().collect();
     Ok(patch)
 }
 
 /// A content after a patch: unsets first, then sets, each in the place of what is at, below and above its path.
+///
+/// [`Error::Invalid`] for a path without a key, [`Error::Limit`] as for [`diff`].
 pub fn apply_patch(patch: &Patch, to: &Content) -> Result<Content> {
     let mut sets = Vec::new();
     for (path, value) in &patch.sets {
+        check_path(path)?;
         flatten(path.clone(), value, &mut sets)?;
     }
-    let mut leaves = flatten_content(to)?;
-    leaves.retain(|(p, _)| !patch.unsets.iter().any(|u| p.is_below(u)));
-    for (path, value) in sets {
-        leaves.retain(|(p, _)| !p.is_related(&path));
-        leaves.push((path, value));
+    patch.unsets.iter().try_for_each(check_path)?;
+    let unsets = Nearby::new(&patch.unsets);
+    let mut leaves = Fitting::default();
+    leaves.0.extend(flatten_content(to)?.into_iter().filter(|(p, _)| !unsets.covers(p)));
+    sets.into_iter().for_each(|(path, value)| leaves.replace(path, value));
+    Ok(unflatten(leaves.0.iter().map(|(p, v)| (p.as_ref(), &v[..]))))
+}
+
+/// Whether an entity can have something there.
+pub(crate) fn check_path(path: &Path) -> Result<()> {
+    if path.depth() == 0 {
+        return Err(Error::invalid("a path needs at least one key"));
     }
-    Ok(unflatten(leaves.iter().map(|(p, v)| (p.as_ref(), &v[..]))))
+    flatten(path.clone(), &Value::Null, &mut Vec::new())
 }
 
 fn decode(bytes: &[u8]) -> Value {
@@ -91,6 +102,18 @@ mod tests {
         fn leaves_give_the_content_back(a in contents()) {
             let leaves = flatten_content(&a).unwrap();
             prop_assert_eq!(unflatten(leaves.iter().map(|(p, v)| (p.as_ref(), &v[..]))), a);
+        }
+    }
+
+    #[test]
+    fn a_path_that_no_entity_can_have_is_an_error() {
+        let (none, deep) = (Vec::<String>::new(), vec!["k".to_owned(); 65]);
+        for path in [&none, &deep, &vec!["k".repeat(1_025)]] {
+            let patches = [Patch::new().set_at(path, 1), Patch::new().unset_at(path)];
+            assert!(
+                patches.iter().all(|p| apply_patch(p, &Content::new().with("v", 1)).is_err()),
+                "{path:?}"
+            );
         }
     }
 }

@@ -6,20 +6,22 @@ mod conflict;
 mod delta;
 mod entity_clock;
 mod heads;
+mod nearby;
 mod policy;
 mod report;
 mod view;
 
 pub(crate) use apply::{apply, difference, replacement, without_repetition};
 pub(crate) use conflict::{Conflicts, conflicts};
-pub(crate) use delta::unflatten;
 pub use delta::{apply_patch, diff};
+pub(crate) use delta::{check_path, unflatten};
 pub(crate) use entity_clock::EntityClock;
 pub(crate) use heads::{Live, merge};
+pub(crate) use nearby::Nearby;
 pub use policy::{CustomPolicy, Policy};
 pub(crate) use policy::{Policies, Whole};
 pub use report::{Conflict, ConflictHead, ConflictKind, FieldConflict, Resolution, Side};
-pub(crate) use view::show;
+pub(crate) use view::{Shown as ShownEntry, show};
 
 #[cfg(test)]
 mod laws;

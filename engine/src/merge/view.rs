@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use super::nearby::Fitting;
 use crate::format::value::EMPTY_MAP;
 use crate::model::{Entry, Path, State};
 
@@ -24,14 +25,9 @@ pub(crate) fn show(state: &State) -> Vec<Shown<'_>> {
         .collect();
     if out.windows(2).any(|w| w[1].path.is_below(w[0].path)) {
         out.sort_by_key(|s| Reverse((*s.entry.value != *EMPTY_MAP, s.entry.writer.key(), s.path)));
-        let mut kept: Vec<Shown<'_>> = Vec::with_capacity(out.len());
-        for s in out {
-            if !kept.iter().any(|k| k.path.is_related(s.path)) {
-                kept.push(s);
-            }
-        }
-        kept.sort_by_key(|s| s.path);
-        out = kept;
+        let mut kept = Fitting::default();
+        out.into_iter().for_each(|s| kept.keep(s.path, s));
+        out = kept.0.into_values().collect();
     }
     out
 }

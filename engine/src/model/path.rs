@@ -49,6 +49,7 @@ impl Path {
     }
 
     /// Whether one is a prefix of the other.
+    #[cfg(test)]
     pub(crate) fn is_related(&self, other: &Self) -> bool {
         self.is_below(other) || other.is_below(self)
     }

@@ -378,9 +378,10 @@ fn read_full(
             carried.extend(state.0.iter().flat_map(|l| &l.entries).map(|e| e.writer));
         }
     }
+    carried.sort_unstable_by_key(Writer::key);
     let mut table = vec![*own];
     for (reference, stamp) in named {
-        let known = carried.iter().find(|w| w.reference == reference && w.stamp == stamp).copied();
+        let known = carried.binary_search_by_key(&(stamp, reference), Writer::key).ok().map(|at| carried[at]);
         let Some(writer) = (match known {
             Some(writer) => Some(writer),
             None => look_up(view, entity, reference, stamp, derived)?,
