@@ -68,7 +68,7 @@ pub(crate) struct Store {
     writer: Mutex<Writer>,
     known: Arc<RwLock<Known>>,
     /// The thread whose closure is running, so that a write inside a write is an error and no deadlock.
-    pub(crate) holder: Mutex<Option<std::thread::ThreadId>>,
+    holder: Mutex<Option<std::thread::ThreadId>>,
     /// Who makes commits durable; who waits for it joins the next one.
     group: GroupCommit,
     /// How many commits are published: their lsns are below it.

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::ThreadId;
 
-use parking_lot::{MutexGuard, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use redb::Durability;
 
 use super::Store;
@@ -188,9 +190,36 @@ impl Writer {
     }
 }
 
+/// The writer, held. Marks the thread that holds it, so that code of the application that runs meanwhile (closures, rules, policies) gets an
+/// error when it wants to write, and no deadlock.
+pub(crate) struct Writing<'a> {
+    writer: MutexGuard<'a, Writer>,
+    holder: &'a Mutex<Option<ThreadId>>,
+}
+
+impl Deref for Writing<'_> {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+impl DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        *self.holder.lock() = None;
+    }
+}
+
 impl Store {
     /// The writer, unless writing is over.
-    pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
+    pub(crate) fn writer(&self) -> Result<Writing<'_>> {
         let me = std::thread::current().id();
         // only this thread can have put its own id there, so a race cannot give a wrong answer
         if self.holder.lock().is_some_and(|t| t == me) {
@@ -198,7 +227,8 @@ impl Store {
                 "a write inside a write: use the transaction that is open, or wait for its end",
             ));
         }
-        let writer = self.writer.lock();
+        let writer = Writing { writer: self.writer.lock(), holder: &self.holder };
+        *self.holder.lock() = Some(me);
         if self.group.is_broken() {
             return Err(Error::Poisoned);
         }
