@@ -112,7 +112,7 @@ impl Engine {
         let store = self.store();
         let (out, batch) = {
             let mut writer = store.writer()?;
-            let _held = Holder::new(store);
+            let _held = store.hold();
             let mut transaction = Transaction::new(self, store.writer_view(&writer)?, store.known().own);
             let out = f(&mut transaction)?;
             let plan = transaction.into_plan()?;
@@ -240,22 +240,6 @@ impl EntityId {
     /// A fresh id from the machine's clock and randomness (UUID v7), so that ids of one device ascend.
     pub fn new_v7() -> Self {
         Self::from_bytes(uuid::Uuid::now_v7().into_bytes())
-    }
-}
-
-/// Marks the thread whose closure runs.
-struct Holder<'a>(&'a Store);
-
-impl<'a> Holder<'a> {
-    fn new(store: &'a Store) -> Self {
-        *store.holder.lock() = Some(std::thread::current().id());
-        Self(store)
-    }
-}
-
-impl Drop for Holder<'_> {
-    fn drop(&mut self) {
-        *self.0.holder.lock() = None;
     }
 }
 

@@ -349,6 +349,8 @@ impl Store {
     /// Finds what shall stand of entities in indexes, to be written with the writer's batch.
     fn index_entities(&self, writer: &mut Writer, entities: &[EntityId]) -> Result<()> {
         let mut found = Vec::with_capacity(entities.len());
+        // a custom policy may be asked
+        let _held = self.hold();
         let view = self.writer_view(writer)?;
         for id in entities {
             found.push((*id, keys_of(&view, *id, &writer.indexing.indexes)?));

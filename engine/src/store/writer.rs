@@ -187,13 +187,7 @@ impl Writer {
 impl Store {
     /// The writer, unless writing is over.
     pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
-        let me = std::thread::current().id();
-        // only this thread can have put its own id there, so a race cannot give a wrong answer
-        if self.holder.lock().is_some_and(|t| t == me) {
-            return Err(Error::invalid(
-                "a write inside a write: use the transaction that is open, or wait for its end",
-            ));
-        }
+        self.check_not_held()?;
         let writer = self.writer.lock();
         if self.group.is_broken() {
             return Err(Error::Poisoned);
@@ -232,6 +226,7 @@ impl Store {
 
     /// One redb transaction.
     pub(crate) fn transact(&self, write: impl FnOnce(&redb::WriteTransaction) -> Result<()>) -> Result<()> {
+        self.check_not_held()?;
         let database = self.database.read();
         let mut transaction = database.as_ref().ok_or(Error::Closed)?.begin_write()?;
         transaction.set_durability(Durability::Immediate).map_err(|e| Error::from(redb::Error::from(e)))?;
