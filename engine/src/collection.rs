@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::engine::Engine;
 use crate::entity::Entity;
 use crate::error::{Error, Result};
-use crate::model::{EntityId, VersionRef, to_content};
+use crate::model::{EntityId, Path, VersionRef, to_content};
 use crate::query::Query;
 use crate::snapshot::Snapshot;
 use crate::staged::content_leaves;
@@ -77,6 +77,8 @@ impl<T> std::fmt::Debug for Collection<T> {
 pub struct Document<T> {
     entity: Entity,
     value: T,
+    /// Its leaves before anybody could change it. Read again they might differ: a hash set has no order, a default may be the time.
+    before: Option<Vec<(Path, Box<[u8]>)>>,
 }
 
 impl<T> Document<T> {
@@ -104,8 +106,13 @@ impl<T> Deref for Document<T> {
     }
 }
 
-impl<T> DerefMut for Document<T> {
+impl<T: Serialize> DerefMut for Document<T> {
+    /// The first time it notes what was read, so that [`save`](Collection::save) knows what was changed.
     fn deref_mut(&mut self) -> &mut T {
+        if self.before.is_none() {
+            // what cannot be written is an error when it is saved
+            self.before = leaves_of(&self.value).ok();
+        }
         &mut self.value
     }
 }
@@ -114,7 +121,7 @@ impl<T: DeserializeOwned> Document<T> {
     /// Reads an entity as a `T`. [`Error::Invalid`] if it does not fit, [`Error::Deleted`].
     pub fn read(entity: Entity) -> Result<Self> {
         let value = entity.read()?;
-        Ok(Self { entity, value })
+        Ok(Self { entity, value, before: None })
     }
 }
 
@@ -304,8 +311,15 @@ impl Transaction<'_> {
     /// Writes back a document that was read earlier: only what was changed in it since, of what its type knows (R15). If nothing was changed
     /// nothing is written. Errors as for [`put`](Self::put).
     pub fn save<T: Serialize + DeserializeOwned>(&mut self, document: &Document<T>) -> Result<()> {
-        let read: T = document.entity.read()?;
-        let leaves = |value: &T| content_leaves(&to_content(value)?);
-        self.put_change(&document.entity, &leaves(&read)?, &leaves(&document.value)?)
+        let now = leaves_of(&document.value)?;
+        match &document.before {
+            Some(before) => self.put_change(&document.entity, before, &now),
+            // never lent out to be changed: what changed has changed within
+            None => self.put_change(&document.entity, &leaves_of(&document.entity.read::<T>()?)?, &now),
+        }
     }
+}
+
+fn leaves_of<T: Serialize>(value: &T) -> Result<Vec<(Path, Box<[u8]>)>> {
+    content_leaves(&to_content(value)?)
 }

@@ -1,5 +1,8 @@
 //! Typed collections: what survives when types of the application change.
 
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use heirloom::{Content, Engine, EntityId, Error, Patch, Value};
 use serde::{Deserialize, Serialize};
 
@@ -138,4 +141,35 @@ fn iteration_is_one_snapshot_over_many_pages() {
     let read: Vec<_> = iter.map(|d| d.unwrap().id()).collect();
     assert_eq!(read, ids);
     assert_eq!(lamps.iter().unwrap().count(), 600);
+}
+
+#[derive(Serialize, Deserialize)]
+struct Tagged {
+    name: String,
+    tags: HashSet<u32>,
+    #[serde(default = "next")]
+    drawn: u32,
+}
+
+/// Another each time.
+fn next() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+#[test]
+fn what_has_no_order_or_another_default_each_time_is_written_only_when_it_changes() {
+    let engine = Engine::in_memory().unwrap();
+    let content = Content::new().with("name", "x").with("tags", (0..20).map(Value::Int).collect::<Vec<_>>());
+    let id = engine.write(|tx| tx.create("thing", &content)).unwrap();
+    let things = engine.collection::<Tagged>("thing");
+    let mut form = things.get(id).unwrap().unwrap();
+    form.name = "y".into();
+    things.save(&form).unwrap();
+    things.update(id, |_| ()).unwrap();
+    let entity = engine.snapshot().unwrap().get(id).unwrap().unwrap();
+    assert_eq!(entity.content(), content.with("name", "y"));
+    assert_eq!(engine.snapshot().unwrap().history(id).unwrap().count(), 2);
+    things.update(id, |thing| thing.tags.insert(99)).unwrap();
+    assert!(things.get(id).unwrap().unwrap().tags.contains(&99));
 }

@@ -1297,3 +1297,38 @@ fn a_policy_or_a_rule_that_writes_gets_an_error_and_no_deadlock() {
     assert_eq!(phone.snapshot().unwrap().list("note").count().unwrap(), 0);
     patch(&phone, id, set("b", 1));
 }
+
+// --- more heads than a version may have parents
+
+#[test]
+fn a_crowd_of_heads_is_joined_by_a_few_writes() {
+    const HEADS: i64 = 4_150;
+    let phone = device("phone");
+    let id = create(&phone, &fields(&[("a", 0), ("b", 0)]));
+    let first = phone.snapshot().unwrap().heads(id).unwrap()[0].commit();
+    let mut importer = phone.importer().unwrap();
+    let past = importer.authored(&first, phone.clock().unwrap()).unwrap();
+    for n in 0..HEADS {
+        let author = importer.device(&format!("d{n}")).unwrap();
+        let mut draft = importer.commit(author, &[&past], later()).unwrap();
+        draft.patch(id, set("a", n + 1).set(&format!("own{n}"), n)).unwrap();
+        draft.finish().unwrap();
+    }
+    importer.finish().unwrap();
+    let seen = conflict(&phone, id).seen();
+    assert_eq!(seen.len(), HEADS as usize);
+    assert_eq!(conflict(&phone, id).field("a").unwrap().sides.len(), HEADS as usize);
+
+    patch(&phone, id, set("b", 5));
+    let now = form(&phone, id);
+    assert_eq!(now.heads().len(), HEADS as usize - 4_096 + 1);
+    assert_eq!((now.get("b").unwrap(), now.content().len()), (Some(5.into()), HEADS as usize + 2));
+    assert_eq!(conflict(&phone, id).field("a").unwrap().sides.len(), HEADS as usize, "b alone was decided");
+    let refused = phone.write(|tx| tx.resolve(id, &seen, set("a", 7)));
+    assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    phone.write(|tx| tx.resolve(id, now.heads(), set("a", 7))).unwrap();
+    let now = form(&phone, id);
+    assert_eq!((now.heads().len(), now.is_conflicted()), (1, false));
+    assert_eq!((now.get("a").unwrap(), now.content().len()), (Some(7.into()), HEADS as usize + 2));
+    assert!(phone.verify().unwrap().is_clean());
+}

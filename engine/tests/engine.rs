@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use heirloom::{
-    Clock, ClockOrdering, ConflictKind, Content, Engine, EntityId, Error, Kind, Metadata, Patch, Snapshot,
-    Timestamp, Value, VersionRef,
+    Clock, ClockOrdering, ConflictKind, Content, DatasetId, Engine, EntityId, Error, Kind, Metadata, Patch,
+    Snapshot, Timestamp, Value, VersionRef,
 };
 use serde::{Deserialize, Serialize};
 
@@ -531,4 +531,76 @@ fn a_peer_may_claim_to_be_at_the_end_of_all_sequences() {
     let engine = Engine::in_memory().unwrap();
     engine.write(|tx| tx.create("lamp", &Content::new())).unwrap();
     assert_eq!(engine.replication().first_lsn_beyond(&|_| u64::MAX).unwrap(), 1);
+}
+
+/// Whether it returns at all.
+fn returns(what: &str, act: impl FnOnce() + Send + 'static) {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        act();
+        tell.send(()).ok();
+    });
+    assert!(told.recv_timeout(std::time::Duration::from_secs(20)).is_ok(), "{what}");
+}
+
+#[test]
+fn what_waits_for_the_writer_is_an_error_inside_a_write_and_no_deadlock() {
+    type Act = fn(&Engine) -> heirloom::Result<()>;
+    let acts: [(&str, Act); 9] = [
+        ("write", |e| e.write(|tx| tx.create("x", &Content::new())).map(drop)),
+        ("ingest", |e| e.replication().ingest(&[]).map(drop)),
+        ("node", |e| e.replication().node().map(drop)),
+        ("adopt", |e| e.replication().adopt(DatasetId::from_name("other"))),
+        ("remember", |e| {
+            let peer = heirloom::replication::Peer { held: 1, ..Default::default() };
+            e.replication().remember(heirloom::NodeId::from_bytes([1; 16]), peer)
+        }),
+        ("forget", |e| e.replication().forget(heirloom::NodeId::from_bytes([1; 16]))),
+        ("build_indexes", Engine::build_indexes),
+        ("import", |e| e.importer()?.device("x").map(drop)),
+        ("close", |e| e.clone().close()),
+    ];
+    for (what, act) in acts {
+        returns(what, move || {
+            let engine = Engine::builder().dataset_name("home").in_memory().unwrap();
+            let written = engine.write(|tx| {
+                let refused = act(&engine);
+                if what != "import" {
+                    let Err(Error::Invalid(text)) = &refused else { panic!("{what}: {refused:?}") };
+                    assert!(text.contains("inside a write"), "{text}");
+                }
+                tx.create("lamp", &Content::new())
+            });
+            assert!(engine.snapshot().unwrap().get(written.unwrap()).unwrap().is_some());
+        });
+    }
+}
+
+#[test]
+fn a_policy_that_writes_gets_an_error_and_stops_nobody() {
+    returns("ingest", || {
+        let own = std::sync::Arc::new(std::sync::OnceLock::<Engine>::new());
+        let inner = own.clone();
+        let writes = heirloom::Policy::custom("writes", 1, move |_| {
+            if let Some(engine) = inner.get() {
+                assert!(engine.write(|tx| tx.create("x", &Content::new())).is_err());
+            }
+            heirloom::Resolution::Suggestion
+        });
+        let builder = |label: &str| Engine::builder().label(label).dataset_name("home");
+        let phone = builder("phone").policy("lamp", writes).index("lamp", "v").in_memory().unwrap();
+        let tablet = builder("tablet").in_memory().unwrap();
+        let carry = |from: &Engine, to: &Engine| {
+            let batch = from.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+            let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
+            to.replication().ingest(&commits).unwrap();
+        };
+        let id = phone.write(|tx| tx.create("lamp", &Content::new().with("v", 1))).unwrap();
+        carry(&phone, &tablet);
+        phone.write(|tx| tx.patch(id, Patch::new().set("v", 2))).unwrap();
+        tablet.write(|tx| tx.patch(id, Patch::new().set("v", 3))).unwrap();
+        own.set(phone.clone()).ok();
+        carry(&tablet, &phone);
+        assert_eq!(phone.snapshot().unwrap().heads(id).unwrap().len(), 2);
+    });
 }

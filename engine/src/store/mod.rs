@@ -22,6 +22,7 @@ mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::ThreadId;
 
 use parking_lot::{Mutex, RwLock};
 use redb::Database;
@@ -67,8 +68,8 @@ pub(crate) struct Store {
     pub(crate) caches: Caches,
     writer: Mutex<Writer>,
     known: Arc<RwLock<Known>>,
-    /// The thread whose closure is running, so that a write inside a write is an error and no deadlock.
-    holder: Mutex<Option<std::thread::ThreadId>>,
+    /// The thread that has the writer, so that a write inside a write is an error and no deadlock.
+    holder: Mutex<Option<ThreadId>>,
     /// Who makes commits durable; who waits for it joins the next one.
     group: GroupCommit,
     /// How many commits are published: their lsns are below it.
@@ -101,8 +102,20 @@ impl Store {
         }
     }
 
+    /// What waits for the writer, or for whoever waits for it, must not be called by the one who has it.
+    pub(crate) fn check_not_held(&self) -> Result<()> {
+        // only this thread can have put its own id there, so a race cannot give a wrong answer
+        match *self.holder.lock() {
+            Some(thread) if thread == std::thread::current().id() => Err(Error::invalid(
+                "a write, sync or close inside a write: use the transaction that is open, or wait for its end",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Lets readers see what was written beside the log.
     pub(crate) fn publish(&self) -> Result<()> {
+        self.check_not_held()?;
         // in turn with the durable commits, so that no older state is published over a newer one
         self.group.in_turn(|| {
             // what a failed commit left would become visible, and its number is not known
@@ -142,6 +155,7 @@ impl Store {
 
     /// Lets go of the file, whoever still reads it.
     pub(crate) fn close(&self) -> Result<()> {
+        self.check_not_held()?;
         let closed = self.group.in_turn(|| {
             self.published.write().take();
             match self.database.write().take() {

@@ -220,15 +220,9 @@ impl Drop for Writing<'_> {
 impl Store {
     /// The writer, unless writing is over.
     pub(crate) fn writer(&self) -> Result<Writing<'_>> {
-        let me = std::thread::current().id();
-        // only this thread can have put its own id there, so a race cannot give a wrong answer
-        if self.holder.lock().is_some_and(|t| t == me) {
-            return Err(Error::invalid(
-                "a write inside a write: use the transaction that is open, or wait for its end",
-            ));
-        }
+        self.check_not_held()?;
         let writer = Writing { writer: self.writer.lock(), holder: &self.holder };
-        *self.holder.lock() = Some(me);
+        *self.holder.lock() = Some(std::thread::current().id());
         if self.group.is_broken() {
             return Err(Error::Poisoned);
         }
@@ -266,6 +260,7 @@ impl Store {
 
     /// One redb transaction.
     pub(crate) fn transact(&self, write: impl FnOnce(&redb::WriteTransaction) -> Result<()>) -> Result<()> {
+        self.check_not_held()?;
         let database = self.database.read();
         let mut transaction = database.as_ref().ok_or(Error::Closed)?.begin_write()?;
         transaction.set_durability(Durability::Immediate).map_err(|e| Error::from(redb::Error::from(e)))?;
