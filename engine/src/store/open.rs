@@ -69,7 +69,7 @@ impl Store {
     }
 
     fn open(database: Database, fresh: bool, options: Options) -> Result<Self> {
-        if fresh {
+        if fresh || is_blank(&database)? {
             create_tables(&database)?;
         } else {
             check_format(&database)?;
@@ -319,6 +319,12 @@ fn create_tables(database: &Database) -> Result<()> {
     tx.open_table(tables::META)?.insert(FORMAT.as_bytes(), &row[..])?;
     tx.commit()?;
     Ok(())
+}
+
+/// Whether nothing was ever committed: creating the store was cut off before its first commit, which makes its tables.
+fn is_blank(database: &Database) -> Result<bool> {
+    let tx = redb::ReadableDatabase::begin_read(database)?;
+    Ok(tx.list_tables()?.next().is_none() && tx.list_multimap_tables()?.next().is_none())
 }
 
 /// Before anything else is believed.

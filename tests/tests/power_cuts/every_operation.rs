@@ -112,7 +112,9 @@ fn a_cut_at_every_operation_loses_nothing_that_was_acknowledged() {
                 match look(&after, &played, &steps, &expected, &context) {
                     Ok(at) => one_more += u64::from(at > played.acknowledged.unwrap_or(0)),
                     Err(error) => {
+                        // a file that redb had not made yet: nothing was ever in it
                         assert_eq!(played.acknowledged, None, "{context}: {error}");
+                        assert!(error.starts_with("Storage") && error.contains("magic"), "{context}: {error}");
                         *unopened.entry(error).or_default() += 1;
                     }
                 }
