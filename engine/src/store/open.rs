@@ -56,16 +56,14 @@ pub(crate) struct Identity {
 impl Store {
     pub(crate) fn open_file(path: &Path, options: Options) -> Result<Self> {
         let fresh = std::fs::metadata(path).map_or(true, |m| m.len() == 0);
-        // redb trusts the pages of its own trees: what is damaged there makes it panic
-        let open = || Self::open(builder(&options).create(path)?, fresh, options);
-        std::panic::catch_unwind(AssertUnwindSafe(open))
-            .unwrap_or_else(|_| Err(Error::corrupt("redb", path.display(), "its own pages are damaged")))
+        catching(path.display(), || Self::open(builder(&options).create(path)?, fresh, options))
     }
 
     pub(crate) fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Self> {
         let fresh = backend.len().map_err(|e| Error::from(redb::StorageError::from(e)))? == 0;
-        let database = builder(&options).create_with_backend(backend)?;
-        Self::open(database, fresh, options)
+        catching("its backend", || {
+            Self::open(builder(&options).create_with_backend(backend)?, fresh, options)
+        })
     }
 
     fn open(database: Database, fresh: bool, options: Options) -> Result<Self> {
@@ -301,6 +299,12 @@ fn add_log(store: &Store, genesis: &Genesis) -> (u32, LogId) {
     let bytes = genesis.encode();
     let log = log_id(&bytes);
     (store.directory.add_log(log, &bytes, genesis), log)
+}
+
+/// redb trusts the pages of its own trees: what is damaged there makes it panic.
+fn catching<T>(place: impl std::fmt::Display, open: impl FnOnce() -> Result<T>) -> Result<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(open))
+        .unwrap_or_else(|_| Err(Error::corrupt("redb", place, "its own pages are damaged")))
 }
 
 fn builder(options: &Options) -> redb::Builder {

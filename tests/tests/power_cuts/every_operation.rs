@@ -87,7 +87,11 @@ fn look(
         step.run(&engine).unwrap_or_else(|error| panic!("{context}: {step:?} after it: {error:?}"));
     }
     let end = survey(&engine).unwrap();
-    assert!(end == *expected.last().unwrap(), "{context}: {:#?}", differences(&end, expected.last().unwrap()));
+    assert!(
+        end == *expected.last().unwrap(),
+        "{context}: {:#?}",
+        differences(&end, expected.last().unwrap())
+    );
     assert_sound(&engine, context);
     engine.close().unwrap();
     Ok(at)
@@ -114,7 +118,10 @@ fn a_cut_at_every_operation_loses_nothing_that_was_acknowledged() {
                     Err(error) => {
                         // a file that redb had not made yet: nothing was ever in it
                         assert_eq!(played.acknowledged, None, "{context}: {error}");
-                        assert!(error.starts_with("Storage") && error.contains("magic"), "{context}: {error}");
+                        assert!(
+                            error.starts_with("Storage") && error.contains("magic"),
+                            "{context}: {error}"
+                        );
                         *unopened.entry(error).or_default() += 1;
                     }
                 }

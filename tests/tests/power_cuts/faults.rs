@@ -116,7 +116,10 @@ fn a_full_disk_loses_nothing_and_works_again_with_room() {
                 let (disk, twin) = prepared();
                 let engine = script::open(&disk, CACHE).unwrap();
                 let faults = if by_length {
-                    Faults { longest: Some(disk.bytes().len() as u64 + spare as u64 * 4096), ..Faults::default() }
+                    Faults {
+                        longest: Some(disk.bytes().len() as u64 + spare as u64 * 4096),
+                        ..Faults::default()
+                    }
                 } else {
                     Faults { blocks: Some(disk.blocks() + spare), ..Faults::default() }
                 };
@@ -153,7 +156,8 @@ fn settle_many(disk: &Disk, twin: &Engine, steps: &[Step], context: &str) -> usi
     if survey(twin).unwrap() == found {
         there = Some(steps.len());
     }
-    let there = there.unwrap_or_else(|| panic!("{context}: {:#?}", differences(&found, &survey(twin).unwrap())));
+    let there =
+        there.unwrap_or_else(|| panic!("{context}: {:#?}", differences(&found, &survey(twin).unwrap())));
     steps[there..].iter().for_each(|step| step.run(&engine).unwrap());
     assert!(survey(&engine).unwrap() == survey(twin).unwrap(), "{context}");
     there
@@ -167,7 +171,11 @@ fn look(disk: &Disk, truth: &[Survey]) -> std::thread::Result<bool> {
         let pieces = |found: &Survey| truth.iter().any(|t| found == t);
         match survey(&engine) {
             Ok(found) => {
-                assert!(named || pieces(&found), "false, and not noticed: {:#?}", differences(&found, &truth[0]));
+                assert!(
+                    named || pieces(&found),
+                    "false, and not noticed: {:#?}",
+                    differences(&found, &truth[0])
+                );
                 named
             }
             Err(_) => true,
@@ -185,7 +193,7 @@ fn a_write_in_the_wrong_place_is_noticed() {
         step.run(&twin).unwrap();
         truth.push(survey(&twin).unwrap());
     }
-    let (mut noticed, mut panics) = (0, 0);
+    let (mut noticed, mut panics, mut panics_of_writes) = (0, 0, 0);
     let rounds = 80 * times();
     for nth in 1..=rounds {
         let disk = sound.after_a_kill();
@@ -196,19 +204,22 @@ fn a_write_in_the_wrong_place_is_noticed() {
             }
         }));
         disk.set_faults(Faults::default());
-        match (worked, look(&disk, &truth)) {
-            (Ok(()), Ok(is)) => noticed += u64::from(is),
-            (_, Err(panic)) if is_ours(&panic) => std::panic::resume_unwind(panic),
-            _ => panics += 1,
+        panics_of_writes += u64::from(worked.is_err());
+        match look(&disk, &truth) {
+            Ok(is) => noticed += u64::from(is),
+            Err(panic) if is_ours(&*panic) => std::panic::resume_unwind(panic),
+            Err(_) => panics += 1,
         }
     }
-    println!("{rounds} misdirected: {noticed} noticed, {panics} panics of redb");
+    println!(
+        "{rounds} misdirected: {noticed} noticed; redb panicked in {panics_of_writes} writes, {panics} looks"
+    );
     assert!(noticed > rounds / 20, "{noticed}");
-    assert!(panics <= rounds / 4, "{panics}");
+    assert!(panics <= rounds / 10, "{panics}");
 }
 
 /// An assertion of this test, not one of redb's.
-fn is_ours(panic: &Box<dyn std::any::Any + Send>) -> bool {
+fn is_ours(panic: &(dyn std::any::Any + Send)) -> bool {
     panic.downcast_ref::<String>().is_some_and(|text| text.starts_with("false, and not noticed"))
 }
 

@@ -39,7 +39,11 @@ fn run(seed: u64, strangers: &[Vec<Vec<u8>>]) {
             Err(_) => Handed::default(),
         };
         assert!(disk.is_off(), "{context}");
-        disk = if random.percent(20) { disk.after_a_kill() } else { disk.after_a_cut(random.below(1 << 30) as u64) };
+        disk = if random.percent(20) {
+            disk.after_a_kill()
+        } else {
+            disk.after_a_cut(random.below(1 << 30) as u64)
+        };
         if random.percent(50) {
             let engine = script::open(&disk, cache).unwrap();
             settle(&engine, &twin, pending.take(), &context);

@@ -11,7 +11,11 @@ pub(crate) const ROOMS: i64 = 4;
 
 /// The same every time: time stands still, and nonces differ by label alone.
 pub(crate) fn builder(cache_bytes: usize) -> Builder {
-    phone("phone").local_type("draft").index("lamp", "room").index_in_background(false).cache_bytes(cache_bytes)
+    phone("phone")
+        .local_type("draft")
+        .index("lamp", "room")
+        .index_in_background(false)
+        .cache_bytes(cache_bytes)
 }
 
 fn phone(label: &str) -> Builder {
@@ -77,7 +81,8 @@ impl Step {
         match self {
             Self::Lamp(id, room) => put(engine, &[(*id, "lamp", lamp(*room))]),
             Self::Lamps(from, until, room) => {
-                let lamps: Vec<_> = (*from..*until).map(|id| (id, "lamp", lamp(*room + i64::from(id)))).collect();
+                let lamps: Vec<_> =
+                    (*from..*until).map(|id| (id, "lamp", lamp(*room + i64::from(id)))).collect();
                 put(engine, &lamps)
             }
             Self::Blob(id, length) => {
@@ -87,7 +92,10 @@ impl Step {
             Self::Together(id, room) => {
                 let bytes = Content::new().with("bytes", noise(*room as u64, 3000));
                 let draft = Content::new().with("text", format!("a thought about {room}"));
-                put(engine, &[(*id, "lamp", lamp(*room)), (*id + 1, "blob", bytes), (*id + 2, "draft", draft)])
+                put(
+                    engine,
+                    &[(*id, "lamp", lamp(*room)), (*id + 1, "blob", bytes), (*id + 2, "draft", draft)],
+                )
             }
             Self::Delete(id) => engine.write(|tx| match tx.get(entity(*id))? {
                 Some(_) => tx.delete(entity(*id)),
@@ -121,9 +129,7 @@ impl Step {
                 replication.stage(PEER, &head, offset, &noise(offset, *length))
             }
             Self::Unstage => replication.unstage(PEER),
-            Self::Remember(held) => {
-                replication.remember(PEER, Peer { cut: None, held: *held, is_hub: true })
-            }
+            Self::Remember(held) => replication.remember(PEER, Peer { cut: None, held: *held, is_hub: true }),
         }
     }
 }
@@ -135,7 +141,8 @@ fn put(engine: &Engine, all: &[(u8, &str, Content)]) -> Result<()> {
             let id = entity(*id);
             match tx.create_with_id(id, entity_type, content) {
                 Err(heirloom::Error::Exists(_)) => {
-                    let patch = content.iter().fold(Patch::new(), |p, (key, value)| p.set(key, value.clone()));
+                    let patch =
+                        content.iter().fold(Patch::new(), |p, (key, value)| p.set(key, value.clone()));
                     match tx.patch(id, patch) {
                         Err(heirloom::Error::Deleted(_)) => {}
                         other => other?,
@@ -155,11 +162,14 @@ fn restore(engine: &Engine, id: EntityId) -> Result<()> {
         return Ok(());
     }
     let history: Vec<_> = snapshot.history(id)?.collect::<Result<_>>()?;
-    let first = history.iter().map(|version| version.reference()).find(|version| {
-        snapshot.content_at(version).is_ok_and(|content| content.is_some())
-    });
+    let first = history
+        .iter()
+        .map(|version| version.reference())
+        .find(|version| snapshot.content_at(version).is_ok_and(|content| content.is_some()));
     match first {
-        Some(first) => engine.write_with(Metadata::new().with_message("it was a mistake"), |tx| tx.restore(id, &first)),
+        Some(first) => {
+            engine.write_with(Metadata::new().with_message("it was a mistake"), |tx| tx.restore(id, &first))
+        }
         None => Ok(()),
     }
 }

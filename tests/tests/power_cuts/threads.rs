@@ -38,7 +38,9 @@ fn run(seed: u64) {
                 let engine = &engine;
                 scope.spawn(move || {
                     let patch = |n: i64| Patch::new().set("n", n).set("room", n % script::ROOMS);
-                    (1..).take_while(|n| engine.write(|tx| tx.patch(entity(writer), patch(*n))).is_ok()).last()
+                    (1..)
+                        .take_while(|n| engine.write(|tx| tx.patch(entity(writer), patch(*n))).is_ok())
+                        .last()
                 })
             })
             .collect();
