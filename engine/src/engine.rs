@@ -463,6 +463,9 @@ impl Builder {
     /// # Errors
     /// [`Error::AlreadyOpen`], [`Error::UnknownFormat`], [`Error::NotAStore`], [`Error::Corrupt`], [`Error::Storage`]: the file is as it was.
     /// [`Error::WrongDataset`] if it holds commits of another dataset than the one given. [`Error::Invalid`] for a label that is none.
+    ///
+    /// After a crash or a power cut the file holds all that was acknowledged (R37). One that strikes while a new file is being made may leave one that is
+    /// [`Error::Storage`] (no database): nothing was in it, remove it.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
         let store = Store::open_file(path.as_ref(), self.options()?)?;
         Ok(self.engine(store))
