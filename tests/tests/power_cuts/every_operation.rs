@@ -129,7 +129,7 @@ fn a_cut_at_every_operation_loses_nothing_that_was_acknowledged() {
             }
         }
     }
-    println!("{looks} looks, {one_more} with the one on its way, not opened: {unopened:?}");
+    eprintln!("{looks} looks, {one_more} with the one on its way, not opened: {unopened:?}");
     assert!(one_more > 0, "no cut came after a commit was durable and before it was acknowledged");
 }
 

@@ -211,7 +211,7 @@ fn a_write_in_the_wrong_place_is_noticed() {
             Err(_) => panics += 1,
         }
     }
-    println!(
+    eprintln!(
         "{rounds} misdirected: {noticed} noticed; redb panicked in {panics_of_writes} writes, {panics} looks"
     );
     assert!(noticed > rounds / 20, "{noticed}");
