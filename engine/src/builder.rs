@@ -169,6 +169,9 @@ impl Builder {
     /// Opens the store in a file, or makes one. Does not read the log, however long it is. Damage in the log does not keep it from
     /// opening: what is sound stays readable; if the last commits are damaged, writing is [`Error::Corrupt`].
     ///
+    /// After a crash or a power cut the file holds all that was acknowledged (R37). One that strikes while a new file is being made may leave one that is
+    /// [`Error::Storage`] (no database): nothing was in it, remove it.
+    ///
     /// # Errors
     /// [`Error::AlreadyOpen`], [`Error::UnknownFormat`], [`Error::NotAStore`], [`Error::Corrupt`], [`Error::Storage`]: the file is as it was.
     /// [`Error::WrongDataset`] if it holds commits of another dataset than the one given. [`Error::Invalid`] for a label that is none.

@@ -56,20 +56,18 @@ pub(crate) struct Identity {
 impl Store {
     pub(crate) fn open_file(path: &Path, options: Options) -> Result<Self> {
         let fresh = std::fs::metadata(path).map_or(true, |m| m.len() == 0);
-        // redb trusts the pages of its own trees: what is damaged there makes it panic
-        let open = || Self::open(builder(&options).create(path)?, fresh, options);
-        std::panic::catch_unwind(AssertUnwindSafe(open))
-            .unwrap_or_else(|_| Err(Error::corrupt("redb", path.display(), "its own pages are damaged")))
+        catching(path.display(), || Self::open(builder(&options).create(path)?, fresh, options))
     }
 
     pub(crate) fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Self> {
         let fresh = backend.len().map_err(|e| Error::from(redb::StorageError::from(e)))? == 0;
-        let database = builder(&options).create_with_backend(backend)?;
-        Self::open(database, fresh, options)
+        catching("its backend", || {
+            Self::open(builder(&options).create_with_backend(backend)?, fresh, options)
+        })
     }
 
     fn open(database: Database, fresh: bool, options: Options) -> Result<Self> {
-        if fresh {
+        if fresh || is_blank(&database)? {
             create_tables(&database)?;
         } else {
             check_format(&database)?;
@@ -303,6 +301,12 @@ fn add_log(store: &Store, genesis: &Genesis) -> (u32, LogId) {
     (store.directory.add_log(log, &bytes, genesis), log)
 }
 
+/// redb trusts the pages of its own trees: what is damaged there makes it panic.
+fn catching<T>(place: impl std::fmt::Display, open: impl FnOnce() -> Result<T>) -> Result<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(open))
+        .unwrap_or_else(|_| Err(Error::corrupt("redb", place, "its own pages are damaged")))
+}
+
 fn builder(options: &Options) -> redb::Builder {
     let mut builder = Database::builder();
     // the rest is for what is decoded
@@ -319,6 +323,12 @@ fn create_tables(database: &Database) -> Result<()> {
     tx.open_table(tables::META)?.insert(FORMAT.as_bytes(), &row[..])?;
     tx.commit()?;
     Ok(())
+}
+
+/// Whether nothing was ever committed: creating the store was cut off before its first commit, which makes its tables.
+fn is_blank(database: &Database) -> Result<bool> {
+    let tx = redb::ReadableDatabase::begin_read(database)?;
+    Ok(tx.list_tables()?.next().is_none() && tx.list_multimap_tables()?.next().is_none())
 }
 
 /// Before anything else is believed.
