@@ -115,7 +115,9 @@ impl QueryCursor {
             sort_key::check(&mut r)?;
             Ok(Self { key: r.since(from).to_vec(), id })
         };
-        read().map_err(|e: crate::Malformed| Error::invalid(format!("no cursor of a query: {e}")))
+        read().map_err(|e: crate::Malformed| {
+            Error::invalid(format!("no cursor of a query ({e}): pass on what QueryCursor::to_bytes gave"))
+        })
     }
 }
 

@@ -222,24 +222,23 @@ impl<'a> Listing<'a> {
         self
     }
 
-    /// Reads them one by one.
-    fn read(self) -> Result<impl Iterator<Item = Result<Entity>> + 'a> {
+    /// Reads them one by one, each with its id, also where it cannot be shown.
+    pub(crate) fn read(self) -> Result<impl Iterator<Item = Result<(EntityId, Result<Entity>)>> + 'a> {
         let view = self.snapshot.view();
         let (from, to) = self.bounds(view.directory.type_ordinal(&self.entity_type));
         let bounds = (from.as_ref().map(|k| &k[..]), to.as_ref().map(|k| &k[..]));
         let rows = self.snapshot.tables.by_type.range::<&[u8]>(bounds)?;
         let Listing { snapshot, deleted, limit, .. } = self;
         let entities = rows.filter_map(move |row| {
-            let read = || -> Result<Option<Entity>> {
-                let id = entity_id("by_type", row?.0.value().get(4..).unwrap_or_default())?;
-                Ok(snapshot.get_any(id)?.filter(|e| deleted || !e.is_deleted()))
-            };
-            read().transpose()
+            let id = || entity_id("by_type", row?.0.value().get(4..).unwrap_or_default());
+            let shown =
+                |id| snapshot.get_any(id).map(|e| e.filter(|e| deleted || !e.is_deleted())).transpose();
+            id().map(|id| shown(id).map(|e| (id, e))).transpose()
         });
         Ok(entities.take(limit))
     }
 
-    /// Reads them all.
+    /// Reads them all. Where one cannot be shown that is the error of all; read one by one the others follow it.
     pub fn entities(self) -> Result<Vec<Entity>> {
         self.into_iter().collect()
     }
@@ -296,7 +295,7 @@ impl<'a> IntoIterator for Listing<'a> {
     /// Reads them one by one.
     fn into_iter(self) -> Self::IntoIter {
         match self.read() {
-            Ok(entities) => Box::new(entities),
+            Ok(entities) => Box::new(entities.map(|found| found?.1)),
             Err(e) => Box::new(std::iter::once(Err(e))),
         }
     }

@@ -72,7 +72,10 @@ impl<'a> Transaction<'a> {
             return Err(Error::Exists(id));
         }
         if !(1..=limits::TYPE).contains(&entity_type.len()) {
-            return Err(Error::invalid(format!("an entity type has 1 to {} bytes", limits::TYPE)));
+            return Err(Error::invalid(format!(
+                "{entity_type:?} is no entity type: use 1 to {} bytes of text",
+                limits::TYPE
+            )));
         }
         let mut staged = Staged::creation(entity_type);
         staged.patch(patch_body(&Patch::new().set_all(to_content(content)?))?);
@@ -203,8 +206,8 @@ impl<'a> Transaction<'a> {
     ///
     /// [`Error::NotFound`], [`Error::Absent`] if that content is not here, [`Error::Invalid`] if the version is none of this entity or a deletion.
     pub fn restore(&mut self, id: EntityId, version: &VersionRef) -> Result<()> {
-        let leaves = self.leaves_at(id, version)?;
         let mut staged = self.whole(id)?.0;
+        let leaves = self.leaves_at(id, version)?;
         staged.kind = Kind::Restore;
         staged.replace(leaves);
         self.stage(id, staged);
@@ -239,7 +242,7 @@ impl<'a> Transaction<'a> {
         self.expect(id, seen)?;
         if self.staged.contains_key(&id) {
             return Err(Error::invalid(format!(
-                "entity {id} was changed in this transaction; resolve it first"
+                "entity {id} was changed in this transaction already: resolve it before, then change what else there is"
             )));
         }
         let (mut staged, merged) = self.whole(id)?;
@@ -263,8 +266,11 @@ impl<'a> Transaction<'a> {
             Resolution::Head(version) => {
                 let heads = self.view.heads(id)?;
                 let head = heads.list.iter().find(|h| h.writer.reference == version);
-                let head =
-                    head.ok_or_else(|| Error::invalid(format!("{version} is no head of entity {id}")))?;
+                let head = head.ok_or_else(|| {
+                    Error::invalid(format!(
+                        "{version} is no head of entity {id}: take one of Conflict::heads"
+                    ))
+                })?;
                 match self.view.head_content(id, head)? {
                     Content::Live(state) => staged.replace(shown_leaves(&state)),
                     Content::Tombstone => return self.delete(id),
@@ -277,7 +283,11 @@ impl<'a> Transaction<'a> {
     }
 
     fn leaves_at(&self, id: EntityId, version: &VersionRef) -> Result<Vec<(Path, Box<[u8]>)>> {
-        let none = || Error::invalid(format!("{version} is no version of entity {id} here"));
+        let none = || {
+            Error::invalid(format!(
+                "{version} is no version of entity {id} here: take one of Snapshot::history, or sync first"
+            ))
+        };
         let ordinal = self.view.directory.ordinal(version.log).ok_or_else(none)?;
         let at = self.view.version((ordinal, version.sequence))?.ok_or_else(none)?;
         if at.header().entity != id || at.writer.reference != *version {
