@@ -295,6 +295,23 @@ impl<'a> Query<'a> {
 impl Transaction<'_> {
     /// Changes an entity as a serde type: what the closure changed of what the type knows, and nothing else (R20). Returns what the closure returns.
     ///
+    /// ```
+    /// # use heirloom::Engine;
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Account { cents: i64 }
+    ///
+    /// # let engine = Engine::in_memory()?;
+    /// let accounts = engine.collection::<Account>("account");
+    /// let (ada, ben) = (accounts.create(&Account { cents: 500 })?, accounts.create(&Account { cents: 0 })?);
+    /// engine.write(|tx| {
+    ///     tx.update(ada, |a: &mut Account| a.cents -= 200)?;
+    ///     tx.update(ben, |b: &mut Account| b.cents += 200)
+    /// })?;
+    /// assert_eq!((accounts.get(ada)?.unwrap().cents, accounts.get(ben)?.unwrap().cents), (300, 200));
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    ///
     /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::Invalid`] if the entity does not fit the type.
     pub fn update<T: Serialize + DeserializeOwned, R>(
         &mut self,

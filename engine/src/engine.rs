@@ -104,6 +104,14 @@ impl Engine {
     }
 
     /// Like [`write`](Self::write), with words about the commit that stay in its header.
+    /// ```
+    /// # use heirloom::{Content, Engine, Metadata};
+    /// # let engine = Engine::in_memory()?;
+    /// let why = Metadata::new().with_actor("ada").with_message("moved in");
+    /// let lamp = engine.write_with(why, |tx| tx.create("lamp", &Content::new()))?;
+    /// assert_eq!(engine.snapshot()?.heads(lamp)?[0].metadata().message(), "moved in");
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
     pub fn write_with<T, E: From<Error>>(
         &self,
         metadata: Metadata,
@@ -216,6 +224,17 @@ impl Engine {
     }
 
     /// How the memory for decoded entities is used (R8), since opening.
+    /// ```
+    /// # use heirloom::{Content, Engine};
+    /// # let engine = Engine::in_memory()?;
+    /// let lamp = engine.write(|tx| tx.create("lamp", &Content::new()))?;
+    /// let snapshot = engine.snapshot()?;
+    /// (0..4).try_for_each(|_| snapshot.get(lamp).map(drop))?;
+    /// let stats = engine.cache_stats();
+    /// assert_eq!((stats.hits, stats.misses, stats.hit_rate()), (3, 1, 0.75));
+    /// assert!(stats.bytes <= stats.capacity);
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
     pub fn cache_stats(&self) -> CacheStats {
         self.store().caches.entities.stats()
     }
@@ -337,6 +356,15 @@ impl Builder {
 
     /// The same by name, as it stands in a configuration: one of the eight that [`Policy`] lists, or of a custom one given to
     /// [`register_policy`](Self::register_policy). Opening gives [`Error::UnknownPolicy`] if there is none.
+    /// ```
+    /// use heirloom::{Engine, Error, Policy, Resolution};
+    /// let keep = Policy::custom("keep", 1, |conflict| Resolution::Head(conflict.heads[0].version));
+    /// let engine = Engine::builder().register_policy(keep).policy_named("note", "keep").in_memory()?;
+    /// assert_eq!(engine.policy("note").name(), "keep");
+    /// let unknown = Engine::builder().policy_named("note", "newest").in_memory();
+    /// assert!(matches!(unknown, Err(Error::UnknownPolicy(name)) if name == "newest"));
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
     #[must_use]
     pub fn policy_named(mut self, entity_type: impl Into<String>, name: impl Into<String>) -> Self {
         let entity_type = entity_type.into();

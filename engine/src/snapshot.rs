@@ -86,6 +86,21 @@ impl Snapshot {
 
     /// All versions of an entity, newest first in the order of writes, so after their children (but for stamps at the last moment of the year 9999,
     /// where the order is by log). Each step reads a commit.
+    /// ```
+    /// # use heirloom::{Content, Engine, Patch};
+    /// # let engine = Engine::in_memory()?;
+    /// let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("brightness", 40)))?;
+    /// engine.write(|tx| tx.patch(lamp, Patch::new().set("brightness", 80)))?;
+    /// let snapshot = engine.snapshot()?;
+    /// let mut was = Vec::new();
+    /// for version in snapshot.history(lamp)? {
+    ///     let version = version?;
+    ///     println!("{}: {:?} by {}", version.stamp(), version.kind(), version.device());
+    ///     was.extend(snapshot.content_at(&version.reference())?.and_then(|c| c.get("brightness").cloned()));
+    /// }
+    /// assert_eq!(was, [80.into(), 40.into()]);
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
     pub fn history(&self, id: EntityId) -> Result<History<'_>> {
         let view = self.view();
         let mut todo = BinaryHeap::new();
@@ -217,6 +232,17 @@ impl<'a> Listing<'a> {
     }
 
     /// Deleted ones too.
+    /// ```
+    /// # use heirloom::{Content, Engine};
+    /// # let engine = Engine::in_memory()?;
+    /// let lamp = engine.write(|tx| tx.create("lamp", &Content::new()))?;
+    /// engine.write(|tx| tx.delete(lamp))?;
+    /// let snapshot = engine.snapshot()?;
+    /// assert_eq!(snapshot.list("lamp").count()?, 0);
+    /// let bin = snapshot.list("lamp").include_deleted().entities()?;
+    /// assert!(bin[0].id() == lamp && bin[0].is_deleted());
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
     pub fn include_deleted(mut self) -> Self {
         self.deleted = true;
         self
