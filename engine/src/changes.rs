@@ -268,6 +268,8 @@ impl Change {
     }
 }
 
+type Selection = Arc<dyn Fn(&Entity) -> bool + Send + Sync>;
+
 /// Which changes are wanted.
 #[derive(Clone, Default)]
 pub(crate) struct Filter {
@@ -275,7 +277,7 @@ pub(crate) struct Filter {
     pub(crate) entity: Option<EntityId>,
     pub(crate) local: Option<bool>,
     pub(crate) log: Option<LogId>,
-    pub(crate) matching: Option<Arc<dyn Fn(&Entity) -> bool + Send + Sync>>,
+    pub(crate) matching: Option<Selection>,
 }
 
 /// What a step of a scan came to.

@@ -42,8 +42,8 @@ impl Rules {
     }
 
     pub(crate) fn check(&self, proposal: &Proposal) -> Result<()> {
-        let rules = self.0.get(&proposal.entity_type).into_iter().flatten();
-        rules.map(|rule| rule(proposal)).collect::<Result<(), String>>().map_err(|why| Error::Rejected {
+        let mut rules = self.0.get(&proposal.entity_type).into_iter().flatten();
+        rules.try_for_each(|rule| rule(proposal)).map_err(|why| Error::Rejected {
             entity: proposal.entity,
             entity_type: proposal.entity_type.clone(),
             why,
