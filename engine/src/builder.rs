@@ -109,6 +109,16 @@ impl Builder {
 
     /// The same by name, as it stands in a configuration: one of the eight that [`Policy`] lists, or of a custom one given to
     /// [`register_policy`](Self::register_policy). Opening gives [`Error::UnknownPolicy`] if there is none.
+    ///
+    /// ```
+    /// use heirloom::{Engine, Error, Policy, Resolution};
+    /// let keep = Policy::custom("keep", 1, |conflict| Resolution::Head(conflict.heads[0].version));
+    /// let engine = Engine::builder().register_policy(keep).policy_named("note", "keep").in_memory()?;
+    /// assert_eq!(engine.policy("note").name(), "keep");
+    /// let unknown = Engine::builder().policy_named("note", "newest").in_memory();
+    /// assert!(matches!(unknown, Err(Error::UnknownPolicy(name)) if name == "newest"));
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
     #[must_use]
     pub fn policy_named(mut self, entity_type: impl Into<String>, name: impl Into<String>) -> Self {
         let entity_type = entity_type.into();
@@ -170,7 +180,7 @@ impl Builder {
     /// opening: what is sound stays readable; if the last commits are damaged, writing is [`Error::Corrupt`].
     ///
     /// After a crash or a power cut the file holds all that was acknowledged (R37). One that strikes while a new file is being made may leave one that is
-    /// [`Error::Storage`] (no database): nothing was in it, remove it.
+    /// [`Error::NotAStore`]: nothing was in it, remove it.
     ///
     /// # Errors
     /// [`Error::AlreadyOpen`], [`Error::UnknownFormat`], [`Error::NotAStore`], [`Error::Corrupt`], [`Error::Storage`]: the file is as it was.

@@ -189,8 +189,8 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         self.engine.write(|tx| tx.restore(id, version))
     }
 
-    /// All of them in order of their ids, as they are now: one snapshot, which lives as long as the iterator. One that does not fit `T` is an error in its
-    /// place, and the next follows.
+    /// All of them in order of their ids, as they are now: one snapshot, which lives as long as the iterator. One that does not fit `T`, or cannot be shown, is an error in
+    /// its place, and the next follows.
     pub fn iter(&self) -> Result<Documents<T>> {
         Ok(self.iter_in(&self.engine.snapshot()?))
     }
@@ -245,15 +245,15 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
 pub struct Documents<T> {
     snapshot: Snapshot,
     entity_type: Arc<str>,
-    page: std::vec::IntoIter<Entity>,
+    page: std::vec::IntoIter<(EntityId, Result<Entity>)>,
     after: Option<EntityId>,
     done: bool,
     of: PhantomData<fn() -> T>,
 }
 
 impl<T> Documents<T> {
-    fn next_entity(&mut self) -> Result<Option<Entity>> {
-        if let Some(entity) = self.page.next() {
+    fn next_entity(&mut self) -> Result<Option<Result<Entity>>> {
+        if let Some((_, entity)) = self.page.next() {
             return Ok(Some(entity));
         }
         if self.done {
@@ -263,11 +263,11 @@ impl<T> Documents<T> {
         if let Some(after) = self.after {
             listing = listing.after(after);
         }
-        let page = listing.entities()?;
+        let page = listing.read()?.collect::<Result<Vec<_>>>()?;
         self.done = page.len() < PAGE;
-        self.after = page.last().map(Entity::id);
+        self.after = page.last().map(|(id, _)| *id);
         self.page = page.into_iter();
-        Ok(self.page.next())
+        Ok(self.page.next().map(|(_, entity)| entity))
     }
 }
 
@@ -276,7 +276,7 @@ impl<T: DeserializeOwned> Iterator for Documents<T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.next_entity() {
-            Ok(entity) => entity.map(Document::read),
+            Ok(entity) => entity.map(|entity| Document::read(entity?)),
             Err(e) => {
                 self.done = true;
                 Some(Err(e))
@@ -294,6 +294,23 @@ impl<'a> Query<'a> {
 
 impl Transaction<'_> {
     /// Changes an entity as a serde type: what the closure changed of what the type knows, and nothing else (R20). Returns what the closure returns.
+    ///
+    /// ```
+    /// # use heirloom::Engine;
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Account { cents: i64 }
+    ///
+    /// # let engine = Engine::in_memory()?;
+    /// let accounts = engine.collection::<Account>("account");
+    /// let (ada, ben) = (accounts.create(&Account { cents: 500 })?, accounts.create(&Account { cents: 0 })?);
+    /// engine.write(|tx| {
+    ///     tx.update(ada, |a: &mut Account| a.cents -= 200)?;
+    ///     tx.update(ben, |b: &mut Account| b.cents += 200)
+    /// })?;
+    /// assert_eq!((accounts.get(ada)?.unwrap().cents, accounts.get(ben)?.unwrap().cents), (300, 200));
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
     ///
     /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::Invalid`] if the entity does not fit the type.
     pub fn update<T: Serialize + DeserializeOwned, R>(

@@ -175,7 +175,21 @@ impl Difference {
         }
     }
 
-    /// The patch from what was shown before to what is shown after, each nothing where the entity was not there.
+    /// The patch from what was shown before to what is shown after, each nothing where the entity was not there. Of two contents
+    /// [`diff`](crate::diff) gives it.
+    /// ```
+    /// # use heirloom::{Content, Engine, Patch, Point};
+    /// # let engine = Engine::in_memory()?;
+    /// let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("brightness", 40)))?;
+    /// let before = engine.clock()?;
+    /// engine.write(|tx| tx.patch(lamp, Patch::new().set("brightness", 80)))?;
+    /// let snapshot = engine.snapshot()?;
+    /// // undo all that happened since
+    /// let back = snapshot.diff(Point::Now, &before)?.collect::<Result<Vec<_>, _>>()?;
+    /// engine.write(|tx| back.iter().try_for_each(|d| tx.patch(d.entity, d.patch()?)))?;
+    /// assert_eq!(engine.snapshot()?.get(lamp)?.unwrap().get("brightness")?, Some(40.into()));
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
     pub fn patch(&self) -> Result<Patch> {
         let nothing = Content::new();
         crate::merge::diff(self.before.as_ref().unwrap_or(&nothing), self.after.as_ref().unwrap_or(&nothing))

@@ -107,6 +107,15 @@ impl Engine {
     }
 
     /// Like [`write`](Self::write), with words about the commit that stay in its header.
+    ///
+    /// ```
+    /// # use heirloom::{Content, Engine, Metadata};
+    /// # let engine = Engine::in_memory()?;
+    /// let why = Metadata::new().with_actor("ada").with_message("moved in");
+    /// let lamp = engine.write_with(why, |tx| tx.create("lamp", &Content::new()))?;
+    /// assert_eq!(engine.snapshot()?.heads(lamp)?[0].metadata().message(), "moved in");
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
     pub fn write_with<T, E: From<Error>>(
         &self,
         metadata: Metadata,
@@ -246,7 +255,19 @@ impl Engine {
         self.store().policies.fingerprint()
     }
 
-    /// How the memory for decoded entities is used (R8), since opening.
+    /// How the memory for decoded entities is used (R8), since opening. An entity is kept from the second read on.
+    ///
+    /// ```
+    /// # use heirloom::{Content, Engine};
+    /// # let engine = Engine::in_memory()?;
+    /// let lamp = engine.write(|tx| tx.create("lamp", &Content::new()))?;
+    /// let snapshot = engine.snapshot()?;
+    /// (0..4).try_for_each(|_| snapshot.get(lamp).map(drop))?;
+    /// let stats = engine.cache_stats();
+    /// assert_eq!((stats.hits, stats.misses, stats.hit_rate()), (2, 2, 0.5));
+    /// assert!(stats.bytes <= stats.capacity);
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
     pub fn cache_stats(&self) -> CacheStats {
         self.store().caches.entities.stats()
     }

@@ -62,7 +62,12 @@ impl Entity {
         if self.is_deleted() {
             return Err(Error::Deleted(self.0.id));
         }
-        from_leaves(&self.0.shown.leaves())
+        from_leaves(&self.0.shown.leaves()).map_err(|e| match e {
+            Error::Invalid(why) => {
+                Error::invalid(format!("{} {} does not fit: {why}", self.entity_type(), self.id()))
+            }
+            e => e,
+        })
     }
 
     /// A field; a nested map as a whole.

@@ -112,7 +112,7 @@ pub enum Error {
         /// The newest that this library knows.
         known: u64,
     },
-    /// The file is a redb database, but not of heirloom. It was not changed.
+    /// The file is no database, or a redb database but not of heirloom. It was not changed.
     NotAStore,
     /// Another process, or another engine of this one, has the file open: close that first.
     AlreadyOpen,
@@ -139,7 +139,13 @@ impl fmt::Display for Error {
         match self {
             Error::Invalid(text) => f.write_str(text),
             Error::Limit { what, limit, given } => {
-                write!(f, "{what}: {given} exceeds the format's limit of {limit}; split the write")
+                let advice = match *what {
+                    "depth" => "nest less deeply",
+                    "bytes of a key" | "bytes of the actor" | "bytes of the message" => "shorten it",
+                    "bytes of a version" => "spread the content over several entities",
+                    _ => "write less at once",
+                };
+                write!(f, "{what}: {given} exceeds the format's limit of {limit}; {advice}")
             }
             Error::NoIndex { entity_type, field } => {
                 write!(f, "field {field} of {entity_type:?} has no index; declare it with Builder::index")
@@ -166,7 +172,8 @@ impl fmt::Display for Error {
                 write!(f, "the content of version {version} is not here; sync with a peer that has it")
             }
             Error::CursorLost => f.write_str(
-                "the file was replaced by an older copy; start again from Cursor::START or Engine::cursor()",
+                "the cursor is of another file, or this one was replaced by an older copy; start again from Cursor::START or \
+                 Engine::cursor()",
             ),
             Error::Refused(malformed) => write!(f, "refused bytes that are no commit: {malformed}"),
             Error::OutOfOrder { log, first } => {
@@ -201,11 +208,11 @@ impl fmt::Display for Error {
                 )
             }
             Error::NotAStore => {
-                f.write_str("the file is a redb database, but not a heirloom store; give another path")
+                f.write_str("the file is no heirloom store; give another path")
             }
             Error::AlreadyOpen => f.write_str("the store is open elsewhere; close it there first"),
-            Error::Storage(_) => {
-                f.write_str("the storage failed; free space or replace the disk, then reopen the store")
+            Error::Storage(e) => {
+                write!(f, "the storage failed: {e}; see to the path, the space and the disk, then open the store again")
             }
             Error::Poisoned => {
                 f.write_str("an earlier commit failed in the storage; reopen the store to write again")

@@ -66,7 +66,10 @@ impl Cut {
         let mut cut = HashMap::with_capacity(clock.len());
         for (log, entry) in clock.iter() {
             let none = || {
-                Error::invalid(format!("the clock names {log}/{}, which is no commit here", entry.sequence))
+                Error::invalid(format!(
+                    "the clock names {log}/{}, which is no commit here: sync first, or take a clock that this store gave",
+                    entry.sequence
+                ))
             };
             let ordinal = view.directory.shared(log).ok_or_else(none)?;
             let record = view.commit_at(ordinal, entry.sequence)?.ok_or_else(none)?;
@@ -205,7 +208,7 @@ impl<'a> Past<'a> {
                 let here = snapshot.commits()?;
                 if commits > here {
                     return Err(Error::invalid(format!(
-                        "{commits} commits have not arrived yet; {here} are here"
+                        "{commits} commits have not arrived yet; {here} are here: ask for a point up to that"
                     )));
                 }
                 Seen::Upto(Arc::new(Cut::arrived(&view, commits)?))

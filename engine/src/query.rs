@@ -100,6 +100,17 @@ const CURSOR: u8 = 1;
 
 impl QueryCursor {
     /// As bytes, to be kept or sent. About as long as the value.
+    /// ```
+    /// # use heirloom::{Content, Engine, QueryCursor};
+    /// # let engine = Engine::builder().index("song", "year").in_memory()?;
+    /// # engine.write(|tx| { for y in 1960..1970 { tx.create("song", &Content::new().with("year", y))?; } Ok::<_, heirloom::Error>(()) })?;
+    /// let page = engine.snapshot()?.query("song", "year")?.limit(4).page()?;
+    /// let kept = page.next.expect("there are ten").to_bytes();
+    /// // another day
+    /// let cursor = QueryCursor::from_bytes(&kept)?;
+    /// assert_eq!(engine.snapshot()?.query("song", "year")?.after(cursor).count()?, 6);
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
     pub fn to_bytes(&self) -> Vec<u8> {
         [&[CURSOR][..], self.id.as_bytes(), &self.key].concat()
     }
@@ -115,7 +126,9 @@ impl QueryCursor {
             sort_key::check(&mut r)?;
             Ok(Self { key: r.since(from).to_vec(), id })
         };
-        read().map_err(|e: crate::Malformed| Error::invalid(format!("no cursor of a query: {e}")))
+        read().map_err(|e: crate::Malformed| {
+            Error::invalid(format!("no cursor of a query ({e}): pass on what QueryCursor::to_bytes gave"))
+        })
     }
 }
 

@@ -86,6 +86,21 @@ impl Snapshot {
 
     /// All versions of an entity, newest first in the order of writes, so after their children (but for stamps at the last moment of the year 9999,
     /// where the order is by log). Each step reads a commit.
+    /// ```
+    /// # use heirloom::{Content, Engine, Patch};
+    /// # let engine = Engine::in_memory()?;
+    /// let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("brightness", 40)))?;
+    /// engine.write(|tx| tx.patch(lamp, Patch::new().set("brightness", 80)))?;
+    /// let snapshot = engine.snapshot()?;
+    /// let mut was = Vec::new();
+    /// for version in snapshot.history(lamp)? {
+    ///     let version = version?;
+    ///     println!("{}: {:?} by {}", version.stamp(), version.kind(), version.device());
+    ///     was.extend(snapshot.content_at(&version.reference())?.and_then(|c| c.get("brightness").cloned()));
+    /// }
+    /// assert_eq!(was, [80.into(), 40.into()]);
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
     pub fn history(&self, id: EntityId) -> Result<History<'_>> {
         let view = self.view();
         let mut todo = BinaryHeap::new();
@@ -217,29 +232,39 @@ impl<'a> Listing<'a> {
     }
 
     /// Deleted ones too.
+    /// ```
+    /// # use heirloom::{Content, Engine};
+    /// # let engine = Engine::in_memory()?;
+    /// let lamp = engine.write(|tx| tx.create("lamp", &Content::new()))?;
+    /// engine.write(|tx| tx.delete(lamp))?;
+    /// let snapshot = engine.snapshot()?;
+    /// assert_eq!(snapshot.list("lamp").count()?, 0);
+    /// let bin = snapshot.list("lamp").include_deleted().entities()?;
+    /// assert!(bin[0].id() == lamp && bin[0].is_deleted());
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
     pub fn include_deleted(mut self) -> Self {
         self.deleted = true;
         self
     }
 
-    /// Reads them one by one.
-    fn read(self) -> Result<impl Iterator<Item = Result<Entity>> + 'a> {
+    /// Reads them one by one, each with its id, also where it cannot be shown.
+    pub(crate) fn read(self) -> Result<impl Iterator<Item = Result<(EntityId, Result<Entity>)>> + 'a> {
         let view = self.snapshot.view();
         let (from, to) = self.bounds(view.directory.type_ordinal(&self.entity_type));
         let bounds = (from.as_ref().map(|k| &k[..]), to.as_ref().map(|k| &k[..]));
         let rows = self.snapshot.tables.by_type.range::<&[u8]>(bounds)?;
         let Listing { snapshot, deleted, limit, .. } = self;
         let entities = rows.filter_map(move |row| {
-            let read = || -> Result<Option<Entity>> {
-                let id = entity_id("by_type", row?.0.value().get(4..).unwrap_or_default())?;
-                Ok(snapshot.get_any(id)?.filter(|e| deleted || !e.is_deleted()))
-            };
-            read().transpose()
+            let id = || entity_id("by_type", row?.0.value().get(4..).unwrap_or_default());
+            let shown =
+                |id| snapshot.get_any(id).map(|e| e.filter(|e| deleted || !e.is_deleted())).transpose();
+            id().map(|id| shown(id).map(|e| (id, e))).transpose()
         });
         Ok(entities.take(limit))
     }
 
-    /// Reads them all.
+    /// Reads them all. Where one cannot be shown that is the error of all; read one by one the others follow it.
     pub fn entities(self) -> Result<Vec<Entity>> {
         self.into_iter().collect()
     }
@@ -296,7 +321,7 @@ impl<'a> IntoIterator for Listing<'a> {
     /// Reads them one by one.
     fn into_iter(self) -> Self::IntoIter {
         match self.read() {
-            Ok(entities) => Box::new(entities),
+            Ok(entities) => Box::new(entities.map(|found| found?.1)),
             Err(e) => Box::new(std::iter::once(Err(e))),
         }
     }

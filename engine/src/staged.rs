@@ -114,7 +114,14 @@ pub(crate) fn patch_body(patch: &Patch) -> Result<PatchBody> {
     unsets.dedup();
     sets.sort_by(|a, b| a.0.cmp(&b.0));
     if let Some(w) = sets.windows(2).find(|w| w[1].0.is_below(&w[0].0)) {
-        return Err(Error::invalid(format!("a patch cannot set {} and {} at once", w[0].0, w[1].0)));
+        let (above, below) = (&w[0].0, &w[1].0);
+        return Err(Error::invalid(if above == below {
+            format!("a patch sets {above} twice: leave one out")
+        } else {
+            format!(
+                "a patch cannot set {above} and {below} at once: set the map as a whole, or only what is below it"
+            )
+        }));
     }
     Ok(PatchBody { unsets, sets: sets.into_iter().map(|(p, v)| (p, v.into())).collect() })
 }

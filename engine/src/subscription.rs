@@ -16,6 +16,20 @@ use crate::store::{Waited, Wake};
 ///
 /// Once the engine is closed, or its last clone dropped, every call is [`Error::Closed`]; [`cursor`](Self::cursor) still tells where to go on.
 /// After any other error it stands in front of the place that it could not read and tries that again.
+/// ```
+/// use heirloom::{ChangeKind, Content, Engine, Patch};
+/// let engine = Engine::in_memory()?;
+/// // a live query: what enters, changes within or leaves the lamps that are on
+/// let is_on = |lamp: &heirloom::Entity| lamp.get("on").is_ok_and(|v| v == Some(true.into()));
+/// let mut lit = engine.subscribe()?.of_type("lamp").local().matching(is_on);
+/// let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("on", false)))?;
+/// engine.write(|tx| tx.patch(lamp, Patch::new().set("on", true)))?;
+/// engine.write(|tx| tx.delete(lamp))?;
+/// let [on, gone] = [lit.next()?, lit.next()?];
+/// assert_eq!((on.kind(), gone.kind()), (ChangeKind::Update, ChangeKind::Delete));
+/// assert!(lit.try_next()?.is_none());
+/// # Ok::<(), heirloom::Error>(())
+/// ```
 #[must_use = "a subscription does nothing until it is read"]
 pub struct Subscription {
     engine: Weak<Inner>,

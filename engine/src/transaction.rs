@@ -61,6 +61,16 @@ impl<'a> Transaction<'a> {
     /// Brings an entity into being under an id that the application chose; two devices that choose the same before they ever met
     /// make one entity, and what they say about it merges.
     ///
+    /// ```
+    /// # use heirloom::{Content, Engine, EntityId, Error};
+    /// # let engine = Engine::in_memory()?;
+    /// let settings = EntityId::v5(&[7; 16], b"settings of ada");
+    /// engine.write(|tx| tx.create_with_id(settings, "settings", &Content::new().with("theme", "dark")))?;
+    /// let again = engine.write(|tx| tx.create_with_id(settings, "settings", &Content::new()));
+    /// assert!(matches!(again, Err(Error::Exists(_))));
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    ///
     /// [`Error::Exists`] if it is here, also as a deleted one (restore that).
     pub fn create_with_id<T: Serialize + ?Sized>(
         &mut self,
@@ -72,7 +82,10 @@ impl<'a> Transaction<'a> {
             return Err(Error::Exists(id));
         }
         if !(1..=limits::TYPE).contains(&entity_type.len()) {
-            return Err(Error::invalid(format!("an entity type has 1 to {} bytes", limits::TYPE)));
+            return Err(Error::invalid(format!(
+                "{entity_type:?} is no entity type: use 1 to {} bytes of text",
+                limits::TYPE
+            )));
         }
         let mut staged = Staged::creation(entity_type);
         staged.patch(patch_body(&Patch::new().set_all(to_content(content)?))?);
@@ -163,6 +176,21 @@ impl<'a> Transaction<'a> {
     /// Insists that the heads of an entity are exactly these, so that what follows is written on what the caller saw, or not at all
     /// (R15). The token of an [`Entity`] is its [`heads`](Entity::heads); a single version stands for itself.
     ///
+    /// ```
+    /// # use heirloom::{Content, Engine, Error, Patch};
+    /// # let engine = Engine::in_memory()?;
+    /// # let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("on", false)))?;
+    /// let read = engine.snapshot()?.get(lamp)?.expect("it was created");
+    /// // meanwhile, elsewhere
+    /// engine.write(|tx| tx.patch(lamp, Patch::new().set("note", "broken")))?;
+    /// let refused = engine.write(|tx| {
+    ///     tx.expect(lamp, read.heads())?;
+    ///     tx.patch(lamp, Patch::new().set("on", true))
+    /// });
+    /// assert!(matches!(refused, Err(Error::Conflict(_))));
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    ///
     /// [`Error::Conflict`] if they are others, [`Error::NotFound`].
     pub fn expect(&self, id: EntityId, heads: &[VersionRef]) -> Result<()> {
         let now: BTreeSet<_> = self.known_heads(id)?.into_iter().collect();
@@ -177,6 +205,17 @@ impl<'a> Transaction<'a> {
     }
 
     /// Deletes an entity: a tombstone, which syncs like any other version (R5).
+    ///
+    /// ```
+    /// # use heirloom::{Content, Engine, Error};
+    /// # let engine = Engine::in_memory()?;
+    /// let lamp = engine.write(|tx| tx.create("lamp", &Content::new()))?;
+    /// engine.write(|tx| tx.delete(lamp))?;
+    /// assert!(engine.snapshot()?.get(lamp)?.is_none());
+    /// assert!(matches!(engine.write(|tx| tx.delete(lamp)), Err(Error::Deleted(_))));
+    /// assert_eq!(engine.snapshot()?.history(lamp)?.count(), 2); // nothing is lost
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
     ///
     /// [`Error::NotFound`], [`Error::Deleted`] if nobody has to be told.
     pub fn delete(&mut self, id: EntityId) -> Result<()> {
@@ -199,12 +238,23 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Brings back the content that an entity had at a version, deleted since or not (R5, R22). What already stands so keeps its writer.
+    /// Brings back the content that an entity had at a version, deleted since or not (R5, R22). What already stands so keeps its writer. It takes the place of
+    /// what this transaction changed of the entity before.
     ///
+    /// ```
+    /// # use heirloom::{Content, Engine};
+    /// # let engine = Engine::in_memory()?;
+    /// let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("name", "desk")))?;
+    /// let first = engine.snapshot()?.heads(lamp)?[0].reference();
+    /// engine.write(|tx| tx.delete(lamp))?;
+    /// engine.write(|tx| tx.restore(lamp, &first))?;
+    /// assert_eq!(engine.snapshot()?.get(lamp)?.unwrap().get("name")?, Some("desk".into()));
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
     /// [`Error::NotFound`], [`Error::Absent`] if that content is not here, [`Error::Invalid`] if the version is none of this entity or a deletion.
     pub fn restore(&mut self, id: EntityId, version: &VersionRef) -> Result<()> {
-        let leaves = self.leaves_at(id, version)?;
         let mut staged = self.whole(id)?.0;
+        let leaves = self.leaves_at(id, version)?;
         staged.kind = Kind::Restore;
         staged.replace(leaves);
         self.stage(id, staged);
@@ -239,7 +289,7 @@ impl<'a> Transaction<'a> {
         self.expect(id, seen)?;
         if self.staged.contains_key(&id) {
             return Err(Error::invalid(format!(
-                "entity {id} was changed in this transaction; resolve it first"
+                "entity {id} was changed in this transaction already: resolve it before, then change what else there is"
             )));
         }
         let (mut staged, merged) = self.whole(id)?;
@@ -263,8 +313,11 @@ impl<'a> Transaction<'a> {
             Resolution::Head(version) => {
                 let heads = self.view.heads(id)?;
                 let head = heads.list.iter().find(|h| h.writer.reference == version);
-                let head =
-                    head.ok_or_else(|| Error::invalid(format!("{version} is no head of entity {id}")))?;
+                let head = head.ok_or_else(|| {
+                    Error::invalid(format!(
+                        "{version} is no head of entity {id}: take one of Conflict::heads"
+                    ))
+                })?;
                 match self.view.head_content(id, head)? {
                     Content::Live(state) => staged.replace(shown_leaves(&state)),
                     Content::Tombstone => return self.delete(id),
@@ -277,7 +330,11 @@ impl<'a> Transaction<'a> {
     }
 
     fn leaves_at(&self, id: EntityId, version: &VersionRef) -> Result<Vec<(Path, Box<[u8]>)>> {
-        let none = || Error::invalid(format!("{version} is no version of entity {id} here"));
+        let none = || {
+            Error::invalid(format!(
+                "{version} is no version of entity {id} here: take one of Snapshot::history, or sync first"
+            ))
+        };
         let ordinal = self.view.directory.ordinal(version.log).ok_or_else(none)?;
         let at = self.view.version((ordinal, version.sequence))?.ok_or_else(none)?;
         if at.header().entity != id || at.writer.reference != *version {

@@ -1212,8 +1212,12 @@ fn a_transaction_that_gives_up_or_panics_leaves_nothing_in_memory() {
     }));
     assert!(panicked.is_err());
     assert_eq!(shown(&phone, id), before);
-    let seen = phone.write(|tx| tx.get(id)).unwrap();
-    assert_eq!(seen.map(|e| entity_text(&e)), Some(before));
+    phone
+        .write(|tx| -> Result<(), Error> {
+            assert_eq!(tx.get(id)?.map(|e| entity_text(&e)), Some(before));
+            Ok(())
+        })
+        .unwrap();
 }
 
 // --- contents that are not here

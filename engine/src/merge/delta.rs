@@ -50,7 +50,7 @@ pub fn apply_patch(patch: &Patch, to: &Content) -> Result<Content> {
 /// Whether an entity can have something there.
 pub(crate) fn check_path(path: &Path) -> Result<()> {
     if path.depth() == 0 {
-        return Err(Error::invalid("a path needs at least one key"));
+        return Err(Error::invalid("a path needs at least one key: name the field"));
     }
     flatten(path.clone(), &Value::Null, &mut Vec::new())
 }

@@ -18,6 +18,14 @@ use crate::format::hash::{policies_hash, policy_hash};
 ///
 /// The first four and `Manual` look at each field; a local write starts from the merge and decides only what it touches (R20). The three that follow
 /// look at whole versions: a write starts from the one that is shown, and so decides everything.
+/// ```
+/// use heirloom::{Engine, Error, Policy};
+/// let engine = Engine::builder().policy("note", Policy::Manual).policy_named("lamp", "last_write_wins").in_memory()?;
+/// assert_eq!((engine.policy("note"), engine.policy("lamp")), (Policy::Manual, Policy::LastWriteWins));
+/// assert_eq!(engine.policy("room"), Policy::Auto);
+/// assert!(matches!("newest".parse::<Policy>(), Err(Error::UnknownPolicy(_))));
+/// # Ok::<(), heirloom::Error>(())
+/// ```
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Policy {

@@ -7,6 +7,32 @@ use crate::model::{Content, EntityId, Patch, Timestamp, Value, VersionRef};
 ///
 /// [`Snapshot::conflict`](crate::Snapshot::conflict) gives that of one entity, [`Snapshot::conflicts`](crate::Snapshot::conflicts) all of them, and a
 /// [custom policy](crate::Policy::custom) is asked with one.
+/// ```
+/// # use heirloom::{Content, Engine, Patch, ConflictKind};
+/// # let [phone, tablet] = ["phone", "tablet"].map(|l| Engine::builder().label(l).dataset_name("home").in_memory().unwrap());
+/// # let carry = |from: &Engine, to: &Engine| {
+/// #     let batch = from.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+/// #     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
+/// #     to.replication().ingest(&commits).unwrap();
+/// # };
+/// let lamp = phone.write(|tx| tx.create("lamp", &Content::new().with("name", "desk")))?;
+/// # carry(&phone, &tablet);
+/// // both devices have it; then each is alone
+/// phone.write(|tx| tx.patch(lamp, Patch::new().set("name", "hall")))?;
+/// # std::thread::sleep(std::time::Duration::from_millis(5));
+/// tablet.write(|tx| tx.patch(lamp, Patch::new().set("name", "door")))?;
+/// # carry(&tablet, &phone);
+/// // the phone gets what the tablet wrote
+/// let conflict = phone.snapshot()?.conflict(lamp)?.expect("both named it");
+/// assert_eq!((conflict.kind, conflict.heads.len()), (ConflictKind::ConcurrentModification, 2));
+/// let sides: Vec<_> = conflict.field("name").unwrap().sides.iter().map(|s| s.value.as_str()).collect();
+/// assert_eq!(sides, [Some("door"), Some("hall")]);
+/// assert_eq!(conflict.suggestion.as_ref().unwrap().get("name"), Some(&"door".into()));
+///
+/// phone.write(|tx| tx.resolve(lamp, &conflict.seen(), Patch::new().set("name", "hall door")))?;
+/// assert!(phone.snapshot()?.conflict(lamp)?.is_none());
+/// # Ok::<(), heirloom::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct Conflict {

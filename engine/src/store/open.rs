@@ -53,16 +53,30 @@ pub(crate) struct Identity {
     pub(crate) nonce: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
 }
 
+/// A file that does not begin as redb's do is a mistake of the caller and no fault of the disk.
+fn not_a_store(e: redb::DatabaseError) -> Error {
+    match e {
+        redb::DatabaseError::Storage(redb::StorageError::Io(e))
+            if e.kind() == std::io::ErrorKind::InvalidData =>
+        {
+            Error::NotAStore
+        }
+        e => e.into(),
+    }
+}
+
 impl Store {
     pub(crate) fn open_file(path: &Path, options: Options) -> Result<Self> {
         let fresh = std::fs::metadata(path).map_or(true, |m| m.len() == 0);
-        catching(path.display(), || Self::open(builder(&options).create(path)?, fresh, options))
+        catching(path.display(), || {
+            Self::open(builder(&options).create(path).map_err(not_a_store)?, fresh, options)
+        })
     }
 
     pub(crate) fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Self> {
         let fresh = backend.len().map_err(|e| Error::from(redb::StorageError::from(e)))? == 0;
         catching("its backend", || {
-            Self::open(builder(&options).create_with_backend(backend)?, fresh, options)
+            Self::open(builder(&options).create_with_backend(backend).map_err(not_a_store)?, fresh, options)
         })
     }
 
