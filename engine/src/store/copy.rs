@@ -175,3 +175,79 @@ fn copy_table(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+    use crate::{Content, Engine};
+
+    /// A disk on which so many bytes can still be written.
+    #[derive(Debug)]
+    struct Disk(InMemoryBackend, Arc<AtomicU64>);
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> io::Result<u64> {
+            self.0.len()
+        }
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.0.read(offset, out)
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.0.set_len(len)
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            let left = |free: u64| free.checked_sub(data.len() as u64);
+            self.1
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
+                .map_err(|_| io::ErrorKind::StorageFull)?;
+            self.0.write(offset, data)
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_full_is_an_error_and_the_store_goes_on() {
+        let engine = Engine::in_memory().unwrap();
+        let mut text = String::new();
+        for i in 0..200_000u32 {
+            text.push(char::from(33 + (i.wrapping_mul(2_654_435_761) >> 26) as u8));
+        }
+        for _ in 0..40 {
+            engine.write(|tx| tx.create("noise", &Content::new().with("text", text.clone()))).unwrap();
+        }
+        let free = Arc::new(AtomicU64::new(u64::MAX));
+        let copy = |bytes: u64, same: bool| {
+            free.store(bytes, Ordering::Relaxed);
+            let target = Target::new(Path::new("there"), Disk(InMemoryBackend::new(), free.clone()))?;
+            let store = engine.store();
+            if same {
+                store.move_to(target)
+            } else {
+                store.copy(&*store.tables()?, same, target, &mut |_| {})
+            }
+        };
+        copy(u64::MAX, false).unwrap();
+        let needed = u64::MAX - free.load(Ordering::Relaxed);
+        for part in 0..20 {
+            for same in [false, true] {
+                let error = copy(needed * part / 20, same).unwrap_err();
+                assert!(
+                    matches!(&error, Error::NotWritten { path, .. } if path == Path::new("there")),
+                    "{error}"
+                );
+                engine.write(|tx| tx.create("lamp", &Content::new())).unwrap();
+            }
+        }
+        assert!(engine.verify().unwrap().is_clean());
+        copy(u64::MAX, true).unwrap();
+        assert!(matches!(engine.snapshot(), Err(Error::Closed)));
+    }
+}

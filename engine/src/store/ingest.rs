@@ -106,7 +106,8 @@ impl Store {
         self.pull_wall(writer, parts.log, header.wall, report);
         if self.known().own == Some(ordinal) {
             // somebody else goes on with this log: the proof that a copy of this file wrote
-            let last = before.map(|t| CommitRef { log: parts.log, sequence: t.last, prefix: t.chain.prefix() });
+            let last =
+                before.map(|t| CommitRef { log: parts.log, sequence: t.last, prefix: t.chain.prefix() });
             writer.leave_log(last.or_else(|| self.directory.log(ordinal)?.predecessor));
         }
         Ok(())
