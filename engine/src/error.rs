@@ -1,6 +1,7 @@
 //! What can go wrong, sorted by who must act.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::format::Malformed;
 use crate::model::{DatasetId, EntityId, LogId, VersionRef};
@@ -13,11 +14,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// | variants | who must act |
 /// |---|---|
-/// | `Invalid`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost` | the caller: nothing was written |
+/// | `Invalid`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `FileExists` | the caller: nothing was written |
 /// | `UnknownPolicy`, `PolicyFailed` | the application that registered the policies |
 /// | `Absent` | nobody here: the content is on another replica, or pruned |
 /// | `Refused`, `OutOfOrder`, `Forked`, `WrongDataset` | the peer that sent it: nothing of it was stored |
-/// | `Corrupt`, `UnknownFormat`, `NotAStore`, `AlreadyOpen`, `Storage`, `Poisoned`, `Closed` | whoever keeps the file |
+/// | `Corrupt`, `UnknownFormat`, `NotAStore`, `AlreadyOpen`, `Storage`, `NotWritten`, `Poisoned`, `Closed` | whoever keeps the file |
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -118,6 +119,16 @@ pub enum Error {
     AlreadyOpen,
     /// The storage below failed.
     Storage(Box<redb::Error>),
+    /// A copy is never written over a file: give another path, or move that file away.
+    FileExists(PathBuf),
+    /// A copy could not be written, for want of space or of the right to write there. The store itself is as it was, and nothing stands at
+    /// that path.
+    NotWritten {
+        /// Where it was to go.
+        path: PathBuf,
+        /// What the storage said.
+        why: Box<redb::Error>,
+    },
     /// An earlier commit failed in the storage; close and reopen the store to write again. Reading goes on.
     Poisoned,
     /// The engine was closed.
@@ -214,6 +225,16 @@ impl fmt::Display for Error {
             Error::Storage(e) => {
                 write!(f, "the storage failed: {e}; see to the path, the space and the disk, then open the store again")
             }
+            Error::FileExists(path) => {
+                write!(f, "{} exists; give another path, or move that file away", path.display())
+            }
+            Error::NotWritten { path, .. } => {
+                write!(
+                    f,
+                    "no copy could be written to {}; free space there, or give another path",
+                    path.display()
+                )
+            }
             Error::Poisoned => {
                 f.write_str("an earlier commit failed in the storage; reopen the store to write again")
             }
@@ -225,7 +246,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Storage(e) => Some(e.as_ref()),
+            Error::Storage(e) | Error::NotWritten { why: e, .. } => Some(e.as_ref()),
             Error::Refused(e) => Some(e),
             _ => None,
         }

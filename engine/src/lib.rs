@@ -19,6 +19,7 @@
 //! # Ok::<(), heirloom::Error>(())
 //! ```
 
+mod backup;
 mod builder;
 mod changes;
 mod collection;
@@ -49,6 +50,7 @@ mod verify;
 mod verify_index;
 mod version;
 
+pub use backup::{BackupProgress, Compaction};
 pub use builder::Builder;
 pub use changes::{Change, ChangeKind, Changes, Cursor};
 pub use collection::{Collection, Document, Documents};

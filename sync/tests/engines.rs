@@ -206,6 +206,35 @@ fn a_copy_that_wrote_is_named_and_nothing_is_applied() {
     assert_eq!(copy.snapshot().unwrap().commits().unwrap(), 1);
 }
 
+/// The phone is lost after it wrote and synced more; its backup writes before it first meets the hub.
+#[test]
+fn a_backup_syncs_as_a_store_that_nobody_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("backup");
+    let (phone, hub) = (engine("phone"), engine("hub"));
+    let lamp = create(&phone, "desk");
+    sync_in_process(&phone, &hub).unwrap();
+    phone.backup(&path).unwrap();
+    set(&phone, lamp, "brightness", 2);
+    let radio = create(&phone, "radio");
+    let (lost, _) = sync_in_process(&phone, &hub).unwrap();
+    assert_eq!(lost.outcome, Outcome::Verified);
+    phone.close().unwrap();
+
+    let phone = Engine::builder().label("phone").dataset_name("home").open(&path).unwrap();
+    set(&phone, lamp, "room", "hall");
+    let clock = create(&phone, "clock");
+    let (report, _) = sync_in_process(&phone, &hub).unwrap();
+    assert_eq!((report.outcome, report.versions_received, report.versions_sent), (Outcome::Verified, 2, 2));
+    assert_equal(&[&phone, &hub]);
+    let snapshot = phone.snapshot().unwrap();
+    let shown = snapshot.get(lamp).unwrap().unwrap();
+    assert_eq!(shown.get("brightness").unwrap(), Some(2.into()));
+    assert_eq!(shown.get("room").unwrap(), Some("hall".into()));
+    assert!(snapshot.get(radio).unwrap().is_some() && snapshot.get(clock).unwrap().is_some());
+    assert_eq!(hub.status().unwrap().peers.len(), 2, "the phone that was, and the one that is");
+}
+
 #[test]
 fn a_hub_serves_clients_that_write_while_they_sync() {
     let hub = engine("hub");

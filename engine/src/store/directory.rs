@@ -14,7 +14,7 @@ pub(crate) struct LogInfo {
     pub(crate) id: LogId,
     pub(crate) genesis: Vec<u8>,
     pub(crate) device: String,
-    /// The commit of another copy of the file that made its writer leave the log before.
+    /// The last commit that its writer made in the log before.
     pub(crate) predecessor: Option<CommitRef>,
 }
 

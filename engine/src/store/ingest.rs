@@ -10,7 +10,7 @@ use crate::format::genesis::Genesis;
 use crate::format::hash::{chain_after, chain_of_genesis};
 use crate::format::header::Header;
 use crate::format::{Malformed, body, limits};
-use crate::model::{Chain, ChainPrefix, DatasetId, LogId, VersionRef};
+use crate::model::{Chain, ChainPrefix, CommitRef, DatasetId, LogId, VersionRef};
 
 /// What an ingest did.
 #[derive(Clone, Debug, Default)]
@@ -101,13 +101,14 @@ impl Store {
         report.voids.extend(&folded.voids);
         report.diverged +=
             folded.changes.iter().filter(|c| !c.was_diverged && c.heads.list.len() > 1).count() as u64;
+        let before = writer.tip(ordinal);
         self.append(writer, ordinal, placed.chain, &header, &placed.refs, folded);
         self.pull_wall(writer, parts.log, header.wall, report);
         if self.known().own == Some(ordinal) {
             // somebody else goes on with this log: the proof that a copy of this file wrote
-            let tip =
-                crate::CommitRef { log: parts.log, sequence: header.last(), prefix: placed.chain.prefix() };
-            writer.leave_log(tip);
+            let last =
+                before.map(|t| CommitRef { log: parts.log, sequence: t.last, prefix: t.chain.prefix() });
+            writer.leave_log(last.or_else(|| self.directory.log(ordinal)?.predecessor));
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod author;
 mod cache;
+mod copy;
 mod directory;
 mod fold;
 mod group_commit;
@@ -20,6 +21,7 @@ mod view;
 mod wake;
 mod writer;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::ThreadId;
@@ -32,6 +34,7 @@ use crate::merge::Policies;
 use crate::model::{CommitRef, Timestamp};
 
 pub(crate) use author::{Place, Planned, author};
+pub(crate) use copy::Target;
 use directory::Directory;
 pub(crate) use directory::LogInfo;
 pub(crate) use fold::{Bodies, Folded, Incoming, fold};
@@ -61,6 +64,8 @@ pub(crate) type ClockSource = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// An open store. Readers share what was published last; there is one writer at a time.
 pub(crate) struct Store {
     database: RwLock<Option<Database>>,
+    /// Where it is, if it is a file.
+    pub(crate) file: Option<PathBuf>,
     /// The newest durable state.
     published: RwLock<Option<Arc<Tables>>>,
     pub(crate) directory: Directory,
@@ -136,7 +141,7 @@ impl Store {
     }
 
     /// Whether the commit of a log that ends at `last` was written through this file, or the one that it was copied from: it lies in the own
-    /// log, or in one that it continues, before the commit that proved another copy to write there.
+    /// log, or in one that it continues, up to the commit that it continues.
     pub(crate) fn wrote(&self, ordinal: u32, last: u64) -> bool {
         let known = self.known();
         if self.directory.is_local(ordinal) {
@@ -146,7 +151,7 @@ impl Store {
         let mut own = known.own.map(|o| (o, u64::MAX)).or_else(|| left(known.predecessor?));
         while let Some((log, until)) = own {
             if log == ordinal {
-                return last < until;
+                return last <= until;
             }
             own = self.directory.log(log).and_then(|info| left(info.predecessor?));
         }
@@ -155,16 +160,24 @@ impl Store {
 
     /// Lets go of the file, whoever still reads it.
     pub(crate) fn close(&self) -> Result<()> {
+        self.close_after(|| Ok(()))
+    }
+
+    /// The same, after a last act between two durable commits. If that fails the store stays open.
+    pub(crate) fn close_after<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
         self.check_not_held()?;
-        let closed = self.group.in_turn(|| {
+        let done = self.group.in_turn(|| {
+            let done = act()?;
             self.published.write().take();
-            match self.database.write().take() {
-                Some(database) => Ok(database.close()?),
-                None => Ok(()),
+            if let Some(database) = self.database.write().take() {
+                database.close()?;
             }
+            Ok(done)
         });
-        self.wake.close();
-        closed
+        if self.published.read().is_none() {
+            self.wake.close();
+        }
+        done
     }
 }
 

@@ -28,11 +28,11 @@ use crate::model::{ChainPrefix, CommitRef, DatasetId, LogId, NodeId};
 
 /// Version of the layout of part 2 of FORMAT.md.
 const FILE_FORMAT: u64 = 1;
-const FORMAT: &str = "format";
+pub(super) const FORMAT: &str = "format";
 const DATASET: &str = "dataset";
-const OWN: &str = "own";
-const NODE: &str = "node";
-const PREDECESSOR: &str = "predecessor";
+pub(super) const OWN: &str = "own";
+pub(super) const NODE: &str = "node";
+pub(super) const PREDECESSOR: &str = "predecessor";
 const LOCAL: &str = "local";
 
 pub(crate) struct Options {
@@ -68,9 +68,11 @@ fn not_a_store(e: redb::DatabaseError) -> Error {
 impl Store {
     pub(crate) fn open_file(path: &Path, options: Options) -> Result<Self> {
         let fresh = std::fs::metadata(path).map_or(true, |m| m.len() == 0);
-        catching(path.display(), || {
+        let mut store = catching(path.display(), || {
             Self::open(builder(&options).create(path).map_err(not_a_store)?, fresh, options)
-        })
+        })?;
+        store.file = Some(path.to_owned());
+        Ok(store)
     }
 
     pub(crate) fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Self> {
@@ -100,6 +102,7 @@ impl Store {
         );
         let mut store = Self {
             database: RwLock::new(Some(database)),
+            file: None,
             published: RwLock::new(Some(tables.clone())),
             directory,
             policies: options.policies,
@@ -125,7 +128,7 @@ impl Store {
     }
 
     fn load_known(&self, tables: &Tables) -> Result<()> {
-        let own = self.meta(tables, OWN)?.map(|b| number(OWN, &b)).transpose()?.map(|n| n as u32);
+        let own = self.own_as_of(tables)?;
         if let Some(local) = self.meta(tables, LOCAL)?.map(|b| number(LOCAL, &b)).transpose()? {
             let known = u32::try_from(local).ok().filter(|o| *o < self.directory.log_count());
             self.directory.set_local(known.ok_or_else(|| Error::corrupt("meta", LOCAL, "an unknown log"))?);
@@ -143,8 +146,7 @@ impl Store {
     /// One record a log, and the checkpoint of the last: however long the history.
     fn load_writer(&self, tables: &Tables, next_lsn: u64) -> Result<()> {
         let view = self.view(tables);
-        self.known.write().predecessor =
-            self.meta(tables, PREDECESSOR)?.map(|b| commit_ref(&b)).transpose()?;
+        self.known.write().predecessor = self.predecessor_as_of(tables)?;
         let mut writer = self.writer.lock();
         for ordinal in 0..self.directory.log_count() {
             writer.tips[ordinal as usize] = view.tip(ordinal)?.map(|r| Tip {
@@ -159,6 +161,27 @@ impl Store {
         }
         writer.wall = self.known().own.and_then(|o| writer.tip(o)).map_or(0, |t| t.wall);
         Ok(())
+    }
+
+    fn own_as_of(&self, tables: &Tables) -> Result<Option<u32>> {
+        Ok(self.meta(tables, OWN)?.map(|b| number(OWN, &b)).transpose()?.map(|n| n as u32))
+    }
+
+    fn predecessor_as_of(&self, tables: &Tables) -> Result<Option<CommitRef>> {
+        self.meta(tables, PREDECESSOR)?.map(|b| commit_ref(&b)).transpose()
+    }
+
+    /// The row of `meta` for a copy of these tables that shall go on under a log of its own: what that log continues.
+    pub(super) fn predecessor_of_copy(&self, tables: &Tables) -> Result<Option<Vec<u8>>> {
+        let view = self.view(tables);
+        let tip = match self.own_as_of(tables)? {
+            None => self.predecessor_as_of(tables)?,
+            Some(own) => match view.tip(own)? {
+                Some(tip) => Some(tip.reference(view.log_id(own)?)),
+                None => self.directory.log(own).and_then(|info| info.predecessor),
+            },
+        };
+        Ok(tip.map(|tip| seal(PREDECESSOR.as_bytes(), &predecessor_row(&tip))))
     }
 
     /// What stands under a name in `meta`.
@@ -297,16 +320,20 @@ impl Writer {
         (known.own, known.predecessor) = (own, predecessor);
     }
 
-    /// Goes on under a fresh log, whose wall starts from the physical clock (I5).
-    pub(crate) fn leave_log(&mut self, tip: CommitRef) {
-        self.know_log(None, Some(tip));
+    /// Goes on under a fresh log, whose wall starts from the physical clock (I5). `tip`: the last commit of the one before that was written here.
+    pub(crate) fn leave_log(&mut self, tip: Option<CommitRef>) {
+        self.know_log(None, tip);
         self.wall = 0;
         self.set_meta(OWN, None);
-        let mut bytes = tip.log.as_bytes().to_vec();
-        bytes.varint(tip.sequence);
-        bytes.extend_from_slice(tip.prefix.as_bytes());
-        self.set_meta(PREDECESSOR, Some(bytes));
+        self.set_meta(PREDECESSOR, tip.map(|tip| predecessor_row(&tip)));
     }
+}
+
+fn predecessor_row(tip: &CommitRef) -> Vec<u8> {
+    let mut out = tip.log.as_bytes().to_vec();
+    out.varint(tip.sequence);
+    out.extend_from_slice(tip.prefix.as_bytes());
+    out
 }
 
 fn add_log(store: &Store, genesis: &Genesis) -> (u32, LogId) {
@@ -328,7 +355,7 @@ fn builder(options: &Options) -> redb::Builder {
     builder
 }
 
-fn create_tables(database: &Database) -> Result<()> {
+pub(super) fn create_tables(database: &Database) -> Result<()> {
     let tx = database.begin_write()?;
     for table in tables::ALL {
         tx.open_table(table)?;

@@ -1,11 +1,11 @@
 //! The whole schema: every redb table with its key and value (FORMAT.md, part 2). Keys and values are bytes that we lay out.
 
-use redb::{ReadOnlyTable, ReadTransaction, TableDefinition};
+use redb::{ReadOnlyTable, ReadTransaction, TableDefinition, TableHandle};
 
 use crate::error::Result;
 use crate::model::EntityId;
 
-type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+pub(crate) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 pub(crate) type ReadTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// name → sealed value: `format`, `dataset`, `own`, `predecessor`, `node`, `index/N`, `indexes`.
@@ -34,6 +34,11 @@ pub(crate) const STAGING: Table = TableDefinition::new("staging");
 pub(crate) const PEERS: Table = TableDefinition::new("peers");
 
 pub(crate) const ALL: [Table; 10] = [META, LOGS, TYPES, LOG, DOTS, HEADS, BY_TYPE, UNSETTLED, STAGING, PEERS];
+
+/// Whether the rows of a table carry a checksum.
+pub(crate) fn is_sealed(table: Table) -> bool {
+    ![DOTS, BY_TYPE, UNSETTLED, INDEX].iter().any(|t| t.name() == table.name())
+}
 
 pub(crate) fn log_key(lsn: u64, piece: u32) -> [u8; 12] {
     joined(lsn.to_be_bytes(), piece.to_be_bytes())

@@ -43,7 +43,7 @@ pub(crate) struct Known {
     pub(crate) own: Option<u32>,
     /// Its name among peers; none before the first session.
     pub(crate) node: Option<NodeId>,
-    /// Where it left the one before, until it has a log again.
+    /// The last commit that it made in the log before, until it has a log again.
     pub(crate) predecessor: Option<CommitRef>,
 }
 
