@@ -2,6 +2,7 @@
 //! and how to get something back.
 #![allow(clippy::print_stdout)]
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -37,7 +38,16 @@ impl Clock {
     }
 }
 
+// Not every program that includes this file runs it.
+#[allow(dead_code)]
 fn main() -> Outcome<()> {
+    print!("{}", story()?);
+    Ok(())
+}
+
+/// The whole story as text; the same every time, since clocks and chance are given.
+pub(crate) fn story() -> Outcome<String> {
+    let mut out = String::new();
     let clock = Clock(Arc::default());
     let (phone, laptop) = (clock.device("phone", 1)?, clock.device("laptop", 2)?);
     let item = |name: &str, amount: i64| Content::new().with("name", name).with("amount", amount);
@@ -73,43 +83,44 @@ fn main() -> Outcome<()> {
 
     // How it was.
     let snapshot = phone.snapshot()?;
-    show(&snapshot, "at noon, as the phone saw it", Point::from(&what_the_phone_knew_at_noon))?;
+    show(&mut out, &snapshot, "at noon, as the phone saw it", Point::from(&what_the_phone_knew_at_noon))?;
     // What the laptop wrote at 10:30 came in the afternoon; by its time it belongs to the morning.
-    show(&snapshot, "at noon, as we know now", noon)?;
-    show(&snapshot, "now", Point::Now)?;
+    show(&mut out, &snapshot, "at noon, as we know now", noon)?;
+    show(&mut out, &snapshot, "now", Point::Now)?;
 
     // What changed, entity by entity, field by field.
-    println!("\nsince noon, as we know now");
+    writeln!(out, "\nsince noon, as we know now")?;
     for difference in snapshot.diff(noon, Point::Now)? {
         let difference = difference?;
         for field in difference.fields()? {
             let (before, after) = (text(field.before.as_ref()), text(field.after.as_ref()));
-            println!("  {} {}: {before} -> {after}", name(&difference), field.path.join("."));
+            writeln!(out, "  {} {}: {before} -> {after}", name(&difference), field.path.join("."))?;
         }
     }
 
     // Who did what, in the order in which the phone learnt of it.
-    println!("\nthe log of the phone");
+    writeln!(out, "\nthe log of the phone")?;
     for change in phone.changes(Cursor::START) {
         let change = change?;
         let shown = change.after()?.or(change.before()?).ok_or("a change of nothing")?;
-        println!(
+        writeln!(
+            out,
             "  {} {:?} {} by {} ({})",
             &change.stamp().to_string()[11..16],
             change.kind(),
             text(shown.get("name")?.as_ref()),
             change.metadata().actor(),
             change.metadata().message(),
-        );
+        )?;
     }
-    Ok(())
+    Ok(out)
 }
 
-fn show(snapshot: &heirloom::Snapshot, when: &str, point: impl Into<Point>) -> Outcome<()> {
-    println!("\n{when}");
+fn show(out: &mut String, snapshot: &heirloom::Snapshot, when: &str, point: impl Into<Point>) -> Outcome<()> {
+    writeln!(out, "\n{when}")?;
     for item in snapshot.as_of(point)?.list("item")? {
         let item = item?;
-        println!("  {} {}", text(item.get("amount")?.as_ref()), text(item.get("name")?.as_ref()));
+        writeln!(out, "  {} {}", text(item.get("amount")?.as_ref()), text(item.get("name")?.as_ref()))?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use heirloom::{Authored, Content, Device, Engine, EntityId, Importer, Patch, Timestamp};
+use heirloom::{Authored, Content, Cursor, Device, Engine, EntityId, Importer, Patch, Timestamp};
 use heirloom_sync::sync_in_process;
 
 const DEVICES: usize = 50;
@@ -64,6 +64,28 @@ fn run(dir: &Path, versions: u64) {
         report.durable_commits
     );
     phase("sync of equal stores", 1, || sync_in_process(&to, &from).expect("sync"));
+    let mut sleeper = to.subscribe_from(Cursor::START);
+    let caught_up = phase("a subscriber wakes", versions, || {
+        let mut changes = 0;
+        while sleeper.try_next().expect("the log is sound").is_some() {
+            changes += 1;
+        }
+        changes
+    });
+    assert_eq!(caught_up, versions, "each change once");
+    to.close().expect("close");
+    let to = phase("index an existing field", versions, || {
+        let builder = Engine::builder().dataset_name("large").cache_bytes(CACHE).index("thing", "by");
+        let engine = builder.index_in_background(false).open(dir.join("to")).expect("open");
+        engine.build_indexes().expect("build");
+        engine
+    });
+    let snapshot = to.snapshot().expect("open");
+    let hits = snapshot.query("thing", "by").expect("declared").equals(7).count().expect("query");
+    let all = snapshot.list("thing").into_iter().map(|e| e.expect("list"));
+    let scanned = all.filter(|e| e.get("by").expect("get") == Some(7.into())).count() as u64;
+    assert_eq!(hits, scanned);
+    println!("  {hits} entities by one device");
     let found = phase("verify", versions, || to.verify().expect("verify"));
     assert!(found.is_clean() && found.versions == versions, "{:?}", found.problems);
 }

@@ -89,21 +89,31 @@ fn run(n: usize) -> Vec<Row> {
         note: "one field, 100 a commit, old versions readable".into(),
     });
 
-    let picks: Vec<usize> = (0..n * 10).map(|_| rng.below(n)).collect();
-    for threads in [1, 2] {
+    // all entities, more than the read cache holds; then few that are read again and again
+    let rows_of_reads = [
+        ("W4 read, 1 thread", 1, n),
+        ("W4 read, 2 threads", 2, n),
+        ("W4 hot, 1 thread", 1, n / 100),
+        ("W4 hot, 2 threads", 2, n / 100),
+    ];
+    for (name, threads, among) in rows_of_reads {
+        let picks: Vec<usize> = (0..n * 10).map(|_| rng.below(among.max(1))).collect();
+        let before = heirloom.cache_stats();
         let (ours, sum) =
             measured(&counts, || in_threads(threads, &picks, |p| read_all(&heirloom, p, &items)));
         let (theirs, expected) =
             measured(&bare.counts, || in_threads(threads, &picks, |p| bare.read_all(p, &items)));
         assert_eq!(sum, expected, "W4 sums");
         let rate = |c: Cost| picks.len() as f64 / c.seconds / 1e6;
-        let note = format!("{} reads, {:.2} and {:.2} M/s", picks.len(), rate(ours), rate(theirs));
-        rows.push(Row {
-            name: if threads == 1 { "W4 read, 1 thread" } else { "W4 read, 2 threads" },
-            heirloom: ours,
-            bare: theirs,
-            note,
-        });
+        let hits = heirloom.cache_stats().hits - before.hits;
+        let note = format!(
+            "{} reads of {among}, {:.2} and {:.2} M/s, {} % from the read cache",
+            picks.len(),
+            rate(ours),
+            rate(theirs),
+            hits * 100 / picks.len() as u64
+        );
+        rows.push(Row { name, heirloom: ours, bare: theirs, note });
     }
     rows.extend(sync_rows(dir.path(), &items));
     rows

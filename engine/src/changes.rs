@@ -268,7 +268,8 @@ impl Change {
     }
 }
 
-type Selection = Arc<dyn Fn(&Entity) -> bool + Send + Sync>;
+/// Tells whether an entity is in it.
+pub(crate) type Selection = Arc<dyn Fn(&Entity) -> bool + Send + Sync>;
 
 /// Which changes are wanted.
 #[derive(Clone, Default)]
@@ -277,6 +278,8 @@ pub(crate) struct Filter {
     pub(crate) entity: Option<EntityId>,
     pub(crate) local: Option<bool>,
     pub(crate) log: Option<LogId>,
+    /// Only what peers may hear of.
+    pub(crate) shared: bool,
     pub(crate) matching: Option<Selection>,
 }
 
@@ -352,7 +355,10 @@ impl Scan {
     }
 
     fn wants_commit(&self, engine: &Engine, view: &View<'_>, record: &Record) -> Result<bool> {
-        let Filter { log, local, .. } = self.filter;
+        let Filter { log, local, shared, .. } = self.filter;
+        if shared && view.directory.is_local(record.ordinal) {
+            return Ok(false);
+        }
         let fits_log = log.is_none_or(|log| view.directory.log_id(record.ordinal) == Some(log));
         let last = record.header.last();
         Ok(fits_log && local.is_none_or(|local| engine.store().wrote(record.ordinal, last) == local))
@@ -414,6 +420,12 @@ impl Changes {
     /// Where to go on: past all that was given or left out.
     pub fn cursor(&self) -> Cursor {
         self.scan.cursor
+    }
+
+    /// Only what peers may hear of.
+    pub(crate) fn shared(mut self) -> Self {
+        self.scan.filter.shared = true;
+        self
     }
 }
 

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
-use crate::format::sort_key::sort_key;
 use crate::format::value::decode_all;
 use crate::merge::unflatten;
-use crate::model::{Content, EntityId, Path, Value, VersionRef, from_leaves};
+use crate::model::{Content, EntityId, Value, VersionRef, from_leaves};
 use crate::store::{Heads, Seen, Shown, View};
 
 /// An entity as one snapshot shows it: one value for each field, conflicts settled by its type's policy (R18). Cheap to clone.
@@ -69,14 +68,6 @@ impl Entity {
             }
             e => e,
         })
-    }
-
-    /// The sort key of the scalar at a path; none if there is none.
-    pub(crate) fn sort_key_at(&self, path: &Path) -> Result<Option<Vec<u8>>> {
-        let leaves = self.0.shown.leaves();
-        let Some((_, value)) = leaves.iter().find(|(p, _)| *p == path.as_ref()) else { return Ok(None) };
-        let value = decode_all(value).map_err(|e| Error::corrupt("heads", self.0.id, e))?;
-        Ok(sort_key(&value))
     }
 
     /// A field; a nested map as a whole.

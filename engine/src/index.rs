@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use crate::engine::{Builder, Engine};
+use crate::builder::Builder;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::format::limits;
 use crate::model::Path;

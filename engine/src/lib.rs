@@ -19,6 +19,7 @@
 //! # Ok::<(), heirloom::Error>(())
 //! ```
 
+mod builder;
 mod changes;
 mod collection;
 mod conflicts;
@@ -29,6 +30,7 @@ mod error;
 mod format;
 mod import;
 mod index;
+mod local;
 mod losses;
 mod merge;
 mod model;
@@ -47,11 +49,12 @@ mod verify;
 mod verify_index;
 mod version;
 
+pub use builder::Builder;
 pub use changes::{Change, ChangeKind, Changes, Cursor};
 pub use collection::{Collection, Document, Documents};
 pub use conflicts::Conflicts;
 pub use diff::{Diff, Difference, FieldDifference};
-pub use engine::{Builder, Engine};
+pub use engine::Engine;
 pub use entity::Entity;
 pub use error::{Error, Result};
 pub use format::{Malformed, limits};

@@ -71,7 +71,7 @@ impl Cut {
                     entry.sequence
                 ))
             };
-            let ordinal = view.directory.ordinal(log).ok_or_else(none)?;
+            let ordinal = view.directory.shared(log).ok_or_else(none)?;
             let record = view.commit_at(ordinal, entry.sequence)?.ok_or_else(none)?;
             if record.header.last() != entry.sequence {
                 return Err(Error::invalid(format!(
@@ -287,6 +287,9 @@ impl<'a> Past<'a> {
 pub(crate) fn clock_at(view: &View<'_>, commit: &CommitRef) -> Result<Clock> {
     let none = || Error::invalid(format!("commit {commit} is not here; sync first"));
     let ordinal = view.directory.ordinal(commit.log).ok_or_else(none)?;
+    if view.directory.is_local(ordinal) {
+        return Err(Error::invalid(format!("commit {commit} never leaves this store, so no clock has it")));
+    }
     let record = view.commit_at(ordinal, commit.sequence)?.ok_or_else(none)?;
     if record.reference(commit.log) != *commit {
         return Err(none());

@@ -349,7 +349,7 @@ fn scan(
     let enough = limit.saturating_mul(2).max(64);
     for entity in snapshot.list(&field.entity_type) {
         let Some(entity) = if_shown(entity.map(Some))? else { continue };
-        if let Some(key) = if_shown(entity.sort_key_at(&field.path))?
+        if let Some(key) = if_shown(entity.0.sort_key_at(&field.path))?
             && selection.holds(&key, entity.id())
         {
             found.push((key, entity.id()));
@@ -378,7 +378,7 @@ impl Hits<'_> {
     fn hit(&self, id: EntityId) -> Result<Option<(Vec<u8>, Entity)>> {
         let entity = if_shown(self.snapshot.get(id))?.filter(|e| e.entity_type() == self.field.entity_type);
         let Some(entity) = entity else { return Ok(None) };
-        let key = if_shown(entity.sort_key_at(&self.field.path))?;
+        let key = if_shown(entity.0.sort_key_at(&self.field.path))?;
         Ok(key.filter(|key| self.selection.holds(key, id)).map(|key| (key, entity)))
     }
 

@@ -32,7 +32,7 @@ pub fn log_root(ends: &[End]) -> LogRoot {
 pub struct Position {
     /// How many commits: their lsns are below it.
     pub lsn: u64,
-    /// The ends of all logs, sorted.
+    /// The ends of all logs that travel, sorted.
     pub ends: Vec<End>,
     /// The state digest.
     pub digest: StateDigest,
@@ -146,7 +146,7 @@ impl Replication {
     /// The commit of a log whose last sequence is `sequence`, if it is here.
     pub fn end_at(&self, log: LogId, sequence: u64) -> Result<Option<End>> {
         self.read(|view| {
-            let Some(ordinal) = view.directory.ordinal(log) else { return Ok(None) };
+            let Some(ordinal) = view.directory.shared(log) else { return Ok(None) };
             let record = view.commit_at(ordinal, sequence)?.filter(|r| r.header.last() == sequence);
             Ok(record.map(|r| End { log, sequence, chain: r.chain }))
         })
@@ -155,7 +155,7 @@ impl Replication {
     /// The last commit of a log.
     pub fn held(&self, log: LogId) -> Result<Option<End>> {
         self.read(|view| {
-            let Some(ordinal) = view.directory.ordinal(log) else { return Ok(None) };
+            let Some(ordinal) = view.directory.shared(log) else { return Ok(None) };
             Ok(view.tip(ordinal)?.map(|r| End { log, sequence: r.header.last(), chain: r.chain }))
         })
     }
@@ -165,7 +165,7 @@ impl Replication {
     pub fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>> {
         self.read(|view| {
             let mut out = Vec::new();
-            for ordinal in 0..view.directory.log_count() {
+            for ordinal in view.directory.all_shared() {
                 if let Some(r) = view.tip_among(ordinal, lsn)? {
                     out.push(End { log: view.log_id(ordinal)?, sequence: r.header.last(), chain: r.chain });
                 }
@@ -180,7 +180,7 @@ impl Replication {
         let snapshot = self.engine.snapshot()?;
         let view = snapshot.view();
         let mut least = snapshot.commits()?;
-        for ordinal in 0..view.directory.log_count() {
+        for ordinal in view.directory.all_shared() {
             // a peer may say anything
             let next = held(view.log_id(ordinal)?).saturating_add(1);
             if let Some(record) = view.commit_at(ordinal, next)? {
@@ -190,7 +190,7 @@ impl Replication {
         Ok(least)
     }
 
-    /// Commits in arrival order from lsn `from` up to before `until`, those that `wanted(log, last sequence)` accepts. Stops once their bytes
+    /// Commits in arrival order from lsn `from` up to before `until`, of those that travel the ones that `wanted(log, last sequence)` accepts. Stops once their bytes
     /// reach `budget`; gives at least one if there is any.
     pub fn commits(
         &self,
@@ -207,7 +207,7 @@ impl Replication {
             let record = view.record(batch.next_lsn)?;
             batch.next_lsn += 1;
             let log = view.log_id(record.ordinal)?;
-            if wanted(log, record.header.last()) {
+            if !view.directory.is_local(record.ordinal) && wanted(log, record.header.last()) {
                 let commit = wire(&view, &record, log)?;
                 bytes += commit.bytes.len();
                 batch.commits.push(commit);

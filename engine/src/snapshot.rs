@@ -143,11 +143,11 @@ impl Snapshot {
         if at.writer.reference == *reference { Ok(at) } else { Err(none()) }
     }
 
-    /// How far into each log.
+    /// How far into each log that travels.
     pub fn clock(&self) -> Result<Clock> {
         let view = self.view();
         let mut out = Vec::new();
-        for ordinal in 0..view.directory.log_count() {
+        for ordinal in view.directory.all_shared() {
             if let Some(tip) = view.tip(ordinal)? {
                 let stamp = Timestamp::of(tip.header.stamp().unwrap_or(Timestamp::MAX.as_millis() as u64));
                 out.push((view.log_id(ordinal)?, ClockEntry { sequence: tip.header.last(), stamp }));
@@ -156,16 +156,16 @@ impl Snapshot {
         Ok(out.into_iter().collect())
     }
 
-    /// Hash over all commits (I7).
+    /// Hash over all commits that travel (I7).
     pub fn log_root(&self) -> Result<LogRoot> {
         Ok(hash::log_root(self.ends()?.into_iter().map(|e| (e.log, e.sequence, e.chain))))
     }
 
-    /// The ends of all logs, in order of their ids.
+    /// The ends of all logs that travel, in order of their ids.
     pub(crate) fn ends(&self) -> Result<Vec<End>> {
         let view = self.view();
         let mut out = Vec::new();
-        for ordinal in 0..view.directory.log_count() {
+        for ordinal in view.directory.all_shared() {
             if let Some(tip) = view.tip(ordinal)? {
                 out.push(End { log: view.log_id(ordinal)?, sequence: tip.header.last(), chain: tip.chain });
             }
@@ -174,7 +174,7 @@ impl Snapshot {
         Ok(out)
     }
 
-    /// Sum over all heads (R23). Reads one record.
+    /// Sum over the heads of all entities that travel (R23). Reads one record.
     pub fn state_digest(&self) -> Result<StateDigest> {
         Ok(self.view().checkpoint(self.commits()?)?.map_or(StateDigest::ZERO, |c| c.digest))
     }
@@ -185,7 +185,7 @@ impl Snapshot {
         Ok(checkpoint.into_iter().flat_map(|c| c.frontier).collect())
     }
 
-    /// How many commits are here.
+    /// How many commits are here, local ones too.
     pub fn commits(&self) -> Result<u64> {
         let Some((key, _)) = self.tables.log.range::<&[u8]>(..)?.next_back().transpose()? else {
             return Ok(0);

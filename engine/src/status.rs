@@ -26,7 +26,7 @@ pub struct PeerStatus {
     pub is_hub: bool,
     /// How many commits it holds of those that are here, in the order in which they came here.
     pub commits: u64,
-    /// How many changes that were written here it is not known to hold.
+    /// How many changes that were written here it is not known to hold, those of local types aside.
     pub pending: u64,
 }
 
@@ -64,7 +64,7 @@ impl Engine {
     pub fn status(&self) -> Result<Status> {
         let mut peers = Vec::new();
         for (node, peer) in self.replication().peers()? {
-            let mut pending = self.changes(self.place(peer.held)?).local();
+            let mut pending = self.changes(self.place(peer.held)?).local().shared();
             let pending = pending.try_fold(0, |n, change| change.map(|_| n + 1))?;
             peers.push(PeerStatus { node, is_hub: peer.is_hub, commits: peer.held, pending });
         }
@@ -74,14 +74,18 @@ impl Engine {
     /// The changes that were written here and that a peer is not known to hold, oldest first: all of them if it was never met.
     pub fn pending(&self, peer: NodeId) -> Result<Changes> {
         let held = self.replication().remembered(peer)?.map_or(0, |p| p.held);
-        Ok(self.changes(self.place(held)?).local())
+        Ok(self.changes(self.place(held)?).local().shared())
     }
 
-    /// Where one change is. Costs a look at the peers. [`Error::Invalid`](crate::Error::Invalid) if the version is not here.
+    /// Where one change is; one of a local type is held by no peer. Costs a look at the peers. [`Error::Invalid`](crate::Error::Invalid) if the version is not here.
     pub fn status_of(&self, version: &VersionRef) -> Result<ChangeStatus> {
         let snapshot = self.snapshot()?;
-        let lsn = snapshot.at(&snapshot.view(), version)?.record.lsn;
-        let peers = self.replication().peers()?;
+        let record = snapshot.at(&snapshot.view(), version)?.record;
+        let lsn = record.lsn;
+        let mut peers = self.replication().peers()?;
+        if self.store().directory.is_local(record.ordinal) {
+            peers.clear();
+        }
         let holders = || peers.iter().filter(|(_, peer)| lsn < peer.held);
         Ok(ChangeStatus {
             held_by: holders().map(|(node, _)| *node).collect(),

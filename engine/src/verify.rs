@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::body::{self, Tag};
+use crate::format::genesis::Genesis;
 use crate::format::hash::{chain_after, chain_of_genesis, head_term, state_checksum, states_root};
-use crate::model::{Chain, EntityId, StateDigest, VersionRef};
+use crate::model::{Chain, DatasetId, EntityId, StateDigest, VersionRef};
 use crate::snapshot::Snapshot;
 use crate::store::{At, Caches, Content, Record, View, decode_row, hex, log_key, type_key};
 use crate::verify_index;
@@ -106,6 +107,7 @@ pub(crate) fn verify(snapshot: &Snapshot) -> Result<Verification> {
     check_indexes(snapshot, &mut out)?;
     verify_index::check(snapshot, &view, &mut out)?;
     check_dots(snapshot, &fold, &mut out)?;
+    check_datasets(snapshot, &fold, &mut out);
     check_checkpoint(snapshot, &fold, &mut out)?;
     Ok(out)
 }
@@ -148,7 +150,9 @@ fn check_commit(
             _ => out.problem("log", lsn, format!("it refers to {r}, which is not here")),
         }
     }
-    fold.frontier.insert(ordinal);
+    if !view.directory.is_local(ordinal) {
+        fold.frontier.insert(ordinal);
+    }
     out.commits += 1;
     out.versions += record.header.versions.len() as u64;
     out.unverified += u64::from(record.unverified);
@@ -180,8 +184,26 @@ fn fold_version(view: &View<'_>, at: &At, fold: &mut Fold) -> Result<()> {
         let parent = view.version((ordinal, sequence))?.ok_or_else(missing)?;
         heads.remove(&parent.writer.reference);
     }
+    // what never leaves yields to what does
+    if let Some(local) = view.directory.local().filter(|o| *o != at.writer.ordinal) {
+        let local = view.log_id(local)?;
+        heads.retain(|h| h.log != local);
+    }
     heads.insert(at.writer.reference);
     Ok(())
+}
+
+/// The local log taken for one that travels would be offered to peers.
+fn check_datasets(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) {
+    let directory = &snapshot.engine.store().directory;
+    for ordinal in fold.ends.keys() {
+        let of_dataset =
+            if directory.is_local(*ordinal) { Some(DatasetId::NONE) } else { snapshot.engine.dataset() };
+        let genesis = directory.log(*ordinal).and_then(|info| Genesis::of_log(&info.genesis, info.id).ok());
+        if genesis.map(|g| g.dataset) != of_dataset {
+            out.problem("logs", ordinal, "its genesis is of another dataset");
+        }
+    }
 }
 
 fn checksum(view: &View<'_>, at: &At) -> Result<[u8; 16]> {
@@ -298,8 +320,10 @@ fn check_dots(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) -> Resul
 
 fn check_checkpoint(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) -> Result<()> {
     let mut digest = StateDigest::ZERO;
+    let directory = &snapshot.engine.store().directory;
+    let local = directory.local().and_then(|o| directory.log_id(o));
     for (entity, heads) in &fold.heads {
-        for head in heads {
+        for head in heads.iter().filter(|h| Some(h.log) != local) {
             digest.add(&head_term(*entity, head));
         }
     }

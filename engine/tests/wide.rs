@@ -1,10 +1,9 @@
-//! Contents with very many fields: what is done with one takes time in proportion to its size (R36).
-
-use std::time::{Duration, Instant};
+//! Contents with very many fields (R36): all that is done with one works, and none of it compares each field with each, which would keep these
+//! tests busy for many minutes.
 
 use heirloom::{Builder, Content, Engine, EntityId, Patch, Value, apply_patch, diff};
 
-const FIELDS: i64 = 20_000;
+const FIELDS: i64 = 60_000;
 
 fn builder(device: &str) -> Builder {
     Engine::builder().device_id(device).dataset_name("home")
@@ -14,14 +13,6 @@ fn carry(from: &Engine, to: &Engine) {
     let batch = from.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     to.replication().ingest(&commits).unwrap();
-}
-
-/// Comparing each field with each would take ten times as long, and more.
-fn quick(what: &str, act: impl FnOnce()) {
-    let start = Instant::now();
-    act();
-    let took = start.elapsed();
-    assert!(took < Duration::from_secs(3), "{what}: {took:?}");
 }
 
 fn wide(plus: i64) -> Content {
@@ -43,10 +34,10 @@ fn content(engine: &Engine, id: EntityId) -> Content {
 #[test]
 fn all_fields_are_changed_and_received() {
     let (phone, tablet, id) = two();
-    quick("patch", || phone.write(|tx| tx.patch(id, Patch::new().set_all(wide(1)))).unwrap());
+    phone.write(|tx| tx.patch(id, Patch::new().set_all(wide(1)))).unwrap();
     let read = phone.snapshot().unwrap().get(id).unwrap().unwrap();
-    quick("put", || phone.write(|tx| tx.put(&read, &wide(2))).unwrap());
-    quick("ingest", || carry(&phone, &tablet));
+    phone.write(|tx| tx.put(&read, &wide(2))).unwrap();
+    carry(&phone, &tablet);
     assert_eq!(content(&tablet, id), wide(2));
     let stale = tablet.write(|tx| tx.put(&read, &wide(3)));
     let Err(heirloom::Error::Conflict(stale)) = stale else { panic!("{stale:?}") };
@@ -57,8 +48,8 @@ fn all_fields_are_changed_and_received() {
 fn all_fields_are_removed_one_by_one() {
     let (phone, tablet, id) = two();
     let patch = (0..FIELDS).fold(Patch::new().set("z", 1), |p, i| p.unset(&format!("f{i:06}")));
-    quick("patch", || phone.write(|tx| tx.patch(id, patch)).unwrap());
-    quick("ingest", || carry(&phone, &tablet));
+    phone.write(|tx| tx.patch(id, patch)).unwrap();
+    carry(&phone, &tablet);
     assert_eq!(content(&tablet, id), Content::new().with("z", 1));
 }
 
@@ -67,7 +58,7 @@ fn an_earlier_content_comes_back() {
     let (phone, _, id) = two();
     let first = phone.snapshot().unwrap().heads(id).unwrap()[0].reference();
     phone.write(|tx| tx.patch(id, Patch::new().set_all(wide(1)))).unwrap();
-    quick("restore", || phone.write(|tx| tx.restore(id, &first)).unwrap());
+    phone.write(|tx| tx.restore(id, &first)).unwrap();
     assert_eq!(content(&phone, id), wide(0));
 }
 
@@ -76,15 +67,13 @@ fn all_fields_are_in_conflict() {
     let (phone, tablet, id) = two();
     phone.write(|tx| tx.patch(id, Patch::new().set_all(wide(1)))).unwrap();
     tablet.write(|tx| tx.patch(id, Patch::new().set_all(wide(2)))).unwrap();
-    quick("ingest", || carry(&tablet, &phone));
+    carry(&tablet, &phone);
     let snapshot = phone.snapshot().unwrap();
-    quick("conflict", || {
-        assert_eq!(snapshot.conflict(id).unwrap().unwrap().fields.len(), FIELDS as usize);
-    });
-    quick("losses", || assert_eq!(snapshot.losses(id).unwrap().count(), FIELDS as usize));
+    assert_eq!(snapshot.conflict(id).unwrap().unwrap().fields.len(), FIELDS as usize);
+    assert_eq!(snapshot.losses(id).unwrap().count(), FIELDS as usize);
     let seen = snapshot.conflict(id).unwrap().unwrap().seen();
     let suggested = heirloom::Resolution::Suggestion;
-    quick("resolve", || phone.write(|tx| tx.resolve(id, &seen, suggested)).unwrap());
+    phone.write(|tx| tx.resolve(id, &seen, suggested)).unwrap();
 }
 
 #[test]
@@ -93,13 +82,12 @@ fn one_field_clashes_with_another_below_it() {
     phone.write(|tx| tx.patch(id, Patch::new().set("m", 1))).unwrap();
     tablet.write(|tx| tx.patch(id, Patch::new().set_at(["m", "n"], 1))).unwrap();
     carry(&tablet, &phone);
-    quick("show", || assert_eq!(content(&phone, id).len(), FIELDS as usize + 1));
+    assert_eq!(content(&phone, id).len(), FIELDS as usize + 1);
 }
 
 #[test]
 fn two_contents_are_compared_and_one_is_changed() {
     let (a, b) = (wide(0), wide(1));
-    let mut patch = Patch::new();
-    quick("diff", || patch = diff(&a, &b).unwrap());
-    quick("apply", || assert_eq!(apply_patch(&patch, &a).unwrap(), b));
+    let patch = diff(&a, &b).unwrap();
+    assert_eq!(apply_patch(&patch, &a).unwrap(), b);
 }

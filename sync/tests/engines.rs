@@ -276,6 +276,37 @@ fn peers_that_never_wrote_sync_too() {
 }
 
 #[test]
+fn what_is_local_never_enters_a_session() {
+    let local = |b: heirloom::Builder| b.local_type("draft").in_memory().unwrap();
+    let draft = |e: &Engine| e.write(|tx| tx.create("draft", &Content::new().with("text", "mine"))).unwrap();
+    // it wrote before it had a dataset
+    let phone = local(Engine::builder().label("phone"));
+    let (mine, hub) = (draft(&phone), local(Engine::builder().label("hub").dataset_name("home")));
+    create(&hub, "desk");
+    draft(&hub);
+    sync_in_process(&phone, &hub).unwrap();
+    assert_eq!(phone.dataset(), hub.dataset());
+    for _ in 0..2 {
+        let lamp = create(&phone, "window");
+        draft(&phone);
+        set(&phone, mine, "text", "still mine");
+        let (report, other) = sync_in_process(&phone, &hub).unwrap();
+        assert_eq!((report.versions_sent, other.versions_sent), (1, 0));
+        assert!(hub.snapshot().unwrap().get(lamp).unwrap().is_some());
+        assert_eq!(phone.status().unwrap().peers[0].pending, 0);
+    }
+    draft(&phone);
+    let (report, _) = sync_in_process(&phone, &hub).unwrap();
+    assert_eq!(report.outcome, Outcome::AlreadyEqual);
+    assert_eq!(phone.log_root().unwrap(), hub.log_root().unwrap());
+    assert_eq!(phone.state_digest().unwrap(), hub.state_digest().unwrap());
+    for (engine, drafts) in [(&phone, 4), (&hub, 1)] {
+        assert_eq!(engine.snapshot().unwrap().list("draft").count().unwrap(), drafts);
+        assert!(engine.verify().unwrap().is_clean());
+    }
+}
+
+#[test]
 fn a_pointer_to_a_replica_is_a_replica() {
     fn position(replica: impl Replica) -> u64 {
         replica.position().unwrap().lsn

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use heirloom::{Content, DatasetId, Engine, EntityId, Error, Kind, Metadata, Patch, Timestamp, Value};
+use heirloom::{
+    Content, DatasetId, Engine, EntityId, Error, Kind, Metadata, Patch, Policy, Resolution, Timestamp, Value,
+};
 use heirloom_tests::{
     decoder::{self, Frame, Id, Leaves, Ref, Rest, hashes, kind},
     forge::{self, Author, CommitSpec, Forged, VersionSpec},
@@ -35,6 +37,7 @@ enum Edit {
     Replace { content: Vec<(usize, Value)> },
     Delete,
     Restore(Index),
+    Resolve(Index),
 }
 
 /// Some lie below others, so that they clash.
@@ -61,7 +64,22 @@ fn edits() -> impl Strategy<Value = Edit> {
         2 => vec((field, values()), 0..4).prop_map(|content| Edit::Replace { content }),
         1 => Just(Edit::Delete),
         1 => any::<Index>().prop_map(Edit::Restore),
+        1 => any::<Index>().prop_map(Edit::Resolve),
     ]
+}
+
+/// One for each device. What a policy shows decides what a write on it says; how it is written down must be right all the same.
+fn policies() -> impl Strategy<Value = Vec<Policy>> {
+    const NAMES: [&str; 5] =
+        ["auto", "update_wins", "last_write_wins", "first_write_wins", "higher_version_wins"];
+    let computed = Policy::custom("computed", 1, |conflict| {
+        let count = |patch: Patch, field: &heirloom::FieldConflict| {
+            patch.set_at(&field.path, field.sides.len() as i64)
+        };
+        conflict.fields.iter().fold(Patch::new(), count).into()
+    });
+    let named = (0..NAMES.len()).prop_map(|i| NAMES[i].parse().unwrap());
+    prop_oneof![Just(vec![Policy::Auto; 4]), vec(prop_oneof![5 => named, 1 => Just(computed)], 4),]
 }
 
 fn acts(devices: usize) -> impl Strategy<Value = Act> {
@@ -80,11 +98,16 @@ struct Device {
 
 impl Device {
     fn new(number: usize) -> Self {
+        Self::under(number, Policy::Auto)
+    }
+
+    fn under(number: usize, policy: Policy) -> Self {
         let now = Arc::new(AtomicI64::new(START));
         let (clock, draws) = (now.clone(), AtomicU64::new(0));
         let engine = Engine::builder()
             .label(format!("d{number}"))
             .dataset_name(DATASET)
+            .policy("thing", policy)
             .clock(move || Timestamp::from_millis(clock.load(Ordering::Relaxed)))
             .entropy(move || {
                 let draw = draws.fetch_add(1, Ordering::Relaxed);
@@ -140,17 +163,31 @@ fn apply(
                 false => tx.restore(id, &which.get(&history).reference()),
             }
         }
+        Edit::Resolve(which) => {
+            let seen: Vec<_> = snapshot.heads(id)?.iter().map(|head| head.reference()).collect();
+            if seen.is_empty() {
+                return Ok(());
+            }
+            let head = Resolution::Head(*which.get(&seen));
+            let count = Resolution::Content(Content::new().with("a", seen.len() as i64));
+            let some = Patch::new().set("a", 9).into();
+            tx.resolve(
+                id,
+                &seen,
+                which.get(&[head, count, some, Resolution::Suggestion, Resolution::Delete]).clone(),
+            )
+        }
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
-    /// Whatever devices do and in whatever order their commits travel: both implementations find the same heads, contents,
+    /// Whatever devices do under whatever policies, and in whatever order their commits travel: both implementations find the same heads, contents,
     /// conflicts, roots and digests, and so do all devices once they have met.
     #[test]
-    fn engine_and_decoder_agree_on_any_history(acts in vec(acts(4), 1..60)) {
-        let devices: Vec<Device> = (0..4).map(Device::new).collect();
+    fn engine_and_decoder_agree_on_any_history(policies in policies(), acts in vec(acts(4), 1..60)) {
+        let devices: Vec<Device> = policies.into_iter().enumerate().map(|(i, policy)| Device::under(i, policy)).collect();
         for act in &acts {
             match act {
                 Act::Write { device, edits, at } => devices[*device].write(edits, *at),
@@ -207,22 +244,24 @@ proptest! {
     }
 }
 
-/// Two stores that hold the same commits show the same.
+/// Two stores that hold the same commits are the same, and show the same under equal policies.
 fn as_written(one: &Engine, other: &Engine) {
     assert_eq!(one.log_root().unwrap(), other.log_root().unwrap());
     assert_eq!(one.state_digest().unwrap(), other.state_digest().unwrap());
     assert_eq!(one.clock().unwrap(), other.clock().unwrap());
+    let alike = one.policy("thing") == other.policy("thing");
     let (one, other) = (one.snapshot().unwrap(), other.snapshot().unwrap());
     let ids: Vec<EntityId> = one.entity_ids().unwrap().map(Result::unwrap).collect();
     assert_eq!(ids, other.entity_ids().unwrap().map(Result::unwrap).collect::<Vec<_>>());
     for id in ids {
         let show = |snapshot: &heirloom::Snapshot| {
             let entity = snapshot.get_any(id).unwrap().unwrap();
+            let shown = alike.then(|| (entity.content(), entity.is_deleted()));
             (
-                entity.content(),
-                entity.is_deleted(),
+                shown,
                 entity.conflicting_fields().to_vec(),
                 entity.heads().to_vec(),
+                snapshot.conflict(id).unwrap(),
             )
         };
         assert_eq!(show(&one), show(&other));

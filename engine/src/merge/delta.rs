@@ -17,7 +17,7 @@ use crate::model::{Content, Patch, Path, ShownLeaf, Value};
 /// # Ok::<(), heirloom::Error>(())
 /// ```
 ///
-/// [`Error::Limit`](crate::Error::Limit) if a content is too deep or has too long a key for the format.
+/// [`Error::Limit`] if a content is too deep or has too long a key for the format.
 pub fn diff(a: &Content, b: &Content) -> Result<Patch> {
     let leaves = |content| Ok::<BTreeMap<Path, _>, Error>(flatten_content(content)?.into_iter().collect());
     let (a, b) = (leaves(a)?, leaves(b)?);

@@ -217,6 +217,14 @@ impl Policies {
                 )));
             }
         }
+        for (i, one) in registered.iter().enumerate() {
+            if registered[..i].iter().any(|other| other.name() == one.name()) {
+                let name = one.name();
+                return Err(Error::invalid(format!(
+                    "two policies are registered as {name:?}; name them apart"
+                )));
+            }
+        }
         by_type.retain(|_, p| *p != Policy::Auto);
         Ok(Self { by_type, ask_twice: cfg!(debug_assertions) })
     }

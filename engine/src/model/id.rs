@@ -101,6 +101,9 @@ impl FromStr for EntityId {
 }
 
 impl DatasetId {
+    /// Of a log that never leaves its store.
+    pub(crate) const NONE: Self = Self([0; 16]);
+
     /// The dataset that all devices mean that use this name, before they ever meet.
     pub fn from_name(name: &str) -> Self {
         Self(hash::dataset_id(name))

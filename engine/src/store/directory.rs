@@ -29,6 +29,8 @@ pub(crate) struct Directory {
 struct Logs {
     by_ordinal: Vec<Arc<LogInfo>>,
     by_id: HashMap<LogId, u32>,
+    /// The one that never leaves this store.
+    local: Option<u32>,
 }
 
 #[derive(Default)]
@@ -48,6 +50,31 @@ impl Directory {
 
     pub(crate) fn ordinal(&self, log: LogId) -> Option<u32> {
         self.logs.read().by_id.get(&log).copied()
+    }
+
+    /// The log of what never leaves this store, if there is one.
+    pub(crate) fn local(&self) -> Option<u32> {
+        self.logs.read().local
+    }
+
+    pub(crate) fn is_local(&self, ordinal: u32) -> bool {
+        self.local() == Some(ordinal)
+    }
+
+    pub(crate) fn set_local(&self, ordinal: u32) {
+        self.logs.write().local = Some(ordinal);
+    }
+
+    /// The number of a log that travels.
+    pub(crate) fn shared(&self, log: LogId) -> Option<u32> {
+        let logs = self.logs.read();
+        logs.by_id.get(&log).copied().filter(|o| logs.local != Some(*o))
+    }
+
+    /// The numbers of all logs that travel: all that a peer may hear of.
+    pub(crate) fn all_shared(&self) -> impl Iterator<Item = u32> + use<> {
+        let (count, local) = (self.log_count(), self.local());
+        (0..count).filter(move |o| Some(*o) != local)
     }
 
     pub(crate) fn log_count(&self) -> u32 {

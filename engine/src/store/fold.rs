@@ -55,11 +55,14 @@ pub(crate) struct Folded {
     pub(crate) changes: Vec<HeadChange>,
     pub(crate) voids: Vec<(VersionRef, Void)>,
     pub(crate) unverified: bool,
+    /// Never leaves this store: no part of digest and frontier.
+    pub(crate) local: bool,
 }
 
 pub(crate) struct HeadChange {
     pub(crate) entity: EntityId,
     pub(crate) heads: Heads,
+    /// Those that the digest counts.
     pub(crate) gone: Vec<VersionRef>,
     pub(crate) new: VersionRef,
     pub(crate) was_diverged: bool,
@@ -104,7 +107,7 @@ pub(crate) fn fold(view: &View<'_>, incoming: &Incoming<'_>, bodies: Bodies<'_>)
         };
         let version = &header.versions[i];
         notes.push(note(version, &settled[i], unverified, &derived));
-        changes.push(change(version, judged, writer, derived, &settled[i]));
+        changes.push(change(view, version, judged, writer, derived, &settled[i]));
     }
     if header.is_newer() {
         voids.push((writer(incoming, 0).reference, Void::Level));
@@ -119,7 +122,8 @@ pub(crate) fn fold(view: &View<'_>, incoming: &Incoming<'_>, bodies: Bodies<'_>)
         trailer: incoming.trailer,
         bodies: settled.into_iter().map(|s| s.body).collect(),
     };
-    Ok(Folded { record: draft.encode(), changes, voids, unverified })
+    let local = view.directory.is_local(incoming.ordinal);
+    Ok(Folded { record: draft.encode(), changes, voids, unverified, local })
 }
 
 fn writer(incoming: &Incoming<'_>, index: usize) -> Writer {
@@ -421,6 +425,7 @@ fn note(version: &VersionHeader, settled: &Settled, unverified: bool, derived: &
 }
 
 fn change(
+    view: &View<'_>,
     version: &VersionHeader,
     judged: &Judged,
     writer: Writer,
@@ -429,7 +434,11 @@ fn change(
 ) -> HeadChange {
     let is_parent =
         |h: &Head| judged.parents.iter().any(|p| p.dot == (h.writer.ordinal, h.writer.reference.sequence));
-    let (gone, mut list): (Vec<Head>, Vec<Head>) = judged.heads.list.iter().cloned().partition(is_parent);
+    // what never leaves stands only while there is nothing that does: else replicas would show different things for ever
+    let local = view.directory.local();
+    let yields = |h: &Head| Some(h.writer.ordinal) == local && Some(writer.ordinal) != local;
+    let (gone, mut list): (Vec<Head>, Vec<Head>) =
+        judged.heads.list.iter().cloned().partition(|h| is_parent(h) || yields(h));
     let (state, undecided) = match &settled.content {
         _ if version.is_deletion() => (HeadState::Tombstone, false),
         Content::Tombstone | Content::Absent => (HeadState::Absent, false),
@@ -446,7 +455,7 @@ fn change(
     HeadChange {
         entity: version.entity,
         heads: Heads { list, unsettled },
-        gone: gone.iter().map(|h| h.writer.reference).collect(),
+        gone: gone.iter().filter(|h| Some(h.writer.ordinal) != local).map(|h| h.writer.reference).collect(),
         new: writer.reference,
         was_diverged: judged.heads.list.len() > 1,
     }

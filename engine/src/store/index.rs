@@ -12,7 +12,6 @@ use super::sealed::{hex, seal, unreadable, unseal};
 use super::tables::{INDEX, INDEXED, META, Tables, type_key};
 use super::view::View;
 use super::writer::Writer;
-use crate::entity::entity_of;
 use crate::error::{Error, Result};
 use crate::format::bytes::{Put, Read, Reader};
 use crate::format::header::Header;
@@ -209,7 +208,7 @@ pub(crate) fn keys_of<'i>(
     if indexes.peek().is_none() {
         return Ok(None);
     }
-    let Some(entity) = if_shown(entity_of(view, id, &heads))? else { return Ok(Some(Keys::new())) };
+    let Some(entity) = if_shown(view.show(id, &heads))? else { return Ok(Some(Keys::new())) };
     let mut keys = Keys::new();
     for index in indexes {
         if let Some(key) = if_shown(entity.sort_key_at(&index.field.path))? {
@@ -349,8 +348,6 @@ impl Store {
     /// Finds what shall stand of entities in indexes, to be written with the writer's batch.
     fn index_entities(&self, writer: &mut Writer, entities: &[EntityId]) -> Result<()> {
         let mut found = Vec::with_capacity(entities.len());
-        // a custom policy may be asked
-        let _held = self.hold();
         let view = self.writer_view(writer)?;
         for id in entities {
             found.push((*id, keys_of(&view, *id, &writer.indexing.indexes)?));

@@ -121,7 +121,7 @@ impl Store {
         header: &Header,
     ) -> Result<Option<Placed>> {
         let view = self.writer_view(writer)?;
-        let known = self.directory.ordinal(parts.log).filter(|o| writer.tip(*o).is_some());
+        let known = self.directory.shared(parts.log).filter(|o| writer.tip(*o).is_some());
         let (before, genesis) = match parts.genesis {
             Some(bytes) => {
                 let (before, genesis) = opening(parts, bytes, dataset)?;
@@ -187,7 +187,7 @@ impl Store {
         sequence: u64,
         prefix: ChainPrefix,
     ) -> Result<Option<(u32, u64)>> {
-        let Some(ordinal) = self.directory.ordinal(log) else { return Ok(None) };
+        let Some(ordinal) = self.directory.shared(log) else { return Ok(None) };
         let Some(tip) = writer.tip(ordinal) else { return Ok(None) };
         let found = if tip.last == sequence {
             tip.chain.prefix() == prefix

@@ -34,7 +34,7 @@ use crate::model::{CommitRef, Timestamp};
 pub(crate) use author::{Place, Planned, author};
 use directory::Directory;
 pub(crate) use directory::LogInfo;
-pub(crate) use fold::{Bodies, Incoming, fold};
+pub(crate) use fold::{Bodies, Folded, Incoming, fold};
 pub(crate) use head::{Head, Heads, decode_row};
 pub(crate) use index::{
     Declared, Field, Index, State as IndexState, if_shown, index_key, index_parts, keys_of, read_indexed,
@@ -68,7 +68,7 @@ pub(crate) struct Store {
     pub(crate) caches: Caches,
     writer: Mutex<Writer>,
     known: Arc<RwLock<Known>>,
-    /// The thread that runs code of the application under the writer's lock, so that a write inside a write is an error and no deadlock.
+    /// The thread that has the writer, so that a write inside a write is an error and no deadlock.
     holder: Mutex<Option<ThreadId>>,
     /// Who makes commits durable; who waits for it joins the next one.
     group: GroupCommit,
@@ -100,11 +100,6 @@ impl Store {
             policies: &self.policies,
             pending: None,
         }
-    }
-
-    /// Marks this thread as one that runs code of the application while it has the writer.
-    pub(crate) fn hold(&self) -> Holder<'_> {
-        Holder { store: self, before: self.holder.lock().replace(std::thread::current().id()) }
     }
 
     /// What waits for the writer, or for whoever waits for it, must not be called by the one who has it.
@@ -144,6 +139,9 @@ impl Store {
     /// log, or in one that it continues, before the commit that proved another copy to write there.
     pub(crate) fn wrote(&self, ordinal: u32, last: u64) -> bool {
         let known = self.known();
+        if self.directory.is_local(ordinal) {
+            return true;
+        }
         let left = |p: CommitRef| Some((self.directory.ordinal(p.log)?, p.sequence));
         let mut own = known.own.map(|o| (o, u64::MAX)).or_else(|| left(known.predecessor?));
         while let Some((log, until)) = own {
@@ -167,18 +165,6 @@ impl Store {
         });
         self.wake.close();
         closed
-    }
-}
-
-/// Lasts as long as the code of the application runs.
-pub(crate) struct Holder<'a> {
-    store: &'a Store,
-    before: Option<ThreadId>,
-}
-
-impl Drop for Holder<'_> {
-    fn drop(&mut self) {
-        *self.store.holder.lock() = self.before;
     }
 }
 

@@ -14,7 +14,7 @@ use super::index::Field;
 use super::record::Checkpoint;
 use super::sealed::{seal, unreadable, unseal};
 use super::tables::{self, Tables};
-use super::view::Caches;
+use super::view::{Caches, View};
 use super::wake::Wake;
 use super::writer::{Known, Tip, Writer};
 use super::{ClockSource, Store};
@@ -33,6 +33,7 @@ const DATASET: &str = "dataset";
 const OWN: &str = "own";
 const NODE: &str = "node";
 const PREDECESSOR: &str = "predecessor";
+const LOCAL: &str = "local";
 
 pub(crate) struct Options {
     pub(crate) cache_bytes: usize,
@@ -67,20 +68,20 @@ fn not_a_store(e: redb::DatabaseError) -> Error {
 impl Store {
     pub(crate) fn open_file(path: &Path, options: Options) -> Result<Self> {
         let fresh = std::fs::metadata(path).map_or(true, |m| m.len() == 0);
-        // redb trusts the pages of its own trees: what is damaged there makes it panic
-        let open = || Self::open(builder(&options).create(path).map_err(not_a_store)?, fresh, options);
-        std::panic::catch_unwind(AssertUnwindSafe(open))
-            .unwrap_or_else(|_| Err(Error::corrupt("redb", path.display(), "its own pages are damaged")))
+        catching(path.display(), || {
+            Self::open(builder(&options).create(path).map_err(not_a_store)?, fresh, options)
+        })
     }
 
     pub(crate) fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Self> {
         let fresh = backend.len().map_err(|e| Error::from(redb::StorageError::from(e)))? == 0;
-        let database = builder(&options).create_with_backend(backend).map_err(not_a_store)?;
-        Self::open(database, fresh, options)
+        catching("its backend", || {
+            Self::open(builder(&options).create_with_backend(backend).map_err(not_a_store)?, fresh, options)
+        })
     }
 
     fn open(database: Database, fresh: bool, options: Options) -> Result<Self> {
-        if fresh {
+        if fresh || is_blank(&database)? {
             create_tables(&database)?;
         } else {
             check_format(&database)?;
@@ -125,8 +126,12 @@ impl Store {
 
     fn load_known(&self, tables: &Tables) -> Result<()> {
         let own = self.meta(tables, OWN)?.map(|b| number(OWN, &b)).transpose()?.map(|n| n as u32);
+        if let Some(local) = self.meta(tables, LOCAL)?.map(|b| number(LOCAL, &b)).transpose()? {
+            let known = u32::try_from(local).ok().filter(|o| *o < self.directory.log_count());
+            self.directory.set_local(known.ok_or_else(|| Error::corrupt("meta", LOCAL, "an unknown log"))?);
+        }
         let dataset = self.read_dataset(tables)?;
-        if dataset.is_none() && !self.is_empty() {
+        if dataset.is_none() && !is_empty(&self.view(tables))? {
             return Err(Error::corrupt("meta", DATASET, "the row is missing"));
         }
         let node = self.meta(tables, NODE)?.map(|b| b.try_into());
@@ -175,7 +180,7 @@ impl Store {
 
     fn agree_on_dataset(&self, wanted: Option<DatasetId>) -> Result<()> {
         match (self.dataset(), wanted) {
-            (Some(ours), Some(theirs)) if ours != theirs && !self.is_empty() => {
+            (Some(ours), Some(theirs)) if ours != theirs && !is_empty(&self.view(&*self.tables()?))? => {
                 Err(Error::WrongDataset { ours, theirs })
             }
             (ours, Some(wanted)) if ours != Some(wanted) => self.set_dataset(wanted),
@@ -199,16 +204,11 @@ impl Store {
         Ok(node)
     }
 
-    /// Whether no commit is here.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.writer.lock().next_lsn == 0
-    }
-
-    /// Only of a store without commits.
+    /// Only of a store without commits but local ones.
     pub(crate) fn set_dataset(&self, dataset: DatasetId) -> Result<()> {
         let batch = {
             let mut writer = self.writer()?;
-            if writer.next_lsn > 0 {
+            if !is_empty(&self.writer_view(&writer)?)? {
                 let ours = self.known().dataset.unwrap_or(dataset);
                 return if ours == dataset {
                     Ok(())
@@ -217,10 +217,24 @@ impl Store {
                 };
             }
             writer.settle_dataset(dataset);
+            if self.known().own.is_some() {
+                // drawn for a first commit that failed, and of the dataset that was
+                writer.forget_log();
+            }
             writer.batch
         };
         self.flush(batch)
     }
+}
+
+/// Whether no commit is here that a peer may hear of.
+fn is_empty(view: &View<'_>) -> Result<bool> {
+    for ordinal in view.directory.all_shared() {
+        if view.dot_at(ordinal, u64::MAX)?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Writer {
@@ -244,13 +258,38 @@ impl Writer {
             public_key: None,
             predecessor: store.known().predecessor,
         };
-        let bytes = genesis.encode();
-        let log = log_id(&bytes);
-        let ordinal = store.directory.add_log(log, &bytes, &genesis);
+        let (ordinal, log) = add_log(store, &genesis);
         self.know_log(Some(ordinal), None);
         self.set_meta(OWN, Some(varint(u64::from(ordinal))));
         self.set_meta(PREDECESSOR, None);
         (ordinal, log)
+    }
+
+    /// The log of what never leaves this store; drawn with its first commit. It is of no dataset, so that no peer would take it.
+    pub(crate) fn local_log(&mut self, store: &Store, identity: &Identity) -> (u32, LogId) {
+        if let Some((ordinal, log)) =
+            store.directory.local().and_then(|o| Some((o, store.directory.log_id(o)?)))
+        {
+            return (ordinal, log);
+        }
+        let genesis = Genesis {
+            level: limits::LEVEL,
+            dataset: DatasetId::NONE,
+            nonce: (identity.nonce)(),
+            managed: false,
+            label: LOCAL.to_owned(),
+            public_key: None,
+            predecessor: None,
+        };
+        let (ordinal, log) = add_log(store, &genesis);
+        store.directory.set_local(ordinal);
+        self.set_meta(LOCAL, Some(varint(u64::from(ordinal))));
+        (ordinal, log)
+    }
+
+    fn forget_log(&mut self) {
+        self.know_log(None, None);
+        self.set_meta(OWN, None);
     }
 
     fn know_log(&self, own: Option<u32>, predecessor: Option<CommitRef>) {
@@ -270,6 +309,18 @@ impl Writer {
     }
 }
 
+fn add_log(store: &Store, genesis: &Genesis) -> (u32, LogId) {
+    let bytes = genesis.encode();
+    let log = log_id(&bytes);
+    (store.directory.add_log(log, &bytes, genesis), log)
+}
+
+/// redb trusts the pages of its own trees: what is damaged there makes it panic.
+fn catching<T>(place: impl std::fmt::Display, open: impl FnOnce() -> Result<T>) -> Result<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(open))
+        .unwrap_or_else(|_| Err(Error::corrupt("redb", place, "its own pages are damaged")))
+}
+
 fn builder(options: &Options) -> redb::Builder {
     let mut builder = Database::builder();
     // the rest is for what is decoded
@@ -286,6 +337,12 @@ fn create_tables(database: &Database) -> Result<()> {
     tx.open_table(tables::META)?.insert(FORMAT.as_bytes(), &row[..])?;
     tx.commit()?;
     Ok(())
+}
+
+/// Whether nothing was ever committed: creating the store was cut off before its first commit, which makes its tables.
+fn is_blank(database: &Database) -> Result<bool> {
+    let tx = redb::ReadableDatabase::begin_read(database)?;
+    Ok(tx.list_tables()?.next().is_none() && tx.list_multimap_tables()?.next().is_none())
 }
 
 /// Before anything else is believed.

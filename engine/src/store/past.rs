@@ -320,12 +320,14 @@ impl View<'_> {
         let mut found: Vec<Head> = inside.into_iter().cloned().collect();
         let mut todo: Vec<Dot> =
             outside.iter().map(|h| (h.writer.ordinal, h.writer.reference.sequence)).collect();
-        let mut seen = HashSet::new();
+        let (mut seen, local) = (HashSet::new(), self.directory.local());
         while let Some(dot) = todo.pop() {
             if !seen.insert(dot) {
                 continue;
             }
             let inside = match part {
+                // none of it is inside, and it leads nowhere else
+                Part::Upto(place) if Some(dot.0) == local && place(dot.0) == 0 => continue,
                 Part::Upto(place) => dot.1 <= place(dot.0),
                 Part::Stamped(stamp) => self.step(dot)?.stamp <= *stamp,
             };

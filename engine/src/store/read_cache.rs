@@ -12,6 +12,8 @@ use crate::model::EntityId;
 
 /// Locks, so that readers of different entities do not wait for each other.
 const SHARDS: usize = 16;
+/// How many entities that were asked for once each remembers.
+const ASKED: usize = 256;
 
 pub(crate) struct ReadCache {
     shards: [Mutex<Shard>; SHARDS],
@@ -25,6 +27,8 @@ struct Shard {
     entities: Generations<EntityId, (Arc<Seen>, u64)>,
     /// The newest durable commit, or the one that is about to be.
     newest: u64,
+    /// Ends of ids. Only who is asked for again soon is taken in, so that a scan drives nobody out, and what is read once costs no room.
+    asked: [u32; ASKED],
 }
 
 /// How the read cache does (R8).
@@ -52,7 +56,8 @@ impl CacheStats {
 impl ReadCache {
     /// Takes about so many bytes when full.
     pub(crate) fn new(bytes: usize) -> Self {
-        let shard = |_| Mutex::new(Shard { entities: Generations::new(bytes / SHARDS), newest: 0 });
+        let empty = || Shard { entities: Generations::new(bytes / SHARDS), newest: 0, asked: [0; ASKED] };
+        let shard = |_| Mutex::new(empty());
         Self {
             shards: std::array::from_fn(shard),
             capacity: bytes,
@@ -75,10 +80,13 @@ impl ReadCache {
         found
     }
 
-    /// Keeps it, unless a newer commit has come, which may have changed it.
+    /// Keeps it, unless a newer commit has come, which may have changed it, or nobody asked for it lately.
     pub(crate) fn insert(&self, id: EntityId, seen: &Arc<Seen>, commit: u64) {
         let mut shard = self.shard(&id).lock();
-        if shard.newest == commit {
+        let [.., a, b, c, d] = *id.as_bytes();
+        let end = u32::from_be_bytes([a, b, c, d]);
+        let asked = &mut shard.asked[(end >> 4) as usize % ASKED];
+        if std::mem::replace(asked, end) == end && shard.newest == commit {
             shard.entities.insert(id, (seen.clone(), commit), seen.cost());
         }
     }
@@ -123,16 +131,17 @@ mod tests {
     fn an_older_snapshot_neither_gets_nor_leaves_what_it_must_not() {
         let (cache, id) = (ReadCache::new(1 << 20), EntityId::from_bytes([1; 16]));
         cache.changed(5, std::iter::empty());
-        cache.insert(id, &seen(id), 4);
+        let insert = |commit| (0..2).for_each(|_| cache.insert(id, &seen(id), commit));
+        insert(4);
         assert!(cache.get(id, 5).is_none(), "read before the newest commit: it may have changed since");
-        cache.insert(id, &seen(id), 5);
+        insert(5);
         assert!(cache.get(id, 5).is_some());
         assert!(cache.get(id, 4).is_none(), "a snapshot before it was read may differ");
         cache.changed(6, std::iter::empty());
         assert!(cache.get(id, 6).is_some(), "not changed by the next commit");
         cache.changed(7, [id].iter());
         assert!(cache.get(id, 7).is_none());
-        cache.insert(id, &seen(id), 6);
+        insert(6);
         assert!(cache.get(id, 7).is_none(), "a slow reader of the commit before leaves nothing");
         assert_eq!((cache.stats().hits, cache.stats().misses), (2, 4));
     }
@@ -142,9 +151,22 @@ mod tests {
         let cache = ReadCache::new(64 << 10);
         for n in 0..10_000u32 {
             let id = EntityId::v5(&[0; 16], &n.to_be_bytes());
-            cache.insert(id, &seen(id), 0);
+            (0..2).for_each(|_| cache.insert(id, &seen(id), 0));
         }
         let stats = cache.stats();
         assert!(stats.bytes > 32 << 10 && stats.bytes <= 64 << 10, "{stats:?}");
+    }
+
+    #[test]
+    fn a_scan_drives_nobody_out() {
+        let cache = ReadCache::new(64 << 10);
+        let id = |n: u32| EntityId::v5(&[0; 16], &n.to_be_bytes());
+        let read = |n| match cache.get(id(n), 0) {
+            Some(_) => (),
+            None => cache.insert(id(n), &seen(id(n)), 0),
+        };
+        (0..3).for_each(|_| (0..20).for_each(read));
+        (1_000..100_000).for_each(read);
+        assert!((0..20).all(|n| cache.get(id(n), 0).is_some()));
     }
 }

@@ -8,6 +8,7 @@ use super::past::Content as Stored;
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::format::body::PatchBody;
+use crate::format::sort_key::sort_key;
 use crate::format::value::{decode_all, flatten_content};
 use crate::merge::{
     Conflict, ConflictHead, ConflictKind, Conflicts, FieldConflict, Policy, Resolution, Side, Whole, apply,
@@ -67,6 +68,14 @@ impl Shown {
 }
 
 impl Seen {
+    /// The sort key of the scalar at a path; none if there is none.
+    pub(crate) fn sort_key_at(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        let leaves = self.shown.leaves();
+        let Some((_, value)) = leaves.iter().find(|(p, _)| *p == path.as_ref()) else { return Ok(None) };
+        let value = decode_all(value).map_err(|e| Error::corrupt("heads", self.id, e))?;
+        Ok(sort_key(&value))
+    }
+
     /// About how much memory it takes.
     pub(crate) fn cost(&self) -> usize {
         192 + self.heads.len() * size_of::<VersionRef>() + self.shown.cost() + self.conflicts.len() * 48

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::ThreadId;
 
-use parking_lot::{MutexGuard, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use redb::Durability;
 
 use super::Store;
@@ -134,7 +136,9 @@ impl Writer {
             for gone in &change.gone {
                 self.digest.subtract(&head_term(change.entity, gone));
             }
-            self.digest.add(&head_term(change.entity, &change.new));
+            if !folded.local {
+                self.digest.add(&head_term(change.entity, &change.new));
+            }
             self.pending.heads.insert(change.entity, (Arc::new(change.heads), self.batch));
         }
         for (other, sequence) in refs {
@@ -142,7 +146,9 @@ impl Writer {
                 self.frontier.remove(other);
             }
         }
-        self.frontier.insert(ordinal);
+        if !folded.local {
+            self.frontier.insert(ordinal);
+        }
         if self.tips.len() <= ordinal as usize {
             self.tips.resize(ordinal as usize + 1, None);
         }
@@ -184,11 +190,39 @@ impl Writer {
     }
 }
 
+/// The writer, held. Marks the thread that holds it, so that code of the application that runs meanwhile (closures, rules, policies) gets an
+/// error when it wants to write, and no deadlock.
+pub(crate) struct Writing<'a> {
+    writer: MutexGuard<'a, Writer>,
+    holder: &'a Mutex<Option<ThreadId>>,
+}
+
+impl Deref for Writing<'_> {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+impl DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        *self.holder.lock() = None;
+    }
+}
+
 impl Store {
     /// The writer, unless writing is over.
-    pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
+    pub(crate) fn writer(&self) -> Result<Writing<'_>> {
         self.check_not_held()?;
-        let writer = self.writer.lock();
+        let writer = Writing { writer: self.writer.lock(), holder: &self.holder };
+        *self.holder.lock() = Some(std::thread::current().id());
         if self.group.is_broken() {
             return Err(Error::Poisoned);
         }

@@ -13,12 +13,18 @@ use crate::error::{Divergence, PeerMisbehaved, Result};
 use crate::replica::Replica;
 use crate::report::{Outcome, Progress, Report};
 
+/// Who is at the other end.
+#[derive(Clone, Copy)]
+pub(crate) struct Partner {
+    pub(crate) node: NodeId,
+    pub(crate) is_hub: bool,
+    /// Both understand the same format levels, so their folds of equal logs are equal.
+    pub(crate) same_levels: bool,
+}
+
 /// Both clocks are known; data may flow.
 pub(crate) struct Exchange {
-    peer: NodeId,
-    is_hub: bool,
-    /// Both understand the same format levels, so their folds of equal logs are equal.
-    same_levels: bool,
+    peer: Partner,
     /// Where we stood when the session began.
     position: Position,
     clock: PeerClock,
@@ -31,17 +37,15 @@ pub(crate) struct Exchange {
 impl Exchange {
     pub(crate) fn new<R: Replica>(
         replica: &R,
-        peer: NodeId,
-        is_hub: bool,
-        same_levels: bool,
+        peer: Partner,
         position: Position,
         clock: PeerClock,
         resume: Option<WireStaged>,
         offered: Option<Staged>,
     ) -> Result<Self> {
         let sender = Sender::new(replica, &clock, position.lsn, resume)?;
-        let receiver = Receiver::new(peer, offered);
-        Ok(Self { peer, is_hub, same_levels, position, clock, sender, receiver, ours: None, theirs: None })
+        let receiver = Receiver::new(peer.node, offered);
+        Ok(Self { peer, position, clock, sender, receiver, ours: None, theirs: None })
     }
 
     /// Takes a message. True once both ends are done.
@@ -101,7 +105,7 @@ impl Exchange {
         if ours.cut != theirs.cut {
             return Err(Divergence::Roots { ours: root, theirs: LogRoot::from_bytes(theirs.cut) }.into());
         }
-        if self.same_levels && ours.root == theirs.root && ours.digest != theirs.digest {
+        if self.peer.same_levels && ours.root == theirs.root && ours.digest != theirs.digest {
             let (ours, theirs) =
                 (StateDigest::from_bytes(ours.digest), StateDigest::from_bytes(theirs.digest));
             return Err(Divergence::Digests { ours, theirs }.into());
@@ -112,14 +116,14 @@ impl Exchange {
         let cut = report.settled.then_some(Cut { root, lsn: *lsn });
         // what came meanwhile was not sent
         let held = if report.settled { *lsn } else { self.position.lsn };
-        remember(replica, self.peer, cut, held, self.is_hub)?;
+        remember(replica, self.peer, cut, held)?;
         Ok(true)
     }
 
     /// The session broke: remembers what the peer has acknowledged so far.
     pub(crate) fn break_off<R: Replica>(&self, replica: &R) -> Result<()> {
         let held = replica.first_lsn_beyond(&|log| self.clock.sequence(log))?;
-        remember(replica, self.peer, None, held.min(self.position.lsn), self.is_hub)
+        remember(replica, self.peer, None, held.min(self.position.lsn))
     }
 
     /// Makes durable what is here.
@@ -147,15 +151,9 @@ impl Exchange {
 /// its data. A cut at which both stood exactly lets the next clocks be relative to it: each end lists what has changed since then, and
 /// takes an unlisted log to stand where it stood in the cut. (A cut that only lay behind them would not do: the ends of it are not
 /// kept, and guessing low would send things back to where they came from.)
-pub(crate) fn remember<R: Replica>(
-    replica: &R,
-    node: NodeId,
-    cut: Option<Cut>,
-    held: u64,
-    is_hub: bool,
-) -> Result<()> {
-    let known = replica.remembered(node)?.and_then(|peer| peer.cut);
+pub(crate) fn remember<R: Replica>(replica: &R, peer: Partner, cut: Option<Cut>, held: u64) -> Result<()> {
+    let known = replica.remembered(peer.node)?.and_then(|peer| peer.cut);
     // the same cut at a later lsn says nothing new
     let cut = if known.map(|k| k.root) == cut.map(|c| c.root) { known } else { cut.or(known) };
-    replica.remember(node, Peer { cut, held, is_hub })
+    replica.remember(peer.node, Peer { cut, held, is_hub: peer.is_hub })
 }

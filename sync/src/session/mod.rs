@@ -25,7 +25,7 @@ use heirloom::replication::{Cut, End, Position, Staged, log_root};
 use heirloom::{DatasetId, LogRoot, NodeId};
 
 use self::clock::{ClockReader, PeerClock, Told};
-use self::exchange::{Exchange, remember};
+use self::exchange::{Exchange, Partner, remember};
 use self::frame::FrameReader;
 use self::hello::{Greeting, LZ4};
 use self::limits::{CLOCK_INLINE, LEVEL};
@@ -87,8 +87,7 @@ enum State {
 }
 
 struct Comparing {
-    peer: NodeId,
-    same_levels: bool,
+    peer: Partner,
     position: Position,
     /// The cut that the clocks may be relative to: that of the answer, and, at the initiator, remembered here, too.
     base: Option<Vec<End>>,
@@ -360,8 +359,7 @@ impl<R: Replica> Session<R> {
         self.outbox.push_back(Message::Hello(answer.write()));
         settled?;
         Ok(State::Comparing(Box::new(Comparing {
-            peer: theirs.node,
-            same_levels: theirs.level == LEVEL,
+            peer: self.partner(&theirs),
             position,
             base,
             offered,
@@ -397,8 +395,7 @@ impl<R: Replica> Session<R> {
         let clock = clock::write(&position, base.as_deref(), offered.as_ref().map(WireStaged::from));
         self.outbox.extend(clock.into_iter().map(Message::Clock));
         let comparing = Comparing {
-            peer: theirs.node,
-            same_levels: theirs.level == LEVEL,
+            peer: self.partner(&theirs),
             position,
             base,
             offered,
@@ -433,23 +430,19 @@ impl<R: Replica> Session<R> {
 
     /// Both clocks are known.
     fn exchange(&mut self, comparing: Comparing, told: Told) -> Result<State> {
-        let Comparing { peer, same_levels, position, base, offered, .. } = comparing;
+        let Comparing { peer, position, base, offered, .. } = comparing;
         if told.relative && base.is_none() {
             return Err(PeerMisbehaved::BadClock.into());
         }
         let base = base.as_deref().filter(|_| told.relative);
         let clock = PeerClock::new(&self.replica, &position, told.ends, base)?;
-        let exchange = Exchange::new(
-            &self.replica,
-            peer,
-            self.config.peer_is_hub,
-            same_levels,
-            position,
-            clock,
-            told.staged,
-            offered,
-        )?;
+        let exchange = Exchange::new(&self.replica, peer, position, clock, told.staged, offered)?;
         Ok(State::Exchanging(Box::new(exchange)))
+    }
+
+    fn partner(&self, theirs: &Greeting) -> Partner {
+        let is_hub = self.config.peer_is_hub;
+        Partner { node: theirs.node, is_hub, same_levels: theirs.level == LEVEL }
     }
 
     /// Notes what the peer's hello says about the peer.
@@ -467,7 +460,7 @@ impl<R: Replica> Session<R> {
     fn end_equal(&mut self, position: &Position, theirs: &Greeting) -> Result<State> {
         let root = position.log_root();
         let cut = Some(Cut { root, lsn: position.lsn });
-        remember(&self.replica, theirs.node, cut, position.lsn, self.config.peer_is_hub)?;
+        remember(&self.replica, self.partner(theirs), cut, position.lsn)?;
         self.report.outcome = Outcome::AlreadyEqual;
         self.report.cut = Some(root);
         self.report.settled = true;

@@ -32,6 +32,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use heirloom::LogRoot;
 
 pub use canary::Canary;
+pub use random::Random;
 use world::World;
 
 /// What a run met.

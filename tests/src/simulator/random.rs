@@ -2,12 +2,13 @@
 
 /// All chance of a run. Equal seeds give equal runs.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// From a seed.
+    pub fn new(seed: u64) -> Self {
         Self(mix(seed.wrapping_add(GOLDEN)))
     }
 
@@ -17,31 +18,34 @@ impl Random {
     }
 
     /// 0 up to before `limit`, which is not 0. (The bias of the remainder does not matter here.)
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
+    pub fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }
 
-    pub(crate) fn percent(&mut self, chance: usize) -> bool {
+    /// True so many times in a hundred.
+    pub fn percent(&mut self, chance: usize) -> bool {
         self.below(100) < chance
     }
 
-    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    /// One of these, which are not none.
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 
     /// Two different numbers below `limit`, which is at least 2.
-    pub(crate) fn two(&mut self, limit: usize) -> [usize; 2] {
+    pub fn two(&mut self, limit: usize) -> [usize; 2] {
         let a = self.below(limit);
         [a, (a + 1 + self.below(limit - 1)) % limit]
     }
 
     /// Small as often as large: up to `1 << bits`.
-    pub(crate) fn of_any_size(&mut self, bits: usize) -> usize {
+    pub fn of_any_size(&mut self, bits: usize) -> usize {
         let most = 1 << self.below(bits + 1);
         1 + self.below(most)
     }
 
-    pub(crate) fn bytes16(&mut self) -> [u8; 16] {
+    /// Sixteen bytes.
+    pub fn bytes16(&mut self) -> [u8; 16] {
         let mut out = [0; 16];
         out[..8].copy_from_slice(&self.next().to_be_bytes());
         out[8..].copy_from_slice(&self.next().to_be_bytes());

@@ -126,7 +126,7 @@ fn view_agrees(snapshot: &Snapshot, entity: &Id, expected: &fixture::Entity, pla
 
 fn cuts_agree(history: &History, snapshot: &Snapshot) {
     for cut in &history.fixture.expected.cuts {
-        let past = snapshot.as_of(&observer::clock(history, &cut.ends)).unwrap();
+        let past = snapshot.as_of(observer::clock(history, &cut.ends)).unwrap();
         for (entity, expected) in history.entities.iter().zip(&cut.heads) {
             let found = sorted(&past.heads(entity_id(entity)).unwrap());
             assert_eq!(found, history.refs(expected), "{}: {:?}", history.fixture.name, cut.ends);

@@ -1,0 +1,237 @@
+//! Choices before a store is opened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::engine::{Engine, Inner};
+use crate::error::{Error, Result};
+use crate::index::Indexer;
+use crate::merge::{Policies, Policy};
+use crate::model::{DatasetId, EntityId, Timestamp};
+use crate::past::ClosedCuts;
+use crate::store::{Field, Identity, Options, Store};
+use crate::validation::{Proposal, Rules};
+
+/// Choices for a store, with their defaults.
+#[derive(Clone)]
+pub struct Builder {
+    label: String,
+    managed: bool,
+    dataset: Option<DatasetId>,
+    cache_bytes: usize,
+    policies: BTreeMap<String, Policy>,
+    /// Types whose policy is given by name.
+    named_policies: Vec<(String, String)>,
+    registered_policies: Vec<Policy>,
+    rules: Rules,
+    pub(crate) local_types: BTreeSet<String>,
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    entropy: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
+    new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
+    pub(crate) indexes: Vec<Field>,
+    pub(crate) index_in_background: bool,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            label: "device".to_owned(),
+            managed: false,
+            dataset: None,
+            cache_bytes: 64 << 20,
+            policies: BTreeMap::new(),
+            named_policies: Vec::new(),
+            registered_policies: Vec::new(),
+            rules: Rules::default(),
+            local_types: BTreeSet::new(),
+            now: Arc::new(system_now),
+            entropy: Arc::new(|| uuid::Uuid::new_v4().into_bytes()),
+            new_id: Arc::new(EntityId::new_v7),
+            indexes: Vec::new(),
+            index_in_background: true,
+        }
+    }
+}
+
+/// The machine's clock; before 1970 and after 9999 the bounds of the format.
+fn system_now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+impl Builder {
+    /// What people shall call this device; the device id adds 8 digits, so labels may repeat. Default: `device`. 1 to 55 printable ASCII
+    /// characters without space.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self.managed = false;
+        self
+    }
+
+    /// The exact device id, where the application manages identity and never gives one twice. 1 to 64 printable ASCII characters without space.
+    #[must_use]
+    pub fn device_id(mut self, id: impl Into<String>) -> Self {
+        self.label = id.into();
+        self.managed = true;
+        self
+    }
+
+    /// The dataset by name: devices that use the same name can write before they ever meet.
+    #[must_use]
+    pub fn dataset_name(self, name: &str) -> Self {
+        self.dataset(DatasetId::from_name(name))
+    }
+
+    /// The dataset. Default: that of the file; of a new one it is random with the first write, or adopted from the first peer.
+    #[must_use]
+    pub fn dataset(mut self, dataset: DatasetId) -> Self {
+        self.dataset = Some(dataset);
+        self
+    }
+
+    /// Memory for caches, in bytes. Default: 64 MiB, which a phone can spare; a hub may want more.
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// How entities of a type are shown that diverged (R18). Default: [`Policy::Auto`]. The last one given for a type counts.
+    #[must_use]
+    pub fn policy(mut self, entity_type: impl Into<String>, policy: Policy) -> Self {
+        let entity_type = entity_type.into();
+        self.named_policies.retain(|(t, _)| *t != entity_type);
+        self.policies.insert(entity_type, policy);
+        self
+    }
+
+    /// The same by name, as it stands in a configuration: one of the eight that [`Policy`] lists, or of a custom one given to
+    /// [`register_policy`](Self::register_policy). Opening gives [`Error::UnknownPolicy`] if there is none.
+    ///
+    /// ```
+    /// use heirloom::{Engine, Error, Policy, Resolution};
+    /// let keep = Policy::custom("keep", 1, |conflict| Resolution::Head(conflict.heads[0].version));
+    /// let engine = Engine::builder().register_policy(keep).policy_named("note", "keep").in_memory()?;
+    /// assert_eq!(engine.policy("note").name(), "keep");
+    /// let unknown = Engine::builder().policy_named("note", "newest").in_memory();
+    /// assert!(matches!(unknown, Err(Error::UnknownPolicy(name)) if name == "newest"));
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    #[must_use]
+    pub fn policy_named(mut self, entity_type: impl Into<String>, name: impl Into<String>) -> Self {
+        let entity_type = entity_type.into();
+        self.named_policies.retain(|(t, _)| *t != entity_type);
+        self.named_policies.push((entity_type, name.into()));
+        self
+    }
+
+    /// Makes a custom policy known by its name.
+    #[must_use]
+    pub fn register_policy(mut self, policy: Policy) -> Self {
+        self.registered_policies.push(policy);
+        self
+    }
+
+    /// A rule for what is written here on entities of a type (R8): it sees each entity before and after, and an error of it undoes the whole
+    /// transaction with [`Error::Rejected`]. Several rules must all agree. What other devices wrote was judged there and is taken as it is.
+    ///
+    /// ```
+    /// use heirloom::{Content, Engine, Error, Value};
+    /// let engine = Engine::builder()
+    ///     .validate("lamp", |lamp| match lamp.after.as_ref().and_then(|c| c.get("brightness")) {
+    ///         Some(Value::Int(n)) if !(0..=100).contains(n) => Err(format!("brightness {n} is not 0 to 100")),
+    ///         _ => Ok(()),
+    ///     })
+    ///     .in_memory()?;
+    /// let refused = engine.write(|tx| tx.create("lamp", &Content::new().with("brightness", 300)));
+    /// assert!(matches!(refused, Err(Error::Rejected { .. })));
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    #[must_use]
+    pub fn validate(
+        mut self,
+        entity_type: &str,
+        rule: impl Fn(&Proposal) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.rules.add(entity_type, rule);
+        self
+    }
+
+    /// Where the time comes from. Default: the machine's clock. For tests and simulations.
+    #[must_use]
+    pub fn clock(mut self, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        self.now = Arc::new(now);
+        self
+    }
+
+    /// Where randomness comes from: 16 fresh bytes a call, for the nonces of logs, random datasets and new entity ids. Default:
+    /// the machine's. For tests and simulations: two logs that draw the same are one log.
+    #[must_use]
+    pub fn entropy(mut self, draw: impl Fn() -> [u8; 16] + Send + Sync + 'static) -> Self {
+        self.entropy = Arc::new(draw);
+        let draw = self.entropy.clone();
+        self.new_id = Arc::new(move || EntityId::from_bytes(draw()));
+        self
+    }
+
+    /// Opens the store in a file, or makes one. Does not read the log, however long it is. Damage in the log does not keep it from
+    /// opening: what is sound stays readable; if the last commits are damaged, writing is [`Error::Corrupt`].
+    ///
+    /// After a crash or a power cut the file holds all that was acknowledged (R37). One that strikes while a new file is being made may leave one that is
+    /// [`Error::NotAStore`]: nothing was in it, remove it.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyOpen`], [`Error::UnknownFormat`], [`Error::NotAStore`], [`Error::Corrupt`], [`Error::Storage`]: the file is as it was.
+    /// [`Error::WrongDataset`] if it holds commits of another dataset than the one given. [`Error::Invalid`] for a label that is none.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
+        let store = Store::open_file(path.as_ref(), self.options()?)?;
+        Ok(self.engine(store))
+    }
+
+    /// A store that lives as long as its engine.
+    pub fn in_memory(self) -> Result<Engine> {
+        self.open_backend(redb::backends::InMemoryBackend::new())
+    }
+
+    /// A store on any storage that redb can use. Errors as for [`open`](Self::open).
+    pub fn open_backend(self, backend: impl redb::StorageBackend) -> Result<Engine> {
+        let store = Store::open_backend(backend, self.options()?)?;
+        Ok(self.engine(store))
+    }
+
+    fn options(&self) -> Result<Options> {
+        if !crate::format::genesis::is_label(&self.label, self.managed) {
+            let most = if self.managed { "64" } else { "55" };
+            return Err(Error::invalid(format!(
+                "{:?} cannot name a device: use 1 to {most} printable ASCII characters without space",
+                self.label
+            )));
+        }
+        Ok(Options {
+            cache_bytes: self.cache_bytes,
+            now: self.now.clone(),
+            dataset: self.dataset,
+            policies: Policies::new(self.policies.clone(), &self.named_policies, &self.registered_policies)?,
+            indexes: crate::index::checked(&self.indexes)?,
+        })
+    }
+
+    fn engine(self, store: Store) -> Engine {
+        let identity = Identity { label: self.label, managed: self.managed, nonce: self.entropy };
+        let store = Arc::new(store);
+        let _indexer = Indexer::start(&store, self.index_in_background);
+        Engine {
+            inner: Arc::new(Inner {
+                _indexer,
+                store,
+                identity,
+                rules: self.rules,
+                local_types: self.local_types,
+                new_id: self.new_id,
+                closed_cuts: ClosedCuts::default(),
+            }),
+        }
+    }
+}

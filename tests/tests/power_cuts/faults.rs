@@ -1,0 +1,240 @@
+//! A disk that fails, is full, or puts things in the wrong place: typed errors, nothing acknowledged is lost, nothing false is told.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use heirloom::{Content, Engine, Error, Patch};
+use heirloom_tests::disk::{Counts, Disk, Faults};
+
+use crate::{
+    script::{self, Step, entity, noise},
+    survey::{Survey, assert_sound, differences, survey},
+    times,
+};
+
+const CACHE: usize = 32 << 10;
+
+/// A store with a history, closed.
+fn prepared() -> (Disk, Engine) {
+    let (disk, twin) = (Disk::new(), script::twin());
+    let engine = script::open(&disk, CACHE).unwrap();
+    for step in script::everything() {
+        step.run(&engine).unwrap();
+        step.run(&twin).unwrap();
+    }
+    engine.close().unwrap();
+    (disk, twin)
+}
+
+/// After a failure: what is there is what the twin has, or with the step that failed.
+fn settle(disk: &Disk, twin: &Engine, failed: &Step, context: &str) {
+    let before = survey(twin).unwrap();
+    let engine = script::open(disk, CACHE).unwrap_or_else(|error| panic!("{context}: {error:?}"));
+    assert_sound(&engine, context);
+    let found = survey(&engine).unwrap();
+    if found == before {
+        failed.run(&engine).unwrap();
+    }
+    failed.run(twin).unwrap();
+    let (found, after) = (survey(&engine).unwrap(), survey(twin).unwrap());
+    assert!(found == after, "{context}: {:#?}", differences(&found, &after));
+    engine.close().unwrap();
+}
+
+fn is_typed(error: &Error) -> bool {
+    matches!(error, Error::Storage(_) | Error::Poisoned)
+}
+
+#[test]
+fn a_failing_write_or_sync_poisons_the_store_until_it_is_opened_again() {
+    let big = Step::Blob(90, 50_000);
+    let all_at = |at: fn(&Counts, u64) -> Faults, of: fn(&Counts) -> u64| {
+        let mut struck = 0;
+        for nth in 1.. {
+            let (disk, twin) = prepared();
+            let engine = script::open(&disk, CACHE).unwrap();
+            let before = disk.counts();
+            disk.set_faults(at(&before, nth));
+            let done = big.run(&engine);
+            if of(&disk.counts()) < of(&before) + nth {
+                assert!(done.is_ok());
+                break;
+            }
+            let context = format!("fault {nth}");
+            // a page that could not be written ahead of time is written again with the commit
+            if let Err(error) = &done {
+                struck += 1;
+                assert!(is_typed(error), "{context}: {error:?}");
+                let next = Step::Lamp(1, 2).run(&engine);
+                assert!(matches!(next, Err(Error::Poisoned)), "{context}: {next:?}");
+                let told = engine.snapshot().and_then(|s| s.get(entity(90)));
+                assert!(!matches!(told, Ok(Some(_))), "{context}: what was not acknowledged is not shown");
+            }
+            drop(engine);
+            disk.set_faults(Faults::default());
+            settle(&disk.after_a_kill(), &twin, &big, &context);
+            settle(&disk.after_a_cut(nth), &prepared().1, &big, &context);
+        }
+        assert!(struck > 0);
+    };
+    all_at(|c, n| Faults { write: Some(c.writes + n), ..Faults::default() }, |c| c.writes);
+    all_at(|c, n| Faults { sync: Some(c.syncs + n), ..Faults::default() }, |c| c.syncs);
+}
+
+#[test]
+fn a_failing_read_is_a_typed_error_and_nothing_is_lost() {
+    let (disk, twin) = prepared();
+    let truth = survey(&twin).unwrap();
+    let mut errors = 0;
+    for nth in 1..=60 * times() {
+        let disk = disk.after_a_kill();
+        disk.set_faults(Faults { read: Some(nth * 3), ..Faults::default() });
+        let read = script::open(&disk, CACHE).and_then(|engine| survey(&engine));
+        match read {
+            Ok(found) => assert!(found == truth, "read {nth}: {:#?}", differences(&found, &truth)),
+            Err(error) => {
+                errors += 1;
+                assert!(matches!(error, Error::Storage(_)), "read {nth}: {error:?}");
+            }
+        }
+        disk.set_faults(Faults::default());
+        settle(&disk, &twin, &Step::Node, &format!("read {nth}"));
+    }
+    assert!(errors > 20, "{errors}");
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_works_again_with_room() {
+    let steps = [
+        Step::Blob(90, 400_000),
+        Step::Ingest(script::elsewhere("laptop", &[0, 50, 51], 500_000)),
+        Step::Stage(600_000),
+    ];
+    for step in steps {
+        let mut full = 0;
+        for spare in [0, 1, 2, 5, 10, 20, 40, 80, 120, 200] {
+            for by_length in [false, true] {
+                let (disk, twin) = prepared();
+                let engine = script::open(&disk, CACHE).unwrap();
+                let faults = if by_length {
+                    Faults {
+                        longest: Some(disk.bytes().len() as u64 + spare as u64 * 4096),
+                        ..Faults::default()
+                    }
+                } else {
+                    Faults { blocks: Some(disk.blocks() + spare), ..Faults::default() }
+                };
+                disk.set_faults(faults);
+                let context = format!("{spare} blocks to spare, by length: {by_length}");
+                let failed = step.run(&engine).and_then(|()| Step::Blob(91, 900_000).run(&engine));
+                if let Err(error) = &failed {
+                    full += 1;
+                    assert!(is_typed(error), "{context}: {error:?}");
+                    assert!(error.to_string().contains("space") || matches!(error, Error::Poisoned));
+                }
+                drop(engine);
+                disk.set_faults(Faults::default());
+                let found = settle_many(&disk, &twin, &[step.clone(), Step::Blob(91, 900_000)], &context);
+                assert!(failed.is_err() || found == 2, "{context}: what was acknowledged is there");
+            }
+        }
+        assert!(full > 5, "{full}");
+    }
+}
+
+/// How many of the steps were there; the others are done then.
+fn settle_many(disk: &Disk, twin: &Engine, steps: &[Step], context: &str) -> usize {
+    let engine = script::open(disk, CACHE).unwrap_or_else(|error| panic!("{context}: {error:?}"));
+    assert_sound(&engine, context);
+    let found = survey(&engine).unwrap();
+    let mut there = None;
+    for (i, step) in steps.iter().enumerate() {
+        if survey(twin).unwrap() == found {
+            there = Some(i);
+        }
+        step.run(twin).unwrap();
+    }
+    if survey(twin).unwrap() == found {
+        there = Some(steps.len());
+    }
+    let there =
+        there.unwrap_or_else(|| panic!("{context}: {:#?}", differences(&found, &survey(twin).unwrap())));
+    steps[there..].iter().for_each(|step| step.run(&engine).unwrap());
+    assert!(survey(&engine).unwrap() == survey(twin).unwrap(), "{context}");
+    there
+}
+
+/// What is told after damage: nothing that is not so, unless `verify` names a place. `Err`: redb panicked over its own pages.
+fn look(disk: &Disk, truth: &[Survey]) -> std::thread::Result<bool> {
+    catch_unwind(AssertUnwindSafe(|| {
+        let Ok(engine) = script::open(disk, CACHE) else { return true };
+        let named = engine.verify().map_or(true, |verified| !verified.is_clean());
+        let pieces = |found: &Survey| truth.iter().any(|t| found == t);
+        match survey(&engine) {
+            Ok(found) => {
+                assert!(
+                    named || pieces(&found),
+                    "false, and not noticed: {:#?}",
+                    differences(&found, &truth[0])
+                );
+                named
+            }
+            Err(_) => true,
+        }
+    }))
+}
+
+#[test]
+fn a_write_in_the_wrong_place_is_noticed() {
+    let rooms = (0..6).map(|i| Step::Lamps(0, 60, i)).chain([Step::Blob(90, 40_000)]);
+    let steps: Vec<Step> = rooms.collect();
+    let (sound, twin) = prepared();
+    let mut truth = vec![survey(&twin).unwrap()];
+    for step in &steps {
+        step.run(&twin).unwrap();
+        truth.push(survey(&twin).unwrap());
+    }
+    let (mut noticed, mut panics, mut panics_of_writes) = (0, 0, 0);
+    let rounds = 80 * times();
+    for nth in 1..=rounds {
+        let disk = sound.after_a_kill();
+        disk.set_faults(Faults { misdirected: Some(nth), ..Faults::default() });
+        let worked = catch_unwind(AssertUnwindSafe(|| {
+            if let Ok(engine) = script::open(&disk, CACHE) {
+                let _ = steps.iter().try_for_each(|step| step.run(&engine));
+            }
+        }));
+        disk.set_faults(Faults::default());
+        panics_of_writes += u64::from(worked.is_err());
+        match look(&disk, &truth) {
+            Ok(is) => noticed += u64::from(is),
+            Err(panic) if is_ours(&*panic) => std::panic::resume_unwind(panic),
+            Err(_) => panics += 1,
+        }
+    }
+    eprintln!(
+        "{rounds} misdirected: {noticed} noticed; redb panicked in {panics_of_writes} writes, {panics} looks"
+    );
+    assert!(noticed > rounds / 20, "{noticed}");
+    assert!(panics <= rounds / 10, "{panics}");
+}
+
+/// An assertion of this test, not one of redb's.
+fn is_ours(panic: &(dyn std::any::Any + Send)) -> bool {
+    panic.downcast_ref::<String>().is_some_and(|text| text.starts_with("false, and not noticed"))
+}
+
+#[test]
+fn small_writes_go_on_where_large_ones_found_no_room() {
+    let (disk, _) = prepared();
+    let engine = script::open(&disk, CACHE).unwrap();
+    disk.set_faults(Faults { longest: Some(disk.bytes().len() as u64), ..Faults::default() });
+    let large = Content::new().with("bytes", noise(1, 4 << 20));
+    let failed = engine.write(|tx| tx.create_with_id(entity(99), "blob", &large));
+    assert!(failed.is_err_and(|error| is_typed(&error)));
+    drop(engine);
+    // still full: the store opens, and what fits is written
+    let engine = script::open(&disk, CACHE).unwrap();
+    engine.write(|tx| tx.patch(entity(1), Patch::new().set("room", 3))).unwrap();
+    assert!(engine.snapshot().unwrap().get(entity(99)).unwrap().is_none());
+    assert_sound(&engine, "full");
+}
