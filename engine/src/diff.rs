@@ -176,7 +176,7 @@ impl Difference {
     }
 
     /// The patch from what was shown before to what is shown after, each nothing where the entity was not there. Of two contents
-    /// [`diff`](crate::diff) gives it.
+    /// [`diff`](crate::diff()) gives it.
     /// ```
     /// # use heirloom::{Content, Engine, Patch, Point};
     /// # let engine = Engine::in_memory()?;
