@@ -4,6 +4,7 @@ use super::fold::{Bodies, Incoming, fold};
 use super::record::Void;
 use super::writer::{PULL, Writer};
 use super::{Store, View};
+use crate::clock_ahead::ClockAhead;
 use crate::error::{Error, Result};
 use crate::format::commit::WireParts;
 use crate::format::genesis::Genesis;
@@ -28,8 +29,8 @@ pub struct Ingested {
     pub voids: Vec<(VersionRef, Void)>,
     /// Commits whose bodies do not verify here.
     pub unverified: u64,
-    /// Logs whose wall is more than five minutes ahead of this device's clock; their walls were ignored (R6).
-    pub clocks_ahead: Vec<LogId>,
+    /// Logs whose wall is more than five minutes ahead of this device's clock, each once, by how much at most; their walls were ignored (R6).
+    pub clocks_ahead: Vec<ClockAhead>,
 }
 
 impl Ingested {
@@ -41,9 +42,14 @@ impl Ingested {
         self.diverged += other.diverged;
         self.voids.extend(other.voids);
         self.unverified += other.unverified;
-        self.clocks_ahead.extend(other.clocks_ahead);
-        self.clocks_ahead.sort();
-        self.clocks_ahead.dedup();
+        other.clocks_ahead.into_iter().for_each(|ahead| self.note_clock(ahead));
+    }
+
+    fn note_clock(&mut self, ahead: ClockAhead) {
+        match self.clocks_ahead.iter_mut().find(|known| known.log == ahead.log) {
+            Some(known) => known.by_ms = known.by_ms.max(ahead.by_ms),
+            None => self.clocks_ahead.push(ahead),
+        }
     }
 }
 
@@ -103,7 +109,7 @@ impl Store {
             folded.changes.iter().filter(|c| !c.was_diverged && c.heads.list.len() > 1).count() as u64;
         let before = writer.tip(ordinal);
         self.append(writer, ordinal, placed.chain, &header, &placed.refs, folded);
-        self.pull_wall(writer, parts.log, header.wall, report);
+        self.pull_wall(writer, ordinal, header.wall, report);
         if self.known().own == Some(ordinal) {
             // somebody else goes on with this log: the proof that a copy of this file wrote
             let last =
@@ -199,11 +205,12 @@ impl Store {
         Ok(found.then_some((ordinal, sequence)))
     }
 
-    fn pull_wall(&self, writer: &mut Writer, log: LogId, wall: u64, report: &mut Ingested) {
-        if wall <= (self.now)().saturated() + PULL {
+    fn pull_wall(&self, writer: &mut Writer, ordinal: u32, wall: u64, report: &mut Ingested) {
+        let ahead = wall.saturating_sub((self.now)().saturated());
+        if ahead <= PULL {
             writer.wall = writer.wall.max(wall);
-        } else if !report.clocks_ahead.contains(&log) {
-            report.clocks_ahead.push(log);
+        } else if let Some(info) = self.directory.log(ordinal) {
+            report.note_clock(ClockAhead::new(info.id, info.device.clone(), ahead));
         }
     }
 }
