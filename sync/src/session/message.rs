@@ -242,6 +242,7 @@ impl Close {
                 log = Some(*forked.as_bytes());
                 Reason::Forked
             }
+            SyncError::NotAdmitted { .. } => Reason::NotAdmitted,
             SyncError::Diverged(_) => Reason::Diverged,
             SyncError::Replica(_) => Reason::Replica,
             SyncError::Overtaken => Reason::Overtaken,
@@ -260,7 +261,7 @@ impl Close {
     }
 }
 
-const REASONS: [(u8, Reason); 10] = [
+const REASONS: [(u8, Reason); 11] = [
     (1, Reason::Cancelled),
     (2, Reason::Timeout),
     (3, Reason::InvalidMessage),
@@ -271,6 +272,7 @@ const REASONS: [(u8, Reason); 10] = [
     (8, Reason::Diverged),
     (9, Reason::Replica),
     (10, Reason::Overtaken),
+    (11, Reason::NotAdmitted),
 ];
 
 fn number(reason: Reason) -> u8 {
