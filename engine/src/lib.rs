@@ -50,6 +50,7 @@ mod validation;
 mod verify;
 mod verify_index;
 mod version;
+mod voids;
 
 pub use backup::{BackupProgress, Compaction};
 pub use builder::Builder;
@@ -85,3 +86,4 @@ pub use transaction::Transaction;
 pub use validation::Proposal;
 pub use verify::{Problem, Verification};
 pub use version::Version;
+pub use voids::VoidVersion;

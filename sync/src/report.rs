@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use heirloom::{ClockAhead, LogRoot, NodeId, Span};
+use heirloom::{ClockAhead, LogRoot, NodeId, Span, VoidVersion};
 
 /// How a session ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,8 +57,10 @@ pub struct Report {
     pub resumed_bytes: u64,
     /// Entities that came to have several heads through what was received: concurrent writes, conflicts among them.
     pub diverged: u64,
-    /// Versions received that are void.
+    /// Versions received that are void: kept, passed on, without effect (R36).
     pub voids: u64,
+    /// The first 100 of them, and why. All: [`Snapshot::voids`](heirloom::Snapshot::voids).
+    pub first_voids: Vec<VoidVersion>,
     /// Commits received whose bodies do not verify.
     pub unverified: u64,
     /// Devices among the writers of what was received whose clocks are far ahead of ours, and therefore not followed (R6).
@@ -74,6 +76,12 @@ impl Report {
         (ahead_ms.unsigned_abs() > SKEW).then_some(ClockSkew { peer, ahead_ms })
     }
 
+    pub(crate) fn note_voids(&mut self, voids: Vec<VoidVersion>) {
+        self.voids += voids.len() as u64;
+        let room = VOIDS.saturating_sub(self.first_voids.len());
+        self.first_voids.extend(voids.into_iter().take(room));
+    }
+
     pub(crate) fn note_clocks(&mut self, ahead: Vec<ClockAhead>) {
         for clock in ahead {
             match self.clocks_ahead.iter_mut().find(|known| known.log == clock.log) {
@@ -83,6 +91,9 @@ impl Report {
         }
     }
 }
+
+/// A peer may send any number of them.
+const VOIDS: usize = 100;
 
 /// Clocks that differ by more milliseconds than this are worth a word: the engine follows no other further.
 const SKEW: u64 = 5 * 60 * 1_000;

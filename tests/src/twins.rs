@@ -124,7 +124,7 @@ impl Twins {
         let held = self.replay.commit(reference).expect("was added a moment ago");
         assert_eq!(report.versions, held.commit.header.count);
         assert_eq!(report.unverified == 0, held.verified.is_ok(), "{:?}", held.verified);
-        let mut void: BTreeSet<Ref> = report.voids.iter().map(|(version, _)| as_ref(*version)).collect();
+        let mut void: BTreeSet<Ref> = report.voids.iter().map(|void| as_ref(void.version)).collect();
         if held.commit.header.level > 1 {
             // opaque: the engine reports the first version for all
             assert_eq!(void.pop_first().map(|version| version.sequence), Some(held.commit.header.first));

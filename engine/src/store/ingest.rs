@@ -1,7 +1,6 @@
 //! Commits that come from elsewhere: framing, place, skip, then fold. Nothing is refused for its meaning.
 
 use super::fold::{Bodies, Incoming, fold};
-use super::record::Void;
 use super::writer::{PULL, Writer};
 use super::{Store, View};
 use crate::clock_ahead::ClockAhead;
@@ -11,7 +10,8 @@ use crate::format::genesis::Genesis;
 use crate::format::hash::{chain_after, chain_of_genesis};
 use crate::format::header::Header;
 use crate::format::{Malformed, body, limits};
-use crate::model::{Chain, ChainPrefix, CommitRef, DatasetId, LogId, VersionRef};
+use crate::model::{Chain, ChainPrefix, CommitRef, DatasetId, LogId};
+use crate::voids::VoidVersion;
 
 /// What an ingest did.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +26,7 @@ pub struct Ingested {
     /// Entities that have several heads now and had one or none before.
     pub diverged: u64,
     /// Versions that are void, and why (I8).
-    pub voids: Vec<(VersionRef, Void)>,
+    pub voids: Vec<VoidVersion>,
     /// Commits whose bodies do not verify here.
     pub unverified: u64,
     /// Logs whose wall is more than five minutes ahead of this device's clock, each once, by how much at most; their walls were ignored (R6).
@@ -104,7 +104,9 @@ impl Store {
         report.added += 1;
         report.versions += header.count;
         report.unverified += u64::from(folded.unverified);
-        report.voids.extend(&folded.voids);
+        let device = self.directory.log(ordinal).map(|info| info.device.clone()).unwrap_or_default();
+        let void = |(version, reason)| VoidVersion { version, device: device.clone(), reason };
+        report.voids.extend(folded.voids.iter().copied().map(void));
         report.diverged +=
             folded.changes.iter().filter(|c| !c.was_diverged && c.heads.list.len() > 1).count() as u64;
         let before = writer.tip(ordinal);

@@ -153,6 +153,7 @@ impl Store {
                 last: r.header.last(),
                 chain: r.chain,
                 wall: r.header.wall,
+                is_newer: r.header.is_newer(),
             });
         }
         if let Some(Checkpoint { digest, frontier }) = view.checkpoint(next_lsn)? {
@@ -269,6 +270,7 @@ impl Writer {
 
     /// The log that this store extends; drawn with its first commit.
     pub(crate) fn own_log(&mut self, store: &Store, dataset: DatasetId, identity: &Identity) -> (u32, LogId) {
+        self.leave_newer_log(store);
         if let Some((ordinal, log)) = store.known().own.and_then(|o| Some((o, store.directory.log_id(o)?))) {
             return (ordinal, log);
         }
@@ -318,6 +320,14 @@ impl Writer {
     fn know_log(&self, own: Option<u32>, predecessor: Option<CommitRef>) {
         let mut known = self.known.write();
         (known.own, known.predecessor) = (own, predecessor);
+    }
+
+    /// A newer version of this library has written here: its commits stay, but nothing can be built on a state that cannot be read.
+    fn leave_newer_log(&mut self, store: &Store) {
+        let own = store.known().own.and_then(|o| Some((store.directory.log_id(o)?, self.tip(o)?)));
+        if let Some((log, tip)) = own.filter(|(_, tip)| tip.is_newer) {
+            self.leave_log(Some(CommitRef { log, sequence: tip.last, prefix: tip.chain.prefix() }));
+        }
     }
 
     /// Goes on under a fresh log, whose wall starts from the physical clock (I5). `tip`: the last commit of the one before that was written here.

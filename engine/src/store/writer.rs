@@ -33,6 +33,8 @@ pub(crate) struct Tip {
     pub(crate) last: u64,
     pub(crate) chain: Chain,
     pub(crate) wall: u64,
+    /// Of a newer level: this library cannot go on from it.
+    pub(crate) is_newer: bool,
 }
 
 /// What a store knows of itself. Changed by the writer, read by anybody at any time, inside a write too.
@@ -152,7 +154,8 @@ impl Writer {
         if self.tips.len() <= ordinal as usize {
             self.tips.resize(ordinal as usize + 1, None);
         }
-        self.tips[ordinal as usize] = Some(Tip { last: header.last(), chain, wall: header.wall });
+        self.tips[ordinal as usize] =
+            Some(Tip { last: header.last(), chain, wall: header.wall, is_newer: header.is_newer() });
     }
 
     fn close_batch(&mut self, logs: u32, types: u32) -> Batch {

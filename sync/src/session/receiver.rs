@@ -224,7 +224,7 @@ impl Receiver {
         report.commits_skipped += ingested.skipped;
         report.versions_received += ingested.versions;
         report.diverged += ingested.diverged;
-        report.voids += ingested.voids.len() as u64;
+        report.note_voids(ingested.voids);
         report.unverified += ingested.unverified;
         report.note_clocks(ingested.clocks_ahead);
         let mut before = None;

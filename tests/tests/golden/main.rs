@@ -194,9 +194,11 @@ fn names_of_logs(replay: &Replay) -> BTreeMap<Id, String> {
 /// What the engine reports while it takes the commits in.
 fn reported(replay: &Replay, reports: &[Ingested]) -> Json {
     let names = names_of_logs(replay);
-    let voids = reports.iter().flat_map(|report| &report.voids).map(|(version, reason)| {
-        (format!("{}/{}", names[version.log.as_bytes()], version.sequence), format!("{reason:?}").into())
-    });
+    let voids = reports.iter().flat_map(|report| &report.voids).map(
+        |heirloom::VoidVersion { version, reason, .. }| {
+            (format!("{}/{}", names[version.log.as_bytes()], version.sequence), format!("{reason:?}").into())
+        },
+    );
     json!({
         "versions": reports.iter().map(|report| report.versions).sum::<u64>(),
         "unverified": reports.iter().map(|report| report.unverified).sum::<u64>(),
@@ -245,7 +247,7 @@ fn each_forged_commit_is_what_its_name_says() {
     let (_, reports) = replayed("forged");
     for ((name, _), report) in read_golden("forged.hex").iter().zip(reports) {
         let reasons: BTreeSet<String> =
-            report.voids.iter().map(|(_, r)| format!("{r:?}").to_lowercase()).collect();
+            report.voids.iter().map(|v| format!("{:?}", v.reason).to_lowercase()).collect();
         let expected = match name.strip_prefix("void, ") {
             Some(rest) => [rest.split(':').next().unwrap().replace(' ', "")].into(),
             None if name.contains("newer level") => ["level".to_owned()].into(),

@@ -50,7 +50,7 @@ impl Observer {
 
     /// Void versions, each with the rule that it breaks.
     pub(crate) fn voids(&self) -> BTreeMap<Ref, &'static str> {
-        self.report.voids.iter().map(|(version, reason)| (to_ref(version), rule(*reason))).collect()
+        self.report.voids.iter().map(|void| (to_ref(&void.version), rule(void.reason))).collect()
     }
 }
 
