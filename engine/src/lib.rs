@@ -80,7 +80,7 @@ pub use query::{Page, Query, QueryCursor};
 pub use snapshot::{History, Listing, Snapshot};
 pub use stale::{StaleField, StaleWrite};
 pub use status::{ChangeStatus, PeerStatus, Status};
-pub use store::CacheStats;
+pub use store::{CacheStats, VoidReason};
 pub use subscription::Subscription;
 pub use transaction::Transaction;
 pub use validation::Proposal;

@@ -190,6 +190,14 @@ impl Author {
         Self { log: hashes::log_id(&bytes), tip: 0, chain: hashes::chain_zero(&bytes), wall: 0, genesis }
     }
 
+    /// Goes on with somebody else's log, of which `first` is the only commit, in their name.
+    pub fn impersonate(first: &[u8], wall: u64) -> Self {
+        let frame = Frame::split(first).expect("a commit");
+        let commit = frame.read().expect("a commit");
+        let author = Self::open(commit.genesis.clone().expect("the first commit of a log"));
+        Self { tip: commit.header.last(), chain: frame.chain(&author.chain), wall, ..author }
+    }
+
     /// The log id.
     pub fn log(&self) -> Id {
         self.log
