@@ -1,6 +1,6 @@
 //! What a session says about itself while it runs and when it is done.
 
-use heirloom::{LogId, LogRoot, NodeId};
+use heirloom::{Fork, LogId, LogRoot, NodeId};
 
 /// How a session ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,6 +61,11 @@ pub struct Report {
     pub unverified: u64,
     /// Logs among those received whose clocks are far ahead of ours, and therefore not followed.
     pub clocks_ahead: Vec<LogId>,
+    /// Logs that this session showed to have forked: copies of a store wrote on (R34). Both branches are kept; each says so in plain words.
+    pub forks: Vec<Fork>,
+    /// The log that our store wrote until now, if the peer brought commits that go on with it: a copy of our store wrote them. The next write
+    /// opens a fresh log.
+    pub left_log: Option<LogId>,
 }
 
 /// Where a session stands.
@@ -85,6 +90,10 @@ pub struct Progress {
 pub enum Event {
     /// Something moved. Only the latest is kept.
     Progress(Progress),
+    /// Copies of a store wrote on under one log (R34). Nothing is lost, and nobody needs to act; whoever copied the file may want to know.
+    Forked(Fork),
+    /// A copy of our own store wrote on under our log, so that our next write opens a fresh one (R34).
+    LeftLog(LogId),
     /// The session is over and went well. Comes last, and once.
     Finished(Box<Report>),
 }
