@@ -5,9 +5,9 @@ use std::fmt;
 use crate::error::{Error, Result};
 use crate::model::{Clock, ClockEntry, LogId, Timestamp};
 use crate::snapshot::Snapshot;
-use crate::store::{Directory, View};
+use crate::store::{Directory, View, directory};
 
-/// Two copies of a store's file wrote on under one log (R34): nothing is lost, both branches live on as two writers who had not seen each other.
+/// Copies of a store's file wrote on under one log (R34): nothing is lost, the branches live on as writers who had not seen each other.
 ///
 /// Every replica names the branches alike, whatever it learnt first: from the fork on each goes by a name that follows from its first
 /// commit. Versions before the fork keep the log's name.
@@ -20,14 +20,17 @@ pub struct Fork {
     pub device: String,
     /// The last sequence that both have in common; 0 where already the first commits differ.
     pub after: u64,
-    /// The names of two branches; where more than two leave one place, each further one makes a fork of its own with the first.
-    pub branches: [LogId; 2],
+    /// The names of its branches, sorted: two, or more where more copies wrote.
+    pub branches: Vec<LogId>,
 }
 
 impl Fork {
     pub(crate) fn of(directory: &Directory, line: u32) -> Option<Self> {
         let (info, fork) = (directory.log(line)?, directory.fork(line)?);
-        let mut branches = [fork.name, fork.other];
+        let beside = |other: &(u32, directory::Fork)| other.1.of == fork.of && other.1.after == fork.after;
+        let mut branches: Vec<LogId> =
+            directory.forks().iter().filter(|o| beside(o)).map(|(_, other)| other.name).collect();
+        branches.push(fork.other);
         branches.sort();
         Some(Self { log: info.id, device: info.device.clone(), after: fork.after, branches })
     }
@@ -35,12 +38,15 @@ impl Fork {
 
 impl fmt::Display for Fork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b] = &self.branches;
         write!(
             f,
-            "two copies of {}'s store wrote on after its version {}: both are kept, as branches {a} and {b} of log {}",
-            self.device, self.after, self.log
-        )
+            "{} copies of {}'s store wrote on after its version {}: all is kept, as branches of log {}:",
+            self.branches.len(),
+            self.device,
+            self.after,
+            self.log
+        )?;
+        self.branches.iter().try_for_each(|branch| write!(f, " {branch}"))
     }
 }
 
@@ -56,6 +62,7 @@ impl Snapshot {
             }
         }
         out.sort();
+        out.dedup();
         Ok(out)
     }
 }

@@ -3,7 +3,7 @@
 mod author;
 mod cache;
 mod copy;
-mod directory;
+pub(crate) mod directory;
 mod fold;
 mod group_commit;
 mod head;
