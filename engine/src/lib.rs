@@ -22,6 +22,7 @@
 mod backup;
 mod builder;
 mod changes;
+mod clock_ahead;
 mod collection;
 mod conflicts;
 mod diff;
@@ -54,6 +55,7 @@ mod version;
 pub use backup::{BackupProgress, Compaction};
 pub use builder::Builder;
 pub use changes::{Change, ChangeKind, Changes, Cursor};
+pub use clock_ahead::{ClockAhead, Span};
 pub use collection::{Collection, Document, Documents};
 pub use conflicts::Conflicts;
 pub use diff::{Diff, Difference, FieldDifference};

@@ -129,6 +129,8 @@ pub struct Peer {
     pub held: u64,
     /// Whether the application calls it a hub.
     pub is_hub: bool,
+    /// How many logs of its own it has opened here: what a cap on them counts. Outlives [`Replication::forget`].
+    pub opened: u64,
 }
 
 /// Reads and stores commits for a session. Cheap to clone. All that it gives is durable (I9).
@@ -150,6 +152,11 @@ impl Replication {
     /// Takes over a peer's dataset. [`Error::WrongDataset`] if commits of another are here.
     pub fn adopt(&self, dataset: DatasetId) -> Result<()> {
         self.engine.store().set_dataset(dataset)
+    }
+
+    /// The log that this store's writes extend; none before the first.
+    pub fn own_log(&self) -> Option<LogId> {
+        self.engine.log_id()
     }
 
     /// The engine's clock.
@@ -362,12 +369,17 @@ impl Replication {
 
     /// What is remembered of a peer. A file that was rewound may remember more than it still has; that is left out.
     pub fn remembered(&self, node: NodeId) -> Result<Option<Peer>> {
+        Ok(self.peer(node)?.map(|(peer, _)| peer))
+    }
+
+    /// A peer, and whether it was forgotten.
+    fn peer(&self, node: NodeId) -> Result<Option<(Peer, bool)>> {
         let tables = self.engine.store().tables()?;
         let Some(row) = tables.peers.get(&node.as_bytes()[..])? else { return Ok(None) };
         read_peer(node.as_bytes(), row.value(), self.engine.snapshot()?.commits()?).map(Some)
     }
 
-    /// All peers that this store has synced with, in order of their names.
+    /// All peers that this store has synced with and not forgotten, in order of their names.
     pub fn peers(&self) -> Result<Vec<(NodeId, Peer)>> {
         let snapshot = self.engine.snapshot()?;
         let commits = snapshot.commits()?;
@@ -376,36 +388,39 @@ impl Replication {
             let (key, value) = row?;
             let not_a_node = |_| Error::corrupt("peers", store::hex(key.value()), "not a node id");
             let node: [u8; 16] = key.value().try_into().map_err(not_a_node)?;
-            out.push((NodeId::from_bytes(node), read_peer(&node, value.value(), commits)?));
+            let (peer, forgotten) = read_peer(&node, value.value(), commits)?;
+            if !forgotten {
+                out.push((NodeId::from_bytes(node), peer));
+            }
         }
         Ok(out)
     }
 
     /// Remembers a peer. Writes nothing if that is known already: equal stores may greet each other every few minutes.
     pub fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
-        if self.remembered(node)? == Some(peer) {
+        if self.peer(node)? == Some((peer, false)) {
             return Ok(());
         }
-        let mut row = vec![u8::from(peer.cut.is_some()) | u8::from(peer.is_hub) << 1];
-        row.varint(peer.held);
-        if let Some(cut) = peer.cut {
-            row.extend_from_slice(cut.root.as_bytes());
-            row.varint(cut.lsn);
-        }
+        self.write_peer(node, Some(&peer_row(&peer, false)))
+    }
+
+    /// Forgets a peer that will not come back, or was turned away: what it holds, and where both last stood. How many logs it opened here is kept, so
+    /// that nobody starts anew by being turned away.
+    pub fn forget(&self, node: NodeId) -> Result<()> {
+        let opened = self.remembered(node)?.map_or(0, |peer| peer.opened);
+        let left = Peer { opened, ..Peer::default() };
+        self.write_peer(node, (opened > 0).then(|| peer_row(&left, true)).as_deref())
+    }
+
+    fn write_peer(&self, node: NodeId, row: Option<&[u8]>) -> Result<()> {
         let store = self.engine.store();
         let key = node.as_bytes();
         store.transact(|tx| {
-            tx.open_table(store::PEERS)?.insert(&key[..], &seal(key, &row)[..])?;
-            Ok(())
-        })?;
-        store.publish()
-    }
-
-    /// Forgets a peer that will not come back.
-    pub fn forget(&self, node: NodeId) -> Result<()> {
-        let store = self.engine.store();
-        store.transact(|tx| {
-            tx.open_table(store::PEERS)?.remove(&node.as_bytes()[..])?;
+            let mut peers = tx.open_table(store::PEERS)?;
+            match row {
+                Some(row) => drop(peers.insert(&key[..], &seal(key, row)[..])?),
+                None => drop(peers.remove(&key[..])?),
+            }
             Ok(())
         })?;
         store.publish()
@@ -418,17 +433,44 @@ impl Replication {
     }
 }
 
-/// `commits`: how many are here.
-fn read_peer(key: &[u8; 16], row: &[u8], commits: u64) -> Result<Peer> {
+const CUT: u8 = 1;
+const HUB: u8 = 2;
+const OPENED: u8 = 4;
+const FORGOTTEN: u8 = 8;
+
+fn peer_row(peer: &Peer, forgotten: bool) -> Vec<u8> {
+    let flag = |flag: u8, is: bool| if is { flag } else { 0 };
+    let mut row = vec![
+        flag(CUT, peer.cut.is_some())
+            | flag(HUB, peer.is_hub)
+            | flag(OPENED, peer.opened > 0)
+            | flag(FORGOTTEN, forgotten),
+    ];
+    row.varint(peer.held);
+    if let Some(cut) = peer.cut {
+        row.extend_from_slice(cut.root.as_bytes());
+        row.varint(cut.lsn);
+    }
+    if peer.opened > 0 {
+        row.varint(peer.opened);
+    }
+    row
+}
+
+/// A peer, and whether it was forgotten. `commits`: how many are here.
+fn read_peer(key: &[u8; 16], row: &[u8], commits: u64) -> Result<(Peer, bool)> {
     let mut r = Reader::new(unseal("peers", key, row)?);
     let mut read = || {
         let (flags, held) = (r.u8()?, r.varint()?);
-        let cut = match flags & 1 {
+        let cut = match flags & CUT {
             0 => None,
             _ => Some(Cut { root: LogRoot::from_bytes(r.array()?), lsn: r.varint()? }),
         };
+        let opened = if flags & OPENED != 0 { r.varint()? } else { 0 };
         r.end()?;
-        Ok(Peer { cut: cut.filter(|c| c.lsn <= commits), held: held.min(commits), is_hub: flags & 2 != 0 })
+        let cut = cut.filter(|c| c.lsn <= commits);
+        let peer = Peer { cut, held: held.min(commits), is_hub: flags & HUB != 0, opened };
+        Ok((peer, flags & FORGOTTEN != 0))
     };
     read().map_err(store::unreadable("peers", key))
 }

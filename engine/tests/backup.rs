@@ -140,7 +140,7 @@ fn a_backup_is_unknown_among_peers_and_knows_none() {
     let draft = create(&phone, "draft", 2);
     let (replication, peer) = (phone.replication(), NodeId::from_bytes([9; 16]));
     let node = replication.node().unwrap();
-    replication.remember(peer, Peer { cut: None, held: 2, is_hub: true }).unwrap();
+    replication.remember(peer, Peer { cut: None, held: 2, is_hub: true, ..Peer::default() }).unwrap();
     let zero = (LogId::from_bytes([3; 16]), Chain::from_bytes([4; 32]));
     let head = StagedHead { log: zero.0, sequence: 1, chain: zero.1, total: 100, digest: [5; 16] };
     replication.stage(peer, &head, 0, b"begin").unwrap();
@@ -371,7 +371,10 @@ fn a_compact_copy_takes_the_store_s_place() {
     let replication = engine.replication();
     let (node, peer) = (replication.node().unwrap(), NodeId::from_bytes([1; 16]));
     replication
-        .remember(peer, Peer { cut: None, held: replication.position().unwrap().lsn, is_hub: true })
+        .remember(
+            peer,
+            Peer { cut: None, held: replication.position().unwrap().lsn, is_hub: true, ..Peer::default() },
+        )
         .unwrap();
     let (log, root, cursor) = (engine.log_id(), engine.log_root().unwrap(), engine.cursor().unwrap());
     let other = engine.clone();

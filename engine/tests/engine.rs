@@ -468,7 +468,9 @@ fn walls_never_go_back_and_a_clock_far_ahead_moves_nobody() {
     let batch = wild.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     let report = engine.replication().ingest(&commits).unwrap();
-    assert_eq!(report.clocks_ahead, [wild.log_id().unwrap()]);
+    let told: Vec<_> = report.clocks_ahead.iter().map(|c| (c.log, c.device.clone(), c.by_ms)).collect();
+    assert_eq!(told, [(wild.log_id().unwrap(), wild.device_id().unwrap(), 10 * year as u64)]);
+    assert_eq!(engine.clocks_ahead().unwrap(), report.clocks_ahead);
     engine.write(|tx| tx.patch(id, Patch::new().set("brightness", 4))).unwrap();
     let head = &engine.snapshot().unwrap().heads(id).unwrap()[0];
     assert_eq!(head.wall().as_millis(), start);

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io;
 
-use heirloom::{DatasetId, LogId, LogRoot, StateDigest};
+use heirloom::{DatasetId, LogId, LogRoot, NodeId, StateDigest};
+
+use crate::admission::Refusal;
 
 /// Result with [`SyncError`].
 pub type Result<T, E = SyncError> = std::result::Result<T, E>;
@@ -13,7 +15,7 @@ pub type Result<T, E = SyncError> = std::result::Result<T, E>;
 /// | variants | who must act |
 /// |---|---|
 /// | `InvalidMessage`, `PeerMisbehaved` | the peer: it is broken or hostile; retrying the same peer will not help |
-/// | `PeerIncompatible`, `WrongDataset`, `Diverged` | people: the texts say what to do |
+/// | `PeerIncompatible`, `WrongDataset`, `NotAdmitted`, `Diverged` | people: the texts say what to do |
 /// | `PeerFailed` | the peer: it gave up, and said why |
 /// | `Transport`, `Timeout` | nobody: try again |
 /// | `Cancelled` | nobody: our caller asked for it |
@@ -38,6 +40,13 @@ pub enum SyncError {
         ours: DatasetId,
         /// The dataset of the peer's.
         theirs: DatasetId,
+    },
+    /// We turned the peer away, and have forgotten it. Nothing that it brought in this session was kept beyond what was acknowledged.
+    NotAdmitted {
+        /// The name that the peer gave itself.
+        node: NodeId,
+        /// Why.
+        reason: Refusal,
     },
     /// The exchange went through, yet both ends do not hold the same.
     Diverged(Divergence),
@@ -168,6 +177,8 @@ pub enum Reason {
     Replica,
     /// Another session brought it what this one was about to.
     Overtaken,
+    /// It does not let us open a log there.
+    NotAdmitted,
     /// A reason that this version does not know.
     Other(u8),
 }
@@ -215,6 +226,9 @@ impl fmt::Display for SyncError {
                 f,
                 "this store holds dataset {ours}, the peer's holds {theirs}; connect to the right peer, or import the data"
             ),
+            SyncError::NotAdmitted { node, reason } => {
+                write!(f, "peer {node} was turned away: {reason}; let it in by configuration, or keep it out")
+            }
             SyncError::Diverged(e) => {
                 write!(f, "after the exchange the two ends differ: {e}; verify both stores and sync again")
             }
@@ -306,6 +320,7 @@ impl fmt::Display for Reason {
             Reason::Diverged => f.write_str("it found both ends different; verify both stores"),
             Reason::Replica => f.write_str("its own store failed; look there"),
             Reason::Overtaken => f.write_str("another session with it was quicker; sync again"),
+            Reason::NotAdmitted => f.write_str("it does not let us open a log there; ask whoever keeps it"),
             Reason::Other(n) => write!(f, "reason {n}, unknown to this version; update this end"),
         }
     }

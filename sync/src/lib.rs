@@ -34,6 +34,7 @@
 #[cfg(test)]
 extern crate self as heirloom_sync;
 
+pub mod admission;
 mod config;
 mod error;
 mod replica;
@@ -41,12 +42,13 @@ mod report;
 mod session;
 pub mod transport;
 
+pub use admission::{Admission, Introduction, Refusal};
 pub use config::Config;
 pub use error::{Divergence, InvalidMessage, PeerMisbehaved, Reason, Result, SyncError};
 pub use replica::Replica;
-pub use report::{Event, Outcome, Progress, Report};
+pub use report::{ClockSkew, Event, Outcome, Progress, Report};
 pub use session::Session;
-pub use transport::{Cancel, sync_in_process};
+pub use transport::{Cancel, sync_in_process, sync_in_process_with};
 
 /// The README's code runs as a doc test.
 #[cfg(doctest)]

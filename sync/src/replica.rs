@@ -27,6 +27,11 @@ pub trait Replica {
     /// Fingerprint of the policies by which it shows conflicts; zero for none. Both ends are told if theirs differ.
     fn policy_fingerprint(&self) -> [u8; 8];
 
+    /// The log that it extends itself; none before its first write, or if it never writes. The peer may ask who opens a log there.
+    fn own_log(&self) -> Result<Option<LogId>> {
+        Ok(None)
+    }
+
     /// The replica's clock: only for the report about how far the clocks of both ends differ.
     fn now(&self) -> Timestamp;
 
@@ -78,6 +83,12 @@ pub trait Replica {
     /// What is remembered of a peer: the last cut that was proven equal, how much it holds.
     fn remembered(&self, peer: NodeId) -> Result<Option<Peer>>;
 
+    /// Forgets a peer that was turned away, but for how many logs it has opened here.
+    fn forget(&self, node: NodeId) -> Result<()> {
+        let opened = self.remembered(node)?.map_or(0, |peer| peer.opened);
+        self.remember(node, Peer { opened, ..Peer::default() })
+    }
+
     /// Remembers it. Equal replicas may greet each other every few minutes: what is known already must not cost a write.
     fn remember(&self, node: NodeId, peer: Peer) -> Result<()>;
 }
@@ -97,6 +108,10 @@ impl Replica for Engine {
 
     fn policy_fingerprint(&self) -> [u8; 8] {
         self.replication().policy_fingerprint()
+    }
+
+    fn own_log(&self) -> Result<Option<LogId>> {
+        Ok(self.replication().own_log())
     }
 
     fn now(&self) -> Timestamp {
@@ -161,6 +176,10 @@ impl Replica for Engine {
         self.replication().remembered(peer).map_err(sort)
     }
 
+    fn forget(&self, node: NodeId) -> Result<()> {
+        self.replication().forget(node).map_err(sort)
+    }
+
     fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
         self.replication().remember(node, peer).map_err(sort)
     }
@@ -191,6 +210,9 @@ macro_rules! pointer {
             }
             fn policy_fingerprint(&self) -> [u8; 8] {
                 (**self).policy_fingerprint()
+            }
+            fn own_log(&self) -> Result<Option<LogId>> {
+                (**self).own_log()
             }
             fn now(&self) -> Timestamp {
                 (**self).now()
@@ -239,6 +261,9 @@ macro_rules! pointer {
             }
             fn remembered(&self, peer: NodeId) -> Result<Option<Peer>> {
                 (**self).remembered(peer)
+            }
+            fn forget(&self, node: NodeId) -> Result<()> {
+                (**self).forget(node)
             }
             fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
                 (**self).remember(node, peer)

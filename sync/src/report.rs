@@ -1,6 +1,8 @@
 //! What a session says about itself while it runs and when it is done.
 
-use heirloom::{Fork, LogId, LogRoot, NodeId};
+use std::fmt;
+
+use heirloom::{ClockAhead, Fork, LogId, LogRoot, NodeId, Span};
 
 /// How a session ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,13 +61,53 @@ pub struct Report {
     pub voids: u64,
     /// Commits received whose bodies do not verify.
     pub unverified: u64,
-    /// Logs among those received whose clocks are far ahead of ours, and therefore not followed.
-    pub clocks_ahead: Vec<LogId>,
+    /// Devices among the writers of what was received whose clocks are far ahead of ours, and therefore not followed (R6).
+    pub clocks_ahead: Vec<ClockAhead>,
     /// Logs that this session showed to have forked: copies of a store wrote on (R34). Both branches are kept; each says so in plain words.
     pub forks: Vec<Fork>,
     /// The log that our store wrote until now, if the peer brought commits that go on with it: a copy of our store wrote them. The next write
     /// opens a fresh log.
     pub left_log: Option<LogId>,
+}
+
+impl Report {
+    /// Whether the clocks of both ends differ by more than five minutes (R6). One of them is wrong; both ends are told, the one that
+    /// is ahead and the one that is behind.
+    pub fn clock_skew(&self) -> Option<ClockSkew> {
+        let ahead_ms = self.clock_skew_ms?.saturating_neg();
+        let peer = self.peer?;
+        (ahead_ms.unsigned_abs() > SKEW).then_some(ClockSkew { peer, ahead_ms })
+    }
+
+    pub(crate) fn note_clocks(&mut self, ahead: Vec<ClockAhead>) {
+        for clock in ahead {
+            match self.clocks_ahead.iter_mut().find(|known| known.log == clock.log) {
+                Some(known) => known.by_ms = known.by_ms.max(clock.by_ms),
+                None => self.clocks_ahead.push(clock),
+            }
+        }
+    }
+}
+
+/// Clocks that differ by more milliseconds than this are worth a word: the engine follows no other further.
+const SKEW: u64 = 5 * 60 * 1_000;
+
+/// The clocks of both ends differ by more than five minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClockSkew {
+    /// The peer.
+    pub peer: NodeId,
+    /// How far our clock is ahead of the peer's (behind: negative), in milliseconds.
+    pub ahead_ms: i64,
+}
+
+impl fmt::Display for ClockSkew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = if self.ahead_ms < 0 { "behind" } else { "ahead of" };
+        let by = Span(self.ahead_ms.unsigned_abs());
+        write!(f, "your clock is {by} {way} that of peer {}; set the one that is wrong", self.peer)
+    }
 }
 
 /// Where a session stands.
@@ -88,6 +130,8 @@ pub struct Progress {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
+    /// The clocks of both ends differ by more than five minutes. Comes once, after the hellos.
+    Clock(ClockSkew),
     /// Something moved. Only the latest is kept.
     Progress(Progress),
     /// Copies of a store wrote on under one log (R34). Nothing is lost, and nobody needs to act; whoever copied the file may want to know.

@@ -4,6 +4,7 @@ use super::fold::{Bodies, Incoming, fold};
 use super::record::Void;
 use super::writer::{PULL, Tip, Writer};
 use super::{Store, View, directory};
+use crate::clock_ahead::ClockAhead;
 use crate::error::{Error, Result};
 use crate::forks::Fork;
 use crate::format::commit::WireParts;
@@ -29,8 +30,8 @@ pub struct Ingested {
     pub voids: Vec<(VersionRef, Void)>,
     /// Commits whose bodies do not verify here.
     pub unverified: u64,
-    /// Logs whose wall is more than five minutes ahead of this device's clock; their walls were ignored (R6).
-    pub clocks_ahead: Vec<LogId>,
+    /// Logs whose wall is more than five minutes ahead of this device's clock, each once, by how much at most; their walls were ignored (R6).
+    pub clocks_ahead: Vec<ClockAhead>,
     /// Logs that were found to have forked: copies of a store wrote on (R34). Both branches are kept.
     pub forks: Vec<Fork>,
     /// The log that this store wrote until now, if commits came that go on with it: a copy of the store wrote them. The next write opens a fresh log.
@@ -46,11 +47,16 @@ impl Ingested {
         self.diverged += other.diverged;
         self.voids.extend(other.voids);
         self.unverified += other.unverified;
-        self.clocks_ahead.extend(other.clocks_ahead);
-        self.clocks_ahead.sort();
-        self.clocks_ahead.dedup();
         self.forks.extend(other.forks);
         self.left = self.left.or(other.left);
+        other.clocks_ahead.into_iter().for_each(|ahead| self.note_clock(ahead));
+    }
+
+    fn note_clock(&mut self, ahead: ClockAhead) {
+        match self.clocks_ahead.iter_mut().find(|known| known.log == ahead.log) {
+            Some(known) => known.by_ms = known.by_ms.max(ahead.by_ms),
+            None => self.clocks_ahead.push(ahead),
+        }
     }
 }
 
@@ -125,7 +131,7 @@ impl Store {
         let own = self.known().own.filter(|own| self.directory.log_id(*own) == Some(parts.log));
         let before = own.and_then(|own| writer.tip(own));
         self.append(writer, ordinal, placed.chain, &header, &placed.refs, folded);
-        self.pull_wall(writer, parts.log, header.wall, report);
+        self.pull_wall(writer, ordinal, header.wall, report);
         if forked {
             report.forks.extend(Fork::of(&self.directory, ordinal));
         }
@@ -242,11 +248,12 @@ impl Store {
         Ok(None)
     }
 
-    fn pull_wall(&self, writer: &mut Writer, log: LogId, wall: u64, report: &mut Ingested) {
-        if wall <= (self.now)().saturated() + PULL {
+    fn pull_wall(&self, writer: &mut Writer, ordinal: u32, wall: u64, report: &mut Ingested) {
+        let ahead = wall.saturating_sub((self.now)().saturated());
+        if ahead <= PULL {
             writer.wall = writer.wall.max(wall);
-        } else if !report.clocks_ahead.contains(&log) {
-            report.clocks_ahead.push(log);
+        } else if let Some(info) = self.directory.log(ordinal) {
+            report.note_clock(ClockAhead::new(info.id, info.device.clone(), ahead));
         }
     }
 }

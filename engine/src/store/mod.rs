@@ -52,7 +52,7 @@ pub(crate) use show::{Seen, Shown, content_of, shown_leaves};
 pub(crate) use tables::{INDEX, INDEXED, PEERS, ReadTable, STAGING, Tables, log_key, staging_key, type_key};
 pub(crate) use view::{Caches, View};
 pub(crate) use wake::{Waited, Wake};
-pub(crate) use writer::Writer;
+pub(crate) use writer::{PULL, Writer};
 
 use group_commit::GroupCommit;
 use writer::Known;

@@ -10,6 +10,7 @@ use super::clock::PeerClock;
 use super::message::{Done, Forks, Message, WireStaged};
 use super::receiver::Receiver;
 use super::sender::Sender;
+use crate::admission::Gate;
 use crate::error::{Divergence, PeerMisbehaved, Result};
 use crate::replica::Replica;
 use crate::report::{Outcome, Progress, Report};
@@ -43,14 +44,14 @@ pub(crate) struct Exchange {
 impl Exchange {
     pub(crate) fn new<R: Replica>(
         replica: &R,
-        peer: Partner,
+        (peer, gate): (Partner, Gate),
         position: Position,
         mut clock: PeerClock,
         resume: Option<WireStaged>,
         offered: Option<Staged>,
     ) -> Result<Self> {
         let forks = clock.first_forks(replica, &position)?.into();
-        let receiver = Receiver::new(peer.node, offered);
+        let receiver = Receiver::new(peer.node, gate, offered);
         Ok(Self { peer, position, clock, forks, resume, sender: None, receiver, ours: None, theirs: None })
     }
 
@@ -176,8 +177,9 @@ impl Exchange {
 /// takes an unlisted log to stand where it stood in the cut. (A cut that only lay behind them would not do: the ends of it are not
 /// kept, and guessing low would send things back to where they came from.)
 pub(crate) fn remember<R: Replica>(replica: &R, peer: Partner, cut: Option<Cut>, held: u64) -> Result<()> {
-    let known = replica.remembered(peer.node)?.and_then(|peer| peer.cut);
+    let before = replica.remembered(peer.node)?.unwrap_or_default();
+    let known = before.cut;
     // the same cut at a later lsn says nothing new
     let cut = if known.map(|k| k.root) == cut.map(|c| c.root) { known } else { cut.or(known) };
-    replica.remember(peer.node, Peer { cut, held, is_hub: peer.is_hub })
+    replica.remember(peer.node, Peer { cut, held, is_hub: peer.is_hub, ..before })
 }

@@ -249,6 +249,7 @@ impl Close {
             SyncError::PeerMisbehaved(_) => Reason::Misbehaved,
             SyncError::PeerIncompatible { .. } => Reason::Incompatible,
             SyncError::WrongDataset { .. } => Reason::WrongDataset,
+            SyncError::NotAdmitted { .. } => Reason::NotAdmitted,
             SyncError::Diverged(_) => Reason::Diverged,
             SyncError::Replica(_) => Reason::Replica,
             SyncError::Overtaken => Reason::Overtaken,
@@ -265,7 +266,7 @@ impl Close {
 }
 
 /// 7 is not given.
-const REASONS: [(u8, Reason); 9] = [
+const REASONS: [(u8, Reason); 10] = [
     (1, Reason::Cancelled),
     (2, Reason::Timeout),
     (3, Reason::InvalidMessage),
@@ -275,6 +276,7 @@ const REASONS: [(u8, Reason); 9] = [
     (8, Reason::Diverged),
     (9, Reason::Replica),
     (10, Reason::Overtaken),
+    (11, Reason::NotAdmitted),
 ];
 
 fn number(reason: Reason) -> u8 {

@@ -30,10 +30,11 @@ use self::frame::FrameReader;
 use self::hello::{Greeting, LZ4};
 use self::limits::{CLOCK_INLINE, LEVEL};
 use self::message::{Clock, Close, Message, WireStaged};
+use crate::admission::Gate;
 use crate::config::Config;
 use crate::error::{PeerMisbehaved, Result, SyncError};
 use crate::replica::Replica;
-use crate::report::{Event, Outcome, Report};
+use crate::report::{ClockSkew, Event, Outcome, Report};
 
 /// One end of a sync with one peer.
 ///
@@ -68,6 +69,7 @@ pub struct Session<R> {
     /// When something moved last.
     moved: Option<Duration>,
     report: Report,
+    skew: Option<ClockSkew>,
     progressed: bool,
     told_forks: usize,
     told_left: bool,
@@ -90,6 +92,7 @@ enum State {
 
 struct Comparing {
     peer: Partner,
+    gate: Gate,
     position: Position,
     /// The cut that the clocks may be relative to: that of the answer, and, at the initiator, remembered here, too.
     base: Option<Vec<End>>,
@@ -121,6 +124,7 @@ impl<R: Replica> Session<R> {
             compress: false,
             moved: None,
             report: Report::default(),
+            skew: None,
             progressed: false,
             told_forks: 0,
             told_left: false,
@@ -210,6 +214,9 @@ impl<R: Replica> Session<R> {
 
     /// What there is to tell.
     pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(skew) = self.skew.take() {
+            return Some(Event::Clock(skew));
+        }
         if std::mem::take(&mut self.progressed)
             && let State::Exchanging(exchange) = &self.state
         {
@@ -266,6 +273,10 @@ impl<R: Replica> Session<R> {
             // only a hint for the status: the first error is the one to tell
             exchange.break_off(&self.replica).ok();
         }
+        if let SyncError::NotAdmitted { node, .. } = error {
+            // the refusal is what counts, whether or not it could be noted
+            self.turn_away(*node).ok();
+        }
         self.state = State::Failed;
         // A hello or a proof on its way explains more than the reason alone; the rest has become pointless.
         self.outbox.retain(|message| matches!(message, Message::Hello(_) | Message::Done(_)));
@@ -319,8 +330,8 @@ impl<R: Replica> Session<R> {
         match &mut self.state {
             State::Fresh if self.initiator => {
                 let position = self.replica.position()?;
-                let hello = self.greeting(&position)?.write();
-                self.outbox.push_back(Message::Hello(hello));
+                let hello = Greeting { log: self.replica.own_log()?, ..self.greeting(&position)? };
+                self.outbox.push_back(Message::Hello(hello.write()));
                 self.state = State::Greeted(position);
             }
             State::Exchanging(exchange) => {
@@ -366,11 +377,14 @@ impl<R: Replica> Session<R> {
         answer.cut = base.as_deref().map(log_root);
         let offered = self.offer(theirs.node)?;
         answer.clock = small_clock(&position, base.as_deref(), offered.as_ref());
+        answer.log = self.replica.own_log()?;
         let inlined = answer.clock.as_ref().map(|clock| clock.relative);
         self.outbox.push_back(Message::Hello(answer.write()));
         settled?;
+        let gate = self.gate(&theirs)?;
         Ok(State::Comparing(Box::new(Comparing {
             peer: self.partner(&theirs),
+            gate,
             position,
             base,
             offered,
@@ -398,6 +412,7 @@ impl<R: Replica> Session<R> {
         if theirs.root == position.log_root() {
             return self.end_equal(&position, &theirs);
         }
+        let gate = self.gate(&theirs)?;
         let base = match theirs.cut {
             Some(cut) => self.remembered(theirs.node, position.lsn, Some(cut))?,
             None => None,
@@ -407,6 +422,7 @@ impl<R: Replica> Session<R> {
         self.outbox.extend(clock.into_iter().map(Message::Clock));
         let comparing = Comparing {
             peer: self.partner(&theirs),
+            gate,
             position,
             base,
             offered,
@@ -441,13 +457,15 @@ impl<R: Replica> Session<R> {
 
     /// Both clocks are known.
     fn exchange(&mut self, comparing: Comparing, told: Told) -> Result<State> {
-        let Comparing { peer, position, base, offered, .. } = comparing;
+        let Comparing { peer, mut gate, position, base, offered, .. } = comparing;
         if told.relative && base.is_none() {
             return Err(PeerMisbehaved::BadClock.into());
         }
+        let claimed = told.ends.iter().map(|end| (end.log(), end.sequence));
+        gate.check_clock(&self.replica, claimed, position.ends.is_empty())?;
         let base = base.as_deref().filter(|_| told.relative);
         let clock = PeerClock::new(&self.replica, &position, told.ends, base)?;
-        let exchange = Exchange::new(&self.replica, peer, position, clock, told.staged, offered)?;
+        let exchange = Exchange::new(&self.replica, (peer, gate), position, clock, told.staged, offered)?;
         Ok(State::Exchanging(Box::new(exchange)))
     }
 
@@ -466,6 +484,17 @@ impl<R: Replica> Session<R> {
         self.report.policies_differ = theirs.policy.unwrap_or_default() != self.replica.policy_fingerprint();
         self.report.clock_skew_ms =
             theirs.wall.map(|wall| wall.as_millis().saturating_sub(self.replica.now().as_millis()));
+        self.skew = self.report.clock_skew();
+    }
+
+    fn gate(&self, theirs: &Greeting) -> Result<Gate> {
+        Gate::new(&self.config.rules, &self.replica, theirs.node, theirs.log, self.report.clock_skew_ms)
+    }
+
+    /// Forgets a peer that was not admitted, and the parts of a commit that it was about to bring.
+    fn turn_away(&self, node: NodeId) -> Result<()> {
+        self.replica.unstage(node)?;
+        if self.replica.remembered(node)?.is_some() { self.replica.forget(node) } else { Ok(()) }
     }
 
     fn end_equal(&mut self, position: &Position, theirs: &Greeting) -> Result<State> {

@@ -8,6 +8,7 @@ use heirloom::{LogId, NodeId};
 
 use super::limits::{ACK_ENDS, BATCH_COMMITS, COMMIT_MAX, GATHER_AGE, GATHER_BYTES, PART_MAX, WINDOW};
 use super::message::{Ack, Commits, Message, Part, SendingEnds, WireEnd, WireHead, digest};
+use crate::admission::Gate;
 use crate::error::{PeerMisbehaved, Result, SyncError};
 use crate::replica::Replica;
 use crate::report::Report;
@@ -16,6 +17,7 @@ use crate::report::Report;
 pub(crate) struct Receiver {
     /// Under which name parts are staged.
     peer: NodeId,
+    gate: Gate,
     /// What we told the peer to have of a large commit.
     offered: Option<Staged>,
     gathered: Vec<Vec<u8>>,
@@ -40,9 +42,10 @@ struct Assembly {
 }
 
 impl Receiver {
-    pub(crate) fn new(peer: NodeId, offered: Option<Staged>) -> Self {
+    pub(crate) fn new(peer: NodeId, gate: Gate, offered: Option<Staged>) -> Self {
         Self {
             peer,
+            gate,
             offered,
             gathered: Vec::new(),
             assembly: None,
@@ -212,14 +215,18 @@ impl Receiver {
 
     fn ingest<R: Replica>(&mut self, replica: &R, commits: &[Vec<u8>], report: &mut Report) -> Result<()> {
         let slices: Vec<&[u8]> = commits.iter().map(Vec::as_slice).collect();
+        for log in slices.iter().filter_map(|commit| log_of(commit)) {
+            self.gate.check(replica, log)?;
+        }
         let ingested = replica.ingest(&slices)?;
+        self.gate.count(replica)?;
         report.durable_commits += 1;
         report.commits_skipped += ingested.skipped;
         report.versions_received += ingested.versions;
         report.diverged += ingested.diverged;
         report.voids += ingested.voids.len() as u64;
         report.unverified += ingested.unverified;
-        report.clocks_ahead.extend(&ingested.clocks_ahead);
+        report.note_clocks(ingested.clocks_ahead);
         report.forks.extend(ingested.forks);
         report.left_log = report.left_log.or(ingested.left);
         let mut before = None;

@@ -12,10 +12,19 @@ use crate::session::Session;
 ///
 /// The error is that of the end that found it; nothing that is durable by then is lost on either.
 pub fn sync_in_process<A: Replica, B: Replica>(a: &A, b: &B) -> Result<(Report, Report)> {
+    sync_in_process_with(a, Config::new(), b, Config::new())
+}
+
+/// The same, each end with its own configuration.
+pub fn sync_in_process_with<A: Replica, B: Replica>(
+    a: &A,
+    config_of_a: Config,
+    b: &B,
+    config_of_b: Config,
+) -> Result<(Report, Report)> {
     // Memory is faster than any compression.
-    let config = Config::new().compression(false);
-    let mut a = Session::initiator(a, config.clone());
-    let mut b = Session::responder(b, config);
+    let mut a = Session::initiator(a, config_of_a.compression(false));
+    let mut b = Session::responder(b, config_of_b.compression(false));
     let mut bytes = Vec::new();
     while !(a.is_finished() && b.is_finished()) {
         let moved = carry(&mut a, &mut b, &mut bytes)? | carry(&mut b, &mut a, &mut bytes)?;

@@ -7,4 +7,4 @@ mod memory;
 pub mod tcp;
 
 pub use cancel::Cancel;
-pub use memory::sync_in_process;
+pub use memory::{sync_in_process, sync_in_process_with};

@@ -257,6 +257,10 @@ impl Replica for Naive {
         self.state().policy
     }
 
+    fn own_log(&self) -> Result<Option<LogId>> {
+        Ok(self.state().own)
+    }
+
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(1_705_314_600_123)
     }
@@ -381,6 +385,11 @@ impl Replica for Naive {
 
     fn remembered(&self, peer: NodeId) -> Result<Option<Peer>> {
         Ok(self.state().peers.get(&peer).copied())
+    }
+
+    fn forget(&self, node: NodeId) -> Result<()> {
+        self.state().peers.remove(&node);
+        Ok(())
     }
 
     fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {

@@ -156,6 +156,14 @@ impl Tampered {
 }
 
 impl Replica for Tampered {
+    fn own_log(&self) -> Result<Option<LogId>> {
+        self.engine.own_log()
+    }
+
+    fn forget(&self, node: NodeId) -> Result<()> {
+        self.engine.forget(node)
+    }
+
     fn position(&self) -> Result<Position> {
         let mut position = self.engine.position()?;
         let mut ends: BTreeMap<LogId, End> = position.ends.iter().map(|end| (end.log, *end)).collect();

@@ -60,7 +60,7 @@ pub(crate) fn write_store(path: &Path) {
         .unwrap();
     let replication = engine.replication();
     let cut = Some(Cut { root: engine.log_root().unwrap(), lsn: 4 });
-    replication.remember(PEER, Peer { cut, held: 5, is_hub: true }).unwrap();
+    replication.remember(PEER, Peer { cut, held: 5, is_hub: true, ..Default::default() }).unwrap();
     replication.node().unwrap();
     replication.stage(PEER, &staged(), 0, b"the beginning").unwrap();
     engine.close().unwrap();

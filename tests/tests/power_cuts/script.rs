@@ -129,7 +129,8 @@ impl Step {
                 replication.stage(PEER, &head, offset, &noise(offset, *length))
             }
             Self::Unstage => replication.unstage(PEER),
-            Self::Remember(held) => replication.remember(PEER, Peer { cut: None, held: *held, is_hub: true }),
+            Self::Remember(held) => replication
+                .remember(PEER, Peer { cut: None, held: *held, is_hub: true, ..Default::default() }),
         }
     }
 }
