@@ -8,7 +8,7 @@ use crate::engine::{Engine, Inner};
 use crate::entity::{Entity, entity_of};
 use crate::error::{Error, Result};
 use crate::model::{CommitRef, EntityId, Kind, LogId, Metadata, Timestamp, VersionId, VersionRef};
-use crate::store::{self, At, Head, Heads, LogInfo, Record, View};
+use crate::store::{self, At, Head, Heads, Record, View};
 
 /// A place in the change log of one store file, to go on from later. Cursors of one file are ordered as its changes are; they mean nothing in
 /// another file, and a scan that starts from one there, or in an older copy, notices it: [`Error::CursorLost`].
@@ -130,7 +130,8 @@ pub enum ChangeKind {
 pub struct Change {
     engine: Weak<Inner>,
     at: At,
-    log: Arc<LogInfo>,
+    log: LogId,
+    device: String,
     kind: Kind,
     entity_type: Arc<str>,
     local: bool,
@@ -147,10 +148,10 @@ impl fmt::Debug for Change {
 impl Change {
     fn new(engine: &Engine, view: &View<'_>, at: At, kind: Kind, entity_type: Arc<str>) -> Result<Self> {
         let ordinal = at.record.ordinal;
-        let unknown = || Error::corrupt("logs", ordinal, "an unknown log");
-        let log = view.directory.log(ordinal).ok_or_else(unknown)?;
-        let local = engine.store().wrote(ordinal, at.record.header.last());
-        Ok(Self { engine: Arc::downgrade(&engine.inner), at, log, kind, entity_type, local })
+        let log = view.log_id(ordinal)?;
+        let device = view.directory.device(ordinal, at.record.header.last());
+        let local = engine.store().wrote(view, ordinal, at.record.header.last())?;
+        Ok(Self { engine: Arc::downgrade(&engine.inner), at, log, device, kind, entity_type, local })
     }
 
     /// Where to go on after it.
@@ -186,22 +187,22 @@ impl Change {
 
     /// The version's name for people (R3).
     pub fn id(&self) -> Result<VersionId> {
-        VersionId::new(self.stamp(), &*self.log.device, self.version().sequence)
+        VersionId::new(self.stamp(), &*self.device, self.version().sequence)
     }
 
     /// The commit that brought it: changes of one commit stand together.
     pub fn commit(&self) -> CommitRef {
-        self.at.record.reference(self.log.id)
+        self.at.record.reference(self.log)
     }
 
     /// The device that wrote it.
     pub fn device(&self) -> &str {
-        &self.log.device
+        &self.device
     }
 
     /// The log that it lies in.
     pub fn log(&self) -> LogId {
-        self.log.id
+        self.log
     }
 
     /// When, as writes are ordered (R6).
@@ -359,9 +360,18 @@ impl Scan {
         if shared && view.directory.is_local(record.ordinal) {
             return Ok(false);
         }
-        let fits_log = log.is_none_or(|log| view.directory.log_id(record.ordinal) == Some(log));
         let last = record.header.last();
-        Ok(fits_log && local.is_none_or(|local| engine.store().wrote(record.ordinal, last) == local))
+        let is_named = |log| {
+            [view.directory.log_id(record.ordinal), view.directory.name(record.ordinal, last)]
+                .contains(&Some(log))
+        };
+        if !log.is_none_or(is_named) {
+            return Ok(false);
+        }
+        Ok(match local {
+            Some(local) => engine.store().wrote(view, record.ordinal, last)? == local,
+            None => true,
+        })
     }
 
     fn wanted(

@@ -59,7 +59,7 @@ fn touched(view: &View<'_>, from: &Seen, to: &Seen) -> Result<Option<BTreeSet<En
         let (a, b) = (from.upto(ordinal), to.upto(ordinal));
         let mut sequence = a.max(b);
         while sequence > a.min(b) {
-            let Some(record) = view.commit_at(ordinal, sequence)? else { break };
+            let Some(record) = view.commit_on(ordinal, sequence)? else { break };
             let versions = record.header.versions.iter().enumerate();
             out.extend(versions.filter(|(i, _)| record.void_of(*i).is_none()).map(|(_, v)| v.entity));
             sequence = record.header.first - 1;

@@ -17,7 +17,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | `Invalid`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `FileExists` | the caller: nothing was written |
 /// | `UnknownPolicy`, `PolicyFailed` | the application that registered the policies |
 /// | `Absent` | nobody here: the content is on another replica, or pruned |
-/// | `Refused`, `OutOfOrder`, `Forked`, `WrongDataset` | the peer that sent it: nothing of it was stored |
+/// | `Refused`, `OutOfOrder`, `WrongDataset` | the peer that sent it: nothing of it was stored |
 /// | `Corrupt`, `UnknownFormat`, `NotAStore`, `AlreadyOpen`, `Storage`, `NotWritten`, `Poisoned`, `Closed` | whoever keeps the file |
 #[derive(Debug)]
 #[non_exhaustive]
@@ -81,11 +81,6 @@ pub enum Error {
         log: LogId,
         /// Sequence of its first version.
         first: u64,
-    },
-    /// Two commits follow the same commit of a log: a store file was copied or restored, and both copies wrote. Nothing was stored.
-    Forked {
-        /// The log.
-        log: LogId,
     },
     /// The data belongs to another dataset; replicas of different datasets never sync.
     WrongDataset {
@@ -193,10 +188,6 @@ impl fmt::Display for Error {
                     "commit {log}/{first} came before one that it builds on; the sender breaks the causal order"
                 )
             }
-            Error::Forked { log } => write!(
-                f,
-                "log {log} forked: a store file was copied or restored and both copies wrote; nothing was stored"
-            ),
             Error::WrongDataset { ours, theirs } => {
                 write!(
                     f,

@@ -13,6 +13,7 @@ use crate::model::{
     Chain, Clock, ClockEntry, CommitRef, Content, DatasetId, EntityId, Kind, LogId, Metadata, Patch,
     Timestamp, VersionRef, to_content,
 };
+use crate::past::Cut;
 use crate::staged::{Staged, content_leaves, patch_body};
 use crate::stale::StaleWrite;
 use crate::store::{self, Bodies, Incoming, Place, Planned, View, author, fold};
@@ -137,11 +138,7 @@ impl Importer {
         let writer = store.writer()?;
         let view = store.writer_view(&writer)?;
         let none = || Error::invalid(format!("commit {commit} is not here"));
-        let ordinal = view.directory.ordinal(commit.log).ok_or_else(none)?;
-        let record = view.commit_at(ordinal, commit.sequence)?.ok_or_else(none)?;
-        if record.reference(commit.log) != *commit {
-            return Err(none());
-        }
+        let record = view.find(commit)?.ok_or_else(none)?;
         if let Some(device) = self.by_log.get(&commit.log).map(|i| &mut self.devices[*i])
             && device.before.0 < commit.sequence
         {
@@ -209,8 +206,7 @@ impl Importer {
     pub fn content(&self, version: &VersionRef) -> Result<Option<Content>> {
         self.with_view(|view| {
             let none = || Error::invalid(format!("version {version} is not here"));
-            let ordinal = view.directory.ordinal(version.log).ok_or_else(none)?;
-            let at = view.version((ordinal, version.sequence))?.ok_or_else(none)?;
+            let at = view.version_by(version)?.ok_or_else(none)?;
             match view.content(&at)? {
                 store::Content::Live(state) => {
                     let shown = crate::merge::show(&state);
@@ -244,11 +240,16 @@ impl Importer {
 }
 
 fn heads_in(view: &View<'_>, past: &Clock, entity: EntityId) -> Result<store::Heads> {
+    let heads = view.heads(entity)?;
+    if view.directory.has_forks() {
+        let cut = Cut::of(view, past)?;
+        return view.heads_in(&heads, &store::Part::Upto(&|line| cut.upto(line)));
+    }
     let upto = |ordinal| {
         let log = view.directory.log_id(ordinal);
         log.and_then(|l| past.get(l)).map_or(0, |e| e.sequence)
     };
-    view.heads_in(&*view.heads(entity)?, &store::Part::Upto(&upto))
+    view.heads_in(&heads, &store::Part::Upto(&upto))
 }
 
 /// A commit in the making. Dropped without [`finish`](Self::finish) it never was.
@@ -448,9 +449,10 @@ impl Draft<'_> {
             };
             let folded = fold(&view, &incoming, Bodies::Known(authored.settled))?;
             debug_assert!(folded.voids.is_empty(), "an imported commit is not void: {:?}", folded.voids);
-            let places =
-                header.refs.iter().filter_map(|r| Some((store.directory.ordinal(r.log)?, r.sequence)));
-            let places: Vec<_> = places.collect();
+            let mut places = Vec::with_capacity(header.refs.len());
+            for r in &header.refs {
+                places.extend(view.line_of(r.log, r.sequence, r.prefix)?.map(|line| (line, r.sequence)));
+            }
             store.append(&mut writer, ordinal, authored.chain, header, &places, folded);
         }
         let device = &mut self.importer.devices[self.device.0];
@@ -470,7 +472,7 @@ impl Draft<'_> {
             }
             let upto = self.past.get(log).map_or(0, |e| e.sequence);
             let missing = || Error::corrupt("log", head.writer.reference, "a version is missing");
-            refs.push(view.commit_at(head.writer.ordinal, upto)?.ok_or_else(missing)?.reference(log));
+            refs.push(view.commit_on(head.writer.ordinal, upto)?.ok_or_else(missing)?.reference(log));
         }
         Ok(refs)
     }

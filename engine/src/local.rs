@@ -17,7 +17,7 @@ impl Builder {
     /// })?;
     ///
     /// let hub = Engine::builder().dataset_name("home").in_memory()?;
-    /// let all = phone.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX)?.commits;
+    /// let all = phone.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX)?.commits;
     /// hub.replication().ingest(&all.iter().map(|c| &c.bytes[..]).collect::<Vec<_>>())?;
     /// assert_eq!(hub.snapshot()?.list("lamp").count()?, 1);
     /// assert_eq!(hub.snapshot()?.list("draft").count()?, 0);

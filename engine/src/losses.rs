@@ -46,7 +46,7 @@ impl Snapshot {
     /// # use heirloom::{Content, Engine, Patch};
     /// # let [phone, tablet] = ["phone", "tablet"].map(|l| Engine::builder().label(l).dataset_name("home").in_memory().unwrap());
     /// # let carry = |from: &Engine, to: &Engine| {
-    /// #     let batch = from.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+    /// #     let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     /// #     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     /// #     to.replication().ingest(&commits).unwrap();
     /// # };

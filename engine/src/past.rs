@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::entity::{Entity, entity_of};
 use crate::error::{Error, Result};
-use crate::model::{Clock, ClockEntry, CommitRef, EntityId, Timestamp};
+use crate::forks::{line_of_entry, see_line};
+use crate::model::{Clock, CommitRef, EntityId, Timestamp};
 use crate::snapshot::Snapshot;
 use crate::store::{Heads, Part, View};
 use crate::version::Version;
@@ -63,23 +64,14 @@ impl Cut {
 
     /// The cut of a clock whose places are ends of commits here.
     pub(crate) fn of(view: &View<'_>, clock: &Clock) -> Result<Self> {
-        let mut cut = HashMap::with_capacity(clock.len());
+        let mut cut = HashMap::<u32, u64>::with_capacity(clock.len());
         for (log, entry) in clock.iter() {
-            let none = || {
-                Error::invalid(format!(
-                    "the clock names {log}/{}, which is no commit here: sync first, or take a clock that this store gave",
-                    entry.sequence
-                ))
-            };
-            let ordinal = view.directory.shared(log).ok_or_else(none)?;
-            let record = view.commit_at(ordinal, entry.sequence)?.ok_or_else(none)?;
-            if record.header.last() != entry.sequence {
-                return Err(Error::invalid(format!(
-                    "the clock cuts through commit {log}/{}; end at a commit",
-                    record.header.last()
-                )));
+            let line = line_of_entry(view, log, entry.sequence)?;
+            // a place on a branch has the trunk before it
+            for (line, upto) in view.directory.path(line, entry.sequence) {
+                let place: &mut u64 = cut.entry(line).or_default();
+                *place = upto.max(*place);
             }
-            cut.insert(ordinal, entry.sequence);
         }
         Ok(Self(cut))
     }
@@ -100,10 +92,10 @@ impl Cut {
         for (ordinal, upto) in &self.0 {
             let mut sequence = *upto;
             while sequence > closed.upto(*ordinal) {
-                let Some(record) = view.commit_at(*ordinal, sequence)? else { break };
+                let Some(record) = view.commit_on(*ordinal, sequence)? else { break };
                 for r in &record.header.refs {
-                    let known = view.directory.ordinal(r.log);
-                    if known.is_none_or(|o| self.upto(o) < r.sequence) {
+                    let line = view.line_of(r.log, r.sequence, r.prefix)?;
+                    if line.is_none_or(|line| self.upto(line) < r.sequence) {
                         return Err(Error::invalid(format!(
                             "the clock is not causally closed: it has a commit that refers to {r}, and not that one"
                         )));
@@ -286,25 +278,21 @@ impl<'a> Past<'a> {
 /// All that a commit's author had seen, the commit included.
 pub(crate) fn clock_at(view: &View<'_>, commit: &CommitRef) -> Result<Clock> {
     let none = || Error::invalid(format!("commit {commit} is not here; sync first"));
-    let ordinal = view.directory.ordinal(commit.log).ok_or_else(none)?;
+    let ordinal = view.find(commit)?.ok_or_else(none)?.ordinal;
     if view.directory.is_local(ordinal) {
         return Err(Error::invalid(format!("commit {commit} never leaves this store, so no clock has it")));
     }
-    let record = view.commit_at(ordinal, commit.sequence)?.ok_or_else(none)?;
-    if record.reference(commit.log) != *commit {
-        return Err(none());
-    }
     let mut seen: HashMap<u32, u64> = HashMap::new();
-    let mut todo = vec![(ordinal, commit.sequence)];
+    let mut todo = view.directory.path(ordinal, commit.sequence);
     while let Some((ordinal, upto)) = todo.pop() {
         let done = seen.get(&ordinal).copied().unwrap_or(0);
         let mut sequence = upto;
         while sequence > done {
-            let Some(record) = view.commit_at(ordinal, sequence)? else { break };
+            let Some(record) = view.commit_on(ordinal, sequence)? else { break };
             for r in &record.header.refs {
-                let other = view.directory.ordinal(r.log).ok_or_else(none)?;
+                let other = view.line_of(r.log, r.sequence, r.prefix)?.ok_or_else(none)?;
                 if seen.get(&other).is_none_or(|s| *s < r.sequence) {
-                    todo.push((other, r.sequence));
+                    todo.extend(view.directory.path(other, r.sequence));
                 }
             }
             sequence = record.header.first - 1;
@@ -312,11 +300,9 @@ pub(crate) fn clock_at(view: &View<'_>, commit: &CommitRef) -> Result<Clock> {
         let entry = seen.entry(ordinal).or_default();
         *entry = upto.max(*entry);
     }
-    let mut out = Vec::with_capacity(seen.len());
+    let mut out = Clock::new();
     for (ordinal, sequence) in seen {
-        let record = view.commit_at(ordinal, sequence)?.ok_or_else(none)?;
-        let stamp = Timestamp::of(record.header.stamp().unwrap_or(0));
-        out.push((view.log_id(ordinal)?, ClockEntry { sequence, stamp }));
+        see_line(view, ordinal, sequence, &mut out)?;
     }
-    Ok(out.into_iter().collect())
+    Ok(out)
 }

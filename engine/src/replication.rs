@@ -7,11 +7,13 @@ use crate::format::bytes::{Put, Reader};
 use crate::format::commit::WireParts;
 use crate::format::hash;
 use crate::format::limits;
-use crate::model::{Chain, ChainPrefix, DatasetId, LogId, LogRoot, NodeId, StateDigest, Timestamp};
+use crate::model::{
+    Chain, ChainPrefix, CommitRef, DatasetId, LogId, LogRoot, NodeId, StateDigest, Timestamp,
+};
 use crate::store::{self, Record, View, seal, unseal};
 pub use crate::store::{Ingested, VoidReason};
 
-/// The last commit of a log.
+/// The last commit of a log, or of a branch of one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct End {
     /// The log.
@@ -20,6 +22,24 @@ pub struct End {
     pub sequence: u64,
     /// Its chain.
     pub chain: Chain,
+}
+
+impl End {
+    /// Names it, the same on every replica.
+    pub fn reference(&self) -> CommitRef {
+        CommitRef { log: self.log, sequence: self.sequence, prefix: self.chain.prefix() }
+    }
+}
+
+/// A commit that is here, and where: a log that forked has several *lines*, each a local number.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Located {
+    /// The commit.
+    pub end: End,
+    /// Its arrival position.
+    pub lsn: u64,
+    /// Its line and sequence; then, where that line left another, how far into that one, and so on: all that whoever has the commit has of this log.
+    pub path: Vec<(u32, u64)>,
 }
 
 /// The log root of a set of ends, which must be sorted (FORMAT.md, 1.8).
@@ -150,20 +170,48 @@ impl Replication {
         Ok(Position { lsn: snapshot.commits()?, ends: snapshot.ends()?, digest: snapshot.state_digest()? })
     }
 
-    /// The commit of a log whose last sequence is `sequence`, if it is here.
-    pub fn end_at(&self, log: LogId, sequence: u64) -> Result<Option<End>> {
+    /// A commit by its ref, if it is here, and what it follows.
+    pub fn locate(&self, commit: &CommitRef) -> Result<Option<Located>> {
         self.read(|view| {
-            let Some(ordinal) = view.directory.shared(log) else { return Ok(None) };
-            let record = view.commit_at(ordinal, sequence)?.filter(|r| r.header.last() == sequence);
-            Ok(record.map(|r| End { log, sequence, chain: r.chain }))
+            if view.directory.shared(commit.log).is_none() {
+                return Ok(None);
+            }
+            let Some(record) = view.find(commit)? else { return Ok(None) };
+            let end = End { log: commit.log, sequence: commit.sequence, chain: record.chain };
+            let path = view.directory.path(record.ordinal, commit.sequence);
+            Ok(Some(Located { end, lsn: record.lsn, path }))
         })
     }
 
-    /// The last commit of a log.
-    pub fn held(&self, log: LogId) -> Result<Option<End>> {
+    /// The ends of all branches of a log, sorted.
+    pub fn ends_of(&self, log: LogId) -> Result<Vec<End>> {
         self.read(|view| {
-            let Some(ordinal) = view.directory.shared(log) else { return Ok(None) };
-            Ok(view.tip(ordinal)?.map(|r| End { log, sequence: r.header.last(), chain: r.chain }))
+            let mut out = Vec::new();
+            for line in view.directory.lines(log).into_iter().filter(|o| !view.directory.is_local(*o)) {
+                let tip = view.tip(line)?;
+                out.extend(tip.map(|r| End { log, sequence: r.header.last(), chain: r.chain }));
+            }
+            out.sort();
+            Ok(out)
+        })
+    }
+
+    /// Rungs down a branch, by which a peer with another branch of the log finds where they part: the commit that `end` names, and those 1, 2, 4, 8, … versions before it, newest first. Costs a look-up each.
+    pub fn ladder(&self, end: &End) -> Result<Vec<End>> {
+        self.read(|view| {
+            let Some(top) = view.find(&end.reference())? else { return Ok(Vec::new()) };
+            let mut out = vec![*end];
+            let mut back = 1u64;
+            while let Some(sequence) = end.sequence.checked_sub(back).filter(|s| *s > 0) {
+                if let Some(r) = view.commit_at(top.ordinal, sequence)? {
+                    let rung = End { log: end.log, sequence: r.header.last(), chain: r.chain };
+                    if out.last() != Some(&rung) {
+                        out.push(rung);
+                    }
+                }
+                back = back.saturating_mul(2);
+            }
+            Ok(out)
         })
     }
 
@@ -182,28 +230,29 @@ impl Replication {
         })
     }
 
-    /// The least lsn of a commit beyond what a peer holds of its log; the number of commits if there is none.
-    pub fn first_lsn_beyond(&self, held: &dyn Fn(LogId) -> u64) -> Result<u64> {
+    /// The least lsn of a commit beyond what a peer holds of its line; the number of commits if there is none. `held`: how far, by log and line.
+    pub fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> Result<u64> {
         let snapshot = self.engine.snapshot()?;
         let view = snapshot.view();
         let mut least = snapshot.commits()?;
         for ordinal in view.directory.all_shared() {
             // a peer may say anything
-            let next = held(view.log_id(ordinal)?).saturating_add(1);
-            if let Some(record) = view.commit_at(ordinal, next)? {
+            let start = view.directory.fork(ordinal).map_or(0, |f| f.after);
+            let next = held(view.log_id(ordinal)?, ordinal).max(start).saturating_add(1);
+            if let Some(record) = view.commit_on(ordinal, next)? {
                 least = least.min(record.lsn);
             }
         }
         Ok(least)
     }
 
-    /// Commits in arrival order from lsn `from` up to before `until`, of those that travel the ones that `wanted(log, last sequence)` accepts. Stops once their bytes
+    /// Commits in arrival order from lsn `from` up to before `until`, of those that travel the ones that `wanted(log, line, last sequence)` accepts. Stops once their bytes
     /// reach `budget`; gives at least one if there is any.
     pub fn commits(
         &self,
         from: u64,
         until: u64,
-        wanted: &dyn Fn(LogId, u64) -> bool,
+        wanted: &dyn Fn(LogId, u32, u64) -> bool,
         budget: usize,
     ) -> Result<Batch> {
         let snapshot = self.engine.snapshot()?;
@@ -214,7 +263,7 @@ impl Replication {
             let record = view.record(batch.next_lsn)?;
             batch.next_lsn += 1;
             let log = view.log_id(record.ordinal)?;
-            if !view.directory.is_local(record.ordinal) && wanted(log, record.header.last()) {
+            if !view.directory.is_local(record.ordinal) && wanted(log, record.ordinal, record.header.last()) {
                 let commit = wire(&view, &record, log)?;
                 bytes += commit.bytes.len();
                 batch.commits.push(commit);
@@ -226,7 +275,7 @@ impl Replication {
     /// Takes commits in, in arrival order, in one durable commit. What is here already is skipped after its chain was checked.
     ///
     /// # Errors
-    /// [`Error::Refused`], [`Error::OutOfOrder`], [`Error::Forked`], [`Error::WrongDataset`] blame the commit that the ingest stopped at: those before it are
+    /// [`Error::Refused`], [`Error::OutOfOrder`], [`Error::WrongDataset`] blame the commit that the ingest stopped at: those before it are
     /// kept, and so durable; it and those after it are not.
     pub fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested> {
         let store = self.engine.store();

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use crate::engine::Engine;
 use crate::entity::Entity;
 use crate::error::{Error, Result};
+use crate::forks::see_line;
 use crate::format::hash;
-use crate::model::{Clock, ClockEntry, Content, EntityId, LogRoot, StateDigest, Timestamp, VersionRef};
+use crate::model::{Clock, Content, EntityId, LogRoot, StateDigest, VersionRef};
 use crate::replication::End;
 use crate::store::{self, At, Dot, Tables, View, type_key};
 use crate::version::Version;
@@ -138,22 +139,19 @@ impl Snapshot {
 
     pub(crate) fn at(&self, view: &View<'_>, reference: &VersionRef) -> Result<At> {
         let none = || Error::invalid(format!("version {reference} is not here; sync first"));
-        let ordinal = view.directory.ordinal(reference.log).ok_or_else(none)?;
-        let at = view.version((ordinal, reference.sequence))?.ok_or_else(none)?;
-        if at.writer.reference == *reference { Ok(at) } else { Err(none()) }
+        view.version_by(reference)?.ok_or_else(none)
     }
 
-    /// How far into each log that travels.
+    /// How far into each log that travels. A branch of a log that forked counts as one, under the branch's name.
     pub fn clock(&self) -> Result<Clock> {
         let view = self.view();
-        let mut out = Vec::new();
+        let mut out = Clock::new();
         for ordinal in view.directory.all_shared() {
             if let Some(tip) = view.tip(ordinal)? {
-                let stamp = Timestamp::of(tip.header.stamp().unwrap_or(Timestamp::MAX.as_millis() as u64));
-                out.push((view.log_id(ordinal)?, ClockEntry { sequence: tip.header.last(), stamp }));
+                see_line(&view, ordinal, tip.header.last(), &mut out)?;
             }
         }
-        Ok(out.into_iter().collect())
+        Ok(out)
     }
 
     /// Hash over all commits that travel (I7).
@@ -170,7 +168,7 @@ impl Snapshot {
                 out.push(End { log: view.log_id(ordinal)?, sequence: tip.header.last(), chain: tip.chain });
             }
         }
-        out.sort_by_key(|e| e.log);
+        out.sort();
         Ok(out)
     }
 

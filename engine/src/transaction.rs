@@ -335,9 +335,8 @@ impl<'a> Transaction<'a> {
                 "{version} is no version of entity {id} here: take one of Snapshot::history, or sync first"
             ))
         };
-        let ordinal = self.view.directory.ordinal(version.log).ok_or_else(none)?;
-        let at = self.view.version((ordinal, version.sequence))?.ok_or_else(none)?;
-        if at.header().entity != id || at.writer.reference != *version {
+        let at = self.view.version_by(version)?.ok_or_else(none)?;
+        if at.header().entity != id {
             return Err(none());
         }
         match self.view.content(&at)? {
@@ -410,7 +409,12 @@ impl<'a> Transaction<'a> {
             return (list, false);
         }
         list.sort_by_key(|h| h.writer.key());
-        let seen = |h: &Head| self.own.and_then(|o| h.derived.clock.get(o));
+        // how far on the own path, that of the own line first
+        let path = self.own.map_or_else(Vec::new, |own| self.view.directory.path(own, u64::MAX));
+        let seen = |h: &Head| {
+            let on = |(line, upto): &(u32, u64)| h.derived.clock.get(*line).map(|s| s.min(*upto));
+            path.iter().find_map(on)
+        };
         let own_last = list.iter().filter_map(seen).max();
         let first = list.iter().position(|h| own_last.is_some() && seen(h) == own_last).unwrap_or(0);
         let chosen = list.remove(first);
@@ -467,19 +471,24 @@ fn suggestion(merged: &State) -> PatchBody {
 
 impl store::Writer {
     /// What the next own commit refers to, as refs and as local places: the frontier without the own log, and for a foreign parent
-    /// whose log is not among them the last commit of that log (I4).
+    /// on the path of none of these the last commit of its line (I4).
     pub(crate) fn refs(
         &self,
         store: &store::Store,
         own: u32,
         plan: &[Planned],
     ) -> (Vec<CommitRef>, Vec<(u32, u64)>) {
-        let foreign = plan.iter().flat_map(|p| &p.parents).map(|h| h.writer.ordinal);
-        let mut needed: Vec<u32> = foreign.filter(|o| *o != own).collect();
-        needed.sort_unstable();
-        needed.dedup();
-        let mut logs: Vec<u32> =
-            self.frontier.iter().copied().filter(|o| *o != own && !needed.contains(o)).collect();
+        let holds = |line: u32, h: &Head| {
+            store.directory.line_at(line, h.writer.reference.sequence) == h.writer.ordinal
+        };
+        let frontier = || self.frontier.iter().copied().filter(|line| *line != own);
+        let mut needed: Vec<u32> = Vec::new();
+        for parent in plan.iter().flat_map(|p| &p.parents).filter(|h| !holds(own, h)) {
+            if !needed.iter().any(|line| holds(*line, parent)) {
+                needed.push(frontier().find(|line| holds(*line, parent)).unwrap_or(parent.writer.ordinal));
+            }
+        }
+        let mut logs: Vec<u32> = frontier().filter(|line| !needed.contains(line)).collect();
         // of a frontier wider than a commit may name, later commits name the rest
         logs.truncate((limits::REFS as usize).saturating_sub(needed.len()));
         logs.extend(needed);

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::body::{self, Tag};
 use crate::format::genesis::Genesis;
-use crate::format::hash::{chain_after, chain_of_genesis, head_term, state_checksum, states_root};
+use crate::format::hash::{
+    branch_name, chain_after, chain_of_genesis, head_term, state_checksum, states_root,
+};
 use crate::model::{Chain, DatasetId, EntityId, StateDigest, VersionRef};
 use crate::snapshot::Snapshot;
 use crate::store::{At, Caches, Content, Record, View, decode_row, hex, log_key, type_key};
@@ -130,8 +132,18 @@ fn check_commit(
     let (lsn, ordinal) = (record.lsn, record.ordinal);
     let info =
         view.directory.log(ordinal).ok_or_else(|| Error::corrupt("logs", ordinal, "an unknown log"))?;
-    let opening = (0, chain_of_genesis(&info.genesis));
-    let (sequence, chain) = fold.ends.get(&ordinal).copied().unwrap_or(opening);
+    let (sequence, chain) = match (fold.ends.get(&ordinal), info.fork.filter(|f| f.after > 0)) {
+        (Some(end), _) => *end,
+        (None, None) => (0, chain_of_genesis(&info.genesis)),
+        (None, Some(fork)) => {
+            let trunk = view.commit_on(fork.of, fork.after)?.filter(|r| r.header.last() == fork.after);
+            let missing = || Error::corrupt("logs", ordinal, "the commit that it branches off is missing");
+            (fork.after, trunk.ok_or_else(missing)?.chain)
+        }
+    };
+    if info.fork.is_some_and(|f| record.header.first == f.after + 1 && f.name != branch_name(&record.chain)) {
+        out.problem("logs", ordinal, "the name of a branch is not that of its first commit");
+    }
     if record.header.first != sequence + 1 {
         out.problem("log", lsn, "its sequence does not follow");
     }
@@ -144,7 +156,8 @@ fn check_commit(
         out.problem("dots", format!("{ordinal}/{first}"), "does not name its commit");
     }
     for r in &record.header.refs {
-        match view.directory.ordinal(r.log).and_then(|o| Some((o, *fold.ends.get(&o)?))) {
+        let line = view.line_of(r.log, r.sequence, r.prefix)?;
+        match line.and_then(|o| Some((o, *fold.ends.get(&o)?))) {
             Some((o, (s, c))) if s == r.sequence && c.prefix() == r.prefix => drop(fold.frontier.remove(&o)),
             Some((_, (s, _))) if s > r.sequence => {}
             _ => out.problem("log", lsn, format!("it refers to {r}, which is not here")),

@@ -32,7 +32,7 @@ impl Version {
             refs.push(VersionRef { log: view.log_id(*ordinal)?, sequence: *sequence, prefix });
         }
         let header = &at.record.header;
-        let device = view.directory.log(at.writer.ordinal).map_or_else(String::new, |l| l.device.clone());
+        let device = view.directory.device(at.writer.ordinal, at.writer.reference.sequence);
         Ok(Self {
             reference: at.writer.reference,
             commit: at.record.reference(log),

@@ -22,7 +22,7 @@ fn in_memory(label: &str) -> Engine {
 }
 
 fn carry(from: &Engine, to: &Engine) {
-    let batch = from.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+    let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     to.replication().ingest(&batch.commits.iter().map(|c| &c.bytes[..]).collect::<Vec<_>>()).unwrap();
 }
 

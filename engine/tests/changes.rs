@@ -25,7 +25,7 @@ fn open(path: &Path) -> Engine {
 }
 
 fn carry(from: &Engine, to: &Engine) {
-    let batch = from.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+    let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     to.replication().ingest(&commits).unwrap();
 }
@@ -59,7 +59,7 @@ fn places(changes: &[Change]) -> Vec<Place> {
 
 /// The naive list: every version of every commit, in the order in which sync would send them.
 fn naive(engine: &Engine) -> Vec<Place> {
-    let batch = engine.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+    let batch = engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     let of = |c: &heirloom::replication::WireCommit| {
         let (log, last) = (c.end.log, c.end.sequence);
         (last + 1 - c.versions..=last).map(move |s| (log, s)).collect::<Vec<_>>()
@@ -832,7 +832,7 @@ fn what_cannot_be_shown_stands_in_no_live_querys_way() {
     let (phone, tablet) = (engine("phone"), engine("tablet"));
     let mut sevens = tablet.subscribe().unwrap().matching(|e| e.get("n").unwrap() == Some(7.into()));
     let absent = create(&phone, "lamp", 1);
-    let batch = phone.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+    let batch = phone.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     let mut bytes = batch.commits[0].bytes.clone();
     // a body that does not give the root of the states: kept, but never shown
     let at = bytes.len() - 2;

@@ -36,7 +36,7 @@ fn device_under(name: &str, policy: &Policy) -> Engine {
 
 /// Carries all that `from` has to `to`.
 fn carry(from: &Engine, to: &Engine) {
-    let batch = from.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+    let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     to.replication().ingest(&commits).unwrap();
 }
@@ -244,7 +244,7 @@ fn a_deletion_against_an_update_suggests_nothing_and_lists_what_else_is_open() {
 
     // a third one had changed the same field
     let third = device("third");
-    let creation = phone.replication().commits(0, 1, &|_, _| true, usize::MAX).unwrap();
+    let creation = phone.replication().commits(0, 1, &|_, _, _| true, usize::MAX).unwrap();
     third.replication().ingest(&[&creation.commits[0].bytes]).unwrap();
     patch(&third, id, set("a", 3));
     meet(&[&phone, &tablet, &third]);
@@ -1224,7 +1224,7 @@ fn a_transaction_that_gives_up_or_panics_leaves_nothing_in_memory() {
 
 /// The same, but the bodies of the last commit come damaged.
 fn carry_damaged(from: &Engine, to: &Engine) {
-    let mut batch = from.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+    let mut batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     let last = batch.commits.last_mut().unwrap();
     let at = last.bytes.len() - 2;
     last.bytes[at] ^= 1;

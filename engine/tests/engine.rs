@@ -27,7 +27,7 @@ fn engine(label: &str) -> Engine {
 
 /// Carries all that `from` has to `to`.
 fn carry(from: &Engine, to: &Engine) {
-    let batch = from.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+    let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     to.replication().ingest(&commits).unwrap();
 }
@@ -268,7 +268,7 @@ fn order_of_arrival_does_not_matter() {
 fn a_thousand_heads_on_one_entity_merge() {
     let home = engine("home");
     let id = home.write(|tx| tx.create("lamp", &Content::new().with("x", 0).with("shared", 1))).unwrap();
-    let batch = home.replication().commits(0, 1, &|_, _| true, usize::MAX).unwrap();
+    let batch = home.replication().commits(0, 1, &|_, _, _| true, usize::MAX).unwrap();
     let hub = engine("hub");
     carry(&home, &hub);
     for i in 0..1000u32 {
@@ -465,7 +465,7 @@ fn walls_never_go_back_and_a_clock_far_ahead_moves_nobody() {
         .unwrap();
     carry(&engine, &wild);
     wild.write(|tx| tx.patch(id, Patch::new().set("brightness", 3))).unwrap();
-    let batch = wild.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+    let batch = wild.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     let report = engine.replication().ingest(&commits).unwrap();
     let told: Vec<_> = report.clocks_ahead.iter().map(|c| (c.log, c.device.clone(), c.by_ms)).collect();
@@ -491,7 +491,7 @@ fn metadata_stays_with_the_commit() {
 }
 
 #[test]
-fn two_copies_that_wrote_are_a_typed_error_and_nothing_is_lost() {
+fn two_copies_that_wrote_live_on_as_branches() {
     let draws = Arc::new(AtomicU64::new(0));
     let twin = |draws: Arc<AtomicU64>| {
         Engine::builder()
@@ -510,11 +510,20 @@ fn two_copies_that_wrote_are_a_typed_error_and_nothing_is_lost() {
     a.write(|tx| tx.create_with_id(id, "lamp", &lamp(1))).unwrap();
     b.write(|tx| tx.create_with_id(id, "lamp", &lamp(2))).unwrap();
     assert_eq!(a.log_id(), b.log_id(), "the premise: both drew the same nonce");
-    let batch = a.replication().commits(0, 1, &|_, _| true, usize::MAX).unwrap();
-    let root = b.log_root().unwrap();
-    assert!(matches!(b.replication().ingest(&[&batch.commits[0].bytes]), Err(Error::Forked { .. })));
-    assert_eq!(b.log_root().unwrap(), root);
-    assert!(b.verify().unwrap().is_clean());
+    let log = a.log_id().unwrap();
+    both_ways(&a, &b);
+    for engine in [&a, &b] {
+        let snapshot = engine.snapshot().unwrap();
+        let heads = snapshot.heads(id).unwrap();
+        let forks = snapshot.forks().unwrap();
+        assert_eq!((heads.len(), forks.len(), forks[0].log, forks[0].after), (2, 1, log, 0));
+        assert_ne!(heads[0].device(), heads[1].device(), "a branch has a name of its own");
+        assert_eq!(
+            snapshot.clock().unwrap().iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            forks[0].branches
+        );
+        assert_eq!(engine.log_id(), None, "the next write opens a fresh log");
+    }
 }
 
 #[test]
@@ -532,7 +541,7 @@ fn refs_of_versions_that_are_not_here_are_errors() {
 fn a_peer_may_claim_to_be_at_the_end_of_all_sequences() {
     let engine = Engine::in_memory().unwrap();
     engine.write(|tx| tx.create("lamp", &Content::new())).unwrap();
-    assert_eq!(engine.replication().first_lsn_beyond(&|_| u64::MAX).unwrap(), 1);
+    assert_eq!(engine.replication().first_lsn_beyond(&|_, _| u64::MAX).unwrap(), 1);
 }
 
 /// Whether it returns at all.
@@ -593,7 +602,7 @@ fn a_policy_that_writes_gets_an_error_and_stops_nobody() {
         let phone = builder("phone").policy("lamp", writes).index("lamp", "v").in_memory().unwrap();
         let tablet = builder("tablet").in_memory().unwrap();
         let carry = |from: &Engine, to: &Engine| {
-            let batch = from.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+            let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
             let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
             to.replication().ingest(&commits).unwrap();
         };

@@ -18,7 +18,7 @@ fn engine(label: &str) -> Engine {
 }
 
 fn commits(engine: &Engine) -> Vec<Vec<u8>> {
-    let batch = engine.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+    let batch = engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     batch.commits.into_iter().map(|c| c.bytes).collect()
 }
 
@@ -77,16 +77,16 @@ fn a_peer_hears_nothing_of_what_stays_here() {
     let (replication, local) =
         (phone.replication(), phone.snapshot().unwrap().heads(draft).unwrap()[0].clone());
     assert_ne!(Some(local.log()), phone.log_id());
-    assert_eq!(replication.held(local.log()).unwrap(), None);
-    assert_eq!(replication.end_at(local.log(), 1).unwrap(), None);
+    assert_eq!(replication.ends_of(local.log()).unwrap(), []);
+    assert_eq!(replication.locate(&local.commit()).unwrap(), None);
     let all = phone.snapshot().unwrap().commits().unwrap();
     assert_eq!(all, 5);
     assert_eq!(commits(&phone).len(), 2);
     let ends = replication.position().unwrap().ends;
     assert_eq!(replication.ends_at_lsn(all).unwrap(), ends);
-    let held = |log| ends.iter().find(|e| e.log == log).map_or(0, |e| e.sequence);
+    let held = |log, _| ends.iter().find(|e| e.log == log).map_or(0, |e| e.sequence);
     assert_eq!(replication.first_lsn_beyond(&held).unwrap(), all);
-    assert_eq!(replication.first_lsn_beyond(&|_| 0).unwrap(), 1, "the first that travels");
+    assert_eq!(replication.first_lsn_beyond(&|_, _| 0).unwrap(), 1, "the first that travels");
 }
 
 #[test]

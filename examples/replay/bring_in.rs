@@ -487,7 +487,7 @@ mod tests {
         let imported = bring(&whole, &repo);
         let all = whole.replication().position().unwrap().lsn;
         assert!(all > imported.commits, "some git commits must take several commits here");
-        let batch = whole.replication().commits(0, all, &|_, _| true, usize::MAX).unwrap();
+        let batch = whole.replication().commits(0, all, &|_, _, _| true, usize::MAX).unwrap();
         let bytes: Vec<&[u8]> = batch.commits.iter().map(|commit| commit.bytes.as_slice()).collect();
         for held in 0..=bytes.len() {
             let part = engine();

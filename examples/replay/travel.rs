@@ -57,7 +57,7 @@ pub(crate) fn cargo(node: &Engine, peer: &Engine) -> Result<Cargo> {
     let (mut next, until) = (arrived(node)?, arrived(peer)?);
     let mut cargo = Cargo::default();
     while next < until {
-        let batch = replication.commits(next, until, &|_, _| true, AT_ONCE)?;
+        let batch = replication.commits(next, until, &|_, _, _| true, AT_ONCE)?;
         cargo.versions += batch.commits.iter().map(|commit| commit.versions).sum::<u64>();
         cargo.raw_bytes += batch.commits.iter().map(|commit| commit.bytes.len() as u64).sum::<u64>();
         next = batch.next_lsn;

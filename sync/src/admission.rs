@@ -135,7 +135,7 @@ impl Gate {
     ) -> Result<Self> {
         let rules = rules.clone();
         let newcomer = match own {
-            Some(log) if replica.held(log)?.is_none() => Some(log),
+            Some(log) if replica.ends_of(log)?.is_empty() => Some(log),
             _ => None,
         };
         let gate = Self { rules, node, newcomer, asked: false, clock_skew_ms };
@@ -157,7 +157,7 @@ impl Gate {
         let mut count = 0;
         for (log, sequence) in told {
             self.check(replica, log)?;
-            if sequence == 1 && !ours_is_empty && replica.held(log)?.is_none() {
+            if sequence == 1 && !ours_is_empty && replica.ends_of(log)?.is_empty() {
                 count += 1;
             }
         }
@@ -186,7 +186,7 @@ impl Gate {
     /// After commits were made durable: a log that was opened counts from its first commit on.
     pub(crate) fn count<R: Replica>(&mut self, replica: &R) -> Result<()> {
         let Some(log) = self.newcomer else { return Ok(()) };
-        if replica.held(log)?.is_some() {
+        if !replica.ends_of(log)?.is_empty() {
             self.newcomer = None;
             let mut peer = replica.remembered(self.node)?.unwrap_or_default();
             peer.opened += 1;

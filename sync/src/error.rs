@@ -15,7 +15,7 @@ pub type Result<T, E = SyncError> = std::result::Result<T, E>;
 /// | variants | who must act |
 /// |---|---|
 /// | `InvalidMessage`, `PeerMisbehaved` | the peer: it is broken or hostile; retrying the same peer will not help |
-/// | `PeerIncompatible`, `WrongDataset`, `Forked`, `NotAdmitted`, `Diverged` | people: the texts say what to do |
+/// | `PeerIncompatible`, `WrongDataset`, `NotAdmitted`, `Diverged` | people: the texts say what to do |
 /// | `PeerFailed` | the peer: it gave up, and said why |
 /// | `Transport`, `Timeout` | nobody: try again |
 /// | `Cancelled` | nobody: our caller asked for it |
@@ -33,11 +33,6 @@ pub enum SyncError {
         ours: (u8, u8),
         /// Versions spoken there.
         theirs: (u8, u8),
-    },
-    /// A log has two continuations: a store file was copied or restored and both copies wrote.
-    Forked {
-        /// The log.
-        log: LogId,
     },
     /// The peer's data belongs to another dataset.
     WrongDataset {
@@ -176,8 +171,6 @@ pub enum Reason {
     Incompatible,
     /// Its data belongs to another dataset.
     WrongDataset,
-    /// It found a fork of a log.
-    Forked,
     /// It found both ends different after the exchange.
     Diverged,
     /// Its own store failed.
@@ -228,11 +221,6 @@ impl fmt::Display for SyncError {
                 f,
                 "protocol versions {} to {} are spoken here, {} to {} there; update the older end",
                 ours.0, ours.1, theirs.0, theirs.1
-            ),
-            SyncError::Forked { log } => write!(
-                f,
-                "log {log} forked: a store file was copied or restored and both copies wrote; nothing more was applied, \
-                 give one of the copies a fresh store"
             ),
             SyncError::WrongDataset { ours, theirs } => write!(
                 f,
@@ -329,7 +317,6 @@ impl fmt::Display for Reason {
             Reason::Misbehaved => f.write_str("it says that we broke the protocol; update the older end"),
             Reason::Incompatible => f.write_str("no common protocol version; update the older end"),
             Reason::WrongDataset => f.write_str("it holds another dataset; connect to the right peer"),
-            Reason::Forked => f.write_str("it found a forked log; see its report"),
             Reason::Diverged => f.write_str("it found both ends different; verify both stores"),
             Reason::Replica => f.write_str("its own store failed; look there"),
             Reason::Overtaken => f.write_str("another session with it was quicker; sync again"),

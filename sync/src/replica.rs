@@ -1,7 +1,7 @@
 //! The seam: what a session needs from whoever keeps the commits.
 
-use heirloom::replication::{Batch, End, Ingested, Peer, Position, Staged, StagedHead};
-use heirloom::{DatasetId, Engine, LogId, NodeId, Timestamp};
+use heirloom::replication::{Batch, End, Ingested, Located, Peer, Position, Staged, StagedHead};
+use heirloom::{CommitRef, DatasetId, Engine, LogId, NodeId, Timestamp};
 
 use crate::error::{PeerMisbehaved, Result, SyncError};
 
@@ -38,25 +38,29 @@ pub trait Replica {
     /// How many commits are here, the ends of all logs, and the state digest, all of one moment.
     fn position(&self) -> Result<Position>;
 
-    /// The commit of `log` whose last sequence is `sequence`, if it is here.
-    fn end_at(&self, log: LogId, sequence: u64) -> Result<Option<End>>;
+    /// A commit, if it is here, and its path: on which *line* it lies, and how far into each line that this one continues. A line is a local number, one
+    /// for each log, and one more for each branch where a log forked.
+    fn locate(&self, commit: &CommitRef) -> Result<Option<Located>>;
 
-    /// The last commit of `log`.
-    fn held(&self, log: LogId) -> Result<Option<End>>;
+    /// The ends of all branches of `log`, sorted.
+    fn ends_of(&self, log: LogId) -> Result<Vec<End>>;
+
+    /// Commits down the path that ends there, itself first, at distances that double.
+    fn ladder(&self, end: &End) -> Result<Vec<End>>;
 
     /// The ends of all logs, sorted, as they were when `lsn` commits were here.
     fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>>;
 
-    /// The least lsn of a commit beyond what `held` says of its log; the number of commits if there is none.
-    fn first_lsn_beyond(&self, held: &dyn Fn(LogId) -> u64) -> Result<u64>;
+    /// The least lsn of a commit beyond what `held(log, line)` says; the number of commits if there is none.
+    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> Result<u64>;
 
-    /// Commits in arrival order from `from` up to before `until`, those that `wanted(log, last sequence)` accepts. Stops once `budget` bytes
+    /// Commits in arrival order from `from` up to before `until`, those that `wanted(log, line, last sequence)` accepts. Stops once `budget` bytes
     /// are reached; at least one commit if there is any. `next_lsn` is where to go on: `until` at the end.
     fn commits(
         &self,
         from: u64,
         until: u64,
-        wanted: &dyn Fn(LogId, u64) -> bool,
+        wanted: &dyn Fn(LogId, u32, u64) -> bool,
         budget: usize,
     ) -> Result<Batch>;
 
@@ -118,19 +122,23 @@ impl Replica for Engine {
         self.replication().position().map_err(sort)
     }
 
-    fn end_at(&self, log: LogId, sequence: u64) -> Result<Option<End>> {
-        self.replication().end_at(log, sequence).map_err(sort)
+    fn locate(&self, commit: &CommitRef) -> Result<Option<Located>> {
+        self.replication().locate(commit).map_err(sort)
     }
 
-    fn held(&self, log: LogId) -> Result<Option<End>> {
-        self.replication().held(log).map_err(sort)
+    fn ends_of(&self, log: LogId) -> Result<Vec<End>> {
+        self.replication().ends_of(log).map_err(sort)
+    }
+
+    fn ladder(&self, end: &End) -> Result<Vec<End>> {
+        self.replication().ladder(end).map_err(sort)
     }
 
     fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>> {
         self.replication().ends_at_lsn(lsn).map_err(sort)
     }
 
-    fn first_lsn_beyond(&self, held: &dyn Fn(LogId) -> u64) -> Result<u64> {
+    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> Result<u64> {
         self.replication().first_lsn_beyond(held).map_err(sort)
     }
 
@@ -138,7 +146,7 @@ impl Replica for Engine {
         &self,
         from: u64,
         until: u64,
-        wanted: &dyn Fn(LogId, u64) -> bool,
+        wanted: &dyn Fn(LogId, u32, u64) -> bool,
         budget: usize,
     ) -> Result<Batch> {
         self.replication().commits(from, until, wanted, budget).map_err(sort)
@@ -182,7 +190,6 @@ fn sort(error: heirloom::Error) -> SyncError {
     match error {
         heirloom::Error::Refused(_) => SyncError::refused(error),
         heirloom::Error::OutOfOrder { log, .. } => PeerMisbehaved::OutOfOrder { log }.into(),
-        heirloom::Error::Forked { log } => SyncError::Forked { log },
         heirloom::Error::WrongDataset { ours, theirs } => SyncError::WrongDataset { ours, theirs },
         ours => SyncError::replica(ours),
     }
@@ -213,23 +220,26 @@ macro_rules! pointer {
             fn position(&self) -> Result<Position> {
                 (**self).position()
             }
-            fn end_at(&self, log: LogId, sequence: u64) -> Result<Option<End>> {
-                (**self).end_at(log, sequence)
+            fn locate(&self, commit: &CommitRef) -> Result<Option<Located>> {
+                (**self).locate(commit)
             }
-            fn held(&self, log: LogId) -> Result<Option<End>> {
-                (**self).held(log)
+            fn ends_of(&self, log: LogId) -> Result<Vec<End>> {
+                (**self).ends_of(log)
+            }
+            fn ladder(&self, end: &End) -> Result<Vec<End>> {
+                (**self).ladder(end)
             }
             fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>> {
                 (**self).ends_at_lsn(lsn)
             }
-            fn first_lsn_beyond(&self, held: &dyn Fn(LogId) -> u64) -> Result<u64> {
+            fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> Result<u64> {
                 (**self).first_lsn_beyond(held)
             }
             fn commits(
                 &self,
                 from: u64,
                 until: u64,
-                wanted: &dyn Fn(LogId, u64) -> bool,
+                wanted: &dyn Fn(LogId, u32, u64) -> bool,
                 budget: usize,
             ) -> Result<Batch> {
                 (**self).commits(from, until, wanted, budget)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use heirloom::{ClockAhead, LogRoot, NodeId, Span, VoidVersion};
+use heirloom::{ClockAhead, Fork, LogId, LogRoot, NodeId, Span, VoidVersion};
 
 /// How a session ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,6 +65,11 @@ pub struct Report {
     pub unverified: u64,
     /// Devices among the writers of what was received whose clocks are far ahead of ours, and therefore not followed (R6).
     pub clocks_ahead: Vec<ClockAhead>,
+    /// Logs that this session showed to have forked: copies of a store wrote on (R34). Both branches are kept; each says so in plain words.
+    pub forks: Vec<Fork>,
+    /// The log that our store wrote until now, if the peer brought commits that go on with it: a copy of our store wrote them. The next write
+    /// opens a fresh log.
+    pub left_log: Option<LogId>,
 }
 
 impl Report {
@@ -140,6 +145,10 @@ pub enum Event {
     Clock(ClockSkew),
     /// Something moved. Only the latest is kept.
     Progress(Progress),
+    /// Copies of a store wrote on under one log (R34). Nothing is lost, and nobody needs to act; whoever copied the file may want to know.
+    Forked(Fork),
+    /// A copy of our own store wrote on under our log, so that our next write opens a fresh one (R34).
+    LeftLog(LogId),
     /// The session is over and went well. Comes last, and once.
     Finished(Box<Report>),
 }

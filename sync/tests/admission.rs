@@ -31,7 +31,7 @@ fn writer(label: &str) -> Engine {
 }
 
 fn knows(engine: &Engine, log: LogId) -> bool {
-    engine.replication().held(log).unwrap().is_some()
+    !engine.replication().ends_of(log).unwrap().is_empty()
 }
 
 fn node(engine: &Engine) -> NodeId {
@@ -165,23 +165,26 @@ impl Replica for Named<'_> {
     fn position(&self) -> Result<heirloom::replication::Position> {
         self.0.position()
     }
-    fn end_at(&self, log: LogId, sequence: u64) -> Result<Option<heirloom::replication::End>> {
-        self.0.end_at(log, sequence)
+    fn locate(&self, commit: &heirloom::CommitRef) -> Result<Option<heirloom::replication::Located>> {
+        self.0.locate(commit)
     }
-    fn held(&self, log: LogId) -> Result<Option<heirloom::replication::End>> {
-        self.0.held(log)
+    fn ends_of(&self, log: LogId) -> Result<Vec<heirloom::replication::End>> {
+        self.0.ends_of(log)
+    }
+    fn ladder(&self, end: &heirloom::replication::End) -> Result<Vec<heirloom::replication::End>> {
+        self.0.ladder(end)
     }
     fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<heirloom::replication::End>> {
         self.0.ends_at_lsn(lsn)
     }
-    fn first_lsn_beyond(&self, held: &dyn Fn(LogId) -> u64) -> Result<u64> {
+    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> Result<u64> {
         self.0.first_lsn_beyond(held)
     }
     fn commits(
         &self,
         from: u64,
         until: u64,
-        wanted: &dyn Fn(LogId, u64) -> bool,
+        wanted: &dyn Fn(LogId, u32, u64) -> bool,
         budget: usize,
     ) -> Result<heirloom::replication::Batch> {
         self.0.commits(from, until, wanted, budget)

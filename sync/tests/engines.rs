@@ -192,7 +192,7 @@ fn an_empty_engine_adopts_and_two_datasets_never_mix() {
 }
 
 #[test]
-fn a_copy_that_wrote_is_named_and_nothing_is_applied() {
+fn a_copy_that_wrote_is_named_and_both_branches_live_on() {
     let twin =
         || Engine::builder().label("twin").dataset_name("home").entropy(|| [7; 16]).in_memory().unwrap();
     let (original, copy) = (twin(), twin());
@@ -201,9 +201,25 @@ fn a_copy_that_wrote_is_named_and_nothing_is_applied() {
         engine.write(|tx| tx.create_with_id(id, "lamp", &Content::new().with("name", name))).unwrap();
     }
     assert_eq!(original.log_id(), copy.log_id());
-    let error = sync_in_process(&original, &copy).unwrap_err();
-    assert!(matches!(error, SyncError::Forked { log } if Some(log) == original.log_id()), "{error}");
-    assert_eq!(copy.snapshot().unwrap().commits().unwrap(), 1);
+    let log = original.log_id().unwrap();
+    let (report, _) = sync_in_process(&original, &copy).unwrap();
+    assert_eq!((report.forks.len(), report.forks[0].log, report.forks[0].after), (1, log, 0));
+    assert_eq!(report.left_log, Some(log));
+    for engine in [&original, &copy] {
+        let snapshot = engine.snapshot().unwrap();
+        assert_eq!((snapshot.commits().unwrap(), snapshot.forks().unwrap().len()), (2, 1));
+        assert_eq!(snapshot.clock().unwrap().len(), 2);
+        assert!(snapshot.conflict(id).unwrap().is_some());
+        // each goes on under a log of its own
+        engine.write(|tx| tx.patch(id, Patch::new().set("name", "mine"))).unwrap();
+        assert_ne!(engine.log_id(), Some(log));
+        assert_eq!(engine.verify().unwrap().problems, []);
+    }
+    sync_in_process(&original, &copy).unwrap();
+    assert_eq!(
+        original.snapshot().unwrap().log_root().unwrap(),
+        copy.snapshot().unwrap().log_root().unwrap()
+    );
 }
 
 /// The phone is lost after it wrote and synced more; its backup writes before it first meets the hub.

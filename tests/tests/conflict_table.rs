@@ -147,7 +147,7 @@ impl World {
     /// All that was written, one commit each.
     fn commits(&self) -> Vec<Vec<u8>> {
         let batch =
-            self.devices["phone"].replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+            self.devices["phone"].replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
         batch.commits.into_iter().map(|c| c.bytes.to_vec()).collect()
     }
 

@@ -269,7 +269,7 @@ fn a_pull_overwrites_an_unsent_edit() {
     let unsent = phone.snapshot().unwrap().heads(id).unwrap()[0].reference();
     patch(&tablet, id, set("a", 2).set("b", 2));
     // the phone only takes in
-    let batch = tablet.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+    let batch = tablet.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     phone.replication().ingest(&commits).unwrap();
     assert_eq!(open_fields(&phone, id), ["a"], "it is a conflict, not a loss");

@@ -9,6 +9,7 @@ const CHAIN: &str = "heirloom 1 chain";
 const STATE: &str = "heirloom 1 state";
 const STATES: &str = "heirloom 1 states";
 const HEAD: &str = "heirloom 1 head";
+const BRANCH: &str = "heirloom 1 branch";
 const ROOT: &str = "heirloom 1 log root";
 const DATASET: &str = "heirloom 1 dataset name";
 const IMPORT: &str = "heirloom 1 import nonce";
@@ -38,6 +39,11 @@ pub(crate) fn log_id(genesis: &[u8]) -> LogId {
 
 pub(crate) fn chain_of_genesis(genesis: &[u8]) -> Chain {
     Chain::from_bytes(hash(GENESIS, &[genesis]))
+}
+
+/// What a branch of a log is called, from the chain of its first commit: a function of the record alone, so that all agree.
+pub(crate) fn branch_name(first: &Chain) -> LogId {
+    LogId::from_bytes(first16(hash(BRANCH, &[first.as_bytes()])))
 }
 
 pub(crate) fn chain_after(before: &Chain, header: &[u8]) -> Chain {

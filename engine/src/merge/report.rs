@@ -11,7 +11,7 @@ use crate::model::{Content, EntityId, Patch, Timestamp, Value, VersionRef};
 /// # use heirloom::{Content, Engine, Patch, ConflictKind};
 /// # let [phone, tablet] = ["phone", "tablet"].map(|l| Engine::builder().label(l).dataset_name("home").in_memory().unwrap());
 /// # let carry = |from: &Engine, to: &Engine| {
-/// #     let batch = from.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+/// #     let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
 /// #     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
 /// #     to.replication().ingest(&commits).unwrap();
 /// # };

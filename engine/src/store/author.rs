@@ -62,12 +62,12 @@ pub(crate) fn author(
     check_limit("bytes of the message", limits::MESSAGE as u64, metadata.message.len())?;
     let first = place.before.0 + 1;
     let parents = plan.iter().flat_map(|p| &p.parents);
-    let stamp = parents.fold(wall, |s, h| s.max(after(h.writer.stamp, h.writer.ordinal != place.ordinal)));
+    let stamp = parents.fold(wall, |s, h| s.max(after(h.writer.stamp, !holds(view, place.ordinal, h))));
     let mut versions = Vec::with_capacity(plan.len());
     let mut fulls = Vec::with_capacity(plan.len());
     let mut checksums = Vec::with_capacity(plan.len());
     for (i, p) in plan.iter().enumerate() {
-        versions.push(version_header(place, &refs, p)?);
+        versions.push(version_header(view, place, &refs, p)?);
         let full = p.state.as_ref().map(|s| body::full(s, &Writer::OWN));
         check_limit("bytes of a version", limits::FULL_BODY as u64, full.as_ref().map_or(0, Vec::len))?;
         let entity_type = type_of(view, p)?;
@@ -105,7 +105,12 @@ pub(crate) fn check_limit(what: &'static str, limit: u64, given: usize) -> Resul
     if given as u64 > limit { Err(Error::Limit { what, limit, given: given as u64 }) } else { Ok(()) }
 }
 
-fn version_header(place: Place, refs: &[CommitRef], p: &Planned) -> Result<VersionHeader> {
+/// Whether a version lies on the path that ends in a line.
+fn holds(view: &View<'_>, line: u32, head: &Head) -> bool {
+    view.directory.line_at(line, head.writer.reference.sequence) == head.writer.ordinal
+}
+
+fn version_header(view: &View<'_>, place: Place, refs: &[CommitRef], p: &Planned) -> Result<VersionHeader> {
     check_limit("parents of a version", limits::PARENTS, p.parents.len())?;
     if let Some(t) = &p.entity_type
         && !(1..=limits::TYPE).contains(&t.len())
@@ -117,14 +122,16 @@ fn version_header(place: Place, refs: &[CommitRef], p: &Planned) -> Result<Versi
     }
     let name = |h: &Head| {
         let VersionRef { log, sequence, .. } = h.writer.reference;
-        if h.writer.ordinal == place.ordinal {
+        if holds(view, place.ordinal, h) {
             return Ok(ParentName { path: 0, sequence });
         }
-        let at = refs.partition_point(|r| (r.log, r.sequence) < (log, sequence));
-        match refs.get(at) {
-            Some(r) if r.log == log => Ok(ParentName { path: at as u64 + 1, sequence }),
-            _ => Err(Error::invalid(format!("parent {log}/{sequence} lies on no ref of the commit"))),
+        let first = refs.partition_point(|r| (r.log, r.sequence) < (log, sequence));
+        for (at, r) in refs.iter().enumerate().skip(first).take_while(|(_, r)| r.log == log) {
+            if view.line_of(log, r.sequence, r.prefix)?.is_some_and(|line| holds(view, line, h)) {
+                return Ok(ParentName { path: at as u64 + 1, sequence });
+            }
         }
+        Err(Error::invalid(format!("parent {log}/{sequence} lies on no ref of the commit")))
     };
     let mut parents = p.parents.iter().map(name).collect::<Result<Vec<_>>>()?;
     parents.sort();

@@ -172,15 +172,16 @@ fn find_parent(
         (incoming.ordinal, incoming.header.first - 1)
     } else {
         let reference = usize::try_from(name.path - 1).ok().and_then(|i| incoming.header.refs.get(i));
-        match reference.and_then(|r| Some((view.directory.ordinal(r.log)?, r.sequence))) {
-            Some(place) => place,
+        let Some(r) = reference else { return Ok(None) };
+        match view.line_of(r.log, r.sequence, r.prefix)? {
+            Some(line) => (line, r.sequence),
             None => return Ok(None),
         }
     };
     if name.sequence == 0 || name.sequence > upto {
         return Ok(None);
     }
-    let (dot, through_ref) = ((ordinal, name.sequence), name.path > 0);
+    let (dot, through_ref) = ((view.directory.line_at(ordinal, name.sequence), name.sequence), name.path > 0);
     let is_it = |h: &&Head| (h.writer.ordinal, h.writer.reference.sequence) == dot;
     if let Some(head) = heads.list.iter().find(is_it) {
         return Ok(Some(Parent { dot, through_ref, stamp: head.writer.stamp, head: Some(head.clone()) }));
@@ -230,7 +231,7 @@ fn derive_all(
         }
         let own_type = incoming.header.versions[i].entity_type.as_deref().map(|t| view.directory.add_type(t));
         let parents = j.parents.iter().filter_map(|p| p.head.as_ref()).map(|h| &h.derived);
-        derive(&writer(incoming, i), parents, own_type)
+        derive(view.directory, &writer(incoming, i), parents, own_type)
     };
     judged.iter().enumerate().map(one).collect()
 }
@@ -402,7 +403,8 @@ fn look_up(
     stamp: u64,
     derived: &Derived,
 ) -> Result<Option<Writer>> {
-    let Some(ordinal) = view.directory.ordinal(reference.log) else { return Ok(None) };
+    let line = view.line_of(reference.log, reference.sequence, reference.prefix)?;
+    let Some(ordinal) = line else { return Ok(None) };
     if !derived.clock.covers(ordinal, reference.sequence) {
         return Ok(None);
     }

@@ -1,16 +1,17 @@
 //! Commits that come from elsewhere: framing, place, skip, then fold. Nothing is refused for its meaning.
 
 use super::fold::{Bodies, Incoming, fold};
-use super::writer::{PULL, Writer};
-use super::{Store, View};
+use super::writer::{PULL, Tip, Writer};
+use super::{Store, View, directory};
 use crate::clock_ahead::ClockAhead;
 use crate::error::{Error, Result};
+use crate::forks::Fork;
 use crate::format::commit::WireParts;
 use crate::format::genesis::Genesis;
-use crate::format::hash::{chain_after, chain_of_genesis};
+use crate::format::hash::{branch_name, chain_after, chain_of_genesis};
 use crate::format::header::Header;
 use crate::format::{Malformed, body, limits};
-use crate::model::{Chain, ChainPrefix, CommitRef, DatasetId, LogId};
+use crate::model::{Chain, CommitRef, DatasetId, LogId};
 use crate::voids::VoidVersion;
 
 /// What an ingest did.
@@ -31,6 +32,10 @@ pub struct Ingested {
     pub unverified: u64,
     /// Logs whose wall is more than five minutes ahead of this device's clock, each once, by how much at most; their walls were ignored (R6).
     pub clocks_ahead: Vec<ClockAhead>,
+    /// Logs that were found to have forked: copies of a store wrote on (R34). Both branches are kept.
+    pub forks: Vec<Fork>,
+    /// The log that this store wrote until now, if commits came that go on with it: a copy of the store wrote them. The next write opens a fresh log.
+    pub left: Option<LogId>,
 }
 
 impl Ingested {
@@ -42,6 +47,8 @@ impl Ingested {
         self.diverged += other.diverged;
         self.voids.extend(other.voids);
         self.unverified += other.unverified;
+        self.forks.extend(other.forks);
+        self.left = self.left.or(other.left);
         other.clocks_ahead.into_iter().for_each(|ahead| self.note_clock(ahead));
     }
 
@@ -55,13 +62,27 @@ impl Ingested {
 
 /// What a commit follows: another, or its genesis.
 struct Before {
+    /// The line that holds it; of a genesis the first of its log, if there is one.
+    line: Option<u32>,
+    sequence: u64,
     chain: Chain,
     wall: u64,
+}
+
+/// Where a commit belongs that is not here yet.
+enum Line {
+    Known(u32),
+    /// Its log begins with it.
+    New,
+    /// Another commit follows the same one already.
+    Branch(directory::Fork),
 }
 
 /// A commit whose place is known.
 struct Placed {
     ordinal: u32,
+    /// It is the first of a branch.
+    forked: bool,
     wall_before: u64,
     chain: Chain,
     /// Ordinals and sequences of what it refers to.
@@ -90,7 +111,7 @@ impl Store {
             report.skipped += 1;
             return Ok(());
         };
-        let ordinal = placed.ordinal;
+        let Placed { ordinal, forked, .. } = placed;
         let incoming = Incoming {
             log: parts.log,
             ordinal,
@@ -109,14 +130,19 @@ impl Store {
         report.voids.extend(folded.voids.iter().copied().map(void));
         report.diverged +=
             folded.changes.iter().filter(|c| !c.was_diverged && c.heads.list.len() > 1).count() as u64;
-        let before = writer.tip(ordinal);
+        let own = self.known().own.filter(|own| self.directory.log_id(*own) == Some(parts.log));
+        let before = own.and_then(|own| writer.tip(own));
         self.append(writer, ordinal, placed.chain, &header, &placed.refs, folded);
         self.pull_wall(writer, ordinal, header.wall, report);
-        if self.known().own == Some(ordinal) {
+        if forked {
+            report.forks.extend(Fork::of(&self.directory, ordinal));
+        }
+        if let Some(own) = own {
             // somebody else goes on with this log: the proof that a copy of this file wrote
             let last =
                 before.map(|t| CommitRef { log: parts.log, sequence: t.last, prefix: t.chain.prefix() });
-            writer.leave_log(last.or_else(|| self.directory.log(ordinal)?.predecessor));
+            writer.leave_log(last.or_else(|| self.directory.log(own)?.predecessor));
+            report.left = Some(parts.log);
         }
         Ok(())
     }
@@ -130,81 +156,103 @@ impl Store {
         header: &Header,
     ) -> Result<Option<Placed>> {
         let view = self.writer_view(writer)?;
-        let known = self.directory.shared(parts.log).filter(|o| writer.tip(*o).is_some());
         let (before, genesis) = match parts.genesis {
             Some(bytes) => {
-                let (before, genesis) = opening(parts, bytes, dataset)?;
-                (before, Some((bytes, genesis)))
+                let (chain, genesis) = opening(parts, bytes, dataset)?;
+                let line = self.directory.shared(parts.log);
+                (Before { line, sequence: 0, chain, wall: 0 }, Some((bytes, genesis)))
             }
-            None => {
-                let ordinal = known.ok_or_else(|| early(parts.log, header))?;
-                (self.predecessor(&view, writer, ordinal, parts, header)?, None)
-            }
+            None => (self.predecessor(&view, writer, parts, header)?, None),
         };
         let chain = chain_after(&before.chain, parts.header);
-        if let Some(ordinal) = known
-            && writer.tip(ordinal).is_some_and(|t| t.last >= header.first)
-        {
-            let held = view.commit_at(ordinal, header.last())?.is_some_and(|r| r.chain == chain);
-            return if held { Ok(None) } else { Err(Error::Forked { log: parts.log }) };
-        }
+        let Some(line) = self.line_after(&view, writer, &before, &chain)? else { return Ok(None) };
         let mut refs = Vec::with_capacity(header.refs.len());
         for r in &header.refs {
-            let found = self.find(&view, writer, r.log, r.sequence, r.prefix)?;
-            refs.push(found.ok_or_else(|| early(parts.log, header))?);
+            let found = self.find(&view, writer, r)?;
+            refs.push(found.ok_or_else(|| early(parts.log, header))?.0);
         }
-        // a number may have been given by an ingest that failed later
-        let ordinal = match (self.directory.ordinal(parts.log), genesis) {
-            (Some(ordinal), _) => ordinal,
-            (None, Some((bytes, genesis))) => self.directory.add_log(parts.log, bytes, &genesis),
-            (None, None) => return Err(early(parts.log, header)),
+        let forked = matches!(line, Line::Branch(_));
+        let unknown = || early(parts.log, header);
+        let ordinal = match line {
+            Line::Known(line) => line,
+            Line::Branch(fork) => self.directory.add_branch(fork).ok_or_else(unknown)?,
+            Line::New => {
+                let (bytes, genesis) = genesis.ok_or_else(unknown)?;
+                self.directory.add_log(parts.log, bytes, &genesis)
+            }
         };
-        Ok(Some(Placed { ordinal, wall_before: before.wall, chain, refs }))
+        Ok(Some(Placed { ordinal, forked, wall_before: before.wall, chain, refs }))
+    }
+
+    /// The line that a commit with this chain extends; nothing if it is here already.
+    fn line_after(
+        &self,
+        view: &View<'_>,
+        writer: &Writer,
+        before: &Before,
+        chain: &Chain,
+    ) -> Result<Option<Line>> {
+        let Some(line) = before.line else { return Ok(Some(Line::New)) };
+        // a number may have been given by an ingest that failed later
+        if writer.tip(line).is_none_or(|tip| tip.last == before.sequence) {
+            return Ok(Some(Line::Known(line)));
+        }
+        let missing =
+            || Error::corrupt("dots", format!("{line}/{}", before.sequence), "its successor is missing");
+        let next = view.commit_on(line, before.sequence + 1)?.ok_or_else(missing)?;
+        let name = branch_name(chain);
+        let is_branch = || self.directory.branch(name).is_some_and(|branch| writer.tip(branch).is_some());
+        if next.chain == *chain || is_branch() {
+            return Ok(None);
+        }
+        let other = branch_name(&next.chain);
+        Ok(Some(Line::Branch(directory::Fork { of: line, after: before.sequence, name, other })))
     }
 
     fn predecessor(
         &self,
         view: &View<'_>,
         writer: &Writer,
-        ordinal: u32,
         parts: &WireParts<'_>,
         header: &Header,
     ) -> Result<Before> {
         let (sequence, prefix) = parts.before;
-        if let Some(tip) = writer.tip(ordinal) {
-            if tip.last == sequence && tip.chain.prefix() == prefix {
-                return Ok(Before { chain: tip.chain, wall: tip.wall });
-            }
-            if tip.last < sequence {
-                return Err(early(parts.log, header));
-            }
-        }
-        match view.commit_at(ordinal, sequence)? {
-            Some(r) if r.header.last() == sequence && r.chain.prefix() == prefix => {
-                Ok(Before { chain: r.chain, wall: r.header.wall })
-            }
-            _ => Err(Error::Forked { log: parts.log }),
-        }
+        let reference = CommitRef { log: parts.log, sequence, prefix };
+        let found = self.find(view, writer, &reference)?;
+        let ((line, _), tip) = found.ok_or_else(|| early(parts.log, header))?;
+        Ok(Before { line: Some(line), sequence, chain: tip.chain, wall: tip.wall })
     }
 
-    /// A commit by its ref: its ordinal and last sequence.
+    /// A commit by its ref: its line and last sequence, and what follows it must know.
     fn find(
         &self,
         view: &View<'_>,
         writer: &Writer,
-        log: LogId,
-        sequence: u64,
-        prefix: ChainPrefix,
-    ) -> Result<Option<(u32, u64)>> {
-        let Some(ordinal) = self.directory.shared(log) else { return Ok(None) };
-        let Some(tip) = writer.tip(ordinal) else { return Ok(None) };
-        let found = if tip.last == sequence {
-            tip.chain.prefix() == prefix
-        } else {
-            let record = view.commit_at(ordinal, sequence)?;
-            record.is_some_and(|r| r.header.last() == sequence && r.chain.prefix() == prefix)
+        reference: &CommitRef,
+    ) -> Result<Option<((u32, u64), Tip)>> {
+        let CommitRef { log, sequence, prefix } = *reference;
+        if self.directory.shared(log).is_none() {
+            return Ok(None);
+        }
+        let one = |line: u32| -> Result<Option<Tip>> {
+            let Some(tip) = writer.tip(line).filter(|tip| sequence <= tip.last) else { return Ok(None) };
+            if tip.last == sequence {
+                return Ok(Some(tip));
+            }
+            let record = view.commit_on(line, sequence)?.filter(|r| r.header.last() == sequence);
+            Ok(record.map(|r| Tip {
+                last: sequence,
+                chain: r.chain,
+                wall: r.header.wall,
+                is_newer: r.header.is_newer(),
+            }))
         };
-        Ok(found.then_some((ordinal, sequence)))
+        for line in self.directory.lines(log) {
+            if let Some(tip) = one(line)?.filter(|tip| tip.chain.prefix() == prefix) {
+                return Ok(Some(((line, sequence), tip)));
+            }
+        }
+        Ok(None)
     }
 
     fn pull_wall(&self, writer: &mut Writer, ordinal: u32, wall: u64, report: &mut Ingested) {
@@ -218,7 +266,7 @@ impl Store {
 }
 
 /// The genesis that a log's first commit brings.
-fn opening(parts: &WireParts<'_>, bytes: &[u8], dataset: DatasetId) -> Result<(Before, Genesis)> {
+fn opening(parts: &WireParts<'_>, bytes: &[u8], dataset: DatasetId) -> Result<(Chain, Genesis)> {
     let genesis = Genesis::of_log(bytes, parts.log).map_err(Error::Refused)?;
     if genesis.dataset != dataset {
         return Err(Error::WrongDataset { ours: dataset, theirs: genesis.dataset });
@@ -227,7 +275,7 @@ fn opening(parts: &WireParts<'_>, bytes: &[u8], dataset: DatasetId) -> Result<(B
     if chain.prefix() != parts.before.1 {
         return refuse("a commit that does not follow its genesis");
     }
-    Ok((Before { chain, wall: 0 }, genesis))
+    Ok((chain, genesis))
 }
 
 fn refuse<T>(what: &'static str) -> Result<T> {

@@ -3,7 +3,7 @@
 mod author;
 mod cache;
 mod copy;
-mod directory;
+pub(crate) mod directory;
 mod fold;
 mod group_commit;
 mod head;
@@ -35,8 +35,7 @@ use crate::model::{CommitRef, Timestamp};
 
 pub(crate) use author::{Place, Planned, author};
 pub(crate) use copy::Target;
-use directory::Directory;
-pub(crate) use directory::LogInfo;
+pub(crate) use directory::Directory;
 pub(crate) use fold::{Bodies, Folded, Incoming, fold};
 pub(crate) use head::{Head, Heads, decode_row};
 pub(crate) use index::{
@@ -142,20 +141,26 @@ impl Store {
 
     /// Whether the commit of a log that ends at `last` was written through this file, or the one that it was copied from: it lies in the own
     /// log, or in one that it continues, up to the commit that it continues.
-    pub(crate) fn wrote(&self, ordinal: u32, last: u64) -> bool {
+    pub(crate) fn wrote(&self, view: &View<'_>, ordinal: u32, last: u64) -> Result<bool> {
         let known = self.known();
         if self.directory.is_local(ordinal) {
-            return true;
+            return Ok(true);
         }
-        let left = |p: CommitRef| Some((self.directory.ordinal(p.log)?, p.sequence));
-        let mut own = known.own.map(|o| (o, u64::MAX)).or_else(|| left(known.predecessor?));
-        while let Some((log, until)) = own {
-            if log == ordinal {
-                return last <= until;
+        let place = |p: Option<CommitRef>| -> Result<Option<(u32, u64)>> {
+            let Some(p) = p else { return Ok(None) };
+            Ok(view.line_of(p.log, p.sequence, p.prefix)?.map(|line| (line, p.sequence)))
+        };
+        let mut own = match known.own {
+            Some(own) => Some((own, u64::MAX)),
+            None => place(known.predecessor)?,
+        };
+        while let Some((line, until)) = own {
+            if self.directory.path(line, until).iter().any(|(l, upto)| *l == ordinal && last <= *upto) {
+                return Ok(true);
             }
-            own = self.directory.log(log).and_then(|info| left(info.predecessor?));
+            own = place(self.directory.log(line).and_then(|info| info.predecessor))?;
         }
-        false
+        Ok(false)
     }
 
     /// Lets go of the file, whoever still reads it.

@@ -8,10 +8,10 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::{Mutex, RwLock};
 use redb::{Database, ReadableTable, StorageBackend};
 
-use super::directory::{Directory, LogInfo};
+use super::directory::{Directory, Fork, LogInfo};
 use super::group_commit::GroupCommit;
 use super::index::Field;
-use super::record::Checkpoint;
+use super::record::{Checkpoint, ordinal};
 use super::sealed::{seal, unreadable, unseal};
 use super::tables::{self, Tables};
 use super::view::{Caches, View};
@@ -407,11 +407,18 @@ fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
         let mut read = || {
             let id = LogId::from_bytes(r.array()?);
             let genesis = r.bytes()?;
-            r.ensure(r.clone().u8()? == 0, "a fork, which this version does not know")?;
-            Ok((id, genesis, Genesis::of_log(genesis, id)?))
+            let fork = fork(&mut r, directory.log_count())?;
+            r.end()?;
+            Ok((id, genesis, Genesis::of_log(genesis, id)?, fork))
         };
-        let (id, bytes, genesis) = read().map_err(unreadable("logs", key.value()))?;
-        directory.add_log(id, bytes, &genesis);
+        let (id, bytes, genesis, fork) = read().map_err(unreadable("logs", key.value()))?;
+        match fork {
+            None => drop(directory.add_log(id, bytes, &genesis)),
+            Some(fork) if directory.log_id(fork.of) == Some(id) => drop(directory.add_branch(fork)),
+            Some(_) => {
+                return Err(Error::corrupt("logs", super::hex(key.value()), "a branch of another log"));
+            }
+        }
     }
     let types = tables.transaction.open_table(tables::TYPES)?;
     for row in types.iter()? {
@@ -428,12 +435,31 @@ fn check_ordinal(table: &'static str, key: &[u8], next: u32) -> Result<()> {
     if key == next.to_be_bytes() { Ok(()) } else { Err(Error::corrupt(table, next, "the row is missing")) }
 }
 
-/// Row of a log: id, genesis, and 0 (it did not fork from another).
+/// Row of a line: log id, genesis, and where it left another.
 pub(crate) fn log_row(info: &LogInfo) -> Vec<u8> {
     let mut out = info.id.as_bytes().to_vec();
     out.bytes(&info.genesis);
-    out.push(0);
+    out.push(u8::from(info.fork.is_some()));
+    if let Some(fork) = info.fork {
+        out.varint(u64::from(fork.of));
+        out.varint(fork.after);
+        out.extend_from_slice(fork.name.as_bytes());
+        out.extend_from_slice(fork.other.as_bytes());
+    }
     out
+}
+
+/// `next`: the number of the line; it can only have left one that was here before.
+fn fork(r: &mut Reader<'_>, next: u32) -> Read<Option<Fork>> {
+    match r.u8()? {
+        0 => return Ok(None),
+        1 => {}
+        _ => return r.bad("an unknown flag"),
+    }
+    let (of, after) = (ordinal(r)?, r.varint()?);
+    r.ensure(of < next, "a branch of a later line")?;
+    let (name, other) = (LogId::from_bytes(r.array()?), LogId::from_bytes(r.array()?));
+    Ok(Some(Fork { of, after, name, other }))
 }
 
 fn last_lsn(tables: &Tables) -> Result<Option<u64>> {

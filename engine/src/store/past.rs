@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::directory::Directory;
 use super::head::{Head, HeadState, Heads, TypeSource, read_inline};
 use super::record::{Derived, Note, Record};
 use super::view::View;
@@ -12,7 +13,7 @@ use crate::format::body::{PatchBody, Tag, leaves, named_writers};
 use crate::format::bytes::{Read, Reader};
 use crate::format::header::VersionHeader;
 use crate::merge::{EntityClock, Live, apply, merge};
-use crate::model::{EntityId, Kind, State, Writer};
+use crate::model::{EntityId, Kind, State, VersionRef, Writer};
 
 /// A version in the log.
 #[derive(Clone)]
@@ -69,6 +70,7 @@ impl At {
 
 /// What follows for a version from that of its parents.
 pub(crate) fn derive<'d>(
+    directory: &Directory,
     writer: &Writer,
     parents: impl Iterator<Item = &'d Derived>,
     own_type: Option<u32>,
@@ -83,16 +85,24 @@ pub(crate) fn derive<'d>(
             type_source = Some(p.type_source);
         }
     }
-    clock.see(writer.ordinal, writer.reference.sequence);
+    directory.see(&mut clock, writer.ordinal, writer.reference.sequence);
     type_source.map(|type_source| Derived { generation: generation + 1, type_source, clock })
 }
 
 impl View<'_> {
+    /// A version by its ref, void or not.
+    pub(crate) fn version_by(&self, reference: &VersionRef) -> Result<Option<At>> {
+        let Some(line) = self.line_of(reference.log, reference.sequence, reference.prefix)? else {
+            return Ok(None);
+        };
+        Ok(self.version((line, reference.sequence))?.filter(|at| at.writer.reference == *reference))
+    }
+
     /// The version at a place, void or not.
     pub(crate) fn version(&self, (ordinal, sequence): Dot) -> Result<Option<At>> {
         let Some(record) = self.commit_at(ordinal, sequence)? else { return Ok(None) };
         let Some(index) = record.index(sequence) else { return Ok(None) };
-        let log = self.log_id(ordinal)?;
+        let log = self.log_id(record.ordinal)?;
         Ok(Some(At { writer: record.writer(log, index), record, index }))
     }
 
@@ -114,16 +124,17 @@ impl View<'_> {
 
     /// Where the parents of a version are. Only of one that is not void.
     pub(crate) fn parents(&self, at: &At) -> Result<Vec<Dot>> {
+        let dot = |line, sequence| (self.directory.line_at(line, sequence), sequence);
         let names = at.header().parents.iter();
         names
             .map(|p| {
                 if p.path == 0 {
-                    return Ok((at.record.ordinal, p.sequence));
+                    return Ok(dot(at.record.ordinal, p.sequence));
                 }
-                let reference = at.record.header.refs.get(p.path as usize - 1);
-                let ordinal = reference.and_then(|r| self.directory.ordinal(r.log));
                 let missing = || Error::corrupt("log", at.record.lsn, "a parent's log is unknown");
-                ordinal.map(|o| (o, p.sequence)).ok_or_else(missing)
+                let r = at.record.header.refs.get(p.path as usize - 1).ok_or_else(missing)?;
+                let line = self.line_of(r.log, r.sequence, r.prefix)?;
+                line.map(|line| dot(line, p.sequence)).ok_or_else(missing)
             })
             .collect()
     }
@@ -146,8 +157,9 @@ impl View<'_> {
         if tip.lsn < commits {
             return Ok(Some(tip));
         }
-        // one place arrived in time, or is 0; at the other begins a commit that came later
-        let (mut early, mut late) = (0, tip.header.first);
+        // one place arrived in time, or is where the line begins; at the other begins a commit that came later
+        let start = self.directory.fork(ordinal).map_or(0, |f| f.after);
+        let (mut early, mut late) = (start, tip.header.first);
         while early + 1 < late {
             let middle = early + (late - early) / 2;
             match self.dot_at(ordinal, middle)? {
@@ -156,10 +168,10 @@ impl View<'_> {
             }
         }
         // rows of `dots` have no checksum: the commits must say the same
-        let next = self.commit_at(ordinal, late)?;
-        let last = if early == 0 { None } else { self.commit_at(ordinal, early)? };
+        let next = self.commit_on(ordinal, late)?;
+        let last = if early == start { None } else { self.commit_on(ordinal, early)? };
         let fits = next.is_some_and(|r| r.lsn >= commits && r.header.first == late)
-            && last.as_ref().map_or(early == 0, |r| r.lsn < commits);
+            && last.as_ref().map_or(early == start, |r| r.lsn < commits);
         if fits { Ok(last) } else { Err(Error::corrupt("dots", format!("{ordinal}/{late}"), "out of order")) }
     }
 
@@ -198,14 +210,18 @@ impl View<'_> {
         let broken = || Error::corrupt("log", at.record.lsn, "a version without a type");
         if at.header().kind() == Some(Kind::Create) {
             let own_type = at.header().entity_type.as_deref().and_then(|t| self.directory.type_ordinal(t));
-            return Ok((derive(&at.writer, std::iter::empty(), own_type).ok_or_else(broken)?, 0));
+            return Ok((
+                derive(self.directory, &at.writer, std::iter::empty(), own_type).ok_or_else(broken)?,
+                0,
+            ));
         }
         let mut parents = Vec::new();
         for dot in self.parents(at)? {
             parents.push(self.as_head(&self.known(dot)?)?);
         }
         let depth = parents.iter().map(|h| h.depth).max().unwrap_or(0) + 1;
-        let derived = derive(&at.writer, parents.iter().map(|h| &h.derived), None).ok_or_else(broken)?;
+        let derived = derive(self.directory, &at.writer, parents.iter().map(|h| &h.derived), None)
+            .ok_or_else(broken)?;
         Ok((derived, depth))
     }
 
@@ -274,7 +290,8 @@ impl View<'_> {
         let mut r = Reader::new(payload);
         let mut table = vec![*own];
         for (reference, stamp) in named_writers(&mut r)? {
-            let Some(ordinal) = self.directory.ordinal(reference.log) else {
+            let line = self.line_of(reference.log, reference.sequence, reference.prefix);
+            let Some(ordinal) = line.ok().flatten() else {
                 return r.bad("a writer of an unknown log");
             };
             table.push(Writer { ordinal, stamp, reference });

@@ -211,7 +211,7 @@ impl View<'_> {
             };
             list.push(ConflictHead {
                 version: head.writer.reference,
-                device: self.device(head.writer.ordinal),
+                device: self.device(&head.writer),
                 stamp: Timestamp::of(head.writer.stamp),
                 generation: head.derived.generation,
                 content,
@@ -245,14 +245,14 @@ impl View<'_> {
     pub(crate) fn side(&self, id: EntityId, entry: &Entry) -> Result<Side> {
         Ok(Side {
             version: entry.writer.reference,
-            device: self.device(entry.writer.ordinal),
+            device: self.device(&entry.writer),
             stamp: Timestamp::of(entry.writer.stamp),
             value: decode_all(&entry.value).map_err(|e| Error::corrupt("heads", id, e))?,
         })
     }
 
-    fn device(&self, ordinal: u32) -> String {
-        self.directory.log(ordinal).map_or_else(String::new, |l| l.device.clone())
+    fn device(&self, writer: &Writer) -> String {
+        self.directory.device(writer.ordinal, writer.reference.sequence)
     }
 }
 

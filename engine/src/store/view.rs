@@ -14,7 +14,7 @@ use super::show::Seen;
 use super::tables::{ReadTable, Tables, dot_key, log_key};
 use crate::error::{Error, Result};
 use crate::merge::Policies;
-use crate::model::EntityId;
+use crate::model::{ChainPrefix, CommitRef, EntityId, LogId};
 
 /// Commits that are folded but not durable yet. Each entry knows the batch that will make it so.
 #[derive(Default)]
@@ -164,8 +164,13 @@ impl<'a> View<'a> {
         Ok(record)
     }
 
-    /// The commit of a log that holds `sequence`.
+    /// The commit that holds `sequence` on the path that ends in a line.
     pub(crate) fn commit_at(&self, ordinal: u32, sequence: u64) -> Result<Option<Arc<Record>>> {
+        self.commit_on(self.directory.line_at(ordinal, sequence), sequence)
+    }
+
+    /// The commit that holds `sequence` on this very line.
+    pub(crate) fn commit_on(&self, ordinal: u32, sequence: u64) -> Result<Option<Arc<Record>>> {
         let Some(dot) = self.dot_at(ordinal, sequence)? else { return Ok(None) };
         Ok(Some(self.commit_of(ordinal, dot)?).filter(|r| r.contains(sequence)))
     }
@@ -179,7 +184,39 @@ impl<'a> View<'a> {
         self.with_bytes(last, |bytes| record.checkpoint(bytes))?.ok_or_else(missing).map(Some)
     }
 
-    /// The last commit of a log.
+    /// A commit by its ref.
+    pub(crate) fn find(&self, reference: &CommitRef) -> Result<Option<Arc<Record>>> {
+        let CommitRef { log, sequence, prefix } = *reference;
+        let record = self.holding(log, sequence, prefix)?;
+        Ok(record.filter(|r| r.header.last() == sequence))
+    }
+
+    /// The commit that a version's ref names: it holds the sequence, and its chain has the prefix.
+    pub(crate) fn holding(
+        &self,
+        log: LogId,
+        sequence: u64,
+        prefix: ChainPrefix,
+    ) -> Result<Option<Arc<Record>>> {
+        for line in self.directory.lines(log) {
+            if let Some(record) = self.commit_on(line, sequence)?
+                && record.chain.prefix() == prefix
+            {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The line that a ref leads to. Reads only where the log forked.
+    pub(crate) fn line_of(&self, log: LogId, sequence: u64, prefix: ChainPrefix) -> Result<Option<u32>> {
+        match self.directory.only_line(log) {
+            Some(only) => Ok(Some(only)),
+            None => Ok(self.holding(log, sequence, prefix)?.map(|r| r.ordinal)),
+        }
+    }
+
+    /// The last commit of a line.
     pub(crate) fn tip(&self, ordinal: u32) -> Result<Option<Arc<Record>>> {
         self.dot_at(ordinal, u64::MAX)?.map(|dot| self.commit_of(ordinal, dot)).transpose()
     }

@@ -190,9 +190,10 @@ impl World {
     }
 
     pub(crate) fn carry(&self, from: usize, to: usize, most: u64) {
-        let held = |log: LogId| self.engines[to].replication().held(log).unwrap().map_or(0, |e| e.sequence);
+        let ends = self.engines[to].replication().position().unwrap().ends;
+        let held = |log: LogId| ends.iter().find(|e| e.log == log).map_or(0, |e| e.sequence);
         let source = self.engines[from].replication();
-        let all = source.commits(0, u64::MAX, &|log, last| last > held(log), usize::MAX).unwrap().commits;
+        let all = source.commits(0, u64::MAX, &|log, _, last| last > held(log), usize::MAX).unwrap().commits;
         let some: Vec<&[u8]> = all.iter().take(most as usize).map(|c| &c.bytes[..]).collect();
         self.engines[to].replication().ingest(&some).unwrap();
     }
@@ -220,7 +221,7 @@ impl<'w> Oracle<'w> {
         let snapshot = engine.snapshot().unwrap();
         let histories = (0..ENTITIES).flat_map(|n| snapshot.history(id(n)).unwrap());
         let versions = histories.map(Result::unwrap).map(|v| (v.reference(), v)).collect();
-        let commits = engine.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap().commits;
+        let commits = engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap().commits;
         let lsns = commits.iter().map(|c| ((c.end.log, c.end.sequence), c.lsn)).collect();
         Self { versions, lsns, said }
     }

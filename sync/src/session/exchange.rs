@@ -1,12 +1,13 @@
 //! The exchange proper: commits both ways, then the proof that both hold the cut.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use heirloom::replication::{Cut, Peer, Position, Staged};
 use heirloom::{LogRoot, NodeId, StateDigest};
 
 use super::clock::PeerClock;
-use super::message::{Done, Message, WireStaged};
+use super::message::{Done, Forks, Message, WireStaged};
 use super::receiver::Receiver;
 use super::sender::Sender;
 use crate::admission::Gate;
@@ -29,7 +30,12 @@ pub(crate) struct Exchange {
     /// Where we stood when the session began.
     position: Position,
     clock: PeerClock,
-    sender: Sender,
+    /// Ladders to be sent.
+    forks: VecDeque<Forks>,
+    /// The large commit that the peer has parts of.
+    resume: Option<WireStaged>,
+    /// From when on it is known what the peer lacks.
+    sender: Option<Sender>,
     receiver: Receiver,
     ours: Option<(Done, u64)>,
     theirs: Option<Done>,
@@ -40,13 +46,13 @@ impl Exchange {
         replica: &R,
         (peer, gate): (Partner, Gate),
         position: Position,
-        clock: PeerClock,
+        mut clock: PeerClock,
         resume: Option<WireStaged>,
         offered: Option<Staged>,
     ) -> Result<Self> {
-        let sender = Sender::new(replica, &clock, position.lsn, resume)?;
+        let forks = clock.first_forks(replica, &position)?.into();
         let receiver = Receiver::new(peer.node, gate, offered);
-        Ok(Self { peer, position, clock, sender, receiver, ours: None, theirs: None })
+        Ok(Self { peer, position, clock, forks, resume, sender: None, receiver, ours: None, theirs: None })
     }
 
     /// Takes a message. True once both ends are done.
@@ -58,11 +64,18 @@ impl Exchange {
         report: &mut Report,
     ) -> Result<bool> {
         match message {
+            Message::Forks(frame) => {
+                self.forks.extend(self.clock.on_forks(replica, &self.position, frame)?);
+            }
+            other @ (Message::Commits(_) | Message::Part(_) | Message::End(_)) if !self.clock.has_forks() => {
+                let state = "ladders were due";
+                return Err(PeerMisbehaved::Unexpected { message: other.name(), state }.into());
+            }
             Message::Commits(commits) => self.receiver.on_commits(replica, now, commits, report)?,
             Message::Part(part) => self.receiver.on_part(replica, now, part, report)?,
             Message::End(end) if !self.receiver.ended() => self.receiver.on_end(replica, end, report)?,
             Message::Ack(ack) => {
-                self.sender.on_credit(ack.credit)?;
+                self.sender.as_mut().ok_or(PeerMisbehaved::BeyondCredit)?.on_credit(ack.credit)?;
                 for end in &ack.ends {
                     self.clock.raise(replica, end)?;
                 }
@@ -82,13 +95,24 @@ impl Exchange {
 
     /// The next message to send.
     pub(crate) fn next<R: Replica>(&mut self, replica: &R, report: &mut Report) -> Result<Option<Message>> {
+        if let Some(forks) = self.forks.pop_front() {
+            return Ok(Some(Message::Forks(forks)));
+        }
         if let Some(ack) = self.receiver.take_ack() {
             return Ok(Some(ack));
         }
-        if let Some(message) = self.sender.next(replica, &self.clock, report)? {
+        let sender = match &mut self.sender {
+            Some(sender) => sender,
+            None if !self.clock.is_known() => return Ok(None),
+            unborn => {
+                let sender = Sender::new(replica, &self.clock, self.position.lsn, self.resume.take())?;
+                unborn.insert(sender)
+            }
+        };
+        if let Some(message) = sender.next(replica, &self.clock, report)? {
             return Ok(Some(message));
         }
-        if !self.sender.ended() || !self.receiver.ended() || self.ours.is_some() {
+        if !sender.ended() || !self.receiver.ended() || self.ours.is_some() {
             return Ok(None);
         }
         let cut = self.clock.cut(replica, &self.position)?;
@@ -123,7 +147,7 @@ impl Exchange {
 
     /// The session broke: remembers what the peer has acknowledged so far.
     pub(crate) fn break_off<R: Replica>(&self, replica: &R) -> Result<()> {
-        let held = replica.first_lsn_beyond(&|log| self.clock.sequence(log))?;
+        let held = replica.first_lsn_beyond(&|log, line| self.clock.sequence(log, line))?;
         remember(replica, self.peer, None, held.min(self.position.lsn))
     }
 
@@ -140,7 +164,7 @@ impl Exchange {
     pub(crate) fn progress(&self, report: &Report) -> Progress {
         Progress {
             commits_sent: report.commits_sent,
-            commits_ahead: self.sender.ahead(),
+            commits_ahead: self.sender.as_ref().map_or(self.position.lsn, Sender::ahead),
             commits_received: report.commits_received,
             bytes_out: report.bytes_out,
             bytes_in: report.bytes_in,

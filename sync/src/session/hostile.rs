@@ -27,7 +27,12 @@ fn exchanging(naive: &Naive) -> Peer<'_> {
     let mut session = Session::responder(naive, Config::default());
     hear(&mut session, Message::Hello(greeting().write())).unwrap();
     hear(&mut session, Message::Clock(clock(vec![]))).unwrap();
+    hear(&mut session, Message::Forks(forks(false, vec![]))).unwrap();
     session
+}
+
+fn forks(answer: bool, rungs: Vec<WireEnd>) -> Forks {
+    Forks { answer, more: false, rungs }
 }
 
 /// The hello of a store that wants everything.
@@ -105,7 +110,7 @@ fn after_an_error_nothing_is_taken_and_the_peer_is_told_once() {
     let mut out = Vec::new();
     while session.poll_transmit(Duration::ZERO, &mut out).unwrap() {}
     let mut close = Vec::new();
-    frame::write(&Message::Close(Close { reason: 4, log: None }).encode(), false, &mut close);
+    frame::write(&Message::Close(Close { reason: 4 }).encode(), false, &mut close);
     assert!(out.ends_with(&close));
     assert!(!session.is_finished());
     assert_eq!(session.poll_timeout(), None);
@@ -116,7 +121,7 @@ fn bad_clocks_are_refused() {
     let relative = Clock { relative: true, ..clock(vec![]) };
     for bad in [
         clock(vec![end(3, 1), end(2, 1)]),
-        clock(vec![end(2, 1), end(2, 2)]),
+        clock(vec![end(2, 2), end(2, 1)]),
         clock(vec![end(2, 0)]),
         relative,
     ] {
@@ -141,11 +146,42 @@ fn clocks_in_several_frames_must_ascend_over_all_of_them() {
 }
 
 #[test]
+fn ladders_out_of_turn_or_order_are_refused() {
+    let first = || Message::Forks(forks(false, vec![]));
+    for bad in [
+        vec![Message::Forks(forks(true, vec![]))],
+        vec![first(), first()],
+        vec![first(), Message::Forks(forks(true, vec![])), Message::Forks(forks(true, vec![]))],
+        vec![Message::Forks(forks(false, vec![end(2, 2), end(2, 1)]))],
+        vec![Message::Forks(forks(false, vec![end(2, 0)]))],
+    ] {
+        let naive = Naive::new(1);
+        naive.write(1, b"one");
+        let mut session = Session::responder(&naive, Config::default());
+        hear(&mut session, Message::Hello(greeting().write())).unwrap();
+        hear(&mut session, Message::Clock(clock(vec![]))).unwrap();
+        let outcome = bad.into_iter().try_for_each(|message| hear(&mut session, message));
+        assert!(matches!(misbehaves(outcome), PeerMisbehaved::BadClock));
+    }
+}
+
+#[test]
+fn commits_before_the_ladders_are_refused() {
+    let naive = Naive::new(1);
+    let mut session = Session::responder(&naive, Config::default());
+    hear(&mut session, Message::Hello(greeting().write())).unwrap();
+    hear(&mut session, Message::Clock(clock(vec![]))).unwrap();
+    let outcome = hear(&mut session, Message::Commits(Commits { commits: vec![vec![1]] }));
+    assert!(matches!(misbehaves(outcome), PeerMisbehaved::Unexpected { .. }));
+}
+
+#[test]
 fn a_peer_that_claims_what_it_does_not_send_is_named() {
     let naive = Naive::new(1);
     let mut session = Session::responder(&naive, Config::default());
     hear(&mut session, Message::Hello(greeting().write())).unwrap();
     hear(&mut session, Message::Clock(clock(vec![end(2, 7)]))).unwrap();
+    hear(&mut session, Message::Forks(forks(false, vec![]))).unwrap();
     hear(&mut session, Message::End(SendingEnds { commits: 0 })).unwrap();
     let mut out = Vec::new();
     let error = loop {
@@ -257,7 +293,7 @@ fn without_acknowledgements_no_more_than_the_window_is_sent() {
 fn a_peer_that_gives_up_is_quoted() {
     for (reason, expected) in [(1, Reason::Cancelled), (9, Reason::Replica), (77, Reason::Other(77))] {
         let naive = Naive::new(1);
-        let outcome = hear(&mut exchanging(&naive), Message::Close(Close { reason, log: None }));
+        let outcome = hear(&mut exchanging(&naive), Message::Close(Close { reason }));
         assert!(matches!(outcome, Err(SyncError::PeerFailed(told)) if told == expected));
     }
 }

@@ -4,7 +4,7 @@
 
 use bincode::{Decode, Encode};
 use heirloom::replication::{End, Staged, StagedHead};
-use heirloom::{Chain, ChainPrefix, LogId};
+use heirloom::{Chain, ChainPrefix, CommitRef, LogId};
 
 use super::codec;
 use crate::error::{InvalidMessage, Reason, Result, SyncError};
@@ -15,7 +15,6 @@ use crate::error::{InvalidMessage, Reason, Result, SyncError};
 pub(crate) enum Tag {
     Hello = 1,
     Clock = 2,
-    /// Reserved: ladders down the branches of a forked log.
     Forks = 3,
     Commits = 4,
     Part = 5,
@@ -43,6 +42,7 @@ impl Tag {
 pub(crate) enum Message {
     Hello(Hello),
     Clock(Clock),
+    Forks(Forks),
     Commits(Commits),
     Part(Part),
     Ack(Ack),
@@ -71,10 +71,21 @@ pub(crate) struct Clock {
     pub(crate) relative: bool,
     /// Another frame with more ends follows.
     pub(crate) more: bool,
-    /// Strictly ascending by log, over all frames.
+    /// Strictly ascending, over all frames; a log that forked has several.
     pub(crate) ends: Vec<WireEnd>,
     /// The large commit of which the sender has parts already (in the last frame).
     pub(crate) staged: Option<WireStaged>,
+}
+
+/// Ladders down the branches of logs that forked, in one or several frames.
+#[derive(Encode, Decode, Debug, PartialEq)]
+pub(crate) struct Forks {
+    /// To the peer's ladders.
+    pub(crate) answer: bool,
+    /// Another frame with more rungs follows.
+    pub(crate) more: bool,
+    /// Strictly ascending, over all frames of this round.
+    pub(crate) rungs: Vec<WireEnd>,
 }
 
 /// Whole commits in arrival order, each as FORMAT.md, 1.7 has it.
@@ -122,12 +133,10 @@ pub(crate) struct Done {
 #[derive(Encode, Decode, Debug, PartialEq)]
 pub(crate) struct Close {
     pub(crate) reason: u8,
-    /// Of a fork: the log.
-    pub(crate) log: Option<[u8; 16]>,
 }
 
 /// The end of a log: the last sequence of a commit and 16 bytes of its chain.
-#[derive(Encode, Decode, Debug, PartialEq, Clone, Copy)]
+#[derive(Encode, Decode, Debug, PartialEq, Eq, PartialOrd, Ord, Clone, Copy)]
 pub(crate) struct WireEnd {
     pub(crate) log: [u8; 16],
     pub(crate) sequence: u64,
@@ -158,6 +167,7 @@ impl Message {
         match self {
             Message::Hello(_) => Tag::Hello,
             Message::Clock(_) => Tag::Clock,
+            Message::Forks(_) => Tag::Forks,
             Message::Commits(_) => Tag::Commits,
             Message::Part(_) => Tag::Part,
             Message::Ack(_) => Tag::Ack,
@@ -178,6 +188,7 @@ impl Message {
         match self {
             Message::Hello(m) => codec::encode(m, &mut out),
             Message::Clock(m) => codec::encode(m, &mut out),
+            Message::Forks(m) => codec::encode(m, &mut out),
             Message::Commits(m) => codec::encode(m, &mut out),
             Message::Part(m) => codec::encode(m, &mut out),
             Message::Ack(m) => codec::encode(m, &mut out),
@@ -195,13 +206,14 @@ impl Message {
         let message = match tag.ok_or(InvalidMessage::UnknownMessage(first))? {
             Tag::Hello => codec::decode(body).map(Message::Hello),
             Tag::Clock => codec::decode(body).map(Message::Clock),
+            Tag::Forks => codec::decode(body).map(Message::Forks),
             Tag::Commits => codec::decode(body).map(Message::Commits),
             Tag::Part => codec::decode(body).map(Message::Part),
             Tag::Ack => codec::decode(body).map(Message::Ack),
             Tag::End => codec::decode(body).map(Message::End),
             Tag::Done => codec::decode(body).map(Message::Done),
             Tag::Close => codec::decode(body).map(Message::Close),
-            Tag::Forks | Tag::Want | Tag::Bodies | Tag::Live => {
+            Tag::Want | Tag::Bodies | Tag::Live => {
                 return Err(InvalidMessage::UnknownMessage(first).into());
             }
         };
@@ -230,7 +242,6 @@ fn name(tag: Tag) -> &'static str {
 impl Close {
     /// What the peer is told about an error of ours; nothing where the link or the peer itself has ended the session.
     pub(crate) fn for_error(error: &SyncError) -> Option<Self> {
-        let mut log = None;
         let reason = match error {
             SyncError::Cancelled => Reason::Cancelled,
             SyncError::Timeout => Reason::Timeout,
@@ -238,37 +249,30 @@ impl Close {
             SyncError::PeerMisbehaved(_) => Reason::Misbehaved,
             SyncError::PeerIncompatible { .. } => Reason::Incompatible,
             SyncError::WrongDataset { .. } => Reason::WrongDataset,
-            SyncError::Forked { log: forked } => {
-                log = Some(*forked.as_bytes());
-                Reason::Forked
-            }
             SyncError::NotAdmitted { .. } => Reason::NotAdmitted,
             SyncError::Diverged(_) => Reason::Diverged,
             SyncError::Replica(_) => Reason::Replica,
             SyncError::Overtaken => Reason::Overtaken,
             SyncError::PeerFailed(_) | SyncError::Transport(_) => return None,
         };
-        Some(Self { reason: number(reason), log })
+        Some(Self { reason: number(reason) })
     }
 
     /// What the peer's reason is to us.
     pub(crate) fn into_error(self) -> SyncError {
-        match (REASONS.iter().find(|(n, _)| *n == self.reason), self.log) {
-            (Some((_, Reason::Forked)), Some(log)) => SyncError::Forked { log: LogId::from_bytes(log) },
-            (Some((_, reason)), _) => SyncError::PeerFailed(*reason),
-            (None, _) => SyncError::PeerFailed(Reason::Other(self.reason)),
-        }
+        let known = REASONS.iter().find(|(n, _)| *n == self.reason);
+        SyncError::PeerFailed(known.map_or(Reason::Other(self.reason), |(_, reason)| *reason))
     }
 }
 
-const REASONS: [(u8, Reason); 11] = [
+/// 7 is not given.
+const REASONS: [(u8, Reason); 10] = [
     (1, Reason::Cancelled),
     (2, Reason::Timeout),
     (3, Reason::InvalidMessage),
     (4, Reason::Misbehaved),
     (5, Reason::Incompatible),
     (6, Reason::WrongDataset),
-    (7, Reason::Forked),
     (8, Reason::Diverged),
     (9, Reason::Replica),
     (10, Reason::Overtaken),
@@ -293,6 +297,12 @@ impl WireEnd {
         LogId::from_bytes(self.log)
     }
 
+    pub(crate) fn reference(&self) -> CommitRef {
+        let prefix = ChainPrefix::from_bytes(self.prefix);
+        CommitRef { log: self.log(), sequence: self.sequence, prefix }
+    }
+
+    /// Of the same log.
     pub(crate) fn is(&self, end: &End) -> bool {
         self.sequence == end.sequence && ChainPrefix::from_bytes(self.prefix) == end.chain.prefix()
     }

@@ -21,8 +21,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use heirloom::replication::{Cut, End, Position, Staged, log_root};
-use heirloom::{DatasetId, LogRoot, NodeId};
+use heirloom::replication::{Cut, End, Position, Staged, StagedHead, log_root};
+use heirloom::{CommitRef, DatasetId, LogRoot, NodeId};
 
 use self::clock::{ClockReader, PeerClock, Told};
 use self::exchange::{Exchange, Partner, remember};
@@ -71,6 +71,8 @@ pub struct Session<R> {
     report: Report,
     skew: Option<ClockSkew>,
     progressed: bool,
+    told_forks: usize,
+    told_left: bool,
     told_end: bool,
 }
 
@@ -124,6 +126,8 @@ impl<R: Replica> Session<R> {
             report: Report::default(),
             skew: None,
             progressed: false,
+            told_forks: 0,
+            told_left: false,
             told_end: false,
         }
     }
@@ -217,6 +221,13 @@ impl<R: Replica> Session<R> {
             && let State::Exchanging(exchange) = &self.state
         {
             return Some(Event::Progress(exchange.progress(&self.report)));
+        }
+        if let Some(fork) = self.report.forks.get(self.told_forks) {
+            self.told_forks += 1;
+            return Some(Event::Forked(fork.clone()));
+        }
+        if let Some(log) = self.report.left_log.filter(|_| !std::mem::replace(&mut self.told_left, true)) {
+            return Some(Event::LeftLog(log));
         }
         if self.is_finished() && !std::mem::replace(&mut self.told_end, true) {
             return Some(Event::Finished(Box::new(self.report.clone())));
@@ -524,7 +535,8 @@ impl<R: Replica> Session<R> {
     /// The large commit that we have parts of, unless it is here by now.
     fn offer(&self, peer: NodeId) -> Result<Option<Staged>> {
         let Some(staged) = self.replica.staged(peer)? else { return Ok(None) };
-        if self.replica.end_at(staged.head.log, staged.head.sequence)?.is_some() {
+        let StagedHead { log, sequence, chain, .. } = staged.head;
+        if self.replica.locate(&CommitRef { log, sequence, prefix: chain.prefix() })?.is_some() {
             self.replica.unstage(peer)?;
             return Ok(None);
         }

@@ -28,7 +28,7 @@ pub(crate) struct Receiver {
     since: Option<Duration>,
     /// The acknowledgement to send.
     credit: u64,
-    ends: BTreeMap<LogId, WireEnd>,
+    ends: BTreeMap<LogId, Vec<WireEnd>>,
     commits: u64,
     ended: bool,
 }
@@ -160,7 +160,7 @@ impl Receiver {
         if self.credit == 0 {
             return None;
         }
-        let ends = std::mem::take(&mut self.ends).into_values().take(ACK_ENDS).collect();
+        let ends = std::mem::take(&mut self.ends).into_values().flatten().take(ACK_ENDS).collect();
         Some(Message::Ack(Ack { credit: std::mem::take(&mut self.credit), ends }))
     }
 
@@ -227,12 +227,12 @@ impl Receiver {
         report.note_voids(ingested.voids);
         report.unverified += ingested.unverified;
         report.note_clocks(ingested.clocks_ahead);
+        report.forks.extend(ingested.forks);
+        report.left_log = report.left_log.or(ingested.left);
         let mut before = None;
         for log in slices.iter().filter_map(|commit| log_of(commit)) {
-            if before.replace(log) != Some(log)
-                && let Some(end) = replica.held(log)?
-            {
-                self.ends.insert(log, WireEnd::from(&end));
+            if before.replace(log) != Some(log) {
+                self.ends.insert(log, replica.ends_of(log)?.iter().map(WireEnd::from).collect());
             }
         }
         Ok(())

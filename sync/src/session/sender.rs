@@ -40,7 +40,7 @@ impl Sender {
         until: u64,
         resume: Option<WireStaged>,
     ) -> Result<Self> {
-        let cursor = replica.first_lsn_beyond(&|log| clock.sequence(log))?.min(until);
+        let cursor = replica.first_lsn_beyond(&|log, line| clock.sequence(log, line))?.min(until);
         let (batch, frame) = (VecDeque::new(), FIRST_FRAME);
         Ok(Self {
             cursor,
@@ -81,7 +81,7 @@ impl Sender {
             return Ok(None);
         }
         while self.batch.is_empty() && self.cursor < self.until {
-            let wanted = |log, last| last > clock.sequence(log);
+            let wanted = |log, line, last| last > clock.sequence(log, line);
             let batch = replica.commits(self.cursor, self.until, &wanted, BATCH_BYTES)?;
             self.batch = batch.commits.into();
             // An lsn that stood still would be a fault of the replica; it must not become an endless loop here.

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use heirloom::replication::{Batch, End, Ingested, Peer, Position, Staged, StagedHead, WireCommit, log_root};
-use heirloom::{Chain, DatasetId, LogId, LogRoot, NodeId, StateDigest, Timestamp};
+use heirloom::replication::{
+    Batch, End, Ingested, Located, Peer, Position, Staged, StagedHead, WireCommit, log_root,
+};
+use heirloom::{Chain, CommitRef, DatasetId, LogId, LogRoot, NodeId, StateDigest, Timestamp};
 use heirloom_sync::{Config, PeerMisbehaved, Replica, Report, Result, Session, SyncError};
 
 /// Commits as opaque bytes in a vector. A commit: log (16), first and last sequence (8 each), chain of the commit before (32), number of refs
@@ -19,7 +21,11 @@ pub struct Naive {
 struct State {
     dataset: Option<DatasetId>,
     own: Option<LogId>,
-    log: Vec<(End, Vec<u8>)>,
+    /// Each with its line.
+    log: Vec<(End, Vec<u8>, u32)>,
+    /// Where each line left another.
+    lines: Vec<Option<(u32, u64)>>,
+    /// The last commit written here to each log.
     tips: BTreeMap<LogId, End>,
     node: NodeId,
     policy: [u8; 8],
@@ -58,6 +64,7 @@ impl Naive {
             node: node(name),
             policy: [0; 8],
             log: Vec::new(),
+            lines: Vec::new(),
             tips: BTreeMap::new(),
             staged: BTreeMap::new(),
             peers: BTreeMap::new(),
@@ -112,7 +119,8 @@ impl Naive {
         bytes.extend_from_slice(&(sequence + 1).to_be_bytes());
         bytes.extend_from_slice(&(sequence + versions).to_be_bytes());
         bytes.extend_from_slice(chain.as_bytes());
-        let refs: Vec<&End> = state.tips.values().filter(|end| end.log != log).rev().take(3).collect();
+        let ends = state.ends_at(state.log.len() as u64);
+        let refs: Vec<&End> = ends.iter().filter(|end| end.log != log).rev().take(3).collect();
         bytes.push(refs.len() as u8);
         for end in refs {
             bytes.extend_from_slice(end.log.as_bytes());
@@ -120,7 +128,8 @@ impl Naive {
             bytes.extend_from_slice(end.chain.as_bytes());
         }
         bytes.extend_from_slice(payload);
-        assert!(state.add(&bytes).unwrap());
+        let end = state.add(&bytes).unwrap().unwrap();
+        state.tips.insert(log, end);
     }
 
     pub fn root(&self) -> LogRoot {
@@ -141,7 +150,7 @@ impl Naive {
 
     /// Every commit here, sorted.
     pub fn all(&self) -> Vec<Vec<u8>> {
-        let mut all: Vec<_> = self.state().log.iter().map(|(_, bytes)| bytes.clone()).collect();
+        let mut all: Vec<_> = self.state().log.iter().map(|(_, bytes, _)| bytes.clone()).collect();
         all.sort();
         all
     }
@@ -160,8 +169,8 @@ fn number(bytes: &[u8]) -> u64 {
 }
 
 impl State {
-    /// Adds a commit; false if it is here already.
-    fn add(&mut self, bytes: &[u8]) -> Result<bool> {
+    /// Adds a commit; nothing if it is here already.
+    fn add(&mut self, bytes: &[u8]) -> Result<Option<End>> {
         if bytes.len() < 65 {
             return Err(SyncError::refused("too short for a commit"));
         }
@@ -172,21 +181,19 @@ impl State {
         if sequence < first || first == 0 {
             return Err(SyncError::refused("no versions"));
         }
-        if let Some((here, _)) = self.log.iter().find(|(e, _)| e.log == log && e.sequence == sequence) {
-            return if here.chain == chain { Ok(false) } else { Err(SyncError::Forked { log }) };
+        if self.log.iter().any(|(here, ..)| *here == end) {
+            return Ok(None);
         }
-        let (tip, before) =
-            self.tips.get(&log).map_or((0, [0; 32]), |tip| (tip.sequence, *tip.chain.as_bytes()));
-        if first != tip + 1 {
-            return Err(PeerMisbehaved::OutOfOrder { log }.into());
-        }
-        if bytes[32..64] != before {
-            return Err(SyncError::Forked { log });
-        }
+        let before = self.log.iter().find(|(e, ..)| e.log == log && e.chain.as_bytes()[..] == bytes[32..64]);
+        let line = match before.map(|(e, _, line)| (e.sequence, *line)) {
+            None if first == 1 && bytes[32..64] == [0; 32] => self.line_after(None),
+            Some((last, line)) if last + 1 == first => self.line_after(Some((line, last))),
+            _ => return Err(PeerMisbehaved::OutOfOrder { log }.into()),
+        };
         let refs = bytes[65..].chunks(56).take(usize::from(bytes[64]));
         for r in refs {
             let there = r.len() == 56
-                && self.log.iter().any(|(e, _)| {
+                && self.log.iter().any(|(e, ..)| {
                     e.log.as_bytes()[..] == r[..16]
                         && e.sequence == number(&r[16..24])
                         && e.chain.as_bytes()[..] == r[24..]
@@ -195,15 +202,38 @@ impl State {
                 return Err(PeerMisbehaved::OutOfOrder { log }.into());
             }
         }
-        self.tips.insert(log, end);
-        self.log.push((end, bytes.to_vec()));
-        Ok(true)
+        self.log.push((end, bytes.to_vec(), line));
+        Ok(Some(end))
     }
 
+    /// The line of the next commit after a place; another one if that has a successor.
+    fn line_after(&mut self, place: Option<(u32, u64)>) -> u32 {
+        let on = |line: u32| self.log.iter().filter(move |(_, _, l)| *l == line);
+        let fork = match place {
+            Some((line, last)) if on(line).all(|(e, ..)| e.sequence <= last) => return line,
+            Some(place) => Some(place),
+            None => None,
+        };
+        self.lines.push(fork);
+        self.lines.len() as u32 - 1
+    }
+
+    fn path(&self, line: u32, sequence: u64) -> Vec<(u32, u64)> {
+        let (mut out, mut line) = (vec![(line, sequence)], line);
+        while let Some((of, after)) = self.lines[line as usize] {
+            out.push((of, after));
+            line = of;
+        }
+        out
+    }
+
+    /// The last commit of each line.
     fn ends_at(&self, lsn: u64) -> Vec<End> {
-        let ends: BTreeMap<LogId, End> =
-            self.log[..lsn as usize].iter().map(|(end, _)| (end.log, *end)).collect();
-        ends.into_values().collect()
+        let ends: BTreeMap<u32, End> =
+            self.log[..lsn as usize].iter().map(|(end, _, line)| (*line, *end)).collect();
+        let mut ends: Vec<End> = ends.into_values().collect();
+        ends.sort();
+        ends
     }
 }
 
@@ -237,28 +267,48 @@ impl Replica for Naive {
 
     fn position(&self) -> Result<Position> {
         let state = self.state();
-        let ends: Vec<End> = state.tips.values().copied().collect();
+        let ends = state.ends_at(state.log.len() as u64);
         let mut digest = *blake3::hash(log_root(&ends).as_bytes()).as_bytes();
         digest[0] ^= u8::from(state.wrong_digest);
         Ok(Position { lsn: state.log.len() as u64, ends, digest: StateDigest::from_bytes(digest) })
     }
 
-    fn end_at(&self, log: LogId, sequence: u64) -> Result<Option<End>> {
+    fn locate(&self, commit: &CommitRef) -> Result<Option<Located>> {
         let state = self.state();
-        Ok(state.log.iter().map(|(end, _)| *end).find(|end| end.log == log && end.sequence == sequence))
+        let found = state.log.iter().position(|(end, ..)| end.reference() == *commit);
+        Ok(found.map(|at| {
+            let (end, _, line) = &state.log[at];
+            Located { end: *end, lsn: at as u64, path: state.path(*line, end.sequence) }
+        }))
     }
 
-    fn held(&self, log: LogId) -> Result<Option<End>> {
-        Ok(self.state().tips.get(&log).copied())
+    fn ends_of(&self, log: LogId) -> Result<Vec<End>> {
+        let state = self.state();
+        Ok(state.ends_at(state.log.len() as u64).into_iter().filter(|end| end.log == log).collect())
+    }
+
+    fn ladder(&self, end: &End) -> Result<Vec<End>> {
+        let state = self.state();
+        let (mut out, mut chain, mut step) = (Vec::new(), *end.chain.as_bytes(), 1);
+        while let Some((end, bytes, _)) = state.log.iter().find(|(e, ..)| *e.chain.as_bytes() == chain) {
+            out.push(*end);
+            chain = bytes[32..64].try_into().unwrap();
+            for _ in 1..step {
+                let before = state.log.iter().find(|(e, ..)| *e.chain.as_bytes() == chain);
+                chain = before.map_or([0; 32], |(_, bytes, _)| bytes[32..64].try_into().unwrap());
+            }
+            step *= 2;
+        }
+        Ok(out)
     }
 
     fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>> {
         Ok(self.state().ends_at(lsn))
     }
 
-    fn first_lsn_beyond(&self, held: &dyn Fn(LogId) -> u64) -> Result<u64> {
+    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> Result<u64> {
         let state = self.state();
-        let beyond = state.log.iter().position(|(end, _)| end.sequence > held(end.log));
+        let beyond = state.log.iter().position(|(end, _, line)| end.sequence > held(end.log, *line));
         Ok(beyond.unwrap_or(state.log.len()) as u64)
     }
 
@@ -266,14 +316,14 @@ impl Replica for Naive {
         &self,
         from: u64,
         until: u64,
-        wanted: &dyn Fn(LogId, u64) -> bool,
+        wanted: &dyn Fn(LogId, u32, u64) -> bool,
         budget: usize,
     ) -> Result<Batch> {
         let state = self.state();
         let (mut commits, mut bytes, mut lsn) = (Vec::new(), 0, from);
         while lsn < until && bytes < budget {
-            let (end, commit) = &state.log[lsn as usize];
-            if wanted(end.log, end.sequence) {
+            let (end, commit, line) = &state.log[lsn as usize];
+            if wanted(end.log, *line, end.sequence) {
                 bytes += commit.len();
                 let versions = end.sequence + 1 - number(&commit[16..24]);
                 commits.push(WireCommit { lsn, end: *end, versions, bytes: commit.clone() });
@@ -285,17 +335,17 @@ impl Replica for Naive {
 
     fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested> {
         let mut state = self.state();
-        let (tips, length) = (state.tips.clone(), state.log.len());
+        let (lines, length) = (state.lines.clone(), state.log.len());
         let mut ingested = Ingested::default();
         for commit in commits {
             match state.add(commit) {
-                Ok(true) => {
+                Ok(Some(_)) => {
                     ingested.added += 1;
                     ingested.versions += 1;
                 }
-                Ok(false) => ingested.skipped += 1,
+                Ok(None) => ingested.skipped += 1,
                 Err(error) => {
-                    state.tips = tips;
+                    state.lines = lines;
                     state.log.truncate(length);
                     return Err(error);
                 }

@@ -15,8 +15,6 @@ const MAX_FULL_TOGETHER: usize = 64 << 20;
 pub enum Refusal {
     /// The bytes are not a commit, or not in their place.
     Framing(Framing),
-    /// Another commit follows its predecessor. The format allows it, this replay does not.
-    Fork,
 }
 
 impl From<Framing> for Refusal {
@@ -32,6 +30,10 @@ pub struct Held {
     pub commit: Commit,
     /// The chain after it.
     pub chain: Hash,
+    /// Place of the commit before it.
+    before: Option<usize>,
+    /// Place of its first version.
+    versions: usize,
     /// Why all of it has no effect. A version may be void for a reason of its own.
     pub void: Option<Void>,
     /// Do its bodies verify?
@@ -45,6 +47,8 @@ pub struct Version {
     pub writer: Writer,
     /// Entity id.
     pub entity: Id,
+    /// Place of the commit before its own.
+    before: Option<usize>,
     /// One of [`kind`], unless void.
     pub kind: u8,
     /// The entity's type; of a void version empty.
@@ -79,14 +83,15 @@ pub struct Replay {
     by_ref: BTreeMap<Ref, usize>,
     logs: BTreeMap<Id, Log>,
     versions: Vec<Version>,
-    by_dot: BTreeMap<(Id, u64), usize>,
+    by_dot: BTreeMap<(Id, u64), Vec<usize>>,
     heads: BTreeMap<Id, BTreeSet<usize>>,
 }
 
 #[derive(Clone, Debug)]
 struct Log {
     genesis: Genesis,
-    tip: usize,
+    /// The ends of its branches.
+    ends: BTreeSet<usize>,
 }
 
 impl Replay {
@@ -111,9 +116,6 @@ impl Replay {
         if commit.header.refs.iter().any(|named| !self.by_ref.contains_key(named)) {
             return Err(Framing::PlaceRef.into());
         }
-        if self.logs.get(&commit.log).map(|log| log.tip) != before {
-            return Err(Refusal::Fork);
-        }
         self.hold(commit, chain, before, reference);
         Ok(reference)
     }
@@ -129,9 +131,10 @@ impl Replay {
     fn hold(&mut self, commit: Commit, chain: Hash, before: Option<usize>, reference: Ref) {
         let (void, mut versions) = self.judge(&commit, before, &reference.prefix);
         let verified = self.settle(&commit, &mut versions);
+        let first = self.versions.len();
         for version in versions {
             let at = self.versions.len();
-            self.by_dot.insert((commit.log, version.writer.version.sequence), at);
+            self.by_dot.entry((commit.log, version.writer.version.sequence)).or_default().push(at);
             if version.void.is_none() {
                 let heads = self.heads.entry(version.entity).or_default();
                 heads.retain(|head| !version.parents.contains(head));
@@ -141,14 +144,17 @@ impl Replay {
         }
         let tip = self.commits.len();
         match (self.logs.get_mut(&commit.log), &commit.genesis) {
-            (Some(log), _) => log.tip = tip,
+            (Some(log), _) => {
+                before.map(|before| log.ends.remove(&before));
+                log.ends.insert(tip);
+            }
             (None, Some(genesis)) => {
-                drop(self.logs.insert(commit.log, Log { genesis: genesis.clone(), tip }))
+                drop(self.logs.insert(commit.log, Log { genesis: genesis.clone(), ends: [tip].into() }))
             }
             (None, None) => {} // has a predecessor, so its log is here
         }
         self.by_ref.insert(reference, tip);
-        self.commits.push(Held { commit, chain, void, verified });
+        self.commits.push(Held { commit, chain, before, versions: first, void, verified });
     }
 
     /// Why the commit is void, and its versions, of which only deletions have their states.
@@ -158,8 +164,9 @@ impl Replay {
             .versions()
             .iter()
             .map(|version| {
-                let find =
-                    |&(path, sequence): &(u64, u64)| Some((path, self.parent(commit, path, sequence)?));
+                let find = |&(path, sequence): &(u64, u64)| {
+                    Some((path, self.parent(commit, before, path, sequence)?))
+                };
                 let of_entity = |&(_, at): &(u64, usize)| self.versions[at].entity == version.entity;
                 version.parents.iter().filter_map(find).filter(of_entity).collect()
             })
@@ -185,6 +192,7 @@ impl Replay {
             versions.push(Version {
                 writer: Writer { version: reference, stamp: header.stamp() },
                 entity: version.entity,
+                before,
                 kind: version.kind,
                 entity_type: match void {
                     Some(_) => String::new(),
@@ -200,16 +208,26 @@ impl Replay {
     }
 
     /// The version that a parent of a commit names.
-    fn parent(&self, commit: &Commit, path: u64, sequence: u64) -> Option<usize> {
-        let (log, until) = match path.checked_sub(1) {
-            None => (commit.log, commit.before.sequence),
-            Some(index) => {
-                let named = commit.header.refs.get(usize::try_from(index).ok()?)?;
-                (named.log, named.sequence)
-            }
+    fn parent(&self, commit: &Commit, before: Option<usize>, path: u64, sequence: u64) -> Option<usize> {
+        let end = match path.checked_sub(1) {
+            None => before?,
+            Some(index) => *self.by_ref.get(commit.header.refs.get(usize::try_from(index).ok()?)?)?,
         };
-        // Without forks the path of a commit is all of its log up to it.
-        if sequence > until { None } else { self.by_dot.get(&(log, sequence)).copied() }
+        self.on_path(end, sequence)
+    }
+
+    /// The version with a sequence on the path that ends with a commit.
+    fn on_path(&self, end: usize, sequence: u64) -> Option<usize> {
+        let mut at = Some(end);
+        while let Some(held) = at.map(|at| &self.commits[at]) {
+            let header = &held.commit.header;
+            if sequence >= header.first {
+                let index = (sequence - header.first) as usize;
+                return (index < header.versions().len()).then_some(held.versions + index);
+            }
+            at = held.before;
+        }
+        None
     }
 
     /// The type that the least creation in the past of `parents` gave, or that of this creation itself.
@@ -233,15 +251,19 @@ impl Replay {
         past
     }
 
-    /// The highest sequence of the entity on each log in the past of versions.
-    pub(super) fn entity_clock(&self, of: &[usize]) -> BTreeMap<Id, u64> {
-        let mut clock = BTreeMap::new();
-        for at in self.past(of) {
-            let Ref { log, sequence, .. } = self.versions[at].writer.version;
-            let highest = clock.entry(log).or_insert(sequence);
-            *highest = sequence.max(*highest);
-        }
-        clock
+    /// Whether a version in the past of these is that writer's, or lies after it on its path.
+    pub(super) fn has_seen(&self, past: &BTreeSet<usize>, writer: &Writer) -> bool {
+        past.iter().any(|at| {
+            let seen = &self.versions[*at];
+            seen.writer == *writer || self.follows(seen.writer.version, seen.before, writer)
+        })
+    }
+
+    /// Whether a version whose commit comes after `before` lies after a writer's on its path; in one commit are no two of an entity.
+    fn follows(&self, version: Ref, before: Option<usize>, writer: &Writer) -> bool {
+        let of_log = version.log == writer.version.log && version.sequence > writer.version.sequence;
+        let there = before.filter(|_| of_log).and_then(|end| self.on_path(end, writer.version.sequence));
+        there.is_some_and(|at| self.versions[at].writer == *writer)
     }
 
     /// The states root that the bodies of a commit give, if it came next; whether the header says so too is another matter.
@@ -316,14 +338,13 @@ impl Replay {
 
     /// Every writer that is named must be a version of the entity that the entity clock covers.
     fn check_writers(&self, version: &Version, leaves: &Leaves) -> Result<(), Unverified> {
-        let mut clock = self.entity_clock(&version.parents);
-        clock.insert(version.writer.version.log, version.writer.version.sequence);
+        let past = self.past(&version.parents);
         let known = |writer: &Writer| {
-            let Ref { log, sequence, .. } = writer.version;
-            let named = self.by_dot.get(&(log, sequence)).map(|&at| &self.versions[at]);
+            let named = self.version(&writer.version);
             named.is_some_and(|named| {
                 named.writer == *writer && named.entity == version.entity && named.void.is_none()
-            }) && clock.get(&log).is_some_and(|highest| sequence <= *highest)
+            }) && (self.has_seen(&past, writer)
+                || self.follows(version.writer.version, version.before, writer))
         };
         if leaves.values().flat_map(BTreeMap::keys).flatten().all(known) {
             Ok(())
@@ -349,13 +370,42 @@ impl Replay {
 
     /// A version by its version ref.
     pub fn version(&self, reference: &Ref) -> Option<&Version> {
-        let version = &self.versions[*self.by_dot.get(&(reference.log, reference.sequence))?];
-        (version.reference() == *reference).then_some(version)
+        let of_name = self.by_dot.get(&(reference.log, reference.sequence))?;
+        of_name.iter().map(|at| &self.versions[*at]).find(|version| version.reference() == *reference)
     }
 
-    /// The logs by their id, each with its genesis and the commit at its end.
+    /// The logs by their id, each with its genesis and the commit at its end; one that forked once for each end.
     pub fn logs(&self) -> impl Iterator<Item = (Id, &Genesis, &Held)> {
-        self.logs.iter().map(|(id, log)| (*id, &log.genesis, &self.commits[log.tip]))
+        let ends = move |(id, log)| {
+            let (id, log): (&Id, &Log) = (id, log);
+            log.ends.iter().map(move |end| (*id, &log.genesis, &self.commits[*end]))
+        };
+        self.logs.iter().flat_map(ends)
+    }
+
+    /// How far into each log; a branch counts as one, and is named by the hash of its first commit's chain.
+    pub fn clock(&self) -> BTreeMap<Id, u64> {
+        let mut clock = BTreeMap::new();
+        for (at, held) in self.commits.iter().enumerate() {
+            let highest = clock.entry(self.branch(at)).or_default();
+            *highest = held.commit.header.last().max(*highest);
+        }
+        clock
+    }
+
+    /// What the log is called that a commit belongs to: walks back to the last place where branches part.
+    fn branch(&self, mut at: usize) -> Id {
+        loop {
+            let held = &self.commits[at];
+            let beside = |other: &&Held| other.commit.log == held.commit.log && other.before == held.before;
+            if self.commits.iter().filter(beside).count() > 1 {
+                return hashes::branch_name(&held.chain);
+            }
+            match held.before {
+                Some(before) => at = before,
+                None => return held.commit.log,
+            }
+        }
     }
 
     /// All entities that have a head.
@@ -376,7 +426,10 @@ impl Replay {
 
     /// The hash over the ends of all logs.
     pub fn log_root(&self) -> Hash {
-        hashes::log_root(self.logs().map(|(id, _, end)| (id, end.commit.header.last(), end.chain)))
+        let mut ends: Vec<_> =
+            self.logs().map(|(id, _, end)| (id, end.commit.header.last(), end.chain)).collect();
+        ends.sort();
+        hashes::log_root(ends.into_iter())
     }
 
     /// The sum over all heads of all entities.
@@ -604,16 +657,25 @@ mod tests {
     }
 
     #[test]
-    fn a_second_commit_on_one_predecessor_is_an_error_here() {
+    fn both_branches_of_a_fork_are_kept_and_have_not_seen_each_other() {
         let mut one = author("a");
-        let create = |entity| CommitSpec::at(1).version(VersionSpec::create(entity, "lamp", Leaves::new()));
-        let first = one.commit(&create(LAMP));
+        let first = one.commit(&CommitSpec::at(1).version(VersionSpec::create(
+            LAMP,
+            "lamp",
+            forge::own([("on", Value::null())]),
+        )));
         let mut other = one.clone();
-        let second = one.commit(&create(ROOM));
-        let fork = other.commit(&create([7; 16]));
-        let mut replay = replay(&[first, second]);
-        assert_eq!(replay.add(&fork.bytes), Err(Refusal::Fork));
-        let mut again = author("a");
-        assert_eq!(replay.add(&again.commit(&create([8; 16])).bytes), Err(Refusal::Fork));
+        let on = |value| forge::own([("on", Value::bool(value))]);
+        let change = |author: &mut forge::Author, value| {
+            let version = VersionSpec::update(LAMP, "lamp", on(value)).after(&first, 0);
+            author.commit(&CommitSpec::at(2).version(version))
+        };
+        let (left, right) = (change(&mut one, true), change(&mut other, false));
+        let two = replay(&[first.clone(), left.clone(), right.clone()]);
+        let swapped = replay(&[first, right, left]);
+        assert_eq!(two.heads(&LAMP).len(), 2);
+        assert_eq!(two.merged(&LAMP).unwrap()[&path(["on"])].len(), 2);
+        assert_eq!(two.log_root(), swapped.log_root());
+        assert_eq!(two.merged(&LAMP), swapped.merged(&LAMP));
     }
 }

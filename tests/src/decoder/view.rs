@@ -1,6 +1,6 @@
 //! What heads give together: the merge of their leaves, and where they conflict. Nothing is stored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{
     Id, Leaves, Path, Replay, State, Writer,
@@ -35,15 +35,15 @@ impl Replay {
         for &at in versions {
             match self.versions()[at].state.as_ref()? {
                 State::Tombstone => {}
-                State::Live(leaves) => live.push((leaves, self.entity_clock(&[at]))),
+                State::Live(leaves) => live.push((leaves, self.past(&[at]))),
             }
         }
         let mut merged = Leaves::new();
         for (leaves, _) in &live {
             for (path, entries) in *leaves {
                 for (writer, value) in entries {
-                    let stands = |(other, clock): &(&Leaves, BTreeMap<Id, u64>)| {
-                        has(other, path, writer) || !writer.is_some_and(|writer| seen(clock, &writer))
+                    let stands = |(other, past): &(&Leaves, BTreeSet<usize>)| {
+                        has(other, path, writer) || !writer.is_some_and(|writer| self.has_seen(past, &writer))
                     };
                     if live.iter().all(stands) {
                         merged.entry(path.clone()).or_default().insert(*writer, value.clone());
@@ -77,10 +77,6 @@ impl Replay {
 
 fn has(leaves: &Leaves, path: &Path, writer: &Option<Writer>) -> bool {
     leaves.get(path).is_some_and(|entries| entries.contains_key(writer))
-}
-
-fn seen(clock: &BTreeMap<Id, u64>, writer: &Writer) -> bool {
-    clock.get(&writer.version.log).is_some_and(|highest| writer.version.sequence <= *highest)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use heirloom::replication::{Batch, End, Ingested, Peer, Position, Staged, StagedHead};
-use heirloom::{DatasetId, Engine, LogId, NodeId, Timestamp, VersionRef};
+use heirloom::replication::{Batch, End, Ingested, Located, Peer, Position, Staged, StagedHead};
+use heirloom::{CommitRef, DatasetId, Engine, LogId, NodeId, Timestamp, VersionRef};
 use heirloom_sync::{Replica, Result, SyncError};
 
 /// A bug that is planted in one node.
@@ -176,21 +176,27 @@ impl Replica for Tampered {
         Ok(position)
     }
 
-    fn end_at(&self, log: LogId, sequence: u64) -> Result<Option<End>> {
-        let found = self.engine.end_at(log, sequence)?;
-        Ok(found.or_else(|| self.lie(log, 0).filter(|end| end.sequence == sequence)))
+    fn locate(&self, commit: &CommitRef) -> Result<Option<Located>> {
+        let found = self.engine.locate(commit)?;
+        let lie = || self.lie(commit.log, 0).filter(|end| end.reference() == *commit);
+        Ok(found.or_else(|| lie().map(|end| Located { end, lsn: 0, path: vec![(u32::MAX, end.sequence)] })))
     }
 
-    fn held(&self, log: LogId) -> Result<Option<End>> {
-        let held = self.engine.held(log)?;
-        Ok(self.lie(log, held.map_or(0, |end| end.sequence)).or(held))
+    fn ends_of(&self, log: LogId) -> Result<Vec<End>> {
+        let held = self.engine.ends_of(log)?;
+        let last = held.iter().map(|end| end.sequence).max().unwrap_or(0);
+        Ok(self.lie(log, last).map_or(held, |lie| vec![lie]))
+    }
+
+    fn ladder(&self, end: &End) -> Result<Vec<End>> {
+        self.engine.ladder(end)
     }
 
     fn commits(
         &self,
         from: u64,
         until: u64,
-        wanted: &dyn Fn(LogId, u64) -> bool,
+        wanted: &dyn Fn(LogId, u32, u64) -> bool,
         budget: usize,
     ) -> Result<Batch> {
         let mut batch = self.engine.commits(from, until, wanted, budget)?;
@@ -256,7 +262,7 @@ impl Replica for Tampered {
         self.engine.ends_at_lsn(lsn)
     }
 
-    fn first_lsn_beyond(&self, held: &dyn Fn(LogId) -> u64) -> Result<u64> {
+    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> Result<u64> {
         self.engine.first_lsn_beyond(held)
     }
 

@@ -21,7 +21,6 @@ const ROOM: Id = [0x20; 16];
 enum Blame {
     Refused,
     OutOfOrder,
-    Forked,
     WrongDataset,
 }
 
@@ -29,7 +28,6 @@ fn blame(error: &Error) -> Blame {
     match error {
         Error::Refused(_) => Blame::Refused,
         Error::OutOfOrder { .. } => Blame::OutOfOrder,
-        Error::Forked { .. } => Blame::Forked,
         Error::WrongDataset { .. } => Blame::WrongDataset,
         other => panic!("{other:?} blames nobody"),
     }
@@ -351,23 +349,27 @@ fn places() {
 }
 
 #[test]
-fn forks() {
-    // another second commit, another first commit, one that follows another branch, one that follows the middle of a commit
+fn what_follows_no_commit_is_refused_and_forks_are_kept() {
     let spec = || CommitSpec::at(9).version(create([7; 16]));
     let mut scene = scene();
-    let mut a = twins::author(DATASET, "a");
-    let other_first = a.commit(&spec());
-    assert_eq!(scene.refuse(&other_first.bytes), (Refusal::Fork, Blame::Forked));
+    // one that follows a commit that is not here, and one that follows the middle of one
     let mut a = twins::author(DATASET, "a");
     a.commit(&CommitSpec::at(1).version(create(LAMP)).version(create(ROOM)));
     let other_second = a.commit(&spec());
-    assert_eq!(scene.refuse(&other_second.bytes), (Refusal::Fork, Blame::Forked));
-    let on_a_branch = a.commit(&spec());
-    assert_eq!(scene.refuse(&on_a_branch.bytes), (Refusal::Framing(Framing::PlaceBefore), Blame::Forked));
+    let on_a_branch = a.commit(&CommitSpec::at(10).version(create([8; 16])));
+    let unplaced = (Refusal::Framing(Framing::PlaceBefore), Blame::OutOfOrder);
+    assert_eq!(scene.refuse(&on_a_branch.bytes), unplaced);
     let mut inside = scene.next.draft(&spec());
     (inside.before.sequence, inside.header.first) = (1, 2);
-    let (_, blamed) = scene.refuse(&forge::join(&forge::frame(&inside)));
-    assert_eq!(blamed, Blame::Forked);
+    assert_eq!(scene.refuse(&forge::join(&forge::frame(&inside))).1, Blame::OutOfOrder);
+    // another second commit, what goes on with it, another first commit: branches
+    let mut a = twins::author(DATASET, "a");
+    let other_first = a.commit(&spec());
+    for branch in [&other_second, &on_a_branch, &other_first] {
+        let (_, report) = scene.twins.offer(&branch.bytes).unwrap();
+        assert_eq!((report.added, report.forks.len()), (1, usize::from(!std::ptr::eq(branch, &on_a_branch))));
+        assert_eq!(scene.twins.offer(&branch.bytes).unwrap().1.skipped, 1);
+    }
     // and what is held is held
     for commit in &scene.held {
         let (_, report) = scene.twins.offer(&commit.bytes).unwrap();

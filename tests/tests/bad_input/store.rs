@@ -87,7 +87,7 @@ fn brief(text: String) -> String {
 }
 
 fn commits(engine: &Engine) -> heirloom::Result<String> {
-    let batch = engine.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX)?;
+    let batch = engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX)?;
     Ok(format!("{:?}", batch.commits.iter().map(|commit| &commit.bytes).collect::<Vec<_>>()))
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn every_value() -> Content {
 
 /// The commits that an engine holds in the order of arrival, each with its device, its sequences and what it is there for.
 fn named(engine: &Engine, about: &[&str]) -> Vec<Record> {
-    let batch = engine.replication().commits(0, u64::MAX, &|_, _| true, usize::MAX).unwrap();
+    let batch = engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     assert_eq!(batch.commits.len(), about.len());
     let mut devices = BTreeMap::new();
     let name = |(commit, about): (WireCommit, &&str)| {

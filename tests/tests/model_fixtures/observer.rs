@@ -44,7 +44,7 @@ impl Observer {
     pub(crate) fn last_commit(&self) -> Vec<u8> {
         let replication = self.engine.replication();
         let lsn = replication.position().unwrap().lsn;
-        let mut batch = replication.commits(lsn - 1, lsn, &|_, _| true, usize::MAX).unwrap();
+        let mut batch = replication.commits(lsn - 1, lsn, &|_, _, _| true, usize::MAX).unwrap();
         batch.commits.pop().expect("a commit").bytes
     }
 

@@ -17,7 +17,7 @@ pub(crate) fn survey(engine: &Engine) -> Result<Survey> {
     note("clock".into(), format!("{:?}", snapshot.clock()?));
     note("arrivals".into(), snapshot.commits()?.to_string());
     let replication = engine.replication();
-    let batch = replication.commits(0, u64::MAX, &|_, _| true, usize::MAX)?;
+    let batch = replication.commits(0, u64::MAX, &|_, _, _| true, usize::MAX)?;
     note("commits".into(), format!("{:?}", batch.commits));
     note("peers".into(), format!("{:?}", replication.peers()?));
     let staged = replication.staged(super::script::PEER)?;
@@ -76,7 +76,7 @@ impl Handed {
     pub(crate) fn by(engine: &Engine) -> Self {
         let replication = engine.replication();
         let mut commits = Vec::new();
-        while let Ok(batch) = replication.commits(commits.len() as u64, u64::MAX, &|_, _| true, 1) {
+        while let Ok(batch) = replication.commits(commits.len() as u64, u64::MAX, &|_, _, _| true, 1) {
             if batch.commits.is_empty() {
                 break;
             }
