@@ -91,7 +91,7 @@ impl Engine {
     /// Writes the store anew into another file, without the room that redb keeps free inside, and closes the store for all clones.
     ///
     /// The copy **is** the store: same log, same name among peers. It is there to take the file's place, and whoever writes to both makes one log into
-    /// two ([`Error::Forked`]). So writers wait while it runs, and get [`Error::Closed`] then; readers go on until the end. For a second store there
+    /// two ([`Fork`](crate::Fork)). So writers wait while it runs, and get [`Error::Closed`] then; readers go on until the end. For a second store there
     /// is [`backup`](Self::backup).
     ///
     /// ```

@@ -19,6 +19,7 @@ pub struct Builder {
     label: String,
     managed: bool,
     dataset: Option<DatasetId>,
+    install: Option<Vec<u8>>,
     cache_bytes: usize,
     policies: BTreeMap<String, Policy>,
     /// Types whose policy is given by name.
@@ -39,6 +40,7 @@ impl Default for Builder {
             label: "device".to_owned(),
             managed: false,
             dataset: None,
+            install: None,
             cache_bytes: 64 << 20,
             policies: BTreeMap::new(),
             named_policies: Vec::new(),
@@ -159,6 +161,14 @@ impl Builder {
         self
     }
 
+    /// Some bytes that the application keeps outside of what is backed up or copied (a keychain, a registry, a file that backups leave out), drawn when it was installed. A store that is opened with
+    /// another one than it was written with is a copy (R34): see [`Engine::opened`]. Default: none; a file is then told from its copies by what the system says of it.
+    #[must_use]
+    pub fn install_id(mut self, id: impl Into<Vec<u8>>) -> Self {
+        self.install = Some(id.into());
+        self
+    }
+
     /// Where the time comes from. Default: the machine's clock. For tests and simulations.
     #[must_use]
     pub fn clock(mut self, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
@@ -214,6 +224,7 @@ impl Builder {
             now: self.now.clone(),
             dataset: self.dataset,
             policies: Policies::new(self.policies.clone(), &self.named_policies, &self.registered_policies)?,
+            install: self.install.clone(),
             indexes: crate::index::checked(&self.indexes)?,
         })
     }

@@ -13,6 +13,7 @@ const BRANCH: &str = "heirloom 1 branch";
 const ROOT: &str = "heirloom 1 log root";
 const DATASET: &str = "heirloom 1 dataset name";
 const IMPORT: &str = "heirloom 1 import nonce";
+const FILE: &str = "heirloom 1 file";
 const POLICY: &str = "heirloom 1 policy";
 const POLICIES: &str = "heirloom 1 policies";
 
@@ -94,6 +95,13 @@ pub(crate) fn dataset_id(name: &str) -> [u8; 16] {
 
 pub(crate) fn import_nonce(dataset: &DatasetId, device: &str) -> [u8; 16] {
     first16(hash(IMPORT, &[dataset.as_bytes(), device.as_bytes()]))
+}
+
+/// Of what tells a store's file from its copies.
+pub(crate) fn file_fingerprint(parts: &[&[u8]]) -> [u8; 16] {
+    let mut bytes = Vec::new();
+    parts.iter().for_each(|part| bytes.bytes(part));
+    first16(hash(FILE, &[&bytes]))
 }
 
 /// Of a policy: tells whether two engines show alike.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use redb::{Database, Durability, ReadableTableMetadata, StorageBackend, TableHandle};
 
 use super::Store;
-use super::open::{FORMAT, NODE, OWN, PREDECESSOR, create_tables};
+use super::open::{FINGERPRINT, FORMAT, NODE, OWN, PREDECESSOR, create_tables};
 use super::sealed::unseal;
 use super::tables::{self, ReadTable, Table, Tables};
 use crate::error::{Error, Result};
@@ -134,7 +134,8 @@ impl Store {
 /// Whether a row of `meta` is not copied: the target has its own format, and another store its own identity.
 fn is_left_out(name: &[u8], same: bool) -> bool {
     let of_identity = [OWN, PREDECESSOR, NODE].iter().any(|n| n.as_bytes() == name);
-    name == FORMAT.as_bytes() || of_identity && !same
+    // a new file has a format and a fingerprint of its own
+    [FORMAT, FINGERPRINT].iter().any(|n| n.as_bytes() == name) || of_identity && !same
 }
 
 fn copy_table(

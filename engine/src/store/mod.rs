@@ -4,6 +4,7 @@ mod author;
 mod cache;
 mod copy;
 pub(crate) mod directory;
+mod fingerprint;
 mod fold;
 mod group_commit;
 mod head;
@@ -30,6 +31,7 @@ use parking_lot::{Mutex, RwLock};
 use redb::Database;
 
 use crate::error::{Error, Result};
+use crate::identity::Opened;
 use crate::merge::Policies;
 use crate::model::{CommitRef, Timestamp};
 
@@ -63,6 +65,8 @@ pub(crate) type ClockSource = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// An open store. Readers share what was published last; there is one writer at a time.
 pub(crate) struct Store {
     database: RwLock<Option<Database>>,
+    /// What opening found it to be.
+    pub(crate) opened: Opened,
     /// Where it is, if it is a file.
     pub(crate) file: Option<PathBuf>,
     /// The newest durable state.

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use redb::{Database, ReadableTable, StorageBackend};
 
 use super::directory::{Directory, Fork, LogInfo};
+use super::fingerprint::{self, Fingerprint};
 use super::group_commit::GroupCommit;
 use super::index::Field;
 use super::record::{Checkpoint, ordinal};
@@ -23,6 +24,7 @@ use crate::format::bytes::{Put, Read, Reader};
 use crate::format::genesis::Genesis;
 use crate::format::hash::log_id;
 use crate::format::limits;
+use crate::identity::Opened;
 use crate::merge::Policies;
 use crate::model::{ChainPrefix, CommitRef, DatasetId, LogId, NodeId};
 
@@ -34,6 +36,7 @@ pub(super) const OWN: &str = "own";
 pub(super) const NODE: &str = "node";
 pub(super) const PREDECESSOR: &str = "predecessor";
 const LOCAL: &str = "local";
+pub(super) const FINGERPRINT: &str = "fingerprint";
 
 pub(crate) struct Options {
     pub(crate) cache_bytes: usize,
@@ -41,6 +44,8 @@ pub(crate) struct Options {
     /// Given by the application; of a store that exists it must be the same.
     pub(crate) dataset: Option<DatasetId>,
     pub(crate) policies: Policies,
+    /// What the application keeps outside backups.
+    pub(crate) install: Option<Vec<u8>>,
     /// Fields to be indexed.
     pub(crate) indexes: Vec<Field>,
 }
@@ -69,7 +74,9 @@ impl Store {
     pub(crate) fn open_file(path: &Path, options: Options) -> Result<Self> {
         let fresh = std::fs::metadata(path).map_or(true, |m| m.len() == 0);
         let mut store = catching(path.display(), || {
-            Self::open(builder(&options).create(path).map_err(not_a_store)?, fresh, options)
+            let database = builder(&options).create(path).map_err(not_a_store)?;
+            let mark = fingerprint::of_file(path, options.install.as_deref());
+            Self::open(database, fresh, mark, options)
         })?;
         store.file = Some(path.to_owned());
         Ok(store)
@@ -78,12 +85,15 @@ impl Store {
     pub(crate) fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Self> {
         let fresh = backend.len().map_err(|e| Error::from(redb::StorageError::from(e)))? == 0;
         catching("its backend", || {
-            Self::open(builder(&options).create_with_backend(backend).map_err(not_a_store)?, fresh, options)
+            let database = builder(&options).create_with_backend(backend).map_err(not_a_store)?;
+            let mark = fingerprint::of_backend(options.install.as_deref());
+            Self::open(database, fresh, mark, options)
         })
     }
 
-    fn open(database: Database, fresh: bool, options: Options) -> Result<Self> {
-        if fresh || is_blank(&database)? {
+    fn open(database: Database, fresh: bool, mark: Option<Fingerprint>, options: Options) -> Result<Self> {
+        let fresh = fresh || is_blank(&database)?;
+        if fresh {
             create_tables(&database)?;
         } else {
             check_format(&database)?;
@@ -102,6 +112,7 @@ impl Store {
         );
         let mut store = Self {
             database: RwLock::new(Some(database)),
+            opened: if fresh { Opened::New } else { Opened::Known },
             file: None,
             published: RwLock::new(Some(tables.clone())),
             directory,
@@ -120,11 +131,44 @@ impl Store {
         match store.load_writer(&tables, next_lsn) {
             // where the end of a log is damaged nothing can be written; all else stays readable, and `verify` names the place
             Err(damage @ Error::Corrupt { .. }) => store.writer.lock().damage = Some(damage),
-            other => other?,
+            other => {
+                other?;
+                store.recognise(&tables, mark)?;
+            }
         }
         store.agree_on_dataset(options.dataset)?;
         store.declare(options.indexes)?;
         Ok(store)
+    }
+
+    /// Goes on under a fresh log if this is not the file that was written. Writes nothing: the fingerprint goes along with the next commit.
+    fn recognise(&mut self, tables: &Tables, mark: Option<Fingerprint>) -> Result<()> {
+        let Some(mark) = mark else { return Ok(()) };
+        let known = self.meta(tables, FINGERPRINT)?;
+        if known.as_deref() == Some(&mark[..]) {
+            return Ok(());
+        }
+        let mut writer = self.writer.lock();
+        writer.set_meta(FINGERPRINT, Some(mark.to_vec()));
+        if known.is_some() {
+            // peers would take it for the other
+            writer.known.write().node = None;
+            writer.set_meta(NODE, None);
+            if let Some(log) = self.leave_own_log(&mut writer) {
+                self.opened = Opened::Copied { log };
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on under a fresh log. Returns the one that it left.
+    pub(crate) fn leave_own_log(&self, writer: &mut Writer) -> Option<LogId> {
+        let own = self.known().own?;
+        let info = self.directory.log(own)?;
+        let tip = writer.tip(own);
+        let tip = tip.map(|t| CommitRef { log: info.id, sequence: t.last, prefix: t.chain.prefix() });
+        writer.leave_log(tip.or(info.predecessor));
+        Some(info.id)
     }
 
     fn load_known(&self, tables: &Tables) -> Result<()> {

@@ -1,0 +1,62 @@
+//! Which log a store writes: its own, until it turns out that the file is a copy (R34).
+
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::model::LogId;
+
+/// What opening found the store to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Opened {
+    /// It was made just now.
+    New,
+    /// It goes on where it was, as far as anybody can tell.
+    Known,
+    /// The file was copied, restored or moved to another machine since it was written. Its next write opens a fresh log, which names this one as its
+    /// predecessor: both the copy and the original may go on, and nobody takes one for the other.
+    Copied {
+        /// The log that it wrote.
+        log: LogId,
+    },
+}
+
+impl Engine {
+    /// What opening found.
+    ///
+    /// What is noticed at opening: a copy under another name, a file restored beside or in place of the old one by making it anew, another machine, another
+    /// [install id](crate::Builder::install_id). What is not: a machine or disk that is set back as a whole, and a backup written *into* the old file.
+    /// The store is then told by the first sync that brings commits which go on with its own log; until both have written nothing can go wrong, and
+    /// what both wrote lives on as branches (see [`Fork`](crate::Fork)).
+    pub fn opened(&self) -> Opened {
+        self.store().opened
+    }
+
+    /// Goes on under a fresh log, drawn with the next write, that names this one as its predecessor (R34).
+    ///
+    /// For a device whose clock was far ahead and is right again: times never go back within a log, so that its writes stayed ahead until then (I5). And for whoever
+    /// sets a machine back as a whole and knows it. Durable when it returns; does nothing where nothing was written yet.
+    ///
+    /// ```
+    /// # use heirloom::{Content, Engine};
+    /// # let engine = Engine::in_memory()?;
+    /// engine.write(|tx| tx.create("note", &Content::new()))?;
+    /// let before = engine.log_id();
+    /// engine.start_fresh_log()?;
+    /// engine.write(|tx| tx.create("note", &Content::new()))?;
+    /// assert_ne!(engine.log_id(), before);
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    ///
+    /// [`Error::Closed`](crate::Error::Closed), [`Error::Poisoned`](crate::Error::Poisoned), [`Error::Storage`](crate::Error::Storage).
+    pub fn start_fresh_log(&self) -> Result<()> {
+        let store = self.store();
+        let batch = {
+            let mut writer = store.writer()?;
+            if store.leave_own_log(&mut writer).is_none() {
+                return Ok(());
+            }
+            writer.batch
+        };
+        store.flush(batch)
+    }
+}
