@@ -17,6 +17,7 @@
 
 mod canary;
 mod check;
+mod faults;
 mod ledger;
 mod link;
 mod naive;
@@ -24,6 +25,7 @@ mod node;
 mod policy;
 mod random;
 mod report;
+mod swarm;
 mod world;
 mod write;
 
@@ -33,6 +35,7 @@ use heirloom::LogRoot;
 
 pub use canary::Canary;
 pub use random::Random;
+pub use swarm::Fault;
 use world::World;
 
 /// What a run met.
@@ -70,6 +73,18 @@ pub struct Tally {
     pub resumed_bytes: u64,
     /// Clocks that jumped.
     pub jumps: u64,
+    /// Commits that were on their way to the disk when it failed, never acknowledged, and there afterwards.
+    pub unacknowledged: u64,
+    /// Stores that were opened again after a crash.
+    pub crashes: u64,
+    /// Devices that lost their store and began anew.
+    pub losses: u64,
+    /// Devices that went on with a backup.
+    pub restores: u64,
+    /// Commits that nobody else held when their device lost its store.
+    pub lost_commits: u64,
+    /// Faults that struck, in the order of [`Fault::ALL`].
+    pub faults: [u64; Fault::ALL.len()],
 }
 
 impl Tally {
@@ -95,6 +110,12 @@ impl Tally {
         self.at_once += at_once;
         self.resumed_bytes += resumed_bytes;
         self.jumps += jumps;
+        self.unacknowledged += other.unacknowledged;
+        self.crashes += other.crashes;
+        self.losses += other.losses;
+        self.restores += other.restores;
+        self.lost_commits += other.lost_commits;
+        self.faults.iter_mut().zip(other.faults).for_each(|(sum, more)| *sum += more);
     }
 
     /// What many runs must have met, else they prove too little: what falls short of it. About half of what the generator gave
