@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use heirloom::{Error, VersionRef};
 
+use super::canary::Canary;
 use super::link::Mischief;
 use super::swarm::Fault;
 use super::world::World;
@@ -62,12 +63,15 @@ impl World {
 
     /// From here on the disk may fail: the engine is at work, and whatever it answers is looked at.
     pub(crate) fn arm(&mut self, node: usize) {
-        self.nodes[node].disk.set_faults(self.nodes[node].trouble);
+        let lies = self.nodes[node].has(Canary::AcknowledgesBeforeItIsDurable);
+        let trouble = self.nodes[node].trouble;
+        self.nodes[node].disk.set_faults(Faults { lies, ..trouble });
     }
 
     /// From here on the simulator itself looks at the store.
     pub(crate) fn disarm(&mut self, node: usize) {
-        self.nodes[node].disk.set_faults(Faults::default());
+        let lies = self.nodes[node].has(Canary::AcknowledgesBeforeItIsDurable);
+        self.nodes[node].disk.set_faults(Faults { lies, ..Faults::default() });
     }
 
     fn kill(&mut self, node: usize) -> Checked<()> {

@@ -38,6 +38,9 @@ pub use random::Random;
 pub use swarm::Fault;
 use world::World;
 
+/// What a seed does depends on it: raised with each change that makes seeds other runs.
+pub const VERSION: u32 = 1;
+
 /// What a run met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Tally {
