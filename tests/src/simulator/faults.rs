@@ -39,6 +39,7 @@ impl World {
             Fault::Restore => return self.restore(node),
             Fault::RepeatedFrame => return self.disturb(fault, Mischief::Repeat),
             Fault::LostBytes => return self.disturb(fault, Mischief::Lose),
+            Fault::HostileFrame => return self.disturb(fault, Mischief::Hostile),
             Fault::Garbage => return self.disturb(fault, Mischief::Garbage),
         };
         self.tell(|| format!("node {node}: {} is near", fault.name()));

@@ -29,6 +29,8 @@ pub(crate) enum Mischief {
     Lose,
     /// Bytes that nobody sent.
     Garbage,
+    /// A frame whose checksum is right, and nothing else.
+    Hostile,
 }
 
 /// How a session stands.
@@ -98,6 +100,11 @@ impl Meeting {
             Mischief::Garbage => {
                 let count = random.of_any_size(8);
                 wire.extend((0..count).map(|_| random.next() as u8));
+            }
+            Mischief::Hostile => {
+                let mut payload = vec![random.below(12) as u8];
+                payload.extend((0..random.of_any_size(8)).map(|_| random.next() as u8));
+                wire.extend(framed(&payload));
             }
             _ => return false,
         }
@@ -244,6 +251,18 @@ impl Meeting {
             format!("the session of nodes {} and {} failed: {}", self.who[0], self.who[1], chain(&error))
         })
     }
+}
+
+/// A frame as PROTOCOL.md has it, not compressed.
+fn framed(payload: &[u8]) -> Vec<u8> {
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&[0]);
+    checksum.update(payload);
+    let mut out = (payload.len() as u32).to_be_bytes().to_vec();
+    out.push(0);
+    out.extend(checksum.finalize().to_be_bytes());
+    out.extend(payload);
+    out
 }
 
 /// Two sessions of the same two nodes share what is staged of a large commit: the one that completes it leaves the other without.

@@ -8,6 +8,9 @@
 //! - **Links**: sessions between any two, several at once on one node, frame by frame and slice by slice; cut at any byte, tried again, timed out,
 //!   with a byte altered on its way.
 //!
+//! - **Faults**: each seed draws its own few. Every node lives on a [`Disk`](crate::disk::Disk): power cuts at any operation, kills, failing and misdirected operations,
+//!   no room; stores lost for good, backups that devices go on with; frames repeated, lost, made up. After each crash what a node had said to hold is there.
+//!
 //! The `ledger` keeps what every author was told, outside of the nodes, and says by the `naive` model what each write must give. While
 //! it runs, only the typed errors that it foretells may come. **At rest** everybody syncs with everybody until nothing moves, and `check`
 //! compares all nodes with each other and with the ledger: log roots, digests, clocks, heads, contents of all versions, merges, conflicts, times past;

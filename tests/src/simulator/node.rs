@@ -81,7 +81,8 @@ impl Node {
             .label(&*name)
             .clock(move || Timestamp::from_millis(now.millis() + off.load(Ordering::Relaxed)))
             .entropy(draw)
-            .cache_bytes(1 << 20);
+            // a small one reads the disk more often, which may fail
+            .cache_bytes(if seed % 3 == 0 { 32 << 10 } else { 1 << 20 });
         let shows_otherwise = canary == Some(Canary::ShowsUnderAnotherPolicy);
         let rules = if shows_otherwise { Rules(rules.0.map(Rule::another)) } else { rules };
         builder = rules.configure(builder);

@@ -31,11 +31,13 @@ pub enum Fault {
     LostBytes,
     /// Bytes that nobody sent.
     Garbage,
+    /// A frame that is none but for its checksum.
+    HostileFrame,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 13] = [
+    pub const ALL: [Fault; 14] = [
         Fault::PowerCut,
         Fault::Kill,
         Fault::ReadError,
@@ -49,6 +51,7 @@ impl Fault {
         Fault::RepeatedFrame,
         Fault::LostBytes,
         Fault::Garbage,
+        Fault::HostileFrame,
     ];
 
     /// As it is called in a report.
@@ -67,6 +70,7 @@ impl Fault {
             Fault::RepeatedFrame => "repeated_frame",
             Fault::LostBytes => "lost_bytes",
             Fault::Garbage => "garbage",
+            Fault::HostileFrame => "hostile_frame",
         }
     }
 }

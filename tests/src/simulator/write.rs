@@ -40,10 +40,10 @@ impl World {
             Ok(())
         });
         let drafts = plan.written();
+        let held = before.commits()?;
         self.arm(node);
         let found = self.transact(node, &ops, abandon);
         self.disarm(node);
-        let held = before.commits()?;
         if self.nodes[node].disk.has_failed() {
             drop(before);
             let may_be_there = refusal.is_ok() && !abandon && !drafts.is_empty();
