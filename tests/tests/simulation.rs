@@ -1,6 +1,6 @@
 //! The simulator in short; `cargo run --release -p heirloom-tests --bin simulate` is the long run.
 
-use heirloom_tests::simulator::{Canary, Tally, hunt, run};
+use heirloom_tests::simulator::{Canary, Tally, VERSION, hunt, run};
 
 #[test]
 fn twenty_seeds_hold() {
@@ -12,6 +12,17 @@ fn twenty_seeds_hold() {
         total.cuts > 50 && total.conflicts > 50 && total.deletes > 10 && total.sessions > 50,
         "{total:?}"
     );
+}
+
+#[test]
+fn seeds_that_once_failed_hold() {
+    let corpus = include_str!("../corpus/seeds.txt");
+    assert_eq!(corpus.lines().next(), Some(&*format!("# version {VERSION}")), "the seeds are other runs now");
+    for line in corpus.lines().filter(|line| !line.starts_with('#')) {
+        let seed = line.split_whitespace().next().and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or_else(|| panic!("{line:?} does not begin with a seed"));
+        run(seed, None, false).unwrap_or_else(|failure| panic!("{failure}; it once found: {line}"));
+    }
 }
 
 #[test]

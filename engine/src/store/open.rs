@@ -397,7 +397,7 @@ fn add_log(store: &Store, genesis: &Genesis) -> (u32, LogId) {
 }
 
 /// redb trusts the pages of its own trees: what is damaged there makes it panic.
-fn catching<T>(place: impl std::fmt::Display, open: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn catching<T>(place: impl std::fmt::Display, open: impl FnOnce() -> Result<T>) -> Result<T> {
     std::panic::catch_unwind(AssertUnwindSafe(open))
         .unwrap_or_else(|_| Err(Error::corrupt("redb", place, "its own pages are damaged")))
 }

@@ -15,6 +15,7 @@ use super::fold::Folded;
 use super::group_commit::Journal;
 use super::head::Heads;
 use super::index::{self, Indexing, Keys};
+use super::open::catching;
 use super::record::{Checkpoint, PIECE, add_checkpoint};
 use super::sealed::seal;
 use super::tables::{self, Tables, dot_key, log_key, type_key};
@@ -265,11 +266,16 @@ impl Store {
     pub(crate) fn transact(&self, write: impl FnOnce(&redb::WriteTransaction) -> Result<()>) -> Result<()> {
         self.check_not_held()?;
         let database = self.database.read();
-        let mut transaction = database.as_ref().ok_or(Error::Closed)?.begin_write()?;
-        transaction.set_durability(Durability::Immediate).map_err(|e| Error::from(redb::Error::from(e)))?;
-        write(&transaction)?;
-        transaction.commit()?;
-        Ok(())
+        let database = database.as_ref().ok_or(Error::Closed)?;
+        catching("a commit", || {
+            let mut transaction = database.begin_write()?;
+            transaction
+                .set_durability(Durability::Immediate)
+                .map_err(|e| Error::from(redb::Error::from(e)))?;
+            write(&transaction)?;
+            transaction.commit()?;
+            Ok(())
+        })
     }
 
     fn write_batch(&self, batch: &Batch) -> Result<()> {

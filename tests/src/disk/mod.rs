@@ -59,6 +59,7 @@ struct Device {
     counts: Counts,
     faults: Faults,
     off: bool,
+    struck: bool,
 }
 
 const BLOCK: usize = 4096;
@@ -108,6 +109,11 @@ impl Disk {
         self.device().off
     }
 
+    /// Whether anything went wrong so far, noticed or not.
+    pub fn has_failed(&self) -> bool {
+        self.device().struck
+    }
+
     /// What is found when the power is back: what was durable, and what chance has it of the rest. This disk stays as it is, so that many outcomes of
     /// one cut can be looked at.
     pub fn after_a_cut(&self, seed: u64) -> Self {
@@ -139,6 +145,7 @@ impl Device {
         self.powered()?;
         self.counts.changes += 1;
         self.off = self.faults.cut.is_some_and(|cut| self.counts.changes >= cut);
+        self.struck |= self.off;
         Ok(self.off)
     }
 
@@ -146,6 +153,7 @@ impl Device {
         self.begin_change()?;
         self.counts.writes += 1;
         if self.faults.write == Some(self.counts.writes) {
+            self.struck = true;
             return Err(io::Error::other("this write fails"));
         }
         let length = self.platter.seen().len();
@@ -155,11 +163,15 @@ impl Device {
         let blocks = at / BLOCK..(at + bytes.len()).div_ceil(BLOCK);
         let more = blocks.clone().filter(|block| !self.blocks.contains(block)).count();
         if more > 0 && self.faults.blocks.is_some_and(|most| self.blocks.len() + more > most) {
+            self.struck = true;
             return Err(io::Error::new(io::ErrorKind::StorageFull, "no block is free"));
         }
         self.blocks.extend(blocks);
         let at = match self.faults.misdirected {
-            Some(number) if number == self.counts.writes => elsewhere(at, bytes.len(), length, number),
+            Some(number) if number == self.counts.writes => {
+                self.struck = true;
+                elsewhere(at, bytes.len(), length, number)
+            }
             _ => at,
         };
         self.platter.write(at, bytes);
@@ -170,6 +182,7 @@ impl Device {
         self.begin_change()?;
         if length > self.platter.seen().len() && self.faults.longest.is_some_and(|most| length as u64 > most)
         {
+            self.struck = true;
             return Err(io::Error::new(io::ErrorKind::StorageFull, "no room"));
         }
         self.platter.set_length(length);
@@ -181,6 +194,7 @@ impl Device {
         let cut = self.begin_change()?;
         self.counts.syncs += 1;
         if self.faults.sync == Some(self.counts.syncs) {
+            self.struck = true;
             return Err(io::Error::other("this sync fails"));
         }
         if !cut && !self.faults.lies {
@@ -193,6 +207,7 @@ impl Device {
         self.powered()?;
         self.counts.reads += 1;
         if self.faults.read == Some(self.counts.reads) {
+            self.struck = true;
             return Err(io::Error::other("this read fails"));
         }
         let bytes = self.platter.seen().get(at..at + out.len());

@@ -37,11 +37,13 @@ pub enum Canary {
     ShowsUnderAnotherPolicy,
     /// With each patch it says of all open fields what is shown of them.
     DecidesWhatItDidNotTouch,
+    /// Acknowledges, and passes on, what is not on its disk yet.
+    AcknowledgesBeforeItIsDurable,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Canary; 13] = [
+    pub const ALL: [Canary; 14] = [
         Canary::ForgetsAnAcknowledgedCommit,
         Canary::ClaimsWhatItDoesNotHold,
         Canary::TakesACutOffForReceived,
@@ -55,6 +57,7 @@ impl Canary {
         Canary::ShowsTheLastArrival,
         Canary::ShowsUnderAnotherPolicy,
         Canary::DecidesWhatItDidNotTouch,
+        Canary::AcknowledgesBeforeItIsDurable,
     ];
 
     /// As it is called on the command line.
@@ -73,6 +76,7 @@ impl Canary {
             Canary::ShowsTheLastArrival => "shows-the-last-arrival",
             Canary::ShowsUnderAnotherPolicy => "shows-under-another-policy",
             Canary::DecidesWhatItDidNotTouch => "decides-what-it-did-not-touch",
+            Canary::AcknowledgesBeforeItIsDurable => "acknowledges-before-it-is-durable",
         }
     }
 

@@ -77,6 +77,17 @@ impl Ledger {
         self.versions.insert(reference, known);
     }
 
+    /// Forgets what was lost with the only device that held it. Nothing else was built on it.
+    pub(crate) fn lose(&mut self, lost: &BTreeSet<VersionRef>) {
+        self.versions.retain(|version, _| !lost.contains(version));
+        self.entities.values_mut().for_each(|of| of.retain(|version| !lost.contains(version)));
+        self.entities.retain(|_, of| !of.is_empty());
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Known> {
+        self.versions.values()
+    }
+
     /// Versions without a child.
     pub(crate) fn heads(&self, entity: EntityId) -> BTreeSet<VersionRef> {
         let mut heads: BTreeSet<VersionRef> = self.refs(entity).iter().copied().collect();

@@ -9,6 +9,7 @@ use heirloom_sync::{Config, InvalidMessage, PeerMisbehaved, Reason, Replica, Ses
 use super::canary::Tampered;
 use super::random::Random;
 use super::{Checked, Wrong, chain, ensure, same};
+use crate::disk::Disk;
 
 /// What the link will do to a session.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,6 +18,19 @@ pub(crate) struct Fate {
     pub(crate) breaks_after: Option<usize>,
     /// It alters one byte, after so many.
     pub(crate) alters_after: Option<usize>,
+}
+
+/// What a hostile link does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mischief {
+    /// A frame comes a second time.
+    Repeat,
+    /// What is on its way is lost from some byte on.
+    Lose,
+    /// Bytes that nobody sent.
+    Garbage,
+    /// A frame whose checksum is right, and nothing else.
+    Hostile,
 }
 
 /// How a session stands.
@@ -43,13 +57,24 @@ pub(crate) struct Meeting {
     fate: Fate,
     delivered: usize,
     pub(crate) altered: bool,
+    /// Frames were lost, repeated or slipped in.
+    pub(crate) disturbed: bool,
+    /// The last frame to each end.
+    last: [Vec<u8>; 2],
+    disks: [Disk; 2],
 }
 
 /// A node's end of a session.
 pub(crate) type Seam = (Arc<dyn Replica>, Option<Arc<Tampered>>);
 
 impl Meeting {
-    pub(crate) fn new(who: [usize; 2], [a, b]: [Seam; 2], config: [Config; 2], fate: Fate) -> Self {
+    pub(crate) fn new(
+        who: [usize; 2],
+        [a, b]: [Seam; 2],
+        config: [Config; 2],
+        fate: Fate,
+        disks: [Disk; 2],
+    ) -> Self {
         let [first, second] = config;
         Self {
             who,
@@ -59,7 +84,45 @@ impl Meeting {
             fate,
             delivered: 0,
             altered: false,
+            disturbed: false,
+            last: [Vec::new(), Vec::new()],
+            disks,
         }
+    }
+
+    /// Does to the bytes on their way to an end what no honest link does. False if there is nothing to do it to.
+    pub(crate) fn disturb(&mut self, mischief: Mischief, random: &mut Random) -> bool {
+        let side = random.below(2);
+        let wire = &mut self.wires[side];
+        match mischief {
+            Mischief::Repeat if !self.last[side].is_empty() => wire.extend(&self.last[side]),
+            Mischief::Lose if !wire.is_empty() => wire.truncate(random.below(wire.len())),
+            Mischief::Garbage => {
+                let count = random.of_any_size(8);
+                wire.extend((0..count).map(|_| random.next() as u8));
+            }
+            Mischief::Hostile => {
+                let mut payload = vec![random.below(12) as u8];
+                payload.extend((0..random.of_any_size(8)).map(|_| random.next() as u8));
+                wire.extend(framed(&payload));
+            }
+            _ => return false,
+        }
+        self.disturbed = true;
+        true
+    }
+
+    /// One of the two nodes is gone. The other may notice at once, or never.
+    pub(crate) fn lose(&mut self, node: usize, random: &mut Random, now: Duration) -> Checked<()> {
+        for side in [0, 1] {
+            if self.who[side] != node
+                && random.percent(60)
+                && let Err(error) = self.ends[side].handle_end_of_input(now)
+            {
+                self.foreseen(error)?;
+            }
+        }
+        Ok(())
     }
 
     /// Moves a frame out of an end, or some bytes into one.
@@ -99,7 +162,10 @@ impl Meeting {
     fn transmit(&mut self, side: usize, now: Duration) -> Result<bool, SyncError> {
         let mut bytes = Vec::new();
         let any = self.ends[side].poll_transmit(now, &mut bytes)?;
-        self.wires[1 - side].extend(bytes);
+        self.wires[1 - side].extend(&bytes);
+        if !bytes.is_empty() {
+            self.last[1 - side] = bytes;
+        }
         Ok(any)
     }
 
@@ -153,6 +219,9 @@ impl Meeting {
         ensure(!self.altered, || "a session went well although a byte was altered".into())?;
         same("the cut of one end is not that of the other", &a.cut, &b.cut)?;
         same("the outcome of one end is not that of the other", &a.outcome, &b.outcome)?;
+        if self.disturbed {
+            return Ok(());
+        }
         same("commits sent and received", &a.commits_sent, &b.commits_received)?;
         same("commits received and sent", &a.commits_received, &b.commits_sent)
     }
@@ -174,10 +243,26 @@ impl Meeting {
                 ) | Misbehaved(PeerMisbehaved::UnnegotiatedCodec)
                     | PeerFailed(Reason::InvalidMessage | Reason::Misbehaved)
             );
-        ensure(link || noise || is_overtaken(&error), || {
+        let blames_the_link = self.disturbed
+            && matches!(error, Invalid(_) | Misbehaved(_) | PeerFailed(_) | SyncError::Diverged(_));
+        let disk = self.disks.iter().any(Disk::has_failed)
+            && matches!(error, SyncError::Replica(_) | PeerFailed(Reason::Replica));
+        ensure(link || noise || blames_the_link || disk || is_overtaken(&error), || {
             format!("the session of nodes {} and {} failed: {}", self.who[0], self.who[1], chain(&error))
         })
     }
+}
+
+/// A frame as PROTOCOL.md has it, not compressed.
+fn framed(payload: &[u8]) -> Vec<u8> {
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&[0]);
+    checksum.update(payload);
+    let mut out = (payload.len() as u32).to_be_bytes().to_vec();
+    out.push(0);
+    out.extend(checksum.finalize().to_be_bytes());
+    out.extend(payload);
+    out
 }
 
 /// Two sessions of the same two nodes share what is staged of a large commit: the one that completes it leaves the other without.

@@ -8,6 +8,9 @@
 //! - **Links**: sessions between any two, several at once on one node, frame by frame and slice by slice; cut at any byte, tried again, timed out,
 //!   with a byte altered on its way.
 //!
+//! - **Faults**: each seed draws its own few. Every node lives on a [`Disk`](crate::disk::Disk): power cuts at any operation, kills, failing and misdirected operations,
+//!   no room; stores lost for good, backups that devices go on with; frames repeated, lost, made up. After each crash what a node had said to hold is there.
+//!
 //! The `ledger` keeps what every author was told, outside of the nodes, and says by the `naive` model what each write must give. While
 //! it runs, only the typed errors that it foretells may come. **At rest** everybody syncs with everybody until nothing moves, and `check`
 //! compares all nodes with each other and with the ledger: log roots, digests, clocks, heads, contents of all versions, merges, conflicts, times past;
@@ -17,6 +20,7 @@
 
 mod canary;
 mod check;
+mod faults;
 mod ledger;
 mod link;
 mod naive;
@@ -24,6 +28,7 @@ mod node;
 mod policy;
 mod random;
 mod report;
+mod swarm;
 mod world;
 mod write;
 
@@ -33,7 +38,11 @@ use heirloom::LogRoot;
 
 pub use canary::Canary;
 pub use random::Random;
+pub use swarm::Fault;
 use world::World;
+
+/// What a seed does depends on it: raised with each change that makes seeds other runs.
+pub const VERSION: u32 = 1;
 
 /// What a run met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -70,6 +79,18 @@ pub struct Tally {
     pub resumed_bytes: u64,
     /// Clocks that jumped.
     pub jumps: u64,
+    /// Commits that were on their way to the disk when it failed, never acknowledged, and there afterwards.
+    pub unacknowledged: u64,
+    /// Stores that were opened again after a crash.
+    pub crashes: u64,
+    /// Devices that lost their store and began anew.
+    pub losses: u64,
+    /// Devices that went on with a backup.
+    pub restores: u64,
+    /// Commits that nobody else held when their device lost its store.
+    pub lost_commits: u64,
+    /// Faults that struck, in the order of [`Fault::ALL`].
+    pub faults: [u64; Fault::ALL.len()],
 }
 
 impl Tally {
@@ -95,6 +116,12 @@ impl Tally {
         self.at_once += at_once;
         self.resumed_bytes += resumed_bytes;
         self.jumps += jumps;
+        self.unacknowledged += other.unacknowledged;
+        self.crashes += other.crashes;
+        self.losses += other.losses;
+        self.restores += other.restores;
+        self.lost_commits += other.lost_commits;
+        self.faults.iter_mut().zip(other.faults).for_each(|(sum, more)| *sum += more);
     }
 
     /// What many runs must have met, else they prove too little: what falls short of it. About half of what the generator gave

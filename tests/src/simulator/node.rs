@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use heirloom::replication::End;
 use heirloom::{
-    Clock, Content, Engine, Entity, EntityId, FieldConflict, Patch, Snapshot, Timestamp, Transaction,
-    VersionRef,
+    Builder, Clock, Content, Engine, Entity, EntityId, FieldConflict, Patch, Snapshot, Timestamp,
+    Transaction, VersionRef,
 };
 use heirloom_sync::Replica;
 
@@ -16,6 +16,7 @@ use super::ledger::{Op, Shown};
 use super::naive::{Leaves, leaves};
 use super::policy::{Rule, Rules, patch};
 use super::random::Random;
+use crate::disk::{Disk, Faults};
 
 /// The dataset that all nodes share.
 const DATASET: &str = "simulation";
@@ -41,6 +42,14 @@ impl Time {
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) engine: Engine,
+    pub(crate) disk: Disk,
+    /// What will go wrong with the disk while the engine is at work on it.
+    pub(crate) trouble: Faults,
+    /// The ends of its logs, when it was last asked: durable, since it told them.
+    pub(crate) told: Vec<End>,
+    /// A file that its backup made, at some time.
+    pub(crate) backup: Option<Vec<u8>>,
+    builder: Builder,
     time: Time,
     skew: Arc<AtomicI64>,
     /// Its clock was never off by more than minutes.
@@ -72,16 +81,23 @@ impl Node {
             .label(&*name)
             .clock(move || Timestamp::from_millis(now.millis() + off.load(Ordering::Relaxed)))
             .entropy(draw)
-            .cache_bytes(1 << 20);
+            // a small one reads the disk more often, which may fail
+            .cache_bytes(if seed % 3 == 0 { 32 << 10 } else { 1 << 20 });
         let shows_otherwise = canary == Some(Canary::ShowsUnderAnotherPolicy);
         let rules = if shows_otherwise { Rules(rules.0.map(Rule::another)) } else { rules };
         builder = rules.configure(builder);
         if knows_the_dataset {
             builder = builder.dataset_name(DATASET);
         }
+        let disk = Disk::new();
         Ok(Self {
             name,
-            engine: builder.in_memory()?,
+            engine: builder.clone().open_backend(disk.clone())?,
+            disk,
+            trouble: Faults::default(),
+            told: Vec::new(),
+            backup: None,
+            builder,
             time: time.clone(),
             skew,
             is_right: true,
@@ -92,6 +108,29 @@ impl Node {
             wall: Timestamp::EPOCH,
             last: BTreeMap::new(),
         })
+    }
+
+    /// The process is gone; what the disk holds is opened again. Forms that were open are lost with it.
+    pub(crate) fn reopen(&mut self, disk: Disk) -> heirloom::Result<()> {
+        self.forms.clear();
+        self.trouble = Faults::default();
+        self.disk = disk.clone();
+        self.engine = self.builder.clone().open_backend(disk)?;
+        Ok(())
+    }
+
+    /// It goes on under a log of its own.
+    pub(crate) fn begin_anew(&mut self) {
+        self.sequence = 0;
+        self.wall = Timestamp::EPOCH;
+        self.last.clear();
+        self.told.clear();
+    }
+
+    /// What it says to hold, to be compared after a crash.
+    pub(crate) fn note_told(&mut self) -> heirloom::Result<()> {
+        self.told = self.engine.replication().position()?.ends;
+        Ok(())
     }
 
     /// Sets its clock wrong by so much.

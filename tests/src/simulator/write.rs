@@ -40,7 +40,20 @@ impl World {
             Ok(())
         });
         let drafts = plan.written();
+        let held = before.commits()?;
+        self.arm(node);
         let found = self.transact(node, &ops, abandon);
+        self.disarm(node);
+        if self.nodes[node].disk.has_failed() {
+            drop(before);
+            let may_be_there = refusal.is_ok() && !abandon && !drafts.is_empty();
+            return self.written_in_a_crash(
+                node,
+                held,
+                found.is_ok(),
+                if may_be_there { drafts } else { Vec::new() },
+            );
+        }
         match (refusal, found) {
             (Err(refusal), Err(error)) if Refusal::of(&error) == Some(refusal) => {
                 self.tally.refusals += 1;
@@ -56,7 +69,8 @@ impl World {
                 )?;
                 let resolved = ops.iter().filter(|op| matches!(op, Op::Resolve { .. }));
                 self.tally.resolutions += resolved.count() as u64;
-                return self.written(node, &before, drafts);
+                self.written(node, held, Some(&before), drafts)?;
+                return Ok(self.nodes[node].note_told()?);
             }
             (foretold, found) => {
                 let what = format!("node {node} writes {}: {} was foretold", short(&ops), short(&foretold));
@@ -108,9 +122,15 @@ impl World {
     }
 
     /// Compares what was written with what was foretold, and enters it into the ledger.
-    fn written(&mut self, node: usize, before: &Snapshot, drafts: Vec<(EntityId, Draft)>) -> Checked<()> {
+    fn written(
+        &mut self,
+        node: usize,
+        held: u64,
+        before: Option<&Snapshot>,
+        drafts: Vec<(EntityId, Draft)>,
+    ) -> Checked<()> {
         let after = self.nodes[node].engine.snapshot()?;
-        let new = after.commits()? - before.commits()?;
+        let new = after.commits()? - held;
         same("commits of one write", &new, &u64::from(!drafts.is_empty()))?;
         if drafts.is_empty() {
             return Ok(());
@@ -123,7 +143,9 @@ impl World {
             self.tally.merges += u64::from(draft.parents.len() > 1);
             self.tally.deletes += u64::from(version.is_tombstone());
             self.note_conflicts(id, &draft.parents);
-            self.check_decisions(node, before, &after, id, &draft)?;
+            if let Some(before) = before {
+                self.check_decisions(node, before, &after, id, &draft)?;
+            }
             let known = known(&self.ledger, version, draft);
             if let Some(last) = self.nodes[node].last.insert(id, known.version.reference()) {
                 ensure(known.seen.contains(&last), || {
@@ -143,6 +165,30 @@ impl World {
             )?;
         }
         Ok(())
+    }
+
+    /// The disk failed under a write: the commit is there whole or not at all; if it was acknowledged, it is there.
+    fn written_in_a_crash(
+        &mut self,
+        node: usize,
+        held: u64,
+        told: bool,
+        drafts: Vec<(EntityId, Draft)>,
+    ) -> Checked<()> {
+        let may_go_back = self.nodes[node].trouble.misdirected.is_some();
+        if self.restart(node)? {
+            return Ok(());
+        }
+        let new = self.nodes[node].engine.snapshot()?.commits()? - held;
+        let gone = new == 0 && told && !drafts.is_empty();
+        // a disk that wrote elsewhere what makes a commit count, and said that it did, has dropped it whole
+        self.tally.lost_commits += u64::from(gone && may_go_back);
+        ensure(!gone || may_go_back, || format!("node {node}: an acknowledged commit is gone"))?;
+        if new > 0 {
+            self.tally.unacknowledged += u64::from(!told);
+            self.written(node, held, None, drafts)?;
+        }
+        Ok(self.nodes[node].note_told()?)
     }
 
     /// R20: under a policy for fields, what was open and was not touched is as open as before.

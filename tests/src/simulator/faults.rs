@@ -1,0 +1,222 @@
+//! What goes wrong with a device, and what must hold afterwards: acknowledged is kept; a store is sound, or gone for good and known to be.
+
+use std::collections::BTreeSet;
+
+use heirloom::{Error, VersionRef};
+
+use super::canary::Canary;
+use super::link::Mischief;
+use super::swarm::Fault;
+use super::world::World;
+use super::{Checked, Wrong, chain, ensure, same};
+use crate::disk::{Disk, Faults};
+
+impl World {
+    /// Lets begin what the swarm has for this step.
+    pub(crate) fn go_wrong(&mut self) -> Checked<()> {
+        for fault in self.swarm.next() {
+            let node = self.swarm.chance.below(self.nodes.len());
+            self.begin(fault, node)?;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, fault: Fault, node: usize) -> Checked<()> {
+        let chance = &mut self.swarm.chance;
+        let counts = self.nodes[node].disk.counts();
+        let soon = |now: u64, chance: &mut super::Random| Some(now + 1 + chance.below(40) as u64);
+        let none = Faults::default();
+        let trouble = match fault {
+            Fault::PowerCut => Faults { cut: soon(counts.changes, chance), ..none },
+            Fault::ReadError => Faults { read: soon(counts.reads, chance), ..none },
+            Fault::WriteError => Faults { write: soon(counts.writes, chance), ..none },
+            Fault::SyncError => Faults { sync: Some(counts.syncs + 1), ..none },
+            Fault::Misdirected => Faults { misdirected: soon(counts.writes, chance), ..none },
+            Fault::FullDisk => Faults { blocks: Some(self.nodes[node].disk.blocks()), ..none },
+            Fault::Kill => return self.kill(node),
+            Fault::Forgets => return self.forget(node),
+            Fault::Backup => return self.back_up(node),
+            Fault::Restore => return self.restore(node),
+            Fault::RepeatedFrame => return self.disturb(fault, Mischief::Repeat),
+            Fault::LostBytes => return self.disturb(fault, Mischief::Lose),
+            Fault::HostileFrame => return self.disturb(fault, Mischief::Hostile),
+            Fault::Garbage => return self.disturb(fault, Mischief::Garbage),
+        };
+        self.tell(|| format!("node {node}: {} is near", fault.name()));
+        self.nodes[node].trouble = trouble;
+        Ok(())
+    }
+
+    fn count(&mut self, fault: Fault) {
+        self.tally.faults[fault as usize] += 1;
+    }
+
+    fn disturb(&mut self, fault: Fault, mischief: Mischief) -> Checked<()> {
+        if !self.meetings.is_empty() {
+            let at = self.swarm.chance.below(self.meetings.len());
+            if self.meetings[at].disturb(mischief, &mut self.swarm.chance) {
+                self.tell(|| format!("{} between {:?}", fault.name(), self.meetings[at].who));
+                self.count(fault);
+            }
+        }
+        Ok(())
+    }
+
+    /// From here on the disk may fail: the engine is at work, and whatever it answers is looked at.
+    pub(crate) fn arm(&mut self, node: usize) {
+        let lies = self.nodes[node].has(Canary::AcknowledgesBeforeItIsDurable);
+        let trouble = self.nodes[node].trouble;
+        self.nodes[node].disk.set_faults(Faults { lies, ..trouble });
+    }
+
+    /// From here on the simulator itself looks at the store.
+    pub(crate) fn disarm(&mut self, node: usize) {
+        let lies = self.nodes[node].has(Canary::AcknowledgesBeforeItIsDurable);
+        self.nodes[node].disk.set_faults(Faults { lies, ..Faults::default() });
+    }
+
+    fn kill(&mut self, node: usize) -> Checked<()> {
+        self.count(Fault::Kill);
+        let disk = self.nodes[node].disk.after_a_cut(self.swarm.chance.next());
+        self.reopen(node, disk, false).map(drop)
+    }
+
+    /// The disk has failed under the engine, so the process ends and begins again. True if the store was lost with it.
+    pub(crate) fn restart(&mut self, node: usize) -> Checked<bool> {
+        let trouble = self.nodes[node].trouble;
+        let fault = [
+            (trouble.cut.is_some(), Fault::PowerCut),
+            (trouble.read.is_some(), Fault::ReadError),
+            (trouble.write.is_some(), Fault::WriteError),
+            (trouble.sync.is_some(), Fault::SyncError),
+            (trouble.misdirected.is_some(), Fault::Misdirected),
+        ];
+        let fault = fault.into_iter().find(|(is, _)| *is).map_or(Fault::FullDisk, |(_, fault)| fault);
+        self.count(fault);
+        let disk = &self.nodes[node].disk;
+        let is_cut = disk.is_off() || (fault == Fault::SyncError && self.swarm.chance.percent(50));
+        let disk = if is_cut { disk.after_a_cut(self.swarm.chance.next()) } else { disk.after_a_kill() };
+        self.tell(|| format!("node {node}: {}, it is opened again", fault.name()));
+        self.reopen(node, disk, fault == Fault::Misdirected)
+    }
+
+    fn reopen(&mut self, node: usize, disk: Disk, may_be_damaged: bool) -> Checked<bool> {
+        self.tally.crashes += 1;
+        self.hang_up(node)?;
+        let opened = self.nodes[node].reopen(disk);
+        if may_be_damaged && !self.is_sound(node, opened.as_ref().err())? {
+            self.lose(node)?;
+            return Ok(true);
+        }
+        opened.map_err(|e| Wrong(format!("node {node} does not open after a crash: {}", chain(&e))))?;
+        let now = &self.nodes[node];
+        for end in &now.told {
+            let found = now.engine.replication().end_at(end.log, end.sequence)?;
+            same(&format!("node {node} after a crash: what it had said to hold"), &found, &Some(*end))?;
+        }
+        if self.swarm.chance.percent(20) {
+            let found = now.engine.verify()?;
+            ensure(found.is_clean(), || format!("node {node} after a crash: {:?}", found.problems))?;
+        }
+        Ok(false)
+    }
+
+    /// Whether a store of which a page lies in the wrong place is whole all the same. If not, the error says so.
+    fn is_sound(&self, node: usize, error: Option<&Error>) -> Checked<bool> {
+        let verified = match error {
+            None => self.nodes[node].engine.verify().map(|found| found.is_clean()),
+            Some(
+                Error::Corrupt { .. } | Error::Storage(_) | Error::NotAStore | Error::UnknownFormat { .. },
+            ) => {
+                return Ok(false);
+            }
+            Some(other) => return Err(Wrong(format!("a damaged store is called {}", chain(other)))),
+        };
+        match verified {
+            // it may have gone back to the state before, of which the checks know nothing
+            Ok(clean) => Ok(clean && self.holds_what_it_told(node)?),
+            Err(Error::Corrupt { .. } | Error::Storage(_)) => Ok(false),
+            Err(other) => Err(Wrong(format!("a damaged store is called {}", chain(&other)))),
+        }
+    }
+
+    fn holds_what_it_told(&self, node: usize) -> Checked<bool> {
+        let node = &self.nodes[node];
+        for end in &node.told {
+            if node.engine.replication().end_at(end.log, end.sequence)? != Some(*end) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Its sessions end with it.
+    fn hang_up(&mut self, node: usize) -> Checked<()> {
+        let now = self.uptime();
+        let (gone, kept) =
+            std::mem::take(&mut self.meetings).into_iter().partition(|m| m.who.contains(&node));
+        self.meetings = kept;
+        let gone: Vec<super::link::Meeting> = gone;
+        for mut meeting in gone {
+            let peers: Vec<usize> = meeting.who.into_iter().filter(|n| *n != node).collect();
+            if peers.iter().all(|n| !self.nodes[*n].disk.has_failed()) {
+                meeting.lose(node, &mut self.swarm.chance, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, node: usize) -> Checked<()> {
+        self.count(Fault::Forgets);
+        self.hang_up(node)?;
+        self.lose(node)
+    }
+
+    /// The device begins anew, with an empty store; what nobody else held is lost for all.
+    fn lose(&mut self, node: usize) -> Checked<()> {
+        self.tally.losses += 1;
+        self.tell(|| format!("node {node} has lost everything"));
+        self.nodes[node].begin_anew();
+        self.nodes[node].backup = None;
+        self.nodes[node].reopen(Disk::new())?;
+        self.strike_what_nobody_holds()
+    }
+
+    fn back_up(&mut self, node: usize) -> Checked<()> {
+        self.count(Fault::Backup);
+        let folder = tempfile::tempdir().map_err(|e| Wrong(e.to_string()))?;
+        let path = folder.path().join("backup");
+        self.nodes[node].engine.backup(&path)?;
+        self.nodes[node].backup = Some(std::fs::read(&path).map_err(|e| Wrong(e.to_string()))?);
+        Ok(())
+    }
+
+    /// The device goes on with its backup, as another store.
+    fn restore(&mut self, node: usize) -> Checked<()> {
+        let Some(bytes) = self.nodes[node].backup.clone() else { return Ok(()) };
+        self.count(Fault::Restore);
+        self.tally.restores += 1;
+        self.tell(|| format!("node {node} goes on with its backup"));
+        self.hang_up(node)?;
+        self.nodes[node].begin_anew();
+        self.nodes[node].reopen(Disk::holding(bytes))?;
+        self.strike_what_nobody_holds()
+    }
+
+    fn strike_what_nobody_holds(&mut self) -> Checked<()> {
+        let snapshots = self.nodes.iter().map(|n| n.engine.snapshot()).collect::<Result<Vec<_>, _>>()?;
+        let is_held = |v: &VersionRef| snapshots.iter().any(|s| s.version(v).is_ok());
+        let all = self.ledger.all().map(|known| (known.version.reference(), known.version.commit()));
+        let lost: Vec<_> = all.filter(|(version, _)| !is_held(version)).collect();
+        let commits = lost.iter().map(|(_, commit)| *commit).collect::<BTreeSet<_>>().len() as u64;
+        self.tally.commits -= commits;
+        self.tally.lost_commits += commits;
+        let lost: BTreeSet<VersionRef> = lost.into_iter().map(|(version, _)| version).collect();
+        self.moments.retain(|moment| {
+            let holds = |v: &VersionRef| moment.clock.get(v.log).is_some_and(|e| e.sequence >= v.sequence);
+            !lost.iter().any(holds)
+        });
+        self.ledger.lose(&lost);
+        Ok(())
+    }
+}

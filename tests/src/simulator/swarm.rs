@@ -1,0 +1,103 @@
+//! Which faults a world knows, and how often each comes: every seed draws its own few, so that rare meetings of two of them happen often.
+
+use super::random::Random;
+
+/// What goes wrong with a device or a link of its own accord.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Fault {
+    /// The power goes at some operation of the disk: what was not synced is there, or not, or in part.
+    PowerCut,
+    /// The process dies between two operations.
+    Kill,
+    /// A read fails.
+    ReadError,
+    /// A write fails.
+    WriteError,
+    /// A sync fails.
+    SyncError,
+    /// The disk is full.
+    FullDisk,
+    /// A write lands somewhere else, and nobody is told.
+    Misdirected,
+    /// A device loses all that it held.
+    Forgets,
+    /// A device makes a backup.
+    Backup,
+    /// A device goes on with its backup.
+    Restore,
+    /// A frame comes twice.
+    RepeatedFrame,
+    /// Bytes on their way are lost.
+    LostBytes,
+    /// Bytes that nobody sent.
+    Garbage,
+    /// A frame that is none but for its checksum.
+    HostileFrame,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 14] = [
+        Fault::PowerCut,
+        Fault::Kill,
+        Fault::ReadError,
+        Fault::WriteError,
+        Fault::SyncError,
+        Fault::FullDisk,
+        Fault::Misdirected,
+        Fault::Forgets,
+        Fault::Backup,
+        Fault::Restore,
+        Fault::RepeatedFrame,
+        Fault::LostBytes,
+        Fault::Garbage,
+        Fault::HostileFrame,
+    ];
+
+    /// As it is called in a report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::PowerCut => "power_cut",
+            Fault::Kill => "kill",
+            Fault::ReadError => "read_error",
+            Fault::WriteError => "write_error",
+            Fault::SyncError => "sync_error",
+            Fault::FullDisk => "full_disk",
+            Fault::Misdirected => "misdirected_write",
+            Fault::Forgets => "forgets_all",
+            Fault::Backup => "backup",
+            Fault::Restore => "restore",
+            Fault::RepeatedFrame => "repeated_frame",
+            Fault::LostBytes => "lost_bytes",
+            Fault::Garbage => "garbage",
+            Fault::HostileFrame => "hostile_frame",
+        }
+    }
+}
+
+/// The faults of one world. Their chance is a stream of its own.
+pub(crate) struct Swarm {
+    pub(crate) chance: Random,
+    /// In a thousand steps.
+    rates: Vec<(Fault, usize)>,
+}
+
+impl Swarm {
+    pub(crate) fn draw(seed: u64) -> Self {
+        let mut chance = Random::new(seed ^ 0x5377_6172_6d00_0001);
+        let often = chance.pick(&[0, 20, 45, 70]);
+        let mut rates = Vec::new();
+        for fault in Fault::ALL {
+            if chance.percent(often) {
+                rates.push((fault, chance.pick(&[4, 12, 40])));
+            }
+        }
+        Self { chance, rates }
+    }
+
+    /// What begins to go wrong with this step.
+    pub(crate) fn next(&mut self) -> Vec<Fault> {
+        let chance = &mut self.chance;
+        self.rates.iter().filter(|(_, rate)| chance.below(1000) < *rate).map(|(fault, _)| *fault).collect()
+    }
+}
