@@ -111,7 +111,7 @@ impl World {
         opened.map_err(|e| Wrong(format!("node {node} does not open after a crash: {}", chain(&e))))?;
         let now = &self.nodes[node];
         for end in &now.told {
-            let found = now.engine.replication().end_at(end.log, end.sequence)?;
+            let found = now.engine.replication().locate(&end.reference())?.map(|here| here.end);
             same(&format!("node {node} after a crash: what it had said to hold"), &found, &Some(*end))?;
         }
         if self.swarm.chance.percent(20) {
@@ -143,7 +143,7 @@ impl World {
     fn holds_what_it_told(&self, node: usize) -> Checked<bool> {
         let node = &self.nodes[node];
         for end in &node.told {
-            if node.engine.replication().end_at(end.log, end.sequence)? != Some(*end) {
+            if node.engine.replication().locate(&end.reference())?.is_none() {
                 return Ok(false);
             }
         }
