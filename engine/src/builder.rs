@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
@@ -10,7 +11,7 @@ use crate::index::Indexer;
 use crate::merge::{Policies, Policy};
 use crate::model::{DatasetId, EntityId, Timestamp};
 use crate::past::ClosedCuts;
-use crate::store::{Field, Identity, Options, Store};
+use crate::store::{Field, Identity, IdleFlush, Options, Store};
 use crate::validation::{Proposal, Rules};
 
 /// Choices for a store, with their defaults.
@@ -20,6 +21,7 @@ pub struct Builder {
     managed: bool,
     dataset: Option<DatasetId>,
     install: Option<Vec<u8>>,
+    idle_flush: Option<Duration>,
     cache_bytes: usize,
     policies: BTreeMap<String, Policy>,
     /// Types whose policy is given by name.
@@ -41,6 +43,7 @@ impl Default for Builder {
             managed: false,
             dataset: None,
             install: None,
+            idle_flush: Some(Duration::from_secs(5)),
             cache_bytes: 64 << 20,
             policies: BTreeMap::new(),
             named_policies: Vec::new(),
@@ -169,6 +172,13 @@ impl Builder {
         self
     }
 
+    /// After how long without a write the engine does by itself what [`Engine::flush`] does, on a thread of its own. Of stores in files only. Default: 5 seconds; `None`: never.
+    #[must_use]
+    pub fn idle_flush(mut self, after: impl Into<Option<Duration>>) -> Self {
+        self.idle_flush = after.into();
+        self
+    }
+
     /// Where the time comes from. Default: the machine's clock. For tests and simulations.
     #[must_use]
     pub fn clock(mut self, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
@@ -233,9 +243,11 @@ impl Builder {
         let identity = Identity { label: self.label, managed: self.managed, nonce: self.entropy };
         let store = Arc::new(store);
         let _indexer = Indexer::start(&store, self.index_in_background);
+        let _idle = IdleFlush::start(&store, self.idle_flush);
         Engine {
             inner: Arc::new(Inner {
                 _indexer,
+                _idle,
                 store,
                 identity,
                 rules: self.rules,

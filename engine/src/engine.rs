@@ -14,7 +14,7 @@ use crate::model::{Chain, Clock, CommitRef, DatasetId, EntityId, LogId, LogRoot,
 use crate::past::ClosedCuts;
 use crate::replication::Replication;
 use crate::snapshot::Snapshot;
-use crate::store::{Bodies, CacheStats, Folded, Identity, Incoming, Place, Store, author, fold};
+use crate::store::{Bodies, CacheStats, Folded, Identity, IdleFlush, Incoming, Place, Store, author, fold};
 use crate::transaction::Transaction;
 use crate::validation::Rules;
 use crate::verify::{Verification, verify};
@@ -43,6 +43,7 @@ pub struct Engine {
 pub(crate) struct Inner {
     /// Before the store: it lets go of it when the engine goes.
     pub(crate) _indexer: Indexer,
+    pub(crate) _idle: IdleFlush,
     pub(crate) store: Arc<Store>,
     pub(crate) identity: Identity,
     pub(crate) rules: Rules,
@@ -275,6 +276,17 @@ impl Engine {
     /// What sync is built on.
     pub fn replication(&self) -> Replication {
         Replication::new(self.clone())
+    }
+
+    /// Makes the next opening quick even if the process is killed: call it when the application goes to the background (R37).
+    ///
+    /// What was written is durable without it. But after a kill redb walks the whole file at opening (some seconds for some GiB), unless the last commit was made by
+    /// this, or by itself when nothing was written for a while ([`Builder::idle_flush`]). Writes several times what an ordinary commit does; does nothing if nothing was
+    /// written since.
+    ///
+    /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Storage`]: all that was durable is.
+    pub fn flush(&self) -> Result<()> {
+        self.store().flush_for_opening()
     }
 
     /// Closes the store for all clones and frees the file for others. Whoever still uses a clone or a [`Snapshot`] gets [`Error::Closed`], at the

@@ -8,6 +8,7 @@ mod fingerprint;
 mod fold;
 mod group_commit;
 mod head;
+mod idle;
 mod index;
 mod ingest;
 mod open;
@@ -56,7 +57,10 @@ pub(crate) use view::{Caches, View};
 pub(crate) use wake::{Waited, Wake};
 pub(crate) use writer::{PULL, Writer};
 
+pub(crate) use idle::IdleFlush;
+
 use group_commit::GroupCommit;
+use idle::Idle;
 use writer::Known;
 
 /// Where the engine gets the time from.
@@ -80,6 +84,8 @@ pub(crate) struct Store {
     holder: Mutex<Option<ThreadId>>,
     /// Who makes commits durable; who waits for it joins the next one.
     group: GroupCommit,
+    /// What was written since opening was made quick.
+    idle: Arc<Idle>,
     /// How many commits are published: their lsns are below it.
     durable: AtomicU64,
     /// Calls those who wait for more.

@@ -11,6 +11,7 @@ use redb::{Database, ReadableTable, StorageBackend};
 use super::directory::{Directory, Fork, LogInfo};
 use super::fingerprint::{self, Fingerprint};
 use super::group_commit::GroupCommit;
+use super::idle::Idle;
 use super::index::Field;
 use super::record::{Checkpoint, ordinal};
 use super::sealed::{seal, unreadable, unseal};
@@ -122,6 +123,7 @@ impl Store {
             known,
             holder: Mutex::new(None),
             group: GroupCommit::default(),
+            idle: Arc::new(Idle::default()),
             durable: AtomicU64::new(next_lsn),
             wake: Arc::new(Wake::new(next_lsn)),
             now: options.now,

@@ -265,6 +265,17 @@ impl Store {
     /// One redb transaction.
     pub(crate) fn transact(&self, write: impl FnOnce(&redb::WriteTransaction) -> Result<()>) -> Result<()> {
         self.check_not_held()?;
+        let done = self.commit(false, write);
+        self.idle.written();
+        done
+    }
+
+    /// `quick`: opening is quick as long as no other follows.
+    pub(super) fn commit(
+        &self,
+        quick: bool,
+        write: impl FnOnce(&redb::WriteTransaction) -> Result<()>,
+    ) -> Result<()> {
         let database = self.database.read();
         let database = database.as_ref().ok_or(Error::Closed)?;
         catching("a commit", || {
@@ -272,6 +283,7 @@ impl Store {
             transaction
                 .set_durability(Durability::Immediate)
                 .map_err(|e| Error::from(redb::Error::from(e)))?;
+            transaction.set_quick_repair(quick);
             write(&transaction)?;
             transaction.commit()?;
             Ok(())

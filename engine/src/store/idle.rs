@@ -1,0 +1,99 @@
+//! Quick opening after a kill: redb then need not walk the whole file, if the last commit noted which pages are free (R37).
+//!
+//! Such a commit writes several times as much as an ordinary one, and any other after it undoes it. So it is made when nothing was written for a while, and when
+//! the application says that it may be killed soon.
+
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::Store;
+use crate::error::{Error, Result};
+
+/// When something was written last that no such commit followed.
+#[derive(Default)]
+pub(crate) struct Idle {
+    state: Mutex<State>,
+    moved: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    written: Option<Instant>,
+    over: bool,
+}
+
+impl Idle {
+    /// An ordinary commit was made.
+    pub(super) fn written(&self) {
+        self.state.lock().written = Some(Instant::now());
+        self.moved.notify_all();
+    }
+
+    /// Waits until nothing was written for so long after something was. False when it is over.
+    fn wait(&self, period: Duration) -> bool {
+        let mut state = self.state.lock();
+        while !state.over {
+            match state.written.map(|at| (at + period).saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return true,
+                Some(left) => drop(self.moved.wait_for(&mut state, left)),
+                None => self.moved.wait(&mut state),
+            }
+        }
+        false
+    }
+}
+
+impl Store {
+    /// A commit after which opening is quick. Does nothing if the last one was such.
+    pub(crate) fn flush_for_opening(&self) -> Result<()> {
+        self.check_not_held()?;
+        self.group.in_turn(|| {
+            if self.group.is_broken() {
+                return Err(Error::Poisoned);
+            }
+            if self.idle.state.lock().written.is_none() {
+                return Ok(());
+            }
+            self.commit(true, |_| Ok(()))?;
+            self.idle.state.lock().written = None;
+            Ok(())
+        })
+    }
+}
+
+/// The thread that flushes when nothing was written for a while. Ends with the engine.
+pub(crate) struct IdleFlush {
+    idle: Arc<Idle>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl IdleFlush {
+    pub(crate) fn start(store: &Arc<Store>, period: Option<Duration>) -> Self {
+        let idle = store.idle.clone();
+        let thread = period.filter(|_| store.file.is_some()).and_then(|period| {
+            let (store, idle): (Weak<Store>, _) = (Arc::downgrade(store), idle.clone());
+            let work = move || {
+                while idle.wait(period) {
+                    // what fails here fails again where somebody is told of it
+                    let Some(Ok(())) = store.upgrade().map(|store| store.flush_for_opening()) else { break };
+                }
+            };
+            std::thread::Builder::new().name("heirloom-idle".to_owned()).spawn(work).ok()
+        });
+        Self { idle, thread }
+    }
+}
+
+impl Drop for IdleFlush {
+    /// Waits, so that the file is free when the engine is gone.
+    fn drop(&mut self) {
+        self.idle.state.lock().over = true;
+        self.idle.moved.notify_all();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}

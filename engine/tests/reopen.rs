@@ -1,0 +1,64 @@
+//! Opening after a kill (R37): quick if the last commit noted which pages are free, and right in any case.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use heirloom::{Content, Engine, EntityId};
+
+fn lamp(engine: &Engine, n: i64) -> EntityId {
+    engine.write(|tx| tx.create("lamp", &Content::new().with("n", n))).unwrap()
+}
+
+/// Whether redb has to walk the file that a process which is killed now would leave.
+fn is_repaired_when_killed_now(path: &Path) -> bool {
+    let left = path.with_extension("left");
+    fs::copy(path, &left).unwrap();
+    let walked = Arc::new(AtomicBool::new(false));
+    let told = walked.clone();
+    let mut builder = redb::Database::builder();
+    builder.set_repair_callback(move |_| told.store(true, Ordering::Relaxed));
+    if builder.open(&left).is_err() {
+        // copied in the middle of a flush
+        return true;
+    }
+    let engine = Engine::builder().idle_flush(None).open(&left).unwrap();
+    assert!(engine.verify().unwrap().is_clean());
+    engine.close().unwrap();
+    fs::remove_file(&left).unwrap();
+    walked.load(Ordering::Relaxed)
+}
+
+#[test]
+fn a_flush_makes_the_next_opening_quick_until_something_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let engine = Engine::builder().idle_flush(None).open(&path).unwrap();
+    (0..200).for_each(|n| drop(lamp(&engine, n)));
+    assert!(is_repaired_when_killed_now(&path), "the premise");
+    engine.flush().unwrap();
+    assert!(!is_repaired_when_killed_now(&path));
+    let before = fs::read(&path).unwrap();
+    engine.flush().unwrap();
+    assert_eq!(fs::read(&path).unwrap(), before, "a second one writes nothing");
+    lamp(&engine, 200);
+    assert!(is_repaired_when_killed_now(&path));
+}
+
+#[test]
+fn an_idle_store_flushes_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let engine = Engine::builder().idle_flush(Duration::from_millis(20)).open(&path).unwrap();
+    lamp(&engine, 1);
+    let begun = Instant::now();
+    while is_repaired_when_killed_now(&path) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it never does");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let begun = Instant::now();
+    engine.close().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(60));
+}
