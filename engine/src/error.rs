@@ -14,7 +14,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// | variants | who must act |
 /// |---|---|
-/// | `Invalid`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `FileExists` | the caller: nothing was written |
+/// | `Invalid`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `FileExists`, `ReadOnly` | the caller: nothing was written |
 /// | `UnknownPolicy`, `PolicyFailed` | the application that registered the policies |
 /// | `Absent` | nobody here: the content is on another replica, or pruned |
 /// | `Refused`, `OutOfOrder`, `WrongDataset` | the peer that sent it: nothing of it was stored |
@@ -112,6 +112,8 @@ pub enum Error {
     NotAStore,
     /// Another process, or another engine of this one, has the file open: close that first.
     AlreadyOpen,
+    /// The store was opened to be read only; open it to write.
+    ReadOnly,
     /// The storage below failed.
     Storage(Box<redb::Error>),
     /// A copy is never written over a file: give another path, or move that file away.
@@ -212,6 +214,7 @@ impl fmt::Display for Error {
             Error::NotAStore => {
                 f.write_str("the file is no heirloom store, or its beginning is damaged; give another path, or a backup")
             }
+            Error::ReadOnly => f.write_str("the store was opened to be read only; open it with Builder::open to write"),
             Error::AlreadyOpen => f.write_str("the store is open elsewhere; close it there first"),
             Error::Storage(e) => {
                 write!(f, "the storage failed: {e}; see to the path, the space and the disk, then open the store again")

@@ -269,7 +269,7 @@ impl Store {
         let mut indexes: Vec<_> =
             found.into_iter().map(|(n, i)| i.unwrap_or_else(|_| Index::lost(n))).collect();
         // nothing is written over damage
-        if self.writer.lock().damage.is_none() {
+        if self.writer.lock().damage.is_none() && !self.read_only {
             self.agree_on_indexes(&tables, &fields, &mut indexes)?;
         }
         let ordinal = |field: &Field| indexes.iter().find(|i| self.holds(i, field)).map(|i| i.ordinal);

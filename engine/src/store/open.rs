@@ -13,6 +13,7 @@ use super::fingerprint::{self, Fingerprint};
 use super::group_commit::GroupCommit;
 use super::idle::Idle;
 use super::index::Field;
+use super::overlay::Overlay;
 use super::record::{Checkpoint, ordinal};
 use super::sealed::{seal, unreadable, unseal};
 use super::tables::{self, Tables};
@@ -45,6 +46,7 @@ pub(crate) struct Options {
     /// Given by the application; of a store that exists it must be the same.
     pub(crate) dataset: Option<DatasetId>,
     pub(crate) policies: Policies,
+    pub(crate) read_only: bool,
     /// What the application keeps outside backups.
     pub(crate) install: Option<Vec<u8>>,
     /// Fields to be indexed.
@@ -83,6 +85,15 @@ impl Store {
         Ok(store)
     }
 
+    /// Never touches the file.
+    pub(crate) fn open_read_only(path: &Path, options: Options) -> Result<Self> {
+        let overlay = Overlay::open(path)?;
+        catching(path.display(), || {
+            let database = builder(&options).create_with_backend(overlay).map_err(not_a_store)?;
+            Self::open(database, false, None, Options { read_only: true, ..options })
+        })
+    }
+
     pub(crate) fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Self> {
         let fresh = backend.len().map_err(|e| Error::from(redb::StorageError::from(e)))? == 0;
         catching("its backend", || {
@@ -114,6 +125,7 @@ impl Store {
         let mut store = Self {
             database: RwLock::new(Some(database)),
             opened: if fresh { Opened::New } else { Opened::Known },
+            read_only: options.read_only,
             file: None,
             published: RwLock::new(Some(tables.clone())),
             directory,

@@ -225,6 +225,9 @@ impl Store {
     /// The writer, unless writing is over.
     pub(crate) fn writer(&self) -> Result<Writing<'_>> {
         self.check_not_held()?;
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
         let writer = Writing { writer: self.writer.lock(), holder: &self.holder };
         *self.holder.lock() = Some(std::thread::current().id());
         if self.group.is_broken() {
@@ -265,6 +268,9 @@ impl Store {
     /// One redb transaction.
     pub(crate) fn transact(&self, write: impl FnOnce(&redb::WriteTransaction) -> Result<()>) -> Result<()> {
         self.check_not_held()?;
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
         let done = self.commit(false, write);
         self.idle.written();
         done
