@@ -6,10 +6,14 @@ use heirloom::{Error, VersionRef};
 
 use super::canary::Canary;
 use super::link::Mischief;
+use super::node::Node;
 use super::swarm::Fault;
 use super::world::World;
 use super::{Checked, Wrong, chain, ensure, same};
 use crate::disk::{Disk, Faults};
+
+/// With those that copies of files brought.
+const NODES_WITH_COPIES_MAX: usize = 8;
 
 impl World {
     /// Lets begin what the swarm has for this step.
@@ -37,6 +41,9 @@ impl World {
             Fault::Forgets => return self.forget(node),
             Fault::Backup => return self.back_up(node),
             Fault::Restore => return self.restore(node),
+            Fault::Copy => return self.copy(node),
+            Fault::Image => return self.put_aside(node),
+            Fault::RollBack => return self.roll_back(node),
             Fault::RepeatedFrame => return self.disturb(fault, Mischief::Repeat),
             Fault::LostBytes => return self.disturb(fault, Mischief::Lose),
             Fault::HostileFrame => return self.disturb(fault, Mischief::Hostile),
@@ -178,6 +185,7 @@ impl World {
         self.tell(|| format!("node {node} has lost everything"));
         self.nodes[node].begin_anew();
         self.nodes[node].backup = None;
+        self.nodes[node].image = None;
         self.nodes[node].reopen(Disk::new())?;
         self.strike_what_nobody_holds()
     }
@@ -203,6 +211,60 @@ impl World {
         self.strike_what_nobody_holds()
     }
 
+    /// Another device goes on with a copy of a store's file. Whether it notices depends on what was kept outside of the file.
+    fn copy(&mut self, node: usize) -> Checked<()> {
+        if self.nodes.len() >= NODES_WITH_COPIES_MAX {
+            return Ok(());
+        }
+        self.count(Fault::Copy);
+        self.tally.copies += 1;
+        let disk = self.nodes[node].disk.after_a_kill();
+        let notices = self.swarm.chance.percent(30);
+        let at = self.nodes.len();
+        let tell = if notices { ", which notices" } else { "" };
+        self.tell(|| format!("node {at} begins with a copy of node {node}'s store{tell}"));
+        let mut copy = Node::new(
+            format!("node-{at}"),
+            &self.time,
+            &mut self.swarm.chance,
+            true,
+            self.ledger.rules(),
+            None,
+        )?;
+        copy.begin_anew();
+        copy.line = self.nodes[node].line.clone();
+        copy.moves(notices.then_some(at as u64));
+        copy.reopen(disk)?;
+        self.nodes.push(copy);
+        Ok(())
+    }
+
+    fn put_aside(&mut self, node: usize) -> Checked<()> {
+        self.count(Fault::Image);
+        let now = &self.nodes[node];
+        self.nodes[node].image = Some((now.disk.after_a_kill(), now.line.clone()));
+        Ok(())
+    }
+
+    /// The device goes on with an earlier image of its disk. What it alone had written since is lost.
+    fn roll_back(&mut self, node: usize) -> Checked<()> {
+        let Some((image, line)) = self.nodes[node].image.clone() else { return Ok(()) };
+        // the image itself stays as it is, to be gone back to once more
+        let image = image.after_a_kill();
+        self.count(Fault::RollBack);
+        self.tally.restores += 1;
+        let notices = self.swarm.chance.percent(30);
+        let tell = if notices { ", and notices" } else { "" };
+        self.tell(|| format!("node {node} goes on with an earlier image of its disk{tell}"));
+        self.hang_up(node)?;
+        let mark = self.swarm.chance.next();
+        self.nodes[node].begin_anew();
+        self.nodes[node].line = line;
+        self.nodes[node].moves(notices.then_some(mark));
+        self.nodes[node].reopen(image)?;
+        self.strike_what_nobody_holds()
+    }
+
     fn strike_what_nobody_holds(&mut self) -> Checked<()> {
         let snapshots = self.nodes.iter().map(|n| n.engine.snapshot()).collect::<Result<Vec<_>, _>>()?;
         let is_held = |v: &VersionRef| snapshots.iter().any(|s| s.version(v).is_ok());
@@ -212,10 +274,7 @@ impl World {
         self.tally.commits -= commits;
         self.tally.lost_commits += commits;
         let lost: BTreeSet<VersionRef> = lost.into_iter().map(|(version, _)| version).collect();
-        self.moments.retain(|moment| {
-            let holds = |v: &VersionRef| moment.clock.get(v.log).is_some_and(|e| e.sequence >= v.sequence);
-            !lost.iter().any(holds)
-        });
+        self.moments.retain(|moment| moment.holds.is_disjoint(&lost));
         self.ledger.lose(&lost);
         Ok(())
     }

@@ -546,14 +546,14 @@ fn one_patch(sets: &[(Path, Value)]) -> Result<Leaves, Refusal> {
     Ok(all.into_iter().collect())
 }
 
-/// The stamp that a commit must carry (I5): that of the wall, the parents', one more over another log's.
+/// The stamp that a commit must carry (I5): that of the wall, the parents', one more over another line's. `line`: what lies before it in its own.
 pub(crate) fn stamp_over<'a>(
     wall: Timestamp,
-    own: &Version,
+    line: &BTreeSet<VersionRef>,
     parents: impl Iterator<Item = &'a Known>,
 ) -> Timestamp {
     let after = |p: &Known| {
-        let foreign = i64::from(p.version.log() != own.log());
+        let foreign = i64::from(!line.contains(&p.version.reference()));
         Timestamp::from_millis(p.version.stamp().as_millis() + foreign).min(Timestamp::MAX)
     };
     parents.map(after).fold(wall, Timestamp::max)

@@ -42,7 +42,7 @@ pub use swarm::Fault;
 use world::World;
 
 /// What a seed does depends on it: raised with each change that makes seeds other runs.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What a run met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -85,7 +85,11 @@ pub struct Tally {
     pub crashes: u64,
     /// Devices that lost their store and began anew.
     pub losses: u64,
-    /// Devices that went on with a backup.
+    /// Copies of a store's file that another device went on with.
+    pub copies: u64,
+    /// Forks that all knew of in the end.
+    pub forks: u64,
+    /// Devices that went on with a backup or an earlier image of their disk.
     pub restores: u64,
     /// Commits that nobody else held when their device lost its store.
     pub lost_commits: u64,
@@ -119,6 +123,8 @@ impl Tally {
         self.unacknowledged += other.unacknowledged;
         self.crashes += other.crashes;
         self.losses += other.losses;
+        self.copies += other.copies;
+        self.forks += other.forks;
         self.restores += other.restores;
         self.lost_commits += other.lost_commits;
         self.faults.iter_mut().zip(other.faults).for_each(|(sum, more)| *sum += more);

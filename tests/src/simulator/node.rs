@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use heirloom::replication::End;
 use heirloom::{
-    Builder, Clock, Content, Engine, Entity, EntityId, FieldConflict, Patch, Snapshot, Timestamp,
+    Builder, Clock, Content, Engine, Entity, EntityId, FieldConflict, LogId, Patch, Snapshot, Timestamp,
     Transaction, VersionRef,
 };
 use heirloom_sync::Replica;
@@ -49,6 +49,10 @@ pub(crate) struct Node {
     pub(crate) told: Vec<End>,
     /// A file that its backup made, at some time.
     pub(crate) backup: Option<Vec<u8>>,
+    /// What its disk held, at some time.
+    pub(crate) image: Option<(Disk, BTreeSet<VersionRef>)>,
+    /// What it wrote in its log, or the copy that it goes on with: a line, where others may go on with another one.
+    pub(crate) line: BTreeSet<VersionRef>,
     builder: Builder,
     time: Time,
     skew: Arc<AtomicI64>,
@@ -58,8 +62,8 @@ pub(crate) struct Node {
     lies: Lies,
     /// Forms that were opened at some time and may come back.
     pub(crate) forms: Vec<Entity>,
-    /// Sequence and wall of its last version, and its last version of each entity.
-    pub(crate) sequence: u64,
+    /// Log, sequence and wall of its last version, if it knows them, and its last version of each entity.
+    pub(crate) place: Option<(LogId, u64)>,
     pub(crate) wall: Timestamp,
     pub(crate) last: BTreeMap<EntityId, VersionRef>,
 }
@@ -97,6 +101,8 @@ impl Node {
             trouble: Faults::default(),
             told: Vec::new(),
             backup: None,
+            image: None,
+            line: BTreeSet::new(),
             builder,
             time: time.clone(),
             skew,
@@ -104,7 +110,7 @@ impl Node {
             canary,
             lies: Lies::default(),
             forms: Vec::new(),
-            sequence: 0,
+            place: None,
             wall: Timestamp::EPOCH,
             last: BTreeMap::new(),
         })
@@ -119,9 +125,17 @@ impl Node {
         Ok(())
     }
 
-    /// It goes on under a log of its own.
+    /// What it keeps outside of its store is another from here on, if it is anything: the store will notice.
+    pub(crate) fn moves(&mut self, mark: Option<u64>) {
+        if let Some(mark) = mark {
+            self.builder = self.builder.clone().install_id(mark.to_be_bytes());
+        }
+    }
+
+    /// It goes on with another store, of which it knows nothing.
     pub(crate) fn begin_anew(&mut self) {
-        self.sequence = 0;
+        self.place = None;
+        self.line.clear();
         self.wall = Timestamp::EPOCH;
         self.last.clear();
         self.told.clear();

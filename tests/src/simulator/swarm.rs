@@ -33,11 +33,17 @@ pub enum Fault {
     Garbage,
     /// A frame that is none but for its checksum.
     HostileFrame,
+    /// The store of a device is copied to another, which goes on with it.
+    Copy,
+    /// What the disk holds now is put aside, to come back later.
+    Image,
+    /// A device goes on with what its disk held earlier: a rolled back machine.
+    RollBack,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 14] = [
+    pub const ALL: [Fault; 17] = [
         Fault::PowerCut,
         Fault::Kill,
         Fault::ReadError,
@@ -52,6 +58,9 @@ impl Fault {
         Fault::LostBytes,
         Fault::Garbage,
         Fault::HostileFrame,
+        Fault::Copy,
+        Fault::Image,
+        Fault::RollBack,
     ];
 
     /// As it is called in a report.
@@ -71,6 +80,9 @@ impl Fault {
             Fault::LostBytes => "lost_bytes",
             Fault::Garbage => "garbage",
             Fault::HostileFrame => "hostile_frame",
+            Fault::Copy => "copy",
+            Fault::Image => "image",
+            Fault::RollBack => "roll_back",
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use heirloom::{Clock, EntityId};
+use heirloom::{Clock, EntityId, VersionRef};
 use heirloom_sync::{Config, Outcome};
 
 use super::canary::Canary;
@@ -26,6 +26,8 @@ const MEETINGS_MAX: usize = 6;
 /// What one node showed at some time.
 pub(crate) struct Moment {
     pub(crate) clock: Clock,
+    /// The versions that it had.
+    pub(crate) holds: BTreeSet<VersionRef>,
     pub(crate) contents: std::collections::BTreeMap<EntityId, Leaves>,
 }
 
@@ -184,7 +186,9 @@ impl World {
     fn remember_moment(&mut self, node: usize) -> Checked<()> {
         let snapshot = self.nodes[node].engine.snapshot()?;
         let contents = present(&snapshot, &self.entities)?;
-        self.moments.push(Moment { clock: snapshot.clock()?, contents });
+        let all = self.ledger.all().map(|known| known.version.reference());
+        let holds = all.filter(|version| snapshot.version(version).is_ok()).collect();
+        self.moments.push(Moment { clock: snapshot.clock()?, holds, contents });
         Ok(())
     }
 
@@ -341,6 +345,7 @@ impl World {
         self.meetings.clear();
         self.heal()?;
         let log_root = self.check()?;
+        self.tally.forks = self.nodes[0].engine.snapshot()?.forks()?.len() as u64;
         self.tally.conflicts = self.conflicts.len() as u64;
         Ok(Run { tally: self.tally, log_root })
     }

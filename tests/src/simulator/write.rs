@@ -232,9 +232,16 @@ impl World {
             let head = heads.pop().filter(|_| heads.is_empty());
             let head =
                 head.ok_or_else(|| Wrong(format!("{id} has several heads just after a write, or none")))?;
-            self.nodes[node].sequence += 1;
             same("the log of a version", &Some(head.log()), &own)?;
-            same("the sequence of a version", &head.reference().sequence, &self.nodes[node].sequence)?;
+            // the place that an image or a copy begins at is not known
+            let VersionRef { log, sequence, .. } = head.reference();
+            match self.nodes[node].place.replace((log, sequence)) {
+                Some((before, last)) if before == log => {
+                    same("the sequence of a version", &sequence, &(last + 1))?
+                }
+                Some(_) => same("the first sequence of a log", &sequence, &1)?,
+                None => {}
+            }
             same("the kind of a version", &head.kind(), &draft.kind)?;
             same("parents of a version", &head.parents().iter().copied().collect(), &draft.parents)?;
             out.push(head);
@@ -246,13 +253,15 @@ impl World {
     fn check_times(&mut self, node: usize, versions: &[Version]) -> Checked<()> {
         let Some(first) = versions.first() else { return Ok(()) };
         let parents = versions.iter().flat_map(Version::parents).filter_map(|p| self.ledger.get(p));
-        let stamp = stamp_over(first.wall(), first, parents);
+        let stamp = stamp_over(first.wall(), &self.nodes[node].line, parents);
         for v in versions {
             same("one commit, one stamp", &v.stamp(), &stamp)?;
             same("one commit, one wall", &v.wall(), &first.wall())?;
             same("one commit, one ref", &v.commit(), &first.commit())?;
         }
         let (wall, node) = (first.wall(), &mut self.nodes[node]);
+        node.line.retain(|v| v.log == first.log());
+        node.line.extend(versions.iter().map(Version::reference));
         let now = node.now().clamp(Timestamp::EPOCH, Timestamp::MAX);
         ensure(wall >= node.wall && wall >= now, || format!("{}: wall {wall} goes back", node.name))?;
         let most = Timestamp::from_millis(now.as_millis() + PULL_MS);
