@@ -221,7 +221,7 @@ impl Builder {
         Ok(self.engine(store))
     }
 
-    fn options(&self) -> Result<Options> {
+    pub(crate) fn options(&self) -> Result<Options> {
         if !crate::format::genesis::is_label(&self.label, self.managed) {
             let most = if self.managed { "64" } else { "55" };
             return Err(Error::invalid(format!(
@@ -239,10 +239,10 @@ impl Builder {
         })
     }
 
-    fn engine(self, store: Store) -> Engine {
+    pub(crate) fn engine(self, store: Store) -> Engine {
         let identity = Identity { label: self.label, managed: self.managed, nonce: self.entropy };
         let store = Arc::new(store);
-        let _indexer = Indexer::start(&store, self.index_in_background);
+        let _indexer = Indexer::start(&store, self.index_in_background && !store.read_only);
         let _idle = IdleFlush::start(&store, self.idle_flush);
         Engine {
             inner: Arc::new(Inner {

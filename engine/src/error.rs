@@ -14,7 +14,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// | variants | who must act |
 /// |---|---|
-/// | `Invalid`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `FileExists` | the caller: nothing was written |
+/// | `Invalid`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `FileExists`, `ReadOnly` | the caller: nothing was written |
 /// | `UnknownPolicy`, `PolicyFailed` | the application that registered the policies |
 /// | `Absent` | nobody here: the content is on another replica, or pruned |
 /// | `Refused`, `OutOfOrder`, `WrongDataset` | the peer that sent it: nothing of it was stored |
@@ -128,6 +128,8 @@ pub enum Error {
     Poisoned,
     /// The engine was closed.
     Closed,
+    /// The store was [opened to read it](crate::Builder::open_read_only): nothing of it may change.
+    ReadOnly,
 }
 
 impl Error {
@@ -229,6 +231,7 @@ impl fmt::Display for Error {
             Error::Poisoned => {
                 f.write_str("an earlier commit failed in the storage; reopen the store to write again")
             }
+            Error::ReadOnly => f.write_str("the store was opened to be read only; open it with Builder::open to change it"),
             Error::Closed => f.write_str("the engine was closed; open it again"),
         }
     }

@@ -73,7 +73,7 @@ pub(crate) struct IdleFlush {
 impl IdleFlush {
     pub(crate) fn start(store: &Arc<Store>, period: Option<Duration>) -> Self {
         let idle = store.idle.clone();
-        let thread = period.filter(|_| store.file.is_some()).and_then(|period| {
+        let thread = period.filter(|_| store.file.is_some() && !store.read_only).and_then(|period| {
             let (store, idle): (Weak<Store>, _) = (Arc::downgrade(store), idle.clone());
             let work = move || {
                 while idle.wait(period) {

@@ -12,6 +12,7 @@ mod idle;
 mod index;
 mod ingest;
 mod open;
+mod overlay;
 mod past;
 mod primitives;
 mod read_cache;
@@ -71,6 +72,8 @@ pub(crate) struct Store {
     database: RwLock<Option<Database>>,
     /// What opening found it to be.
     pub(crate) opened: Opened,
+    /// Nothing of it may change.
+    pub(crate) read_only: bool,
     /// Where it is, if it is a file.
     pub(crate) file: Option<PathBuf>,
     /// The newest durable state.

@@ -13,6 +13,7 @@ use super::fingerprint::{self, Fingerprint};
 use super::group_commit::GroupCommit;
 use super::idle::Idle;
 use super::index::Field;
+use super::overlay::Overlay;
 use super::record::{Checkpoint, ordinal};
 use super::sealed::{seal, unreadable, unseal};
 use super::tables::{self, Tables};
@@ -59,6 +60,14 @@ pub(crate) struct Identity {
     pub(crate) nonce: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
 }
 
+/// What is known of what is opened.
+struct Found {
+    /// Nothing is in it yet.
+    fresh: bool,
+    mark: Option<Fingerprint>,
+    read_only: bool,
+}
+
 /// A file that does not begin as redb's do is a mistake of the caller and no fault of the disk.
 fn not_a_store(e: redb::DatabaseError) -> Error {
     match e {
@@ -77,7 +86,7 @@ impl Store {
         let mut store = catching(path.display(), || {
             let database = builder(&options).create(path).map_err(not_a_store)?;
             let mark = fingerprint::of_file(path, options.install.as_deref());
-            Self::open(database, fresh, mark, options)
+            Self::open(database, Found { fresh, mark, read_only: false }, options)
         })?;
         store.file = Some(path.to_owned());
         Ok(store)
@@ -88,11 +97,29 @@ impl Store {
         catching("its backend", || {
             let database = builder(&options).create_with_backend(backend).map_err(not_a_store)?;
             let mark = fingerprint::of_backend(options.install.as_deref());
-            Self::open(database, fresh, mark, options)
+            Self::open(database, Found { fresh, mark, read_only: false }, options)
         })
     }
 
-    fn open(database: Database, fresh: bool, mark: Option<Fingerprint>, options: Options) -> Result<Self> {
+    /// What redb writes stays in memory.
+    pub(crate) fn open_read_only(path: &Path, options: Options) -> Result<Self> {
+        let overlay = Overlay::open(path)?;
+        if overlay.len().map_err(redb::StorageError::Io)? == 0 {
+            return Err(Error::NotAStore);
+        }
+        let mut store = catching(path.display(), || {
+            let database = builder(&options).create_with_backend(overlay).map_err(not_a_store)?;
+            if is_blank(&database)? {
+                return Err(Error::NotAStore);
+            }
+            Self::open(database, Found { fresh: false, mark: None, read_only: true }, options)
+        })?;
+        store.file = Some(path.to_owned());
+        Ok(store)
+    }
+
+    fn open(database: Database, found: Found, options: Options) -> Result<Self> {
+        let Found { fresh, mark, read_only } = found;
         let fresh = fresh || is_blank(&database)?;
         if fresh {
             create_tables(&database)?;
@@ -114,6 +141,7 @@ impl Store {
         let mut store = Self {
             database: RwLock::new(Some(database)),
             opened: if fresh { Opened::New } else { Opened::Known },
+            read_only,
             file: None,
             published: RwLock::new(Some(tables.clone())),
             directory,
@@ -253,15 +281,18 @@ impl Store {
             (Some(ours), Some(theirs)) if ours != theirs && !is_empty(&self.view(&*self.tables()?))? => {
                 Err(Error::WrongDataset { ours, theirs })
             }
-            (ours, Some(wanted)) if ours != Some(wanted) => self.set_dataset(wanted),
+            (ours, Some(wanted)) if ours != Some(wanted) && !self.read_only => self.set_dataset(wanted),
             _ => Ok(()),
         }
     }
 
-    /// Its name among peers; drawn, for good, the first time that somebody asks.
+    /// Its name among peers; drawn, for good, the first time that somebody asks. Where nothing may change, for as long as it is open.
     pub(crate) fn node(&self, draw: &dyn Fn() -> [u8; 16]) -> Result<NodeId> {
         if let Some(node) = self.known().node {
             return Ok(node);
+        }
+        if self.read_only {
+            return Ok(*self.known.write().node.get_or_insert_with(|| NodeId::from_bytes(draw())));
         }
         let (node, batch) = {
             let mut writer = self.writer()?;

@@ -230,6 +230,9 @@ impl Store {
         if self.group.is_broken() {
             return Err(Error::Poisoned);
         }
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
         if let Some(Error::Corrupt { table, key, what }) = &writer.damage {
             return Err(Error::corrupt(table, key, what));
         }
@@ -265,6 +268,9 @@ impl Store {
     /// One redb transaction.
     pub(crate) fn transact(&self, write: impl FnOnce(&redb::WriteTransaction) -> Result<()>) -> Result<()> {
         self.check_not_held()?;
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
         let done = self.commit(false, write);
         self.idle.written();
         done
