@@ -74,10 +74,12 @@ impl Node {
         let id = EntityId::from_bytes([entity; 16]);
         let field = ["a", "b", "c"][usize::from(value % 3)];
         let written = self.engine.write(|tx| match tx.get(id)? {
-            None if value % 4 != 0 => tx.create_with_id(id, "thing", &Content::new().with(field, value)),
+            None if !value.is_multiple_of(4) => {
+                tx.create_with_id(id, "thing", &Content::new().with(field, value))
+            }
             None => Ok(()),
-            Some(_) if value % 11 == 0 => tx.delete(id),
-            Some(_) if value % 7 == 0 => tx.patch(id, Patch::new().unset(field)),
+            Some(_) if value.is_multiple_of(11) => tx.delete(id),
+            Some(_) if value.is_multiple_of(7) => tx.patch(id, Patch::new().unset(field)),
             Some(_) => tx.patch(id, Patch::new().set(field, value)),
         });
         assert!(matches!(written, Ok(()) | Err(Error::Deleted(_) | Error::Exists(_))), "{written:?}");

@@ -50,6 +50,9 @@ impl Store {
     /// A commit after which opening is quick. Does nothing if the last one was such.
     pub(crate) fn flush_for_opening(&self) -> Result<()> {
         self.check_not_held()?;
+        if self.read_only {
+            return Ok(());
+        }
         self.group.in_turn(|| {
             if self.group.is_broken() {
                 return Err(Error::Poisoned);

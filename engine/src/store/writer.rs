@@ -225,13 +225,13 @@ impl Store {
     /// The writer, unless writing is over.
     pub(crate) fn writer(&self) -> Result<Writing<'_>> {
         self.check_not_held()?;
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
         let writer = Writing { writer: self.writer.lock(), holder: &self.holder };
         *self.holder.lock() = Some(std::thread::current().id());
         if self.group.is_broken() {
             return Err(Error::Poisoned);
-        }
-        if self.read_only {
-            return Err(Error::ReadOnly);
         }
         if let Some(Error::Corrupt { table, key, what }) = &writer.damage {
             return Err(Error::corrupt(table, key, what));

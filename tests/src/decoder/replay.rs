@@ -429,7 +429,7 @@ impl Replay {
         let mut ends: Vec<_> =
             self.logs().map(|(id, _, end)| (id, end.commit.header.last(), end.chain)).collect();
         ends.sort();
-        hashes::log_root(ends.into_iter())
+        hashes::log_root(ends)
     }
 
     /// The sum over all heads of all entities.

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use heirloom::{Builder, Content, Engine, EntityId, Patch, Timestamp, Value};
-use heirloom_sync::sync_in_process;
+use heirloom_sync::{Config, Session, SyncError, sync_in_process};
 
 pub(crate) const START: i64 = 1_700_000_000_000;
 pub(crate) const MINUTE: i64 = 60_000;
@@ -39,6 +40,10 @@ impl Device {
         wall(&self.engine, id)
     }
 
+    pub(crate) fn note(&self, text: &str) -> EntityId {
+        self.engine.write(|tx| tx.create("note", &Content::new().with("text", text))).unwrap()
+    }
+
     pub(crate) fn edit(&self, id: EntityId, text: &str) {
         self.engine.write(|tx| tx.patch(id, Patch::new().set("text", text))).unwrap();
     }
@@ -54,6 +59,44 @@ impl Device {
     pub(crate) fn sync(&self, other: &Device) -> [heirloom_sync::Report; 2] {
         let (here, there) = sync_in_process(&self.engine, &other.engine).unwrap();
         [here, there]
+    }
+}
+
+/// A link that breaks each time that so many bytes have passed, both ways together.
+pub(crate) struct BreakingLink {
+    every: usize,
+    /// All that passed so far.
+    pub(crate) carried: usize,
+}
+
+impl BreakingLink {
+    pub(crate) fn new(every: usize) -> Self {
+        Self { every, carried: 0 }
+    }
+
+    /// A session until it is over or the link breaks.
+    pub(crate) fn sync(&mut self, one: &Engine, other: &Engine) -> Result<(), SyncError> {
+        let mut ends =
+            [Session::initiator(one, Config::default()), Session::responder(other, Config::default())];
+        let mut left = self.every;
+        let mut now = Duration::ZERO;
+        while !ends.iter().all(Session::is_finished) {
+            now += Duration::from_millis(40);
+            for at in 0..2 {
+                let mut bytes = Vec::new();
+                ends[at].handle_timeout(now)?;
+                ends[at].poll_transmit(now, &mut bytes)?;
+                let passed = bytes.len().min(left);
+                left -= passed;
+                self.carried += passed;
+                ends[1 - at].handle_input(now, &bytes[..passed])?;
+                if left == 0 {
+                    let broken = ends.iter_mut().map(|end| end.handle_end_of_input(now)).collect::<Vec<_>>();
+                    return broken.into_iter().collect();
+                }
+            }
+        }
+        Ok(())
     }
 }
 
