@@ -36,7 +36,9 @@ fn a_flush_makes_the_next_opening_quick_until_something_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
     let engine = Engine::builder().idle_flush(None).open(&path).unwrap();
-    (0..200).for_each(|n| _ = lamp(&engine, n));
+    for n in 0..200 {
+        lamp(&engine, n);
+    }
     assert!(is_repaired_when_killed_now(&path), "the premise");
     engine.flush().unwrap();
     assert!(!is_repaired_when_killed_now(&path));

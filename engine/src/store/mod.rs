@@ -46,6 +46,7 @@ pub(crate) use index::{
     Declared, Field, Index, State as IndexState, if_shown, index_key, index_parts, keys_of, read_indexed,
 };
 pub use ingest::Ingested;
+use open::catching;
 pub(crate) use open::{Identity, Options};
 pub(crate) use past::{At, Content, Dot, Part};
 pub use read_cache::CacheStats;
@@ -186,10 +187,13 @@ impl Store {
         self.check_not_held()?;
         let done = self.group.in_turn(|| {
             let done = act()?;
-            self.published.write().take();
-            if let Some(database) = self.database.write().take() {
-                database.close()?;
-            }
+            catching("closing", || {
+                self.published.write().take();
+                match self.database.write().take() {
+                    Some(database) => Ok(database.close()?),
+                    None => Ok(()),
+                }
+            })?;
             Ok(done)
         });
         if self.published.read().is_none() {
@@ -202,5 +206,13 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.wake.close();
+        // redb writes when it closes, and panics on what it finds damaged then: nobody is left to be told
+        let closed = catching("closing", || {
+            self.writer.get_mut().tables.take();
+            self.published.get_mut().take();
+            drop(self.database.get_mut().take());
+            Ok(())
+        });
+        drop(closed);
     }
 }
