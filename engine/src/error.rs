@@ -124,7 +124,8 @@ pub enum Error {
         /// What the storage said.
         why: Box<redb::Error>,
     },
-    /// An earlier commit failed in the storage; close and reopen the store to write again. Reading goes on.
+    /// The storage failed before, so nothing more is written, and nothing that is not in memory can be read: close the store and open it again. All that was
+    /// acknowledged is there.
     Poisoned,
     /// The engine was closed.
     Closed,
@@ -229,7 +230,7 @@ impl fmt::Display for Error {
                 )
             }
             Error::Poisoned => {
-                f.write_str("an earlier commit failed in the storage; reopen the store to write again")
+                f.write_str("the storage failed before; open the store again to go on, with all that was acknowledged")
             }
             Error::ReadOnly => f.write_str("the store was opened to be read only; open it with Builder::open to change it"),
             Error::Closed => f.write_str("the engine was closed; open it again"),
@@ -252,6 +253,7 @@ impl From<redb::Error> for Error {
         match e {
             redb::Error::DatabaseAlreadyOpen => Error::AlreadyOpen,
             redb::Error::DatabaseClosed => Error::Closed,
+            redb::Error::PreviousIo => Error::Poisoned,
             e => Error::Storage(Box::new(e)),
         }
     }
