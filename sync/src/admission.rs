@@ -126,19 +126,9 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// At the peer's hello.
-    pub(crate) fn new<R: Replica>(
-        rules: &Rules,
-        replica: &R,
-        node: NodeId,
-        own: Option<LogId>,
-        clock_skew_ms: Option<i64>,
-    ) -> Result<Self> {
+    pub(crate) fn new(rules: &Rules, node: NodeId, clock_skew_ms: Option<i64>) -> Result<Self> {
         let rules = rules.clone();
-        let newcomer = match own {
-            Some(log) if replica.ends_of(log)?.is_empty() => Some(log),
-            _ => None,
-        };
-        let gate = Self { rules, node, newcomer, asked: false, clock_skew_ms };
+        let gate = Self { rules, node, newcomer: None, asked: false, clock_skew_ms };
         match (gate.rules.clock, clock_skew_ms) {
             (Some(limit), Some(ahead_ms)) if ahead_ms.unsigned_abs() > limit => {
                 Err(gate.refuse(Refusal::Clock { ahead_ms }))
@@ -147,13 +137,19 @@ impl Gate {
         }
     }
 
-    /// At the peer's clock, before anything is exchanged. `ours_is_empty`: whoever holds nothing knows nobody, so the logs that it does not know say nothing.
+    /// At the peer's clock, before anything is exchanged: it names the log that the peer writes. `ours_is_empty`: whoever holds nothing knows nobody, so the logs that it does not know say nothing.
     pub(crate) fn check_clock<R: Replica>(
         &mut self,
         replica: &R,
+        own: Option<LogId>,
         told: impl Iterator<Item = (LogId, u64)>,
         ours_is_empty: bool,
     ) -> Result<()> {
+        if let Some(log) = own
+            && replica.ends_of(log)?.is_empty()
+        {
+            self.newcomer = Some(log);
+        }
         let mut count = 0;
         for (log, sequence) in told {
             self.check(replica, log)?;

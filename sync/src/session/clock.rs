@@ -14,16 +14,22 @@ use crate::error::{Divergence, PeerMisbehaved, Result};
 use crate::replica::Replica;
 
 /// The clock of a position as messages: all ends, or those of the logs whose ends differ from `base`.
-pub(crate) fn write(position: &Position, base: Option<&[End]>, staged: Option<WireStaged>) -> Vec<Clock> {
+pub(crate) fn write(
+    position: &Position,
+    base: Option<&[End]>,
+    staged: Option<WireStaged>,
+    own: Option<LogId>,
+) -> Vec<Clock> {
     let changed = |log: LogId| base.is_none_or(|base| of_log(base, log) != of_log(&position.ends, log));
     let ends: Vec<WireEnd> = position.ends.iter().filter(|end| changed(end.log)).map(WireEnd::from).collect();
     let relative = base.is_some();
     let mut frames: Vec<Clock> = in_frames(&ends)
-        .map(|ends| Clock { relative, more: true, ends: ends.to_vec(), staged: None })
+        .map(|ends| Clock { relative, more: true, ends: ends.to_vec(), staged: None, own: None })
         .collect();
     if let Some(last) = frames.last_mut() {
         last.more = false;
         last.staged = staged;
+        last.own = own.map(|log| *log.as_bytes());
     }
     frames
 }
@@ -81,6 +87,7 @@ pub(crate) struct Told {
     pub(crate) relative: bool,
     pub(crate) ends: Vec<WireEnd>,
     pub(crate) staged: Option<WireStaged>,
+    pub(crate) own: Option<LogId>,
 }
 
 impl ClockReader {
@@ -91,7 +98,8 @@ impl ClockReader {
         if relative != frame.relative {
             return Err(PeerMisbehaved::BadClock.into());
         }
-        let complete = |ends| Told { relative, ends, staged: frame.staged };
+        let own = frame.own.map(LogId::from_bytes);
+        let complete = |ends| Told { relative, ends, staged: frame.staged, own };
         Ok((!frame.more).then(|| complete(std::mem::take(&mut self.ends.0))))
     }
 }

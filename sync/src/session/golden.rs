@@ -21,6 +21,7 @@ fn clock() -> Clock {
         more: false,
         ends: vec![END],
         staged: Some(WireStaged { head: HEAD, bytes: 256 }),
+        own: Some([9; 16]),
     }
 }
 
@@ -31,7 +32,7 @@ fn hello() -> Hello {
         wall: Some(Timestamp::from_millis(1_705_314_600_123)),
         policy: Some([0; 8]),
         cut: Some(LogRoot::from_bytes([0xcc; 32])),
-        clock: Some(Clock { relative: false, more: false, ends: vec![], staged: None }),
+        clock: Some(Clock { relative: false, more: false, ends: vec![], staged: None, own: None }),
         ..Greeting::new(NodeId::from_bytes([0x10; 16]), LogRoot::from_bytes([0x40; 32]))
     };
     greeting.write()
@@ -55,9 +56,12 @@ fn golden() -> [(Message, &'static str); 9] {
              06 06 018d0cabc4bb \
              07 08 00*8 \
              08 20 cc*32 \
-             09 04 00 00 00 00",
+             09 05 00 00 00 00 00",
         ),
-        (Message::Clock(clock()), "02 01 00 01 04*16 05 06*16 01 01*16 fc70110100 02*32 fb2c01 03*16 fb0001"),
+        (
+            Message::Clock(clock()),
+            "02 01 00 01 04*16 05 06*16 01 01*16 fc70110100 02*32 fb2c01 03*16 fb0001 01 09*16",
+        ),
         (Message::Forks(Forks { answer: true, more: false, rungs: vec![END] }), "03 01 00 01 04*16 05 06*16"),
         (
             Message::Commits(Commits { commits: vec![b"one".to_vec(), b"three".to_vec()] }),
@@ -151,8 +155,8 @@ fn wincode_reads_what_bincode_wrote() {
             Message::Clock(m) => {
                 let ends: Vec<_> = m.ends.iter().map(twin_end).collect();
                 let staged = m.staged.map(|staged| (twin_head(&staged.head), staged.bytes));
-                let twin: (bool, bool, Vec<TwinEnd>, Option<(TwinHead, u64)>) = twin(text);
-                assert_eq!(twin, (m.relative, m.more, ends, staged));
+                let twin: (bool, bool, Vec<TwinEnd>, Option<(TwinHead, u64)>, Option<[u8; 16]>) = twin(text);
+                assert_eq!(twin, (m.relative, m.more, ends, staged, m.own));
             }
             Message::Forks(m) => {
                 let twin: (bool, bool, Vec<TwinEnd>) = twin(text);

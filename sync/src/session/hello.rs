@@ -1,6 +1,6 @@
 //! The hello: what both ends say first, as numbered fields that anybody may add to.
 
-use heirloom::{DatasetId, LogId, LogRoot, NodeId, Timestamp};
+use heirloom::{DatasetId, LogRoot, NodeId, Timestamp};
 
 use super::codec;
 use super::limits::{HELLO_FIELDS, LEVEL, PROTOCOL};
@@ -16,7 +16,6 @@ const WALL: u16 = 6;
 const POLICY: u16 = 7;
 const CUT: u16 = 8;
 const CLOCK: u16 = 9;
-const LOG: u16 = 10;
 
 /// Capability bit: frames may be compressed with lz4.
 pub(crate) const LZ4: u64 = 1;
@@ -41,8 +40,6 @@ pub(crate) struct Greeting {
     pub(crate) cut: Option<LogRoot>,
     /// In an answer: the clock, when it is small.
     pub(crate) clock: Option<Clock>,
-    /// The log that the sender extends itself.
-    pub(crate) log: Option<LogId>,
 }
 
 impl Greeting {
@@ -58,7 +55,6 @@ impl Greeting {
             policy: None,
             cut: None,
             clock: None,
-            log: None,
         }
     }
 
@@ -88,9 +84,6 @@ impl Greeting {
         if let Some(clock) = &self.clock {
             put(CLOCK, &encoded(clock));
         }
-        if let Some(log) = self.log {
-            put(LOG, log.as_bytes());
-        }
         Hello { fields }
     }
 
@@ -117,7 +110,6 @@ impl Greeting {
             policy: array(hello, POLICY, "policy")?,
             cut: array(hello, CUT, "cut")?.map(LogRoot::from_bytes),
             clock: decoded(hello, CLOCK, "clock")?,
-            log: array(hello, LOG, "log")?.map(LogId::from_bytes),
         })
     }
 }
@@ -162,8 +154,7 @@ mod tests {
             wall: Some(Timestamp::from_millis(1_705_314_600_123)),
             policy: Some([0; 8]),
             cut: Some(LogRoot::from_bytes([4; 32])),
-            clock: Some(Clock { relative: false, more: false, ends: Vec::new(), staged: None }),
-            log: Some(LogId::from_bytes([5; 16])),
+            clock: Some(Clock { relative: false, more: false, ends: Vec::new(), staged: None, own: None }),
             ..Greeting::new(NodeId::from_bytes([2; 16]), LogRoot::from_bytes([3; 32]))
         }
     }

@@ -41,7 +41,7 @@ fn greeting() -> Greeting {
 }
 
 fn clock(ends: Vec<WireEnd>) -> Clock {
-    Clock { relative: false, more: false, ends, staged: None }
+    Clock { relative: false, more: false, ends, staged: None, own: None }
 }
 
 fn end(name: u8, sequence: u64) -> WireEnd {

@@ -75,6 +75,8 @@ pub(crate) struct Clock {
     pub(crate) ends: Vec<WireEnd>,
     /// The large commit of which the sender has parts already (in the last frame).
     pub(crate) staged: Option<WireStaged>,
+    /// The log that the sender writes (in the last frame).
+    pub(crate) own: Option<[u8; 16]>,
 }
 
 /// Ladders down the branches of logs that forked, in one or several frames.

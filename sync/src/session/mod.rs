@@ -22,7 +22,7 @@ use std::io;
 use std::time::Duration;
 
 use heirloom::replication::{Cut, End, Position, Staged, StagedHead, log_root};
-use heirloom::{CommitRef, DatasetId, LogRoot, NodeId};
+use heirloom::{CommitRef, DatasetId, LogId, LogRoot, NodeId};
 
 use self::clock::{ClockReader, PeerClock, Told};
 use self::exchange::{Exchange, Partner, remember};
@@ -330,7 +330,7 @@ impl<R: Replica> Session<R> {
         match &mut self.state {
             State::Fresh if self.initiator => {
                 let position = self.replica.position()?;
-                let hello = Greeting { log: self.replica.own_log()?, ..self.greeting(&position)? };
+                let hello = self.greeting(&position)?;
                 self.outbox.push_back(Message::Hello(hello.write()));
                 self.state = State::Greeted(position);
             }
@@ -376,8 +376,7 @@ impl<R: Replica> Session<R> {
         let base = self.remembered(theirs.node, position.lsn, None)?;
         answer.cut = base.as_deref().map(log_root);
         let offered = self.offer(theirs.node)?;
-        answer.clock = small_clock(&position, base.as_deref(), offered.as_ref());
-        answer.log = self.replica.own_log()?;
+        answer.clock = small_clock(&position, base.as_deref(), offered.as_ref(), self.replica.own_log()?);
         let inlined = answer.clock.as_ref().map(|clock| clock.relative);
         self.outbox.push_back(Message::Hello(answer.write()));
         settled?;
@@ -418,7 +417,12 @@ impl<R: Replica> Session<R> {
             None => None,
         };
         let offered = self.offer(theirs.node)?;
-        let clock = clock::write(&position, base.as_deref(), offered.as_ref().map(WireStaged::from));
+        let clock = clock::write(
+            &position,
+            base.as_deref(),
+            offered.as_ref().map(WireStaged::from),
+            self.replica.own_log()?,
+        );
         self.outbox.extend(clock.into_iter().map(Message::Clock));
         let comparing = Comparing {
             peer: self.partner(&theirs),
@@ -449,7 +453,7 @@ impl<R: Replica> Session<R> {
         if !served {
             let staged = comparing.offered.as_ref().map(WireStaged::from);
             let base = comparing.base.as_deref().filter(|_| told.relative);
-            let clock = clock::write(&comparing.position, base, staged);
+            let clock = clock::write(&comparing.position, base, staged, self.replica.own_log()?);
             self.outbox.extend(clock.into_iter().map(Message::Clock));
         }
         self.exchange(*comparing, told)
@@ -462,7 +466,7 @@ impl<R: Replica> Session<R> {
             return Err(PeerMisbehaved::BadClock.into());
         }
         let claimed = told.ends.iter().map(|end| (end.log(), end.sequence));
-        gate.check_clock(&self.replica, claimed, position.ends.is_empty())?;
+        gate.check_clock(&self.replica, told.own, claimed, position.ends.is_empty())?;
         let base = base.as_deref().filter(|_| told.relative);
         let clock = PeerClock::new(&self.replica, &position, told.ends, base)?;
         let exchange = Exchange::new(&self.replica, (peer, gate), position, clock, told.staged, offered)?;
@@ -488,7 +492,7 @@ impl<R: Replica> Session<R> {
     }
 
     fn gate(&self, theirs: &Greeting) -> Result<Gate> {
-        Gate::new(&self.config.rules, &self.replica, theirs.node, theirs.log, self.report.clock_skew_ms)
+        Gate::new(&self.config.rules, theirs.node, self.report.clock_skew_ms)
     }
 
     /// Forgets a peer that was not admitted, and the parts of a commit that it was about to bring.
@@ -545,11 +549,16 @@ impl<R: Replica> Session<R> {
 }
 
 /// The responder's clock if it is small: full if possible, so that it serves whatever the initiator remembers.
-fn small_clock(position: &Position, base: Option<&[End]>, staged: Option<&Staged>) -> Option<Clock> {
+fn small_clock(
+    position: &Position,
+    base: Option<&[End]>,
+    staged: Option<&Staged>,
+    own: Option<LogId>,
+) -> Option<Clock> {
     let staged = staged.map(WireStaged::from);
     let full = (position.ends.len() <= CLOCK_INLINE).then_some(None);
     let choices = [full, base.map(Some)];
-    let mut clocks = choices.into_iter().flatten().map(|base| clock::write(position, base, staged));
+    let mut clocks = choices.into_iter().flatten().map(|base| clock::write(position, base, staged, own));
     clocks.find_map(|mut frames| {
         frames.pop().filter(|last| frames.is_empty() && last.ends.len() <= CLOCK_INLINE)
     })
