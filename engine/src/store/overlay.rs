@@ -4,6 +4,7 @@
 //! recovered first; over this it is, in memory: a header and some pages.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
@@ -115,10 +116,10 @@ impl StorageBackend for Overlay {
         check_within(above.len, offset, data.len())?;
         let kept = above.kept;
         for (block, start, at, bytes) in parts(offset, data.len()) {
-            if !above.blocks.contains_key(&block) {
+            if let Entry::Vacant(place) = above.blocks.entry(block) {
                 let mut below = vec![0; BLOCK as usize].into_boxed_slice();
                 self.read_below(kept, block * BLOCK, &mut below)?;
-                above.blocks.insert(block, below);
+                place.insert(below);
             }
             if let Some(written) = above.blocks.get_mut(&block) {
                 written[start..start + bytes].copy_from_slice(&data[at..at + bytes]);
