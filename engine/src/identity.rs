@@ -29,7 +29,7 @@ impl Engine {
     /// what both wrote lives on as branches (see [`Fork`](crate::Fork)).
     ///
     /// What keeps it: renaming the file, and moving it within a file system. Where a file system gives a file another number each time it is mounted (some network shares) each opening
-    /// finds a copy: that costs a log with the next write, and nothing else.
+    /// finds a copy: that costs a log and a new name among peers with the next write, and nothing else.
     pub fn opened(&self) -> Opened {
         self.store().opened
     }
