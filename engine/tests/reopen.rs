@@ -50,6 +50,20 @@ fn a_flush_makes_the_next_opening_quick_until_something_is_written() {
 }
 
 #[test]
+fn an_opening_that_recovered_the_file_can_be_made_quick_without_a_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let (running, path) = (dir.path().join("running"), dir.path().join("store"));
+    let open = |path: &Path| Engine::builder().idle_flush(None).open(path).unwrap();
+    let engine = open(&running);
+    lamp(&engine, 1);
+    fs::copy(&running, &path).unwrap();
+    let again = open(&path);
+    assert!(is_repaired_when_killed_now(&path), "the premise");
+    again.flush().unwrap();
+    assert!(!is_repaired_when_killed_now(&path));
+}
+
+#[test]
 fn an_idle_store_flushes_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");

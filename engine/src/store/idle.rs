@@ -57,12 +57,9 @@ impl Store {
             if self.group.is_broken() {
                 return Err(Error::Poisoned);
             }
-            if self.idle.state.lock().written.is_none() {
-                return Ok(());
-            }
-            self.commit(true, |_| Ok(()))?;
-            self.idle.state.lock().written = None;
-            Ok(())
+            // before the commit: peers are remembered out of turn, and what follows it must not go unnoticed
+            let Some(written) = self.idle.state.lock().written.take() else { return Ok(()) };
+            self.commit(true, |_| Ok(())).inspect_err(|_| self.idle.state.lock().written = Some(written))
         })
     }
 }

@@ -66,6 +66,8 @@ struct Found {
     fresh: bool,
     mark: Option<Fingerprint>,
     read_only: bool,
+    /// Knows whether it was recovered.
+    idle: Arc<Idle>,
 }
 
 /// A file that does not begin as redb's do is a mistake of the caller and no fault of the disk.
@@ -84,9 +86,10 @@ impl Store {
     pub(crate) fn open_file(path: &Path, options: Options) -> Result<Self> {
         let fresh = std::fs::metadata(path).map_or(true, |m| m.len() == 0);
         let mut store = catching(path.display(), || {
-            let database = builder(&options).create(path).map_err(not_a_store)?;
+            let idle = Arc::default();
+            let database = builder(&options, &idle).create(path).map_err(not_a_store)?;
             let mark = fingerprint::of_file(path, options.install.as_deref());
-            Self::open(database, Found { fresh, mark, read_only: false }, options)
+            Self::open(database, Found { fresh, mark, read_only: false, idle }, options)
         })?;
         store.file = Some(path.to_owned());
         Ok(store)
@@ -95,9 +98,10 @@ impl Store {
     pub(crate) fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Self> {
         let fresh = backend.len().map_err(|e| Error::from(redb::StorageError::from(e)))? == 0;
         catching("its backend", || {
-            let database = builder(&options).create_with_backend(backend).map_err(not_a_store)?;
+            let idle = Arc::default();
+            let database = builder(&options, &idle).create_with_backend(backend).map_err(not_a_store)?;
             let mark = fingerprint::of_backend(options.install.as_deref());
-            Self::open(database, Found { fresh, mark, read_only: false }, options)
+            Self::open(database, Found { fresh, mark, read_only: false, idle }, options)
         })
     }
 
@@ -108,21 +112,23 @@ impl Store {
             return Err(Error::NotAStore);
         }
         let mut store = catching(path.display(), || {
-            let database = builder(&options).create_with_backend(overlay).map_err(not_a_store)?;
+            let idle = Arc::default();
+            let database = builder(&options, &idle).create_with_backend(overlay).map_err(not_a_store)?;
             if is_blank(&database)? {
                 return Err(Error::NotAStore);
             }
-            Self::open(database, Found { fresh: false, mark: None, read_only: true }, options)
+            Self::open(database, Found { fresh: false, mark: None, read_only: true, idle }, options)
         })?;
         store.file = Some(path.to_owned());
         Ok(store)
     }
 
     fn open(database: Database, found: Found, options: Options) -> Result<Self> {
-        let Found { fresh, mark, read_only } = found;
+        let Found { fresh, mark, read_only, idle } = found;
         let fresh = fresh || is_blank(&database)?;
         if fresh {
             create_tables(&database)?;
+            idle.written();
         } else {
             check_format(&database)?;
         }
@@ -151,7 +157,7 @@ impl Store {
             known,
             holder: Mutex::new(None),
             group: GroupCommit::default(),
-            idle: Arc::new(Idle::default()),
+            idle,
             durable: AtomicU64::new(next_lsn),
             wake: Arc::new(Wake::new(next_lsn)),
             now: options.now,
@@ -435,8 +441,11 @@ pub(super) fn catching<T>(place: impl std::fmt::Display, open: impl FnOnce() -> 
         .unwrap_or_else(|_| Err(Error::corrupt("redb", place, "its own pages are damaged")))
 }
 
-fn builder(options: &Options) -> redb::Builder {
+/// Whoever recovers a file commits to it, and not so that the next opening is quick.
+fn builder(options: &Options, idle: &Arc<Idle>) -> redb::Builder {
     let mut builder = Database::builder();
+    let idle = idle.clone();
+    builder.set_repair_callback(move |_| idle.written());
     // the rest is for what is decoded
     builder.set_cache_size(options.cache_bytes / 4 * 3);
     builder

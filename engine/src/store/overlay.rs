@@ -3,8 +3,7 @@
 //! redb itself opens a file to read only if its last user closed it. What a crash left, or lies on a medium that cannot be written, has to be
 //! recovered first; over this it is, in memory: a header and some pages.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
@@ -116,14 +115,15 @@ impl StorageBackend for Overlay {
         check_within(above.len, offset, data.len())?;
         let kept = above.kept;
         for (block, start, at, bytes) in parts(offset, data.len()) {
-            if let Entry::Vacant(place) = above.blocks.entry(block) {
-                let mut below = vec![0; BLOCK as usize].into_boxed_slice();
-                self.read_below(kept, block * BLOCK, &mut below)?;
-                place.insert(below);
-            }
-            if let Some(written) = above.blocks.get_mut(&block) {
-                written[start..start + bytes].copy_from_slice(&data[at..at + bytes]);
-            }
+            let written = match above.blocks.entry(block) {
+                Entry::Occupied(written) => written.into_mut(),
+                Entry::Vacant(free) => {
+                    let mut below = vec![0; BLOCK as usize].into_boxed_slice();
+                    self.read_below(kept, block * BLOCK, &mut below)?;
+                    free.insert(below)
+                }
+            };
+            written[start..start + bytes].copy_from_slice(&data[at..at + bytes]);
         }
         Ok(())
     }
