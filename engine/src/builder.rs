@@ -210,18 +210,6 @@ impl Builder {
         Ok(self.engine(store))
     }
 
-    /// Opens a store in a file to read it, and never touches the file: also one that a killed process left, on a medium that cannot be written, or beside others who read it. What redb would repair
-    /// in the file it repairs in memory (which takes as long, and the memory of what it changes).
-    ///
-    /// Whatever would write is [`Error::ReadOnly`]: writes, and sessions, since these remember their peers. Indexes that are declared serve if they are there and ready; else queries look at all entities.
-    ///
-    /// # Errors
-    /// As for [`open`](Self::open); [`Error::AlreadyOpen`] while somebody has it open to write, who in turn gets that while it is read (where the system has locks for files). [`Error::NotAStore`] for an empty file.
-    pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Engine> {
-        let store = Store::open_read_only(path.as_ref(), self.options()?)?;
-        Ok(self.engine(store))
-    }
-
     /// A store that lives as long as its engine.
     pub fn in_memory(self) -> Result<Engine> {
         self.open_backend(redb::backends::InMemoryBackend::new())
@@ -233,7 +221,7 @@ impl Builder {
         Ok(self.engine(store))
     }
 
-    fn options(&self) -> Result<Options> {
+    pub(crate) fn options(&self) -> Result<Options> {
         if !crate::format::genesis::is_label(&self.label, self.managed) {
             let most = if self.managed { "64" } else { "55" };
             return Err(Error::invalid(format!(
@@ -246,16 +234,15 @@ impl Builder {
             now: self.now.clone(),
             dataset: self.dataset,
             policies: Policies::new(self.policies.clone(), &self.named_policies, &self.registered_policies)?,
-            read_only: false,
             install: self.install.clone(),
             indexes: crate::index::checked(&self.indexes)?,
         })
     }
 
-    fn engine(self, store: Store) -> Engine {
+    pub(crate) fn engine(self, store: Store) -> Engine {
         let identity = Identity { label: self.label, managed: self.managed, nonce: self.entropy };
         let store = Arc::new(store);
-        let _indexer = Indexer::start(&store, self.index_in_background);
+        let _indexer = Indexer::start(&store, self.index_in_background && !store.read_only);
         let _idle = IdleFlush::start(&store, self.idle_flush);
         Engine {
             inner: Arc::new(Inner {

@@ -112,8 +112,6 @@ pub enum Error {
     NotAStore,
     /// Another process, or another engine of this one, has the file open: close that first.
     AlreadyOpen,
-    /// The store was opened to be read only; open it to write.
-    ReadOnly,
     /// The storage below failed.
     Storage(Box<redb::Error>),
     /// A copy is never written over a file: give another path, or move that file away.
@@ -126,10 +124,13 @@ pub enum Error {
         /// What the storage said.
         why: Box<redb::Error>,
     },
-    /// An earlier commit failed in the storage; close and reopen the store to write again. Reading goes on.
+    /// The storage failed before, so nothing more is written, and nothing that is not in memory can be read: close the store and open it again. All that was
+    /// acknowledged is there.
     Poisoned,
     /// The engine was closed.
     Closed,
+    /// The store was [opened to read it](crate::Builder::open_read_only): nothing of it may change.
+    ReadOnly,
 }
 
 impl Error {
@@ -214,7 +215,6 @@ impl fmt::Display for Error {
             Error::NotAStore => {
                 f.write_str("the file is no heirloom store, or its beginning is damaged; give another path, or a backup")
             }
-            Error::ReadOnly => f.write_str("the store was opened to be read only; open it with Builder::open to write"),
             Error::AlreadyOpen => f.write_str("the store is open elsewhere; close it there first"),
             Error::Storage(e) => {
                 write!(f, "the storage failed: {e}; see to the path, the space and the disk, then open the store again")
@@ -230,8 +230,9 @@ impl fmt::Display for Error {
                 )
             }
             Error::Poisoned => {
-                f.write_str("an earlier commit failed in the storage; reopen the store to write again")
+                f.write_str("the storage failed before; open the store again to go on, with all that was acknowledged")
             }
+            Error::ReadOnly => f.write_str("the store was opened to be read only; open it with Builder::open to change it"),
             Error::Closed => f.write_str("the engine was closed; open it again"),
         }
     }
@@ -252,6 +253,7 @@ impl From<redb::Error> for Error {
         match e {
             redb::Error::DatabaseAlreadyOpen => Error::AlreadyOpen,
             redb::Error::DatabaseClosed => Error::Closed,
+            redb::Error::PreviousIo => Error::Poisoned,
             e => Error::Storage(Box::new(e)),
         }
     }

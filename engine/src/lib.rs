@@ -40,6 +40,7 @@ mod merge;
 mod model;
 mod past;
 mod query;
+mod read_only;
 pub mod replication;
 mod snapshot;
 mod staged;

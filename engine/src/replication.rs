@@ -396,9 +396,10 @@ impl Replication {
         Ok(out)
     }
 
-    /// Remembers a peer. Writes nothing if that is known already: equal stores may greet each other every few minutes.
+    /// Remembers a peer. Writes nothing if that is known already: equal stores may greet each other every few minutes. A store that may only be read
+    /// remembers nobody.
     pub fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
-        if self.peer(node)? == Some((peer, false)) {
+        if self.engine.is_read_only() || self.peer(node)? == Some((peer, false)) {
             return Ok(());
         }
         self.write_peer(node, Some(&peer_row(&peer, false)))

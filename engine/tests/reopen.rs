@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use heirloom::{Content, Engine, EntityId, Error};
+use heirloom::{Content, Engine, EntityId};
 
 fn lamp(engine: &Engine, n: i64) -> EntityId {
     engine.write(|tx| tx.create("lamp", &Content::new().with("n", n))).unwrap()
@@ -50,6 +50,20 @@ fn a_flush_makes_the_next_opening_quick_until_something_is_written() {
 }
 
 #[test]
+fn an_opening_that_recovered_the_file_can_be_made_quick_without_a_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let (running, path) = (dir.path().join("running"), dir.path().join("store"));
+    let open = |path: &Path| Engine::builder().idle_flush(None).open(path).unwrap();
+    let engine = open(&running);
+    lamp(&engine, 1);
+    fs::copy(&running, &path).unwrap();
+    let again = open(&path);
+    assert!(is_repaired_when_killed_now(&path), "the premise");
+    again.flush().unwrap();
+    assert!(!is_repaired_when_killed_now(&path));
+}
+
+#[test]
 fn an_idle_store_flushes_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
@@ -63,60 +77,4 @@ fn an_idle_store_flushes_by_itself() {
     let begun = Instant::now();
     engine.close().unwrap();
     assert!(begun.elapsed() < Duration::from_secs(60));
-}
-
-/// A file as a process that was killed leaves it.
-fn killed(dir: &Path) -> (std::path::PathBuf, EntityId) {
-    let (path, left) = (dir.join("store"), dir.join("left"));
-    let engine = Engine::builder().idle_flush(None).open(&path).unwrap();
-    let id = lamp(&engine, 1);
-    fs::copy(&path, &left).unwrap();
-    (left, id)
-}
-
-#[test]
-fn a_file_that_needs_repair_is_read_and_not_touched() {
-    let dir = tempfile::tempdir().unwrap();
-    let (path, id) = killed(dir.path());
-    let before = fs::read(&path).unwrap();
-    let mut permissions = fs::metadata(&path).unwrap().permissions();
-    permissions.set_readonly(true);
-    fs::set_permissions(&path, permissions).unwrap();
-    let (one, two) =
-        (Engine::builder().open_read_only(&path).unwrap(), Engine::builder().open_read_only(&path).unwrap());
-    for engine in [&one, &two] {
-        let content = engine.snapshot().unwrap().get(id).unwrap().unwrap().content();
-        assert_eq!(content, Content::new().with("n", 1));
-        assert!(engine.verify().unwrap().is_clean());
-        assert!(matches!(engine.write(|tx| tx.delete(id)), Err(Error::ReadOnly)));
-        assert!(matches!(engine.replication().node(), Err(Error::ReadOnly)));
-        engine.flush().unwrap();
-    }
-    one.backup(dir.path().join("backup")).unwrap();
-    drop((one, two));
-    assert!(fs::read(&path).unwrap() == before);
-}
-
-#[test]
-fn a_file_is_read_by_many_or_written_by_one() {
-    let dir = tempfile::tempdir().unwrap();
-    let (path, _) = killed(dir.path());
-    let reader = Engine::builder().open_read_only(&path).unwrap();
-    assert!(matches!(Engine::builder().open(&path), Err(Error::AlreadyOpen)));
-    drop(reader);
-    let writer = Engine::builder().open(&path).unwrap();
-    assert!(matches!(Engine::builder().open_read_only(&path), Err(Error::AlreadyOpen)));
-    writer.close().unwrap();
-    assert!(Engine::builder().open_read_only(&path).is_ok());
-}
-
-#[test]
-fn what_is_no_store_is_not_read_as_one() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("file");
-    fs::write(&path, "").unwrap();
-    assert!(matches!(Engine::builder().open_read_only(&path), Err(Error::NotAStore)));
-    fs::write(&path, vec![b'x'; 10_000]).unwrap();
-    assert!(matches!(Engine::builder().open_read_only(&path), Err(Error::NotAStore)));
-    assert!(Engine::builder().open_read_only(dir.path().join("none")).is_err());
 }

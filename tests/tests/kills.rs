@@ -2,7 +2,7 @@
 //! has itself. `KILLS=n` kills it n times.
 
 use std::{
-    env,
+    env, fs,
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, Command, Stdio},
@@ -20,7 +20,8 @@ const DRAFT: EntityId = EntityId::from_bytes([2; 16]);
 
 fn builder(label: &str) -> Builder {
     let builder = Engine::builder().label(label).dataset_name("kills").local_type("draft");
-    builder.index("lamp", "n").cache_bytes(1 << 20)
+    // killed in such a commit too, and after it
+    builder.index("lamp", "n").cache_bytes(1 << 20).idle_flush(Duration::from_millis(2))
 }
 
 fn number(engine: &Engine, id: EntityId) -> i64 {
@@ -64,6 +65,9 @@ fn works_until_it_is_killed() {
     for n in number(&phone, LAMP) + 1.. {
         count_on(&phone, n).unwrap();
         tell(format!("wrote {n}\n"));
+        if n % 11 == 0 {
+            phone.flush().unwrap();
+        }
         if n % 5 == 0 {
             heirloom_sync::sync_in_process(&phone, &hub).unwrap();
             tell(format!("synced {n}\n"));
@@ -156,7 +160,14 @@ fn the_files_of_a_running_process_are_taken() {
     for file in ["phone", "hub"] {
         let refused = builder("other").open(folder.path().join(file));
         assert!(matches!(refused, Err(Error::AlreadyOpen)), "{refused:?}");
+        let refused = builder("other").open_read_only(folder.path().join(file));
+        assert!(matches!(refused, Err(Error::AlreadyOpen)), "{refused:?}");
     }
     kill(&mut child);
+    let left = fs::read(folder.path().join("phone")).unwrap();
+    let looked = builder("phone").open_read_only(folder.path().join("phone")).unwrap();
+    assert!(looked.verify().unwrap().is_clean());
+    looked.close().unwrap();
+    assert!(fs::read(folder.path().join("phone")).unwrap() == left, "whoever only looks changes nothing");
     builder("phone").open(folder.path().join("phone")).unwrap();
 }

@@ -57,12 +57,9 @@ impl Store {
             if self.group.is_broken() {
                 return Err(Error::Poisoned);
             }
-            if self.idle.state.lock().written.is_none() {
-                return Ok(());
-            }
-            self.commit(true, |_| Ok(()))?;
-            self.idle.state.lock().written = None;
-            Ok(())
+            // before the commit: peers are remembered out of turn, and what follows it must not go unnoticed
+            let Some(written) = self.idle.state.lock().written.take() else { return Ok(()) };
+            self.commit(true, |_| Ok(())).inspect_err(|_| self.idle.state.lock().written = Some(written))
         })
     }
 }
@@ -76,7 +73,7 @@ pub(crate) struct IdleFlush {
 impl IdleFlush {
     pub(crate) fn start(store: &Arc<Store>, period: Option<Duration>) -> Self {
         let idle = store.idle.clone();
-        let thread = period.filter(|_| store.file.is_some()).and_then(|period| {
+        let thread = period.filter(|_| store.file.is_some() && !store.read_only).and_then(|period| {
             let (store, idle): (Weak<Store>, _) = (Arc::downgrade(store), idle.clone());
             let work = move || {
                 while idle.wait(period) {

@@ -31,7 +31,8 @@ pub(crate) struct Field {
     pub(crate) path: Path,
 }
 
-/// A field that the application declared, and its index. None where the store opened damaged: then nothing is written to it.
+/// A field that the application declared, and its index. None where it is not there and the store opened damaged or
+/// to be read only: then nothing is written to it.
 pub(crate) struct Declared {
     pub(crate) field: Field,
     pub(crate) ordinal: Option<u32>,
@@ -190,7 +191,7 @@ pub(crate) fn read_indexed(entity: EntityId, row: &[u8]) -> Result<Keys> {
 /// What cannot be shown (its content is not here or damaged) is in no index and no answer. A storage that fails is an error.
 pub(crate) fn if_shown<T: Default>(result: Result<T>) -> Result<T> {
     match result {
-        Err(e @ (Error::Storage(_) | Error::Closed)) => Err(e),
+        Err(e @ (Error::Storage(_) | Error::Poisoned | Error::Closed)) => Err(e),
         other => Ok(other.unwrap_or_default()),
     }
 }
@@ -269,7 +270,7 @@ impl Store {
         let mut indexes: Vec<_> =
             found.into_iter().map(|(n, i)| i.unwrap_or_else(|_| Index::lost(n))).collect();
         // nothing is written over damage
-        if self.writer.lock().damage.is_none() && !self.read_only {
+        if !self.read_only && self.writer.lock().damage.is_none() {
             self.agree_on_indexes(&tables, &fields, &mut indexes)?;
         }
         let ordinal = |field: &Field| indexes.iter().find(|i| self.holds(i, field)).map(|i| i.ordinal);

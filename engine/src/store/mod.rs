@@ -73,7 +73,7 @@ pub(crate) struct Store {
     database: RwLock<Option<Database>>,
     /// What opening found it to be.
     pub(crate) opened: Opened,
-    /// Nothing may be written.
+    /// Nothing of it may change.
     pub(crate) read_only: bool,
     /// Where it is, if it is a file.
     pub(crate) file: Option<PathBuf>,

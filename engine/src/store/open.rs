@@ -46,7 +46,6 @@ pub(crate) struct Options {
     /// Given by the application; of a store that exists it must be the same.
     pub(crate) dataset: Option<DatasetId>,
     pub(crate) policies: Policies,
-    pub(crate) read_only: bool,
     /// What the application keeps outside backups.
     pub(crate) install: Option<Vec<u8>>,
     /// Fields to be indexed.
@@ -59,6 +58,16 @@ pub(crate) struct Identity {
     pub(crate) label: String,
     pub(crate) managed: bool,
     pub(crate) nonce: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
+}
+
+/// What is known of what is opened.
+struct Found {
+    /// Nothing is in it yet.
+    fresh: bool,
+    mark: Option<Fingerprint>,
+    read_only: bool,
+    /// Knows whether it was recovered.
+    idle: Arc<Idle>,
 }
 
 /// A file that does not begin as redb's do is a mistake of the caller and no fault of the disk.
@@ -77,36 +86,49 @@ impl Store {
     pub(crate) fn open_file(path: &Path, options: Options) -> Result<Self> {
         let fresh = std::fs::metadata(path).map_or(true, |m| m.len() == 0);
         let mut store = catching(path.display(), || {
-            let database = builder(&options).create(path).map_err(not_a_store)?;
+            let idle = Arc::default();
+            let database = builder(&options, &idle).create(path).map_err(not_a_store)?;
             let mark = fingerprint::of_file(path, options.install.as_deref());
-            Self::open(database, fresh, mark, options)
+            Self::open(database, Found { fresh, mark, read_only: false, idle }, options)
         })?;
         store.file = Some(path.to_owned());
         Ok(store)
     }
 
-    /// Never touches the file.
-    pub(crate) fn open_read_only(path: &Path, options: Options) -> Result<Self> {
-        let overlay = Overlay::open(path)?;
-        catching(path.display(), || {
-            let database = builder(&options).create_with_backend(overlay).map_err(not_a_store)?;
-            Self::open(database, false, None, Options { read_only: true, ..options })
-        })
-    }
-
     pub(crate) fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Self> {
         let fresh = backend.len().map_err(|e| Error::from(redb::StorageError::from(e)))? == 0;
         catching("its backend", || {
-            let database = builder(&options).create_with_backend(backend).map_err(not_a_store)?;
+            let idle = Arc::default();
+            let database = builder(&options, &idle).create_with_backend(backend).map_err(not_a_store)?;
             let mark = fingerprint::of_backend(options.install.as_deref());
-            Self::open(database, fresh, mark, options)
+            Self::open(database, Found { fresh, mark, read_only: false, idle }, options)
         })
     }
 
-    fn open(database: Database, fresh: bool, mark: Option<Fingerprint>, options: Options) -> Result<Self> {
+    /// What redb writes stays in memory.
+    pub(crate) fn open_read_only(path: &Path, options: Options) -> Result<Self> {
+        let overlay = Overlay::open(path)?;
+        if overlay.len().map_err(redb::StorageError::Io)? == 0 {
+            return Err(Error::NotAStore);
+        }
+        let mut store = catching(path.display(), || {
+            let idle = Arc::default();
+            let database = builder(&options, &idle).create_with_backend(overlay).map_err(not_a_store)?;
+            if is_blank(&database)? {
+                return Err(Error::NotAStore);
+            }
+            Self::open(database, Found { fresh: false, mark: None, read_only: true, idle }, options)
+        })?;
+        store.file = Some(path.to_owned());
+        Ok(store)
+    }
+
+    fn open(database: Database, found: Found, options: Options) -> Result<Self> {
+        let Found { fresh, mark, read_only, idle } = found;
         let fresh = fresh || is_blank(&database)?;
         if fresh {
             create_tables(&database)?;
+            idle.written();
         } else {
             check_format(&database)?;
         }
@@ -125,7 +147,7 @@ impl Store {
         let mut store = Self {
             database: RwLock::new(Some(database)),
             opened: if fresh { Opened::New } else { Opened::Known },
-            read_only: options.read_only,
+            read_only,
             file: None,
             published: RwLock::new(Some(tables.clone())),
             directory,
@@ -135,7 +157,7 @@ impl Store {
             known,
             holder: Mutex::new(None),
             group: GroupCommit::default(),
-            idle: Arc::new(Idle::default()),
+            idle,
             durable: AtomicU64::new(next_lsn),
             wake: Arc::new(Wake::new(next_lsn)),
             now: options.now,
@@ -265,15 +287,18 @@ impl Store {
             (Some(ours), Some(theirs)) if ours != theirs && !is_empty(&self.view(&*self.tables()?))? => {
                 Err(Error::WrongDataset { ours, theirs })
             }
-            (ours, Some(wanted)) if ours != Some(wanted) => self.set_dataset(wanted),
+            (ours, Some(wanted)) if ours != Some(wanted) && !self.read_only => self.set_dataset(wanted),
             _ => Ok(()),
         }
     }
 
-    /// Its name among peers; drawn, for good, the first time that somebody asks.
+    /// Its name among peers; drawn, for good, the first time that somebody asks. Where nothing may change, for as long as it is open.
     pub(crate) fn node(&self, draw: &dyn Fn() -> [u8; 16]) -> Result<NodeId> {
         if let Some(node) = self.known().node {
             return Ok(node);
+        }
+        if self.read_only {
+            return Ok(*self.known.write().node.get_or_insert_with(|| NodeId::from_bytes(draw())));
         }
         let (node, batch) = {
             let mut writer = self.writer()?;
@@ -416,8 +441,11 @@ pub(super) fn catching<T>(place: impl std::fmt::Display, open: impl FnOnce() -> 
         .unwrap_or_else(|_| Err(Error::corrupt("redb", place, "its own pages are damaged")))
 }
 
-fn builder(options: &Options) -> redb::Builder {
+/// Whoever recovers a file commits to it, and not so that the next opening is quick.
+fn builder(options: &Options, idle: &Arc<Idle>) -> redb::Builder {
     let mut builder = Database::builder();
+    let idle = idle.clone();
+    builder.set_repair_callback(move |_| idle.written());
     // the rest is for what is decoded
     builder.set_cache_size(options.cache_bytes / 4 * 3);
     builder

@@ -262,7 +262,9 @@ impl Store {
     pub(crate) fn read_tables(&self, commit: u64) -> Result<Arc<Tables>> {
         let database = self.database.read();
         let database = database.as_ref().ok_or(Error::Closed)?;
-        Tables::open(redb::ReadableDatabase::begin_read(database)?, commit).map(Arc::new)
+        catching("its tables", || {
+            Tables::open(redb::ReadableDatabase::begin_read(database)?, commit).map(Arc::new)
+        })
     }
 
     /// One redb transaction.

@@ -134,6 +134,7 @@ fn twin<T: for<'de> SchemaRead<'de, TwinConfig, Dst = T>>(text: &str) -> T {
 }
 
 type TwinEnd = ([u8; 16], u64, [u8; 16]);
+type TwinClock = (bool, bool, Vec<TwinEnd>, Option<(TwinHead, u64)>, Option<[u8; 16]>);
 type TwinHead = ([u8; 16], u64, [u8; 32], u64, [u8; 16]);
 
 fn twin_end(end: &WireEnd) -> TwinEnd {
@@ -155,7 +156,7 @@ fn wincode_reads_what_bincode_wrote() {
             Message::Clock(m) => {
                 let ends: Vec<_> = m.ends.iter().map(twin_end).collect();
                 let staged = m.staged.map(|staged| (twin_head(&staged.head), staged.bytes));
-                let twin: (bool, bool, Vec<TwinEnd>, Option<(TwinHead, u64)>, Option<[u8; 16]>) = twin(text);
+                let twin: TwinClock = twin(text);
                 assert_eq!(twin, (m.relative, m.more, ends, staged, m.own));
             }
             Message::Forks(m) => {

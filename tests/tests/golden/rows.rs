@@ -120,6 +120,10 @@ pub(crate) fn show(path: &Path) -> String {
         writeln!(out, "\n# {name}: {what}").unwrap();
         for row in tx.open_table(table(name)).unwrap().iter().unwrap() {
             let (key, value) = row.unwrap();
+            // says which machine and file it is
+            if name == "meta" && key.value() == b"fingerprint" {
+                continue;
+            }
             writeln!(out, "= {name} {}", hex::of(key.value())).unwrap();
             put_lines(&mut out, value.value(), &printable(value.value()));
         }

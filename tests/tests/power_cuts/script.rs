@@ -73,6 +73,8 @@ pub(crate) enum Step {
     Stage(usize),
     Unstage,
     Remember(u64),
+    /// A commit after which opening need not walk the file.
+    Flush,
 }
 
 impl Step {
@@ -129,6 +131,7 @@ impl Step {
                 replication.stage(PEER, &head, offset, &noise(offset, *length))
             }
             Self::Unstage => replication.unstage(PEER),
+            Self::Flush => engine.flush(),
             Self::Remember(held) => replication
                 .remember(PEER, Peer { cut: None, held: *held, is_hub: true, ..Default::default() }),
         }
@@ -192,12 +195,14 @@ pub(crate) fn everything() -> Vec<Step> {
         Step::Lamp(0, 1),
         Step::Lamps(1, 9, 0),
         Step::Blob(20, 30_000),
+        Step::Flush,
         Step::Together(30, 2),
         Step::Delete(3),
         Step::Node,
         Step::Stage(20_000),
         Step::Ingest(elsewhere("tablet", &[0, 1, 40], 12_000)),
         Step::Stage(9_000),
+        Step::Flush,
         Step::Remember(3),
         Step::Resolve(0),
         Step::Together(30, 3),
@@ -225,6 +230,7 @@ pub(crate) fn any_step(random: &mut Random, strangers: &[Vec<Vec<u8>>]) -> Step 
         }
         17 => Step::Node,
         18 => Step::Stage(random.of_any_size(14)),
+        _ if random.percent(50) => Step::Flush,
         _ if random.percent(50) => Step::Unstage,
         _ => Step::Remember(room as u64),
     }
