@@ -31,6 +31,23 @@ impl<K: Eq + Hash + Copy, V: Clone> Cache<K, V> {
     pub(crate) fn insert(&self, key: K, value: V, cost: usize) {
         self.0.lock().insert(key, value, cost);
     }
+
+    /// Decides while nobody else can change it.
+    pub(crate) fn insert_if(&self, key: K, value: V, cost: usize, wanted: impl FnOnce() -> bool) {
+        let mut inner = self.0.lock();
+        if wanted() {
+            inner.insert(key, value, cost);
+        }
+    }
+
+    pub(crate) fn remove(&self, key: &K) {
+        self.0.lock().remove(key);
+    }
+
+    pub(crate) fn clear(&self) {
+        let mut inner = self.0.lock();
+        *inner = Generations::new(inner.half * 2);
+    }
 }
 
 impl<K: Eq + Hash + Copy, V: Clone> Generations<K, V> {

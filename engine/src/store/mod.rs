@@ -8,9 +8,11 @@ mod fingerprint;
 mod fold;
 mod group_commit;
 mod head;
+mod heal;
 mod idle;
 mod index;
 mod ingest;
+mod missing;
 mod open;
 mod overlay;
 mod past;
@@ -63,6 +65,8 @@ pub(crate) use idle::IdleFlush;
 
 use group_commit::GroupCommit;
 use idle::Idle;
+use missing::Missing;
+pub(crate) use missing::is_damage;
 use writer::Known;
 
 /// Where the engine gets the time from.
@@ -80,6 +84,8 @@ pub(crate) struct Store {
     /// The newest durable state.
     published: RwLock<Option<Arc<Tables>>>,
     pub(crate) directory: Directory,
+    /// What is damaged, or does not verify.
+    pub(crate) missing: Missing,
     pub(crate) policies: Policies,
     pub(crate) caches: Caches,
     writer: Mutex<Writer>,
@@ -114,6 +120,7 @@ impl Store {
         View {
             tables,
             directory: &self.directory,
+            missing: &self.missing,
             caches: &self.caches,
             policies: &self.policies,
             pending: None,
