@@ -253,7 +253,13 @@ impl Replication {
             if !view.missing.shows(ordinal, next) {
                 continue;
             }
-            if let Some(record) = view.commit_on(ordinal, next)? {
+            let dot = view.dot_at(ordinal, next)?;
+            let found = view.commit_on(ordinal, next);
+            let found = match dot {
+                Some((_, lsn)) => self.sound(lsn, None, found)?,
+                None => found?,
+            };
+            if let Some(record) = found {
                 least = least.min(record.lsn);
             }
         }

@@ -345,7 +345,8 @@ fn check_checkpoint(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) ->
         out.problem("log", "last", "the state digest is not that of the heads");
     }
     let found = out.note(snapshot.frontier())?;
-    if found.is_some_and(|f| f != fold.frontier) {
+    // one that was made anew where a record was damaged may be wider
+    if found.is_some_and(|f| !fold.frontier.iter().all(|line| f.contains(line))) {
         out.problem("log", "last", "the frontier is not that of the commits");
     }
     Ok(())

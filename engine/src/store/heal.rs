@@ -3,14 +3,14 @@
 use super::Store;
 use super::fold::{Bodies, Folded, Incoming, fold};
 use super::head::{HeadState, Heads};
-use super::missing::Gap;
+use super::missing::{Gap, is_damage};
 use super::tables::log_key;
 use super::view::View;
 use super::writer::{Tip, Writer};
 use crate::error::{Error, Result};
 use crate::format::bytes::{Read, Reader};
 use crate::format::hash::{branch_name, chain_after};
-use crate::model::{Chain, EntityId};
+use crate::model::{Chain, CommitRef, EntityId};
 
 impl Store {
     /// Puts it back if it is proven to be the one that was there, and says whether that helped.
@@ -22,7 +22,7 @@ impl Store {
         bodies: &[u8],
     ) -> Result<bool> {
         let view = self.writer_view(writer)?;
-        if gap.damaged && !is_the_one(&view, lsn, gap, incoming)? {
+        if gap.damaged && !is_the_one(&view, (lsn, writer.next_lsn), gap, incoming)? {
             return Ok(false);
         }
         let folded = match fold(&view, incoming, Bodies::Received(bodies)) {
@@ -52,11 +52,16 @@ impl Store {
 }
 
 /// Whether a commit is the one whose record is damaged. Several things here remember its chain: what is left of the record, the name of a branch, the commit
-/// that follows it, heads that it wrote.
-fn is_the_one(view: &View<'_>, lsn: u64, gap: Gap, incoming: &Incoming<'_>) -> Result<bool> {
+/// that follows it, heads that it wrote, refs to it.
+fn is_the_one(
+    view: &View<'_>,
+    (lsn, commits): (u64, u64),
+    gap: Gap,
+    incoming: &Incoming<'_>,
+) -> Result<bool> {
     let chain = incoming.chain;
     let header = incoming.header;
-    if left_of_record(view, lsn)? == Some(chain)
+    if left_of_record(view, lsn)?.is_some_and(|left| is_nearly(&left, &chain))
         || view.directory.names_place(branch_name(&chain), gap.ordinal, gap.first)
     {
         return Ok(true);
@@ -75,10 +80,27 @@ fn is_the_one(view: &View<'_>, lsn: u64, gap: Gap, incoming: &Incoming<'_>) -> R
             return Ok(true);
         }
     }
+    let reference = CommitRef { log: incoming.log, sequence: header.last(), prefix: chain.prefix() };
+    for later in lsn + 1..commits {
+        match view.record_uncached(later) {
+            Ok(record) if record.header.refs.contains(&reference) => return Ok(true),
+            Ok(_) => {}
+            Err(e) if is_damage(&e) => {}
+            Err(e) => return Err(e),
+        }
+    }
     Ok(false)
 }
 
-/// The chain that the damaged row has. Its checksum may not fit: whoever brings a commit with this very chain proves the bytes.
+/// Bits of a chain that may have rotted. To find another commit whose chain comes as near would still take 2^170 attempts.
+const ROTTEN: u32 = 16;
+
+fn is_nearly(left: &Chain, chain: &Chain) -> bool {
+    let bits = left.as_bytes().iter().zip(chain.as_bytes()).map(|(a, b)| (a ^ b).count_ones());
+    bits.sum::<u32>() <= ROTTEN
+}
+
+/// The chain that stands in the damaged row, though its checksum does not fit.
 fn left_of_record(view: &View<'_>, lsn: u64) -> Result<Option<Chain>> {
     let Some(row) = view.tables.log.get(&log_key(lsn, 0)[..])? else { return Ok(None) };
     let mut r = Reader::new(row.value());

@@ -371,7 +371,8 @@ impl<R: Replica> Session<R> {
         let read = Greeting::read(hello);
         let Ok(theirs) = read else {
             // It may only be newer: our answer tells it so.
-            self.outbox.push_back(Message::Hello(self.greeting(&position)?.write()));
+            let answer = self.greeting(&position)?.write();
+            self.outbox.push_back(Message::Hello(answer));
             return read.map(|_| State::Failed);
         };
         self.meet(&theirs);
