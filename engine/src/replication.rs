@@ -168,6 +168,20 @@ impl Replication {
 
     /// All that is durable now. Costs a look-up a log.
     pub fn position(&self) -> Result<Position> {
+        match self.position_as_known() {
+            Err(e) if store::is_damage(&e) => {
+                let store = self.engine.store();
+                let tables = store.tables()?;
+                let view = store.view(&tables);
+                let end = |line| view.dot_at(line, u64::MAX).ok().flatten().map(|(_, lsn)| lsn);
+                store.note_damage(view.directory.all_shared().filter_map(end))?;
+                self.position_as_known()
+            }
+            known => known,
+        }
+    }
+
+    fn position_as_known(&self) -> Result<Position> {
         let snapshot = self.engine.snapshot()?;
         Ok(Position {
             lsn: snapshot.commits()?,

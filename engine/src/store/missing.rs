@@ -138,6 +138,28 @@ impl Store {
     /// Finds how far each line can be shown. Reads all commits from the first damaged one on; nothing if there is none. Notes what else is damaged among them.
     pub(crate) fn withhold(&self, view: &View<'_>, commits: u64) -> Result<()> {
         let _one = self.missing.looking.lock();
+        loop {
+            let shown = self.look(view, commits)?;
+            *self.missing.shown.write() = shown.clone();
+            let mut found = false;
+            for (line, until) in shown {
+                let Some((first, lsn)) = view.dot_at(line, until)? else { continue };
+                match view.commit_of(line, (first, lsn)) {
+                    Err(e) if is_damage(&e) => {
+                        self.missing.set(lsn, Some(Gap { ordinal: line, first, damaged: true }));
+                        found = true;
+                    }
+                    other => drop(other?),
+                }
+            }
+            if !found {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How far each line can be shown that is cut short.
+    fn look(&self, view: &View<'_>, commits: u64) -> Result<HashMap<u32, u64>> {
         let mut shown = HashMap::new();
         for lsn in self.missing.first_damaged().unwrap_or(commits)..commits {
             let (line, first) = match view.record_uncached(lsn) {
@@ -153,8 +175,7 @@ impl Store {
             };
             shown.entry(line).or_insert(first - 1);
         }
-        *self.missing.shown.write() = shown;
-        Ok(())
+        Ok(shown)
     }
 
     /// Notes that a record is damaged. Nothing if no line knows it.

@@ -248,7 +248,7 @@ impl Store {
         }
         self.withhold(&view, next_lsn)?;
         for ordinal in cut_short {
-            writer.tips[ordinal as usize] = self.end_of_what_is_left(&view, ordinal, next_lsn)?;
+            writer.tips[ordinal as usize] = view.tip(ordinal)?.map(|end| Tip::of(&end));
         }
         if let Some(Checkpoint { digest, frontier }) = view.checkpoint(next_lsn)? {
             writer.digest = digest;
@@ -256,22 +256,6 @@ impl Store {
         }
         writer.wall = self.known().own.and_then(|o| writer.tip(o)).map_or(0, |t| t.wall);
         Ok(())
-    }
-
-    /// The last commit of a line in front of all that is damaged at its end.
-    fn end_of_what_is_left(&self, view: &View<'_>, ordinal: u32, commits: u64) -> Result<Option<Tip>> {
-        loop {
-            let until = self.missing.until(ordinal).unwrap_or(u64::MAX);
-            let Some((first, lsn)) = view.dot_at(ordinal, until)? else { return Ok(None) };
-            match view.commit_of(ordinal, (first, lsn)) {
-                Ok(end) => return Ok(Some(Tip::of(&end))),
-                Err(e) if is_damage(&e) && first <= until => {
-                    self.missing.set(lsn, Some(Gap { ordinal, first, damaged: true }));
-                    self.withhold(view, commits)?;
-                }
-                Err(e) => return Err(e),
-            }
-        }
     }
 
     fn own_as_of(&self, tables: &Tables) -> Result<Option<u32>> {
