@@ -45,8 +45,7 @@ impl<K: Eq + Hash + Copy, V: Clone> Cache<K, V> {
     }
 
     pub(crate) fn clear(&self) {
-        let mut inner = self.0.lock();
-        *inner = Generations::new(inner.half * 2);
+        self.0.lock().clear();
     }
 }
 
@@ -82,6 +81,10 @@ impl<K: Eq + Hash + Copy, V: Clone> Generations<K, V> {
         } else if let Some((_, cost)) = self.old.remove(key) {
             self.old_cost -= cost;
         }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.half * 2);
     }
 
     /// What all values cost together.

@@ -19,6 +19,7 @@ mod past;
 mod primitives;
 mod read_cache;
 mod record;
+mod repair;
 mod sealed;
 mod show;
 mod tables;

@@ -166,7 +166,8 @@ impl Store {
             declared: Vec::new(),
         };
         store.load_known(&tables)?;
-        match store.load_writer(&tables, next_lsn) {
+        let loaded = store.load_writer(&mut store.writer.lock(), &tables, next_lsn);
+        match loaded {
             // where the end of a log is damaged nothing can be written; all else stays readable, and `verify` names the place
             Err(damage @ Error::Corrupt { .. }) => store.writer.lock().damage = Some(damage),
             other => {
@@ -226,12 +227,11 @@ impl Store {
     }
 
     /// One record a log, and the checkpoint of the last: however long the history.
-    fn load_writer(&self, tables: &Tables, next_lsn: u64) -> Result<()> {
+    pub(super) fn load_writer(&self, writer: &mut Writer, tables: &Tables, next_lsn: u64) -> Result<()> {
         let view = self.view(tables);
         self.known.write().predecessor = self.predecessor_as_of(tables)?;
         self.missing.load(tables)?;
         let mut cut_short = Vec::new();
-        let mut writer = self.writer.lock();
         for ordinal in 0..self.directory.log_count() {
             let Some((first, lsn)) = view.dot_at(ordinal, u64::MAX)? else { continue };
             if lsn >= next_lsn {

@@ -72,6 +72,12 @@ impl Caches {
     /// From this durable commit on some records are others.
     pub(super) fn healed(&self, commit: u64) {
         self.healed_at.store(commit, Ordering::Release);
+        self.clear();
+    }
+
+    /// What is in the tables is right, and what was read before may not be.
+    pub(super) fn clear(&self) {
+        self.entities.clear();
         self.records.clear();
         self.heads.clear();
         self.contents.clear();
