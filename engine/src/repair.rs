@@ -22,7 +22,7 @@ impl Engine {
     /// them back, proven by their hashes. While there are any, heads stay as they are: repair again after that sync.
     ///
     /// Nothing is dropped, no version changes, and no sequence is used twice. Writers wait meanwhile; readers do not. Reads the log several times: about three times
-    /// the time of [`Engine::verify`], and nothing more where that finds nothing. A store that could not be written because it was opened damaged can be when it is opened again.
+    /// the time of [`Engine::verify`], and nothing more where that finds nothing. A store that could not be written because of what opening found can be afterwards.
     ///
     /// ```
     /// # fn main() -> heirloom::Result<()> {
@@ -43,7 +43,7 @@ impl Engine {
             return Ok(Repaired::default());
         }
         let store = self.store();
-        let damaged_commits = store.note_damage(0..store.durable())?;
+        let damaged_commits = store.note_all_damage()?;
         store.repair()?;
         while store.has_index_work() && store.index_step()? {}
         let left = self.verify()?.problems;

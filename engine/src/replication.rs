@@ -185,7 +185,7 @@ impl Replication {
         let snapshot = self.engine.snapshot()?;
         Ok(Position {
             lsn: snapshot.commits()?,
-            ends: snapshot.ends()?,
+            ends: shown_ends(&snapshot.view())?,
             digest: snapshot.state_digest()?,
             whole: self.engine.store().missing.first_damaged().is_none(),
         })
@@ -213,7 +213,7 @@ impl Replication {
         self.read(|view| {
             let mut out = Vec::new();
             for line in view.directory.lines(log).into_iter().filter(|o| !view.directory.is_local(*o)) {
-                let tip = view.tip(line)?;
+                let tip = view.shown_tip(line)?;
                 out.extend(tip.map(|r| End { log, sequence: r.header.last(), chain: r.chain }));
             }
             out.sort();
@@ -561,6 +561,18 @@ fn read_peer(key: &[u8; 16], row: &[u8], commits: u64) -> Result<(Peer, bool)> {
         Ok((peer, flags & FORGOTTEN != 0))
     };
     read().map_err(store::unreadable("peers", key))
+}
+
+/// The ends of all lines that travel, sorted, as far as they can be shown.
+fn shown_ends(view: &View<'_>) -> Result<Vec<End>> {
+    let mut out = Vec::new();
+    for ordinal in view.directory.all_shared() {
+        if let Some(tip) = view.shown_tip(ordinal)? {
+            out.push(End { log: view.log_id(ordinal)?, sequence: tip.header.last(), chain: tip.chain });
+        }
+    }
+    out.sort();
+    Ok(out)
 }
 
 /// A commit in the log as it travels.

@@ -108,10 +108,7 @@ fn shown(engine: &Engine) -> BTreeMap<String, String> {
         for entity in snapshot.list(kind) {
             let entity = entity.unwrap();
             let heads = snapshot.heads(entity.id()).unwrap();
-            out.insert(
-                format!("{kind} {:?}", entity.id()),
-                format!("{:?} {heads:?}", entity.content()),
-            );
+            out.insert(format!("{kind} {:?}", entity.id()), format!("{:?} {heads:?}", entity.content()));
         }
     }
     out

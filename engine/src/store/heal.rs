@@ -81,8 +81,8 @@ fn is_the_one(
         }
     }
     let reference = CommitRef { log: incoming.log, sequence: header.last(), prefix: chain.prefix() };
-    for later in lsn + 1..commits {
-        match view.record_uncached(later) {
+    for later in view.lsns(lsn + 1, commits) {
+        match view.record_uncached(later?) {
             Ok(record) if record.header.refs.contains(&reference) => return Ok(true),
             Ok(_) => {}
             Err(e) if is_damage(&e) => {}

@@ -12,7 +12,7 @@ use redb::ReadableTable;
 use super::Store;
 use super::record::{Record, ordinal};
 use super::sealed::{seal, unseal};
-use super::tables::{self, Tables};
+use super::tables::{self, Tables, log_key};
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::format::bytes::{Put, Read, Reader};
@@ -144,6 +144,9 @@ impl Store {
             let mut found = false;
             for (line, until) in shown {
                 let Some((first, lsn)) = view.dot_at(line, until)? else { continue };
+                if lsn >= commits {
+                    return Err(Error::corrupt("dots", format!("{line}/{first}"), "names no commit"));
+                }
                 match view.commit_of(line, (first, lsn)) {
                     Err(e) if is_damage(&e) => {
                         self.missing.set(lsn, Some(Gap { ordinal: line, first, damaged: true }));
@@ -161,7 +164,16 @@ impl Store {
     /// How far each line can be shown that is cut short.
     fn look(&self, view: &View<'_>, commits: u64) -> Result<HashMap<u32, u64>> {
         let mut shown = HashMap::new();
-        for lsn in self.missing.first_damaged().unwrap_or(commits)..commits {
+        let hide = |line: u32, first: u64, shown: &mut HashMap<u32, u64>| {
+            let until = shown.entry(line).or_insert(first - 1);
+            *until = (first - 1).min(*until);
+        };
+        let Some(first_damaged) = self.missing.first_damaged() else { return Ok(shown) };
+        for gap in self.missing.gaps.read().values().filter(|gap| gap.damaged) {
+            hide(gap.ordinal, gap.first, &mut shown);
+        }
+        for lsn in view.lsns(first_damaged, commits) {
+            let lsn = lsn?;
             let (line, first) = match view.record_uncached(lsn) {
                 Ok(record) if self.missing.is_damaged(lsn) || builds_on(view, &record, &shown)? => {
                     (record.ordinal, record.header.first)
@@ -173,7 +185,7 @@ impl Store {
                 },
                 Err(e) => return Err(e),
             };
-            shown.entry(line).or_insert(first - 1);
+            hide(line, first, &mut shown);
         }
         Ok(shown)
     }
@@ -190,6 +202,21 @@ impl Store {
             self.missing.set(lsn, gap);
         }
         Ok(gap)
+    }
+
+    /// The same for all commits, also those whose rows are gone.
+    pub(crate) fn note_all_damage(&self) -> Result<u64> {
+        let tables = self.tables()?;
+        let view = self.view(&tables);
+        let commits = self.durable();
+        let mut lsns = view.lsns(0, commits).collect::<Result<Vec<_>>>()?;
+        for row in tables.dots.iter()? {
+            let lsn = <[u8; 8]>::try_from(row?.1.value()).map_or(commits, u64::from_be_bytes);
+            if lsn < commits && tables.log.get(&log_key(lsn, 0)[..])?.is_none() {
+                lsns.push(lsn);
+            }
+        }
+        self.note_damage(lsns)
     }
 
     /// Looks whether these commits can be read, and notes durably which cannot, so that peers are asked for them. How many that are.

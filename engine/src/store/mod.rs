@@ -57,7 +57,7 @@ pub(crate) use record::Record;
 pub use record::Void as VoidReason;
 pub(crate) use sealed::{hex, seal, unreadable, unseal};
 pub(crate) use show::{Seen, Shown, content_of, shown_leaves};
-pub(crate) use tables::{INDEX, INDEXED, PEERS, ReadTable, STAGING, Tables, log_key, staging_key, type_key};
+pub(crate) use tables::{INDEX, INDEXED, PEERS, ReadTable, STAGING, Tables, staging_key, type_key};
 pub(crate) use view::{Caches, View};
 pub(crate) use wake::{Waited, Wake};
 pub(crate) use writer::{PULL, Writer};

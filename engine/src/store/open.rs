@@ -170,11 +170,9 @@ impl Store {
         match loaded {
             // where the end of a log is damaged nothing can be written; all else stays readable, and `verify` names the place
             Err(damage @ Error::Corrupt { .. }) => store.writer.lock().damage = Some(damage),
-            other => {
-                other?;
-                store.recognise(&tables, mark)?;
-            }
+            other => other?,
         }
+        store.recognise(&tables, mark)?;
         store.agree_on_dataset(options.dataset)?;
         store.declare(options.indexes)?;
         Ok(store)
@@ -248,7 +246,7 @@ impl Store {
         }
         self.withhold(&view, next_lsn)?;
         for ordinal in cut_short {
-            writer.tips[ordinal as usize] = view.tip(ordinal)?.map(|end| Tip::of(&end));
+            writer.tips[ordinal as usize] = view.shown_tip(ordinal)?.map(|end| Tip::of(&end));
         }
         if let Some(Checkpoint { digest, frontier }) = view.checkpoint(next_lsn)? {
             writer.digest = digest;

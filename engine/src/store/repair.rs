@@ -38,7 +38,12 @@ impl Store {
             if self.group.is_broken() {
                 return Err(Error::Poisoned);
             }
-            let batch = self.writer.lock().batch;
+            let batch = {
+                let mut writer = self.writer.lock();
+                // from here on until they are built, queries scan
+                writer.doubt_indexes();
+                writer.batch
+            };
             self.flush(batch)?;
             if self.group.in_turn(|| self.repair_in_turn(&mut self.writer.lock()))? {
                 break;
@@ -70,6 +75,7 @@ impl Store {
         let tables = self.read_anew(writer)?;
         // an end that a lost row of `dots` had hidden
         self.load_writer(writer, &tables, commits)?;
+        writer.damage = None;
         writer.doubt_indexes();
         Ok(true)
     }
@@ -111,7 +117,8 @@ impl Store {
                     dots.remove(key.value())?;
                 }
             }
-            for lsn in 0..commits {
+            for lsn in view.lsns(0, commits) {
+                let lsn = lsn?;
                 match readable(lsn)? {
                     Some(r) => {
                         dots.insert(&dot_key(r.ordinal, r.header.first)[..], &lsn.to_be_bytes()[..])?;
@@ -178,6 +185,10 @@ impl Store {
                     by_type.remove(key.value())?;
                 }
             }
+            if view.tables.optional(tables::INDEX)?.is_some() {
+                tx.delete_table(tables::INDEX)?;
+                tx.delete_table(tables::INDEXED)?;
+            }
             let mut unsettled = tx.open_table(tables::UNSETTLED)?;
             for row in view.tables.unsettled.iter()? {
                 let (key, _) = row?;
@@ -233,8 +244,8 @@ fn fold_heads(
 ) -> Result<HashMap<EntityId, Vec<Dot>>> {
     let mut out: HashMap<EntityId, Vec<Dot>> = HashMap::new();
     let local = view.directory.local();
-    for lsn in 0..commits {
-        let record = view.record(lsn)?;
+    for lsn in view.lsns(0, commits) {
+        let record = view.record(lsn?)?;
         for (index, version) in record.header.versions.iter().enumerate() {
             if !mine(&version.entity) || record.void_of(index).is_some() {
                 continue;
@@ -288,8 +299,8 @@ fn count(view: &View<'_>, (id, heads): &(EntityId, Heads), digest: &mut StateDig
 fn frontier(view: &View<'_>, commits: u64) -> Result<Vec<u32>> {
     let mut ends: HashMap<u32, u64> = HashMap::new();
     let mut out = BTreeSet::new();
-    for lsn in 0..commits {
-        let record = view.record(lsn)?;
+    for lsn in view.lsns(0, commits) {
+        let record = view.record(lsn?)?;
         for r in &record.header.refs {
             let line = view.line_of(r.log, r.sequence, r.prefix)?;
             if let Some(line) = line.filter(|line| ends.get(line) == Some(&r.sequence)) {

@@ -175,6 +175,25 @@ impl<'a> View<'a> {
         Ok(record)
     }
 
+    /// Lsns of the durable records from one on up to before another. By rows and not by number: a damaged key may claim any.
+    pub(crate) fn lsns(&self, mut from: u64, until: u64) -> impl Iterator<Item = Result<u64>> + '_ {
+        std::iter::from_fn(move || {
+            let found = self.stored_from(from).transpose()?;
+            let next = found.as_ref().map_or(u64::MAX, |lsn| lsn.saturating_add(1));
+            from = next;
+            found.map(|lsn| (lsn < until).then_some(lsn)).transpose()
+        })
+    }
+
+    /// The first record at or after an lsn.
+    pub(crate) fn stored_from(&self, lsn: u64) -> Result<Option<u64>> {
+        let Some(row) = self.tables.log.range(&log_key(lsn, 0)[..]..)?.next() else { return Ok(None) };
+        let (key, _) = row?;
+        let found = key.value().get(..8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+        let misplaced = || Error::corrupt("log", super::sealed::hex(key.value()), "not an lsn");
+        found.filter(|found| (lsn..u64::MAX).contains(found)).map(Some).ok_or_else(misplaced)
+    }
+
     /// Read from the table again, whatever is in memory.
     pub(crate) fn record_uncached(&self, lsn: u64) -> Result<Arc<Record>> {
         self.with_bytes(lsn, |bytes| Record::load(lsn, bytes, self.directory)).map(Arc::new)
@@ -275,8 +294,13 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The last commit of a line that can be shown.
+    /// The last commit of a line.
     pub(crate) fn tip(&self, ordinal: u32) -> Result<Option<Arc<Record>>> {
+        self.dot_at(ordinal, u64::MAX)?.map(|dot| self.commit_of(ordinal, dot)).transpose()
+    }
+
+    /// The last commit of a line that can be shown to others.
+    pub(crate) fn shown_tip(&self, ordinal: u32) -> Result<Option<Arc<Record>>> {
         self.dot_at(ordinal, self.missing.until(ordinal).unwrap_or(u64::MAX))?
             .map(|dot| self.commit_of(ordinal, dot))
             .transpose()
