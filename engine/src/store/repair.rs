@@ -101,7 +101,7 @@ impl Store {
             Err(e) if is_damage(&e) => Ok(None),
             Err(e) => Err(e),
         };
-        let mut damaged = false;
+        let mut damaged = self.missing.first_damaged().is_some();
         self.mend(|tx| {
             let mut dots = tx.open_table(tables::DOTS)?;
             for row in tables.dots.iter()? {

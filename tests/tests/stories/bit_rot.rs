@@ -159,7 +159,7 @@ fn what_is_damaged_is_an_error_and_all_else_is_there() {
     let read: Vec<_> = world.ids.iter().map(|id| snapshot.get(*id)).collect();
     for (id, read) in world.ids.iter().zip(read) {
         match read {
-            Ok(entity) => assert_eq!(entity.is_some(), true),
+            Ok(entity) => assert!(entity.is_some()),
             Err(Error::Corrupt { table: "log", .. }) => {
                 assert_eq!(*id, world.ids[1], "the only one that stands in the log only")
             }
