@@ -84,7 +84,9 @@ impl Engine {
         let now = (self.store().now)().saturated();
         let mut out = Vec::new();
         for ordinal in view.directory.all_shared() {
-            let (Some(tip), Some(info)) = (view.tip(ordinal)?, view.directory.log(ordinal)) else { continue };
+            let (Some(tip), Some(info)) = (view.shown_tip(ordinal)?, view.directory.log(ordinal)) else {
+                continue;
+            };
             let by = tip.header.wall.saturating_sub(now);
             if by > PULL {
                 out.push(ClockAhead::new(info.id, info.device.clone(), by));

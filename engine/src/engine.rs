@@ -163,7 +163,7 @@ impl Engine {
             made.push(self.make(writer, log, refs, metadata, shared)?);
         }
         if !local.is_empty() {
-            let log = writer.local_log(store, &self.inner.identity);
+            let log = writer.local_log(store, &self.inner.identity)?;
             made.push(self.make(writer, log, Default::default(), metadata, local)?);
         }
         // from here on nothing fails

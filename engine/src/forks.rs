@@ -57,7 +57,7 @@ impl Snapshot {
         let mut out = Vec::new();
         for (line, _) in view.directory.forks() {
             // an older snapshot may not have it yet
-            if view.tip(line)?.is_some() {
+            if view.dot_at(line, u64::MAX)?.is_some() {
                 out.extend(Fork::of(view.directory, line));
             }
         }

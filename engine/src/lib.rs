@@ -41,6 +41,7 @@ mod model;
 mod past;
 mod query;
 mod read_only;
+mod repair;
 pub mod replication;
 mod snapshot;
 mod staged;
@@ -82,6 +83,7 @@ pub use model::{
 };
 pub use past::{Past, Point};
 pub use query::{Page, Query, QueryCursor};
+pub use repair::Repaired;
 pub use snapshot::{History, Listing, Snapshot};
 pub use stale::{StaleField, StaleWrite};
 pub use status::{ChangeStatus, PeerStatus, Status};

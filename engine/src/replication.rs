@@ -56,6 +56,8 @@ pub struct Position {
     pub ends: Vec<End>,
     /// The state digest.
     pub digest: StateDigest,
+    /// Nothing of the log is damaged. Else the ends lie in front of what is, and the digest counts more than they say.
+    pub whole: bool,
 }
 
 impl Position {
@@ -166,8 +168,27 @@ impl Replication {
 
     /// All that is durable now. Costs a look-up a log.
     pub fn position(&self) -> Result<Position> {
+        match self.position_as_known() {
+            Err(e) if store::is_damage(&e) => {
+                let store = self.engine.store();
+                let tables = store.tables()?;
+                let view = store.view(&tables);
+                let end = |line| view.dot_at(line, u64::MAX).ok().flatten().map(|(_, lsn)| lsn);
+                store.note_damage(view.directory.all_shared().filter_map(end))?;
+                self.position_as_known()
+            }
+            known => known,
+        }
+    }
+
+    fn position_as_known(&self) -> Result<Position> {
         let snapshot = self.engine.snapshot()?;
-        Ok(Position { lsn: snapshot.commits()?, ends: snapshot.ends()?, digest: snapshot.state_digest()? })
+        Ok(Position {
+            lsn: snapshot.commits()?,
+            ends: shown_ends(&snapshot.view())?,
+            digest: snapshot.state_digest()?,
+            whole: self.engine.store().missing.first_damaged().is_none(),
+        })
     }
 
     /// A commit by its ref, if it is here, and what it follows.
@@ -176,7 +197,11 @@ impl Replication {
             if view.directory.shared(commit.log).is_none() {
                 return Ok(None);
             }
-            let Some(record) = view.find(commit)? else { return Ok(None) };
+            let found = match view.find(commit) {
+                Err(e) if store::is_damage(&e) && view.missing.first_damaged().is_some() => None,
+                other => other?,
+            };
+            let Some(record) = found.filter(|r| !view.missing.is_damaged(r.lsn)) else { return Ok(None) };
             let end = End { log: commit.log, sequence: commit.sequence, chain: record.chain };
             let path = view.directory.path(record.ordinal, commit.sequence);
             Ok(Some(Located { end, lsn: record.lsn, path }))
@@ -188,7 +213,7 @@ impl Replication {
         self.read(|view| {
             let mut out = Vec::new();
             for line in view.directory.lines(log).into_iter().filter(|o| !view.directory.is_local(*o)) {
-                let tip = view.tip(line)?;
+                let tip = view.shown_tip(line)?;
                 out.extend(tip.map(|r| End { log, sequence: r.header.last(), chain: r.chain }));
             }
             out.sort();
@@ -239,7 +264,16 @@ impl Replication {
             // a peer may say anything
             let start = view.directory.fork(ordinal).map_or(0, |f| f.after);
             let next = held(view.log_id(ordinal)?, ordinal).max(start).saturating_add(1);
-            if let Some(record) = view.commit_on(ordinal, next)? {
+            if !view.missing.shows(ordinal, next) {
+                continue;
+            }
+            let dot = view.dot_at(ordinal, next)?;
+            let found = view.commit_on(ordinal, next);
+            let found = match dot {
+                Some((_, lsn)) => self.sound(lsn, None, found)?,
+                None => found?,
+            };
+            if let Some(record) = found {
                 least = least.min(record.lsn);
             }
         }
@@ -247,7 +281,10 @@ impl Replication {
     }
 
     /// Commits in arrival order from lsn `from` up to before `until`, of those that travel the ones that `wanted(log, line, last sequence)` accepts. Stops once their bytes
-    /// reach `budget`; gives at least one if there is any.
+    /// reach `budget`; gives at least one if there is any. Passes over what is damaged, and what builds on it.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] names damage that was not known. It is noted, so that the next session brings it back.
     pub fn commits(
         &self,
         from: u64,
@@ -260,16 +297,58 @@ impl Replication {
         let mut batch = Batch { commits: Vec::new(), next_lsn: from };
         let mut bytes = 0;
         while batch.next_lsn < until && (bytes < budget || batch.commits.is_empty()) {
-            let record = view.record(batch.next_lsn)?;
+            let lsn = batch.next_lsn;
             batch.next_lsn += 1;
+            if view.missing.is_damaged(lsn) {
+                continue;
+            }
+            let record = self.sound(lsn, None, view.record(lsn))?;
+            if !view.missing.shows(record.ordinal, record.header.last()) {
+                continue;
+            }
             let log = view.log_id(record.ordinal)?;
             if !view.directory.is_local(record.ordinal) && wanted(log, record.ordinal, record.header.last()) {
-                let commit = wire(&view, &record, log)?;
+                let before = view.dot_at(record.ordinal, record.header.first - 1);
+                let before = before.ok().flatten().map(|(_, lsn)| lsn);
+                let commit = self.sound(lsn, before, wire(&view, &record, log))?;
                 bytes += commit.bytes.len();
                 batch.commits.push(commit);
             }
         }
         Ok(batch)
+    }
+
+    /// Notes what is damaged of these commits if that is why something could not be read.
+    fn sound<T>(&self, lsn: u64, before: Option<u64>, read: Result<T>) -> Result<T> {
+        if read.as_ref().is_err_and(store::is_damage) {
+            self.engine.store().note_damage(before.into_iter().chain([lsn]))?;
+        }
+        read
+    }
+
+    /// Commits whose bodies do not verify here, in arrival order, the first so many: a peer may have them whole.
+    pub fn unverified(&self, limit: usize) -> Result<Vec<CommitRef>> {
+        self.read(|view| {
+            let mut out = Vec::new();
+            for lsn in view.missing.unverified(limit) {
+                let record = view.record(lsn)?;
+                out.push(record.reference(view.log_id(record.ordinal)?));
+            }
+            Ok(out)
+        })
+    }
+
+    /// A commit as it travels, if it is here and its bodies verify.
+    pub fn verified(&self, commit: &CommitRef) -> Result<Option<WireCommit>> {
+        let Some(here) = self.locate(commit)? else { return Ok(None) };
+        self.read(|view| {
+            let record = view.record(here.lsn)?;
+            let last = record.header.last();
+            if record.unverified || !view.missing.shows(record.ordinal, last) {
+                return Ok(None);
+            }
+            wire(view, &record, commit.log).map(Some)
+        })
     }
 
     /// Takes commits in, in arrival order, in one durable commit. What is here already is skipped after its chain was checked.
@@ -290,8 +369,12 @@ impl Replication {
             let stopped = commits.iter().try_for_each(&mut one);
             (stopped, writer.batch)
         };
-        if report.added > 0 {
+        if report.added + report.healed > 0 {
             store.flush(batch)?;
+        }
+        if report.healed > 0 {
+            let tables = store.tables()?;
+            store.withhold(&store.view(&tables), store.durable())?;
         }
         stopped.map(|()| report)
     }
@@ -369,7 +452,9 @@ impl Replication {
 
     /// What is remembered of a peer. A file that was rewound may remember more than it still has; that is left out.
     pub fn remembered(&self, node: NodeId) -> Result<Option<Peer>> {
-        Ok(self.peer(node)?.map(|(peer, _)| peer))
+        // no cut of what is damaged can be shown
+        let whole = self.engine.store().missing.first_damaged().is_none();
+        Ok(self.peer(node)?.map(|(peer, _)| Peer { cut: peer.cut.filter(|_| whole), ..peer }))
     }
 
     /// A peer, and whether it was forgotten.
@@ -399,6 +484,8 @@ impl Replication {
     /// Remembers a peer. Writes nothing if that is known already: equal stores may greet each other every few minutes. A store that may only be read
     /// remembers nobody.
     pub fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
+        let damaged = self.engine.store().missing.first_damaged();
+        let peer = Peer { held: peer.held.min(damaged.unwrap_or(u64::MAX)), ..peer };
         if self.engine.is_read_only() || self.peer(node)? == Some((peer, false)) {
             return Ok(());
         }
@@ -474,6 +561,18 @@ fn read_peer(key: &[u8; 16], row: &[u8], commits: u64) -> Result<(Peer, bool)> {
         Ok((peer, flags & FORGOTTEN != 0))
     };
     read().map_err(store::unreadable("peers", key))
+}
+
+/// The ends of all lines that travel, sorted, as far as they can be shown.
+fn shown_ends(view: &View<'_>) -> Result<Vec<End>> {
+    let mut out = Vec::new();
+    for ordinal in view.directory.all_shared() {
+        if let Some(tip) = view.shown_tip(ordinal)? {
+            out.push(End { log: view.log_id(ordinal)?, sequence: tip.header.last(), chain: tip.chain });
+        }
+    }
+    out.sort();
+    Ok(out)
 }
 
 /// A commit in the log as it travels.

@@ -481,7 +481,9 @@ impl store::Writer {
         let holds = |line: u32, h: &Head| {
             store.directory.line_at(line, h.writer.reference.sequence) == h.writer.ordinal
         };
-        let frontier = || self.frontier.iter().copied().filter(|line| *line != own);
+        // what cannot be shown is named only where a parent needs it: no peer could take the commit
+        let shown = |line: &u32| store.missing.until(*line).is_none();
+        let frontier = || self.frontier.iter().copied().filter(|line| *line != own).filter(shown);
         let mut needed: Vec<u32> = Vec::new();
         for parent in plan.iter().flat_map(|p| &p.parents).filter(|h| !holds(own, h)) {
             if !needed.iter().any(|line| holds(*line, parent)) {

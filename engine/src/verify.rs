@@ -11,7 +11,7 @@ use crate::format::hash::{
 };
 use crate::model::{Chain, DatasetId, EntityId, StateDigest, VersionRef};
 use crate::snapshot::Snapshot;
-use crate::store::{At, Caches, Content, Record, View, decode_row, hex, log_key, type_key};
+use crate::store::{At, Caches, Content, Record, View, decode_row, hex, type_key};
 use crate::verify_index;
 
 /// What [`Engine::verify`](crate::Engine::verify) found.
@@ -95,7 +95,7 @@ pub(crate) fn verify(snapshot: &Snapshot) -> Result<Verification> {
     let caches = Caches::new(CACHE);
     let view = View { caches: &caches, ..snapshot.view() };
     let mut next = 0;
-    while let Some(lsn) = out.note(lsn_from(snapshot, next))?.flatten() {
+    while let Some(lsn) = out.note(view.stored_from(next))?.flatten() {
         if lsn != next {
             out.problem("log", next, "commits are missing");
         }
@@ -112,15 +112,6 @@ pub(crate) fn verify(snapshot: &Snapshot) -> Result<Verification> {
     check_datasets(snapshot, &fold, &mut out);
     check_checkpoint(snapshot, &fold, &mut out)?;
     Ok(out)
-}
-
-/// The first commit at or after an arrival position. By rows and not by number: a damaged key may claim any.
-fn lsn_from(snapshot: &Snapshot, lsn: u64) -> Result<Option<u64>> {
-    let Some(row) = snapshot.tables.log.range(&log_key(lsn, 0)[..]..)?.next() else { return Ok(None) };
-    let (key, _) = row?;
-    let found = key.value().get(..8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
-    let misplaced = || Error::corrupt("log", hex(key.value()), "not an lsn");
-    found.filter(|found| (lsn..u64::MAX).contains(found)).map(Some).ok_or_else(misplaced)
 }
 
 fn check_commit(
@@ -345,7 +336,8 @@ fn check_checkpoint(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) ->
         out.problem("log", "last", "the state digest is not that of the heads");
     }
     let found = out.note(snapshot.frontier())?;
-    if found.is_some_and(|f| f != fold.frontier) {
+    // one that was made anew where a record was damaged may be wider
+    if found.is_some_and(|f| !fold.frontier.iter().all(|line| f.contains(line))) {
         out.problem("log", "last", "the frontier is not that of the commits");
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! The seam: what a session needs from whoever keeps the commits.
 
-use heirloom::replication::{Batch, End, Ingested, Located, Peer, Position, Staged, StagedHead};
+use heirloom::replication::{Batch, End, Ingested, Located, Peer, Position, Staged, StagedHead, WireCommit};
 use heirloom::{CommitRef, DatasetId, Engine, LogId, NodeId, Timestamp};
 
 use crate::error::{PeerMisbehaved, Result, SyncError};
@@ -63,6 +63,16 @@ pub trait Replica {
         wanted: &dyn Fn(LogId, u32, u64) -> bool,
         budget: usize,
     ) -> Result<Batch>;
+
+    /// Commits whose bodies do not verify here, in arrival order, the first so many. A replica that looks at no bodies has none.
+    fn unverified(&self, _limit: usize) -> Result<Vec<CommitRef>> {
+        Ok(Vec::new())
+    }
+
+    /// A commit as it travels, if it is here and its bodies verify.
+    fn verified(&self, _commit: &CommitRef) -> Result<Option<WireCommit>> {
+        Ok(None)
+    }
 
     /// Stores these commits, in this order, in one durable commit. Those that are here already are skipped. After an error that blames one
     /// of them, those before it may have been kept.
@@ -150,6 +160,14 @@ impl Replica for Engine {
         budget: usize,
     ) -> Result<Batch> {
         self.replication().commits(from, until, wanted, budget).map_err(sort)
+    }
+
+    fn unverified(&self, limit: usize) -> Result<Vec<CommitRef>> {
+        self.replication().unverified(limit).map_err(sort)
+    }
+
+    fn verified(&self, commit: &CommitRef) -> Result<Option<WireCommit>> {
+        self.replication().verified(commit).map_err(sort)
     }
 
     fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested> {
@@ -243,6 +261,12 @@ macro_rules! pointer {
                 budget: usize,
             ) -> Result<Batch> {
                 (**self).commits(from, until, wanted, budget)
+            }
+            fn unverified(&self, limit: usize) -> Result<Vec<CommitRef>> {
+                (**self).unverified(limit)
+            }
+            fn verified(&self, commit: &CommitRef) -> Result<Option<WireCommit>> {
+                (**self).verified(commit)
             }
             fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested> {
                 (**self).ingest(commits)

@@ -63,6 +63,10 @@ pub struct Report {
     pub first_voids: Vec<VoidVersion>,
     /// Commits received whose bodies do not verify.
     pub unverified: u64,
+    /// Commits that were damaged here, or whose bodies did not verify, and that the peer has brought back.
+    pub healed: u64,
+    /// Whether commits are still damaged here (R37): no peer so far had them. What builds on them cannot be sent on; all else is.
+    pub damaged: bool,
     /// Devices among the writers of what was received whose clocks are far ahead of ours, and therefore not followed (R6).
     pub clocks_ahead: Vec<ClockAhead>,
     /// Logs that this session showed to have forked: copies of a store wrote on (R34). Both branches are kept; each says so in plain words.

@@ -127,9 +127,18 @@ fn version_header(view: &View<'_>, place: Place, refs: &[CommitRef], p: &Planned
         }
         let first = refs.partition_point(|r| (r.log, r.sequence) < (log, sequence));
         for (at, r) in refs.iter().enumerate().skip(first).take_while(|(_, r)| r.log == log) {
-            if view.line_of(log, r.sequence, r.prefix)?.is_some_and(|line| holds(view, line, h)) {
+            if sequence <= r.sequence
+                && view.line_of(log, r.sequence, r.prefix)?.is_some_and(|line| holds(view, line, h))
+            {
                 return Ok(ParentName { path: at as u64 + 1, sequence });
             }
+        }
+        if !view.missing.shows(h.writer.ordinal, sequence) {
+            return Err(Error::corrupt(
+                "log",
+                format!("{log}/{sequence}"),
+                "the commit that is written on is damaged",
+            ));
         }
         Err(Error::invalid(format!("parent {log}/{sequence} lies on no ref of the commit")))
     };

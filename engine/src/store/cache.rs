@@ -31,6 +31,22 @@ impl<K: Eq + Hash + Copy, V: Clone> Cache<K, V> {
     pub(crate) fn insert(&self, key: K, value: V, cost: usize) {
         self.0.lock().insert(key, value, cost);
     }
+
+    /// Decides while nobody else can change it.
+    pub(crate) fn insert_if(&self, key: K, value: V, cost: usize, wanted: impl FnOnce() -> bool) {
+        let mut inner = self.0.lock();
+        if wanted() {
+            inner.insert(key, value, cost);
+        }
+    }
+
+    pub(crate) fn remove(&self, key: &K) {
+        self.0.lock().remove(key);
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.lock().clear();
+    }
 }
 
 impl<K: Eq + Hash + Copy, V: Clone> Generations<K, V> {
@@ -65,6 +81,10 @@ impl<K: Eq + Hash + Copy, V: Clone> Generations<K, V> {
         } else if let Some((_, cost)) = self.old.remove(key) {
             self.old_cost -= cost;
         }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.half * 2);
     }
 
     /// What all values cost together.

@@ -27,7 +27,8 @@ const OF_DATA: &[Table] = &[
     tables::BY_TYPE,
     tables::UNSETTLED,
 ];
-const OF_INDEXES: &[Table] = &[tables::INDEX, tables::INDEXED];
+/// Tables that only some stores have.
+const OF_SOME: &[Table] = &[tables::MISSING, tables::INDEX, tables::INDEXED];
 const OF_PEERS: &[Table] = &[tables::STAGING, tables::PEERS];
 
 /// How far a copy is.
@@ -95,7 +96,7 @@ impl Store {
         progress: &mut dyn FnMut(Copied),
     ) -> Result<()> {
         let mut sources = Vec::new();
-        for table in OF_DATA.iter().chain(OF_INDEXES).chain(OF_PEERS.iter().filter(|_| same)) {
+        for table in OF_DATA.iter().chain(OF_SOME).chain(OF_PEERS.iter().filter(|_| same)) {
             if let Some(rows) = tables.optional(*table)? {
                 sources.push((table, rows));
             }

@@ -140,6 +140,14 @@ impl Directory {
         self.logs.read().fork(line)
     }
 
+    /// A line, and those that leave it after a sequence.
+    pub(crate) fn leaving(&self, line: u32, after: u64) -> Vec<u32> {
+        let logs = self.logs.read();
+        let leaves = |l: &LogInfo| l.fork.is_some_and(|f| (f.of, f.after) == (line, after));
+        let others = (0..).zip(&logs.by_ordinal).filter(|(_, l)| leaves(l)).map(|(o, _)| o);
+        std::iter::once(line).chain(others).collect()
+    }
+
     pub(crate) fn has_forks(&self) -> bool {
         !self.logs.read().lines.is_empty()
     }
@@ -261,6 +269,11 @@ impl Directory {
     /// The line that begins with a commit of that name, if it is known to be a branch.
     pub(crate) fn branch(&self, name: LogId) -> Option<u32> {
         self.logs.read().by_name.get(&name).map(|(line, _)| *line)
+    }
+
+    /// Whether a line, or the stretch of it that begins with this sequence, is known by that name.
+    pub(crate) fn names_place(&self, name: LogId, line: u32, first: u64) -> bool {
+        self.logs.read().by_name.get(&name) == Some(&(line, first - 1))
     }
 
     pub(crate) fn entity_type(&self, ordinal: u32) -> Option<Arc<str>> {

@@ -66,6 +66,8 @@ pub(crate) struct HeadChange {
     pub(crate) gone: Vec<VersionRef>,
     pub(crate) new: VersionRef,
     pub(crate) was_diverged: bool,
+    /// The new one has leaves that nobody decided.
+    pub(crate) undecided: bool,
 }
 
 /// A version that a header names as a parent: as if it were a head, or void.
@@ -460,5 +462,6 @@ fn change(
         gone: gone.iter().filter(|h| Some(h.writer.ordinal) != local).map(|h| h.writer.reference).collect(),
         new: writer.reference,
         was_diverged: judged.heads.list.len() > 1,
+        undecided,
     }
 }

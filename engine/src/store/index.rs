@@ -339,8 +339,13 @@ impl Store {
         let indexed = writer.indexing.indexes.iter().any(Index::is_live);
         let entities: Vec<_> = folded.changes.iter().filter(|_| indexed).map(|c| c.entity).collect();
         writer.append(ordinal, chain, header, refs, folded);
+        self.index_now(writer, &entities);
+    }
+
+    /// Finds what stands of entities in indexes from now on.
+    pub(super) fn index_now(&self, writer: &mut Writer, entities: &[EntityId]) {
         // the commit is in: neither an error nor a panic of what shows entities may undo that halfway
-        let index = || self.index_entities(writer, &entities);
+        let index = || self.index_entities(writer, entities);
         if !matches!(catch_unwind(AssertUnwindSafe(index)), Ok(Ok(()))) {
             writer.doubt_indexes();
         }

@@ -1,6 +1,7 @@
 //! Commits that come from elsewhere: framing, place, skip, then fold. Nothing is refused for its meaning.
 
 use super::fold::{Bodies, Incoming, fold};
+use super::missing::Gap;
 use super::writer::{PULL, Tip, Writer};
 use super::{Store, View, directory};
 use crate::clock_ahead::ClockAhead;
@@ -30,6 +31,8 @@ pub struct Ingested {
     pub voids: Vec<VoidVersion>,
     /// Commits whose bodies do not verify here.
     pub unverified: u64,
+    /// Commits that were damaged here, or whose bodies did not verify, and are whole again.
+    pub healed: u64,
     /// Logs whose wall is more than five minutes ahead of this device's clock, each once, by how much at most; their walls were ignored (R6).
     pub clocks_ahead: Vec<ClockAhead>,
     /// Logs that were found to have forked: copies of a store wrote on (R34). Both branches are kept.
@@ -47,6 +50,7 @@ impl Ingested {
         self.diverged += other.diverged;
         self.voids.extend(other.voids);
         self.unverified += other.unverified;
+        self.healed += other.healed;
         self.forks.extend(other.forks);
         self.left = self.left.or(other.left);
         other.clocks_ahead.into_iter().for_each(|ahead| self.note_clock(ahead));
@@ -76,6 +80,10 @@ enum Line {
     New,
     /// Another commit follows the same one already.
     Branch(directory::Fork),
+    /// It is here, on this line.
+    Here(u32),
+    /// One that is damaged may be it.
+    Damaged(u64, Gap),
 }
 
 /// A commit whose place is known.
@@ -87,6 +95,8 @@ struct Placed {
     chain: Chain,
     /// Ordinals and sequences of what it refers to.
     refs: Vec<(u32, u64)>,
+    /// Its place, where it is not here as it should be.
+    gap: Option<(u64, Gap)>,
 }
 
 impl Store {
@@ -121,6 +131,13 @@ impl Store {
             trailer: parts.trailer,
             wall_before: placed.wall_before,
         };
+        if let Some(gap) = placed.gap {
+            match self.heal(writer, gap, &incoming, parts.bodies)? {
+                true => report.healed += 1,
+                false => report.skipped += 1,
+            }
+            return Ok(());
+        }
         let folded = fold(&self.writer_view(writer)?, &incoming, Bodies::Received(parts.bodies))?;
         report.added += 1;
         report.versions += header.count;
@@ -132,6 +149,10 @@ impl Store {
             folded.changes.iter().filter(|c| !c.was_diverged && c.heads.list.len() > 1).count() as u64;
         let own = self.known().own.filter(|own| self.directory.log_id(*own) == Some(parts.log));
         let before = own.and_then(|own| writer.tip(own));
+        if folded.unverified && folded.voids.is_empty() {
+            let gap = Gap { ordinal, first: header.first, damaged: false };
+            self.missing.set(writer.next_lsn, Some(gap));
+        }
         self.append(writer, ordinal, placed.chain, &header, &placed.refs, folded);
         self.pull_wall(writer, ordinal, header.wall, report);
         if forked {
@@ -165,7 +186,20 @@ impl Store {
             None => (self.predecessor(&view, writer, parts, header)?, None),
         };
         let chain = chain_after(&before.chain, parts.header);
-        let Some(line) = self.line_after(&view, writer, &before, &chain)? else { return Ok(None) };
+        let line = self.line_after(&view, writer, &before, &chain)?;
+        let again = |gap: (u64, Gap)| Placed {
+            ordinal: gap.1.ordinal,
+            forked: false,
+            wall_before: before.wall,
+            chain,
+            refs: Vec::new(),
+            gap: Some(gap),
+        };
+        match line {
+            Line::Here(line) => return Ok(self.missing.at(line, header.first).map(again)),
+            Line::Damaged(lsn, gap) => return Ok(Some(again((lsn, gap)))),
+            _ => {}
+        }
         let mut refs = Vec::with_capacity(header.refs.len());
         for r in &header.refs {
             let found = self.find(&view, writer, r)?;
@@ -176,37 +210,54 @@ impl Store {
         let ordinal = match line {
             Line::Known(line) => line,
             Line::Branch(fork) => self.directory.add_branch(fork).ok_or_else(unknown)?,
-            Line::New => {
+            Line::New | Line::Here(_) | Line::Damaged(..) => {
                 let (bytes, genesis) = genesis.ok_or_else(unknown)?;
                 self.directory.add_log(parts.log, bytes, &genesis)
             }
         };
-        Ok(Some(Placed { ordinal, forked, wall_before: before.wall, chain, refs }))
+        Ok(Some(Placed { ordinal, forked, wall_before: before.wall, chain, refs, gap: None }))
     }
 
-    /// The line that a commit with this chain extends; nothing if it is here already.
-    fn line_after(
-        &self,
-        view: &View<'_>,
-        writer: &Writer,
-        before: &Before,
-        chain: &Chain,
-    ) -> Result<Option<Line>> {
-        let Some(line) = before.line else { return Ok(Some(Line::New)) };
+    /// The line that a commit with this chain extends, or lies on.
+    fn line_after(&self, view: &View<'_>, writer: &Writer, before: &Before, chain: &Chain) -> Result<Line> {
+        let Some(line) = before.line else { return Ok(Line::New) };
+        if let Some((lsn, gap)) = self.damaged(view, line, before.sequence, chain)? {
+            return Ok(Line::Damaged(lsn, gap));
+        }
         // a number may have been given by an ingest that failed later
         if writer.tip(line).is_none_or(|tip| tip.last == before.sequence) {
-            return Ok(Some(Line::Known(line)));
+            return Ok(Line::Known(line));
         }
         let missing =
             || Error::corrupt("dots", format!("{line}/{}", before.sequence), "its successor is missing");
         let next = view.commit_on(line, before.sequence + 1)?.ok_or_else(missing)?;
         let name = branch_name(chain);
-        let is_branch = || self.directory.branch(name).is_some_and(|branch| writer.tip(branch).is_some());
-        if next.chain == *chain || is_branch() {
-            return Ok(None);
+        if next.chain == *chain {
+            return Ok(Line::Here(next.ordinal));
+        }
+        if let Some(branch) = self.directory.branch(name).filter(|branch| writer.tip(*branch).is_some()) {
+            return Ok(Line::Here(branch));
         }
         let other = branch_name(&next.chain);
-        Ok(Some(Line::Branch(directory::Fork { of: line, after: before.sequence, name, other })))
+        Ok(Line::Branch(directory::Fork { of: line, after: before.sequence, name, other }))
+    }
+
+    /// The damaged commit that one with this chain may be: of several that follow the same, the one that has its name.
+    fn damaged(&self, view: &View<'_>, line: u32, after: u64, chain: &Chain) -> Result<Option<(u64, Gap)>> {
+        let gaps = self.missing.damaged_after(view, line, after);
+        let name = branch_name(chain);
+        if let Some(named) = gaps.iter().find(|(_, g)| view.directory.names_place(name, g.ordinal, g.first)) {
+            return Ok(Some(*named));
+        }
+        // one that is here whole is none of them
+        for other in view.directory.leaving(line, after) {
+            if let Ok(Some(next)) = view.commit_on(other, after + 1)
+                && next.chain == *chain
+            {
+                return Ok(None);
+            }
+        }
+        Ok(gaps.first().copied())
     }
 
     fn predecessor(
@@ -240,12 +291,7 @@ impl Store {
                 return Ok(Some(tip));
             }
             let record = view.commit_on(line, sequence)?.filter(|r| r.header.last() == sequence);
-            Ok(record.map(|r| Tip {
-                last: sequence,
-                chain: r.chain,
-                wall: r.header.wall,
-                is_newer: r.header.is_newer(),
-            }))
+            Ok(record.map(|r| Tip::of(&r)))
         };
         for line in self.directory.lines(log) {
             if let Some(tip) = one(line)?.filter(|tip| tip.chain.prefix() == prefix) {

@@ -8,15 +8,18 @@ mod fingerprint;
 mod fold;
 mod group_commit;
 mod head;
+mod heal;
 mod idle;
 mod index;
 mod ingest;
+mod missing;
 mod open;
 mod overlay;
 mod past;
 mod primitives;
 mod read_cache;
 mod record;
+mod repair;
 mod sealed;
 mod show;
 mod tables;
@@ -54,7 +57,7 @@ pub(crate) use record::Record;
 pub use record::Void as VoidReason;
 pub(crate) use sealed::{hex, seal, unreadable, unseal};
 pub(crate) use show::{Seen, Shown, content_of, shown_leaves};
-pub(crate) use tables::{INDEX, INDEXED, PEERS, ReadTable, STAGING, Tables, log_key, staging_key, type_key};
+pub(crate) use tables::{INDEX, INDEXED, PEERS, ReadTable, STAGING, Tables, staging_key, type_key};
 pub(crate) use view::{Caches, View};
 pub(crate) use wake::{Waited, Wake};
 pub(crate) use writer::{PULL, Writer};
@@ -63,6 +66,8 @@ pub(crate) use idle::IdleFlush;
 
 use group_commit::GroupCommit;
 use idle::Idle;
+use missing::Missing;
+pub(crate) use missing::is_damage;
 use writer::Known;
 
 /// Where the engine gets the time from.
@@ -80,6 +85,8 @@ pub(crate) struct Store {
     /// The newest durable state.
     published: RwLock<Option<Arc<Tables>>>,
     pub(crate) directory: Directory,
+    /// What is damaged, or does not verify.
+    pub(crate) missing: Missing,
     pub(crate) policies: Policies,
     pub(crate) caches: Caches,
     writer: Mutex<Writer>,
@@ -114,6 +121,7 @@ impl Store {
         View {
             tables,
             directory: &self.directory,
+            missing: &self.missing,
             caches: &self.caches,
             policies: &self.policies,
             pending: None,

@@ -13,6 +13,7 @@ use super::fingerprint::{self, Fingerprint};
 use super::group_commit::GroupCommit;
 use super::idle::Idle;
 use super::index::Field;
+use super::missing::{Gap, Missing, is_damage};
 use super::overlay::Overlay;
 use super::record::{Checkpoint, ordinal};
 use super::sealed::{seal, unreadable, unseal};
@@ -151,6 +152,7 @@ impl Store {
             file: None,
             published: RwLock::new(Some(tables.clone())),
             directory,
+            missing: Missing::default(),
             policies: options.policies,
             caches: Caches::new(options.cache_bytes / 4),
             writer: Mutex::new(writer),
@@ -164,14 +166,13 @@ impl Store {
             declared: Vec::new(),
         };
         store.load_known(&tables)?;
-        match store.load_writer(&tables, next_lsn) {
+        let loaded = store.load_writer(&mut store.writer.lock(), &tables, next_lsn);
+        match loaded {
             // where the end of a log is damaged nothing can be written; all else stays readable, and `verify` names the place
             Err(damage @ Error::Corrupt { .. }) => store.writer.lock().damage = Some(damage),
-            other => {
-                other?;
-                store.recognise(&tables, mark)?;
-            }
+            other => other?,
         }
+        store.recognise(&tables, mark)?;
         store.agree_on_dataset(options.dataset)?;
         store.declare(options.indexes)?;
         Ok(store)
@@ -224,17 +225,28 @@ impl Store {
     }
 
     /// One record a log, and the checkpoint of the last: however long the history.
-    fn load_writer(&self, tables: &Tables, next_lsn: u64) -> Result<()> {
+    pub(super) fn load_writer(&self, writer: &mut Writer, tables: &Tables, next_lsn: u64) -> Result<()> {
         let view = self.view(tables);
         self.known.write().predecessor = self.predecessor_as_of(tables)?;
-        let mut writer = self.writer.lock();
+        self.missing.load(tables)?;
+        let mut cut_short = Vec::new();
         for ordinal in 0..self.directory.log_count() {
-            writer.tips[ordinal as usize] = view.tip(ordinal)?.map(|r| Tip {
-                last: r.header.last(),
-                chain: r.chain,
-                wall: r.header.wall,
-                is_newer: r.header.is_newer(),
-            });
+            let Some((first, lsn)) = view.dot_at(ordinal, u64::MAX)? else { continue };
+            if lsn >= next_lsn {
+                return Err(Error::corrupt("log", lsn, "the last record is missing"));
+            }
+            match view.commit_of(ordinal, (first, lsn)) {
+                Ok(end) => writer.tips[ordinal as usize] = Some(Tip::of(&end)),
+                Err(e) if is_damage(&e) => {
+                    self.missing.set(lsn, Some(Gap { ordinal, first, damaged: true }));
+                    cut_short.push(ordinal);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        self.withhold(&view, next_lsn)?;
+        for ordinal in cut_short {
+            writer.tips[ordinal as usize] = view.shown_tip(ordinal)?.map(|end| Tip::of(&end));
         }
         if let Some(Checkpoint { digest, frontier }) = view.checkpoint(next_lsn)? {
             writer.digest = digest;
@@ -354,6 +366,10 @@ impl Writer {
     /// The log that this store extends; drawn with its first commit.
     pub(crate) fn own_log(&mut self, store: &Store, dataset: DatasetId, identity: &Identity) -> (u32, LogId) {
         self.leave_newer_log(store);
+        // where a commit of it is damaged no peer would take what follows; and of a damaged end nobody knows where it was
+        if store.known().own.is_some_and(|own| store.missing.until(own).is_some()) {
+            store.leave_own_log(self);
+        }
         if let Some((ordinal, log)) = store.known().own.and_then(|o| Some((o, store.directory.log_id(o)?))) {
             return (ordinal, log);
         }
@@ -374,11 +390,20 @@ impl Writer {
     }
 
     /// The log of what never leaves this store; drawn with its first commit. It is of no dataset, so that no peer would take it.
-    pub(crate) fn local_log(&mut self, store: &Store, identity: &Identity) -> (u32, LogId) {
+    ///
+    /// [`Error::Corrupt`] where its end is damaged: no peer has it.
+    pub(crate) fn local_log(&mut self, store: &Store, identity: &Identity) -> Result<(u32, LogId)> {
         if let Some((ordinal, log)) =
             store.directory.local().and_then(|o| Some((o, store.directory.log_id(o)?)))
         {
-            return (ordinal, log);
+            if store
+                .missing
+                .until(ordinal)
+                .is_some_and(|until| self.tip(ordinal).map_or(0, |t| t.last) == until)
+            {
+                return Err(Error::corrupt("log", "the end of what stays here", "the record is damaged"));
+            }
+            return Ok((ordinal, log));
         }
         let genesis = Genesis {
             level: limits::LEVEL,
@@ -392,7 +417,7 @@ impl Writer {
         let (ordinal, log) = add_log(store, &genesis);
         store.directory.set_local(ordinal);
         self.set_meta(LOCAL, Some(varint(u64::from(ordinal))));
-        (ordinal, log)
+        Ok((ordinal, log))
     }
 
     fn forget_log(&mut self) {

@@ -201,7 +201,7 @@ impl View<'_> {
         };
         let head = Arc::new(Head { writer: at.writer, derived, depth, state });
         let cost = 256 + head.derived.clock.iter().len() * 16;
-        self.caches.heads.insert(at.dot(), head.clone(), cost);
+        self.caches.heads.insert_if(at.dot(), head.clone(), cost, || self.is_fresh());
         Ok(head)
     }
 

@@ -101,6 +101,12 @@ impl ReadCache {
         }
     }
 
+    pub(crate) fn clear(&self) {
+        for shard in &self.shards {
+            shard.lock().entities.clear();
+        }
+    }
+
     pub(crate) fn stats(&self) -> CacheStats {
         CacheStats {
             hits: self.hits.load(Ordering::Relaxed),

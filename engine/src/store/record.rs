@@ -410,6 +410,17 @@ impl Record {
         read().map(Some).map_err(|e| Error::corrupt("log", self.lsn, e))
     }
 
+    /// Its bytes, as they were before a checkpoint was added.
+    pub(crate) fn without_checkpoint(&self, source: &dyn Bytes) -> Result<Vec<u8>> {
+        let end = self.chunks_at + self.chunks.iter().map(|c| c.stored).sum::<usize>();
+        let mut bytes = source.read(0, end)?;
+        bytes.truncate(end);
+        if let Some(flags) = bytes.first_mut() {
+            *flags &= !CHECKPOINT;
+        }
+        Ok(bytes)
+    }
+
     /// All bodies, as they travel.
     pub(crate) fn bodies(&self, source: &dyn Bytes) -> Result<Vec<u8>> {
         let mut out = Vec::with_capacity(self.chunks.iter().map(|c| c.raw).sum());

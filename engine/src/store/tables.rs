@@ -28,6 +28,8 @@ pub(crate) const UNSETTLED: Table = TableDefinition::new("unsettled");
 pub(crate) const INDEX: Table = TableDefinition::new("index");
 /// entity id → sealed list of what stands of it in `index`.
 pub(crate) const INDEXED: Table = TableDefinition::new("indexed");
+/// lsn (u64be) → sealed: a commit that is damaged, or whose bodies do not verify. It comes into being with the first.
+pub(crate) const MISSING: Table = TableDefinition::new("missing");
 /// peer (16), piece (u32be) → sealed; a large commit on its way in.
 pub(crate) const STAGING: Table = TableDefinition::new("staging");
 /// node id → sealed: what is remembered of a peer.

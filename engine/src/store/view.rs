@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::cache::Cache;
 use super::directory::Directory;
 use super::head::{Head, Heads, decode_row};
+use super::missing::{Missing, is_damage};
 use super::past::{Content, Dot, Step};
 use super::read_cache::ReadCache;
 use super::record::{Bytes, Checkpoint, PIECE, Record};
@@ -13,8 +15,10 @@ use super::sealed::unseal;
 use super::show::Seen;
 use super::tables::{ReadTable, Tables, dot_key, log_key};
 use crate::error::{Error, Result};
+use crate::format::hash::head_term;
 use crate::merge::Policies;
-use crate::model::{ChainPrefix, CommitRef, EntityId, LogId};
+use crate::model::{ChainPrefix, CommitRef, EntityId, LogId, StateDigest};
+use redb::ReadableTable;
 
 /// Commits that are folded but not durable yet. Each entry knows the batch that will make it so.
 #[derive(Default)]
@@ -24,6 +28,8 @@ pub(crate) struct Pending {
     pub(crate) records: BTreeMap<u64, Arc<[u8]>>,
     /// (ordinal, first sequence) → lsn.
     pub(crate) dots: BTreeMap<(u32, u64), u64>,
+    /// By lsn: those that come again, and the batch that will put them in place.
+    pub(crate) healed: BTreeMap<u64, (Arc<[u8]>, u64)>,
     /// Of the records that no batch has taken yet.
     pub(crate) bytes: usize,
 }
@@ -38,6 +44,8 @@ pub(crate) struct Caches {
     pub(crate) steps: Cache<Dot, Arc<Step>>,
     /// Entities as they are shown now.
     pub(crate) entities: ReadCache,
+    /// Number of the last durable commit that put records in place again: what older states have of them does not belong here.
+    healed_at: AtomicU64,
 }
 
 impl Caches {
@@ -50,7 +58,30 @@ impl Caches {
             contents: Cache::new(part),
             steps: Cache::new(part),
             entities: ReadCache::new(2 * part),
+            healed_at: AtomicU64::new(0),
         }
+    }
+
+    /// A version that is about to be known better.
+    pub(super) fn forget(&self, dot: Dot) {
+        self.heads.remove(&dot);
+        self.contents.remove(&dot);
+        self.steps.remove(&dot);
+    }
+
+    /// From this durable commit on some records are others.
+    pub(super) fn healed(&self, commit: u64) {
+        self.healed_at.store(commit, Ordering::Release);
+        self.clear();
+    }
+
+    /// What is in the tables is right, and what was read before may not be.
+    pub(super) fn clear(&self) {
+        self.entities.clear();
+        self.records.clear();
+        self.heads.clear();
+        self.contents.clear();
+        self.steps.clear();
     }
 }
 
@@ -59,6 +90,7 @@ impl Caches {
 pub(crate) struct View<'a> {
     pub(crate) tables: &'a Tables,
     pub(crate) directory: &'a Directory,
+    pub(crate) missing: &'a Missing,
     pub(crate) caches: &'a Caches,
     pub(crate) policies: &'a Policies,
     pub(crate) pending: Option<&'a Pending>,
@@ -119,19 +151,47 @@ impl<'a> View<'a> {
 
     /// Reads of a record's bytes.
     pub(crate) fn with_bytes<T>(&self, lsn: u64, read: impl FnOnce(&dyn Bytes) -> Result<T>) -> Result<T> {
-        match self.pending.and_then(|p| p.records.get(&lsn)) {
+        let again = |p: &'a Pending| p.healed.get(&lsn).map(|(bytes, _)| bytes);
+        match self.pending.and_then(|p| p.records.get(&lsn).or_else(|| again(p))) {
             Some(bytes) => read(&&bytes[..]),
             None => read(&Pieces { table: &self.tables.log, lsn }),
         }
     }
 
+    /// Whether what it reads is what newer states have.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.pending.is_some() || self.tables.commit >= self.caches.healed_at.load(Ordering::Acquire)
+    }
+
     pub(crate) fn record(&self, lsn: u64) -> Result<Arc<Record>> {
+        if !self.is_fresh() || self.pending.is_some_and(|p| p.healed.contains_key(&lsn)) {
+            return self.record_uncached(lsn);
+        }
         if let Some(record) = self.caches.records.get(&lsn) {
             return Ok(record);
         }
         let record = Arc::new(self.with_bytes(lsn, |bytes| Record::load(lsn, bytes, self.directory))?);
-        self.caches.records.insert(lsn, record.clone(), record.cost());
+        self.caches.records.insert_if(lsn, record.clone(), record.cost(), || self.is_fresh());
         Ok(record)
+    }
+
+    /// Lsns of the durable records from one on up to before another. By rows and not by number: a damaged key may claim any.
+    pub(crate) fn lsns(&self, mut from: u64, until: u64) -> impl Iterator<Item = Result<u64>> + '_ {
+        std::iter::from_fn(move || {
+            let found = self.stored_from(from).transpose()?;
+            let next = found.as_ref().map_or(u64::MAX, |lsn| lsn.saturating_add(1));
+            from = next;
+            found.map(|lsn| (lsn < until).then_some(lsn)).transpose()
+        })
+    }
+
+    /// The first record at or after an lsn.
+    pub(crate) fn stored_from(&self, lsn: u64) -> Result<Option<u64>> {
+        let Some(row) = self.tables.log.range(&log_key(lsn, 0)[..]..)?.next() else { return Ok(None) };
+        let (key, _) = row?;
+        let found = key.value().get(..8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+        let misplaced = || Error::corrupt("log", super::sealed::hex(key.value()), "not an lsn");
+        found.filter(|found| (lsn..u64::MAX).contains(found)).map(Some).ok_or_else(misplaced)
     }
 
     /// Read from the table again, whatever is in memory.
@@ -156,7 +216,7 @@ impl<'a> View<'a> {
     }
 
     /// The commit that a row of `dots` names. These rows have no checksum, so the commit must say the same.
-    fn commit_of(&self, ordinal: u32, (first, lsn): (u64, u64)) -> Result<Arc<Record>> {
+    pub(super) fn commit_of(&self, ordinal: u32, (first, lsn): (u64, u64)) -> Result<Arc<Record>> {
         let record = self.record(lsn)?;
         if record.ordinal != ordinal || record.header.first != first {
             return Err(Error::corrupt("dots", format!("{ordinal}/{first}"), "names another commit"));
@@ -179,9 +239,27 @@ impl<'a> View<'a> {
     pub(crate) fn checkpoint(&self, commits: u64) -> Result<Option<Checkpoint>> {
         let Some(last) = commits.checked_sub(1) else { return Ok(None) };
         // one that was in memory before it was written has none yet
-        let record = self.record_uncached(last)?;
+        let record = match self.record_uncached(last) {
+            Err(e) if is_damage(&e) => return self.fold_of_heads().map(Some),
+            other => other?,
+        };
         let missing = || Error::corrupt("log", last, "the last record has no checkpoint");
         self.with_bytes(last, |bytes| record.checkpoint(bytes))?.ok_or_else(missing).map(Some)
+    }
+
+    /// What the checkpoint would say that is damaged: the digest of the durable heads, and every line, since a frontier may be wider than it need be.
+    fn fold_of_heads(&self) -> Result<Checkpoint> {
+        let (mut digest, local) = (StateDigest::ZERO, self.directory.local());
+        for row in self.tables.heads.iter()? {
+            let (key, value) = row?;
+            let id =
+                key.value().try_into().map_err(|_| Error::corrupt("heads", "a key", "not an entity id"))?;
+            let heads = decode_row(key.value(), value.value(), self.directory)?;
+            for head in heads.list.iter().filter(|h| Some(h.writer.ordinal) != local) {
+                digest.add(&head_term(EntityId::from_bytes(id), &head.writer.reference));
+            }
+        }
+        Ok(Checkpoint { digest, frontier: self.directory.all_shared().collect() })
     }
 
     /// A commit by its ref.
@@ -219,5 +297,12 @@ impl<'a> View<'a> {
     /// The last commit of a line.
     pub(crate) fn tip(&self, ordinal: u32) -> Result<Option<Arc<Record>>> {
         self.dot_at(ordinal, u64::MAX)?.map(|dot| self.commit_of(ordinal, dot)).transpose()
+    }
+
+    /// The last commit of a line that can be shown to others.
+    pub(crate) fn shown_tip(&self, ordinal: u32) -> Result<Option<Arc<Record>>> {
+        self.dot_at(ordinal, self.missing.until(ordinal).unwrap_or(u64::MAX))?
+            .map(|dot| self.commit_of(ordinal, dot))
+            .transpose()
     }
 }

@@ -15,8 +15,9 @@ use super::fold::Folded;
 use super::group_commit::Journal;
 use super::head::Heads;
 use super::index::{self, Indexing, Keys};
+use super::missing::{self, Gap};
 use super::open::catching;
-use super::record::{Checkpoint, PIECE, add_checkpoint};
+use super::record::{Checkpoint, PIECE, Record, add_checkpoint};
 use super::sealed::seal;
 use super::tables::{self, Tables, dot_key, log_key, type_key};
 use super::view::{Pending, View};
@@ -36,6 +37,13 @@ pub(crate) struct Tip {
     pub(crate) wall: u64,
     /// Of a newer level: this library cannot go on from it.
     pub(crate) is_newer: bool,
+}
+
+impl Tip {
+    pub(crate) fn of(record: &Record) -> Self {
+        let header = &record.header;
+        Self { last: header.last(), chain: record.chain, wall: header.wall, is_newer: header.is_newer() }
+    }
 }
 
 /// What a store knows of itself. Changed by the writer, read by anybody at any time, inside a write too.
@@ -82,6 +90,9 @@ pub(crate) struct Batch {
     types: Vec<u32>,
     meta: Vec<(Cow<'static, str>, Option<Vec<u8>>)>,
     indexed: BTreeMap<EntityId, Keys>,
+    healed: Vec<(u64, Arc<[u8]>)>,
+    missing: BTreeMap<u64, Option<Gap>>,
+    next_lsn: u64,
     checkpoint: Checkpoint,
 }
 
@@ -159,7 +170,15 @@ impl Writer {
             Some(Tip { last: header.last(), chain, wall: header.wall, is_newer: header.is_newer() });
     }
 
-    fn close_batch(&mut self, logs: u32, types: u32) -> Batch {
+    /// Puts a commit in its old place again. `heads`: those of which more is known now.
+    pub(super) fn heal(&mut self, lsn: u64, record: Vec<u8>, heads: Vec<(EntityId, Heads)>) {
+        self.pending.healed.insert(lsn, (record.into(), self.batch));
+        for (entity, heads) in heads {
+            self.pending.heads.insert(entity, (Arc::new(heads), self.batch));
+        }
+    }
+
+    fn close_batch(&mut self, logs: u32, types: u32, missing: BTreeMap<u64, Option<Gap>>) -> Batch {
         let number = self.batch;
         self.batch += 1;
         let (lsn, log, entity_type) = self.written;
@@ -168,6 +187,7 @@ impl Writer {
         };
         let mut heads: Vec<_> = self.pending.heads.iter().filter_map(of_batch).collect();
         heads.sort_by_key(|(id, _)| *id);
+        let healed = self.pending.healed.iter().filter(|(_, (_, batch))| *batch == number);
         let out = Batch {
             number,
             lsns: self.pending.records.range(lsn..).map(|(l, r)| (*l, r.clone())).collect(),
@@ -177,6 +197,9 @@ impl Writer {
             types: (entity_type..types).collect(),
             meta: std::mem::take(&mut self.meta),
             indexed: self.indexing.take_changes(),
+            healed: healed.map(|(lsn, (record, _))| (*lsn, record.clone())).collect(),
+            missing,
+            next_lsn: self.next_lsn,
             checkpoint: Checkpoint { digest: self.digest, frontier: self.frontier.iter().copied().collect() },
         };
         self.written = (self.next_lsn, logs, types);
@@ -187,6 +210,7 @@ impl Writer {
     fn batch_is_durable(&mut self, batch: &Batch, tables: Arc<Tables>) {
         self.tables = Some(tables);
         self.pending.heads.retain(|_, (_, b)| *b > batch.number);
+        self.pending.healed.retain(|_, (_, b)| *b > batch.number);
         if let Some((last, _)) = batch.lsns.last() {
             self.pending.records = self.pending.records.split_off(&(last + 1));
             self.pending.dots.retain(|_, lsn| *lsn > *last);
@@ -302,8 +326,11 @@ impl Store {
         self.transact(|tx| {
             self.write_names(tx, batch)?;
             let mut log = tx.open_table(tables::LOG)?;
-            let last = batch.lsns.last().map(|(lsn, _)| *lsn);
-            for (lsn, record) in &batch.lsns {
+            let last = batch.next_lsn.checked_sub(1);
+            for (lsn, _) in &batch.healed {
+                log.retain_in(&log_key(*lsn, 0)[..]..=&log_key(*lsn, u32::MAX)[..], |_, _| false)?;
+            }
+            for (lsn, record) in batch.healed.iter().chain(&batch.lsns) {
                 let mut with_checkpoint;
                 let mut bytes = &record[..];
                 if Some(*lsn) == last {
@@ -319,6 +346,16 @@ impl Store {
             let mut dots = tx.open_table(tables::DOTS)?;
             for ((ordinal, first), lsn) in &batch.dots {
                 dots.insert(&dot_key(*ordinal, *first)[..], &lsn.to_be_bytes()[..])?;
+            }
+            if !batch.missing.is_empty() {
+                let mut missing = tx.open_table(tables::MISSING)?;
+                for (lsn, gap) in &batch.missing {
+                    let key = lsn.to_be_bytes();
+                    match gap {
+                        Some(gap) => drop(missing.insert(&key[..], &missing::row(*lsn, gap)[..])?),
+                        None => drop(missing.remove(&key[..])?),
+                    }
+                }
             }
             let retyped = write_heads(tx, batch)?;
             index::write(tx, &batch.indexed, &retyped)
@@ -361,7 +398,11 @@ impl Journal for Store {
     type Error = Error;
 
     fn close_batch(&self) -> (u64, Batch) {
-        let batch = self.writer.lock().close_batch(self.directory.log_count(), self.directory.type_count());
+        let batch = self.writer.lock().close_batch(
+            self.directory.log_count(),
+            self.directory.type_count(),
+            self.missing.take_changes(),
+        );
         (batch.number, batch)
     }
 
@@ -372,6 +413,9 @@ impl Journal for Store {
 
     fn publish(&self, batch: Batch, tables: Arc<Tables>) {
         let mut writer = self.writer.lock();
+        if !batch.healed.is_empty() {
+            self.caches.healed(batch.number);
+        }
         self.caches.entities.changed(batch.number, batch.heads.iter().map(|(id, _)| id));
         *self.published.write() = Some(tables.clone());
         if let Some((last, _)) = batch.lsns.last() {

@@ -10,6 +10,7 @@ use super::clock::PeerClock;
 use super::message::{Done, Forks, Message, WireStaged};
 use super::receiver::Receiver;
 use super::sender::Sender;
+use super::want::Wants;
 use crate::admission::Gate;
 use crate::error::{Divergence, PeerMisbehaved, Result};
 use crate::replica::Replica;
@@ -32,6 +33,7 @@ pub(crate) struct Exchange {
     clock: PeerClock,
     /// Ladders to be sent.
     forks: VecDeque<Forks>,
+    wants: Wants,
     /// The large commit that the peer has parts of.
     resume: Option<WireStaged>,
     /// From when on it is known what the peer lacks.
@@ -47,12 +49,23 @@ impl Exchange {
         (peer, gate): (Partner, Gate),
         position: Position,
         mut clock: PeerClock,
-        resume: Option<WireStaged>,
-        offered: Option<Staged>,
+        wants: Wants,
+        (resume, offered): (Option<WireStaged>, Option<Staged>),
     ) -> Result<Self> {
         let forks = clock.first_forks(replica, &position)?.into();
         let receiver = Receiver::new(peer.node, gate, offered);
-        Ok(Self { peer, position, clock, forks, resume, sender: None, receiver, ours: None, theirs: None })
+        Ok(Self {
+            peer,
+            position,
+            clock,
+            forks,
+            wants,
+            resume,
+            sender: None,
+            receiver,
+            ours: None,
+            theirs: None,
+        })
     }
 
     /// Takes a message. True once both ends are done.
@@ -67,13 +80,16 @@ impl Exchange {
             Message::Forks(frame) => {
                 self.forks.extend(self.clock.on_forks(replica, &self.position, frame)?);
             }
-            other @ (Message::Commits(_) | Message::Part(_) | Message::End(_)) if !self.clock.has_forks() => {
+            other @ (Message::Commits(_) | Message::Part(_) | Message::End(_) | Message::Want(_))
+                if !self.clock.has_forks() =>
+            {
                 let state = "ladders were due";
                 return Err(PeerMisbehaved::Unexpected { message: other.name(), state }.into());
             }
             Message::Commits(commits) => self.receiver.on_commits(replica, now, commits, report)?,
             Message::Part(part) => self.receiver.on_part(replica, now, part, report)?,
             Message::End(end) if !self.receiver.ended() => self.receiver.on_end(replica, end, report)?,
+            Message::Want(want) => self.wants.on_want(want)?,
             Message::Ack(ack) => {
                 self.sender.as_mut().ok_or(PeerMisbehaved::BeyondCredit)?.on_credit(ack.credit)?;
                 for end in &ack.ends {
@@ -98,14 +114,19 @@ impl Exchange {
         if let Some(forks) = self.forks.pop_front() {
             return Ok(Some(Message::Forks(forks)));
         }
+        if let Some(want) = self.wants.next() {
+            return Ok(Some(Message::Want(want)));
+        }
         if let Some(ack) = self.receiver.take_ack() {
             return Ok(Some(ack));
         }
         let sender = match &mut self.sender {
             Some(sender) => sender,
-            None if !self.clock.is_known() => return Ok(None),
+            None if !self.clock.is_known() || !self.wants.is_known() => return Ok(None),
             unborn => {
-                let sender = Sender::new(replica, &self.clock, self.position.lsn, self.resume.take())?;
+                let again = std::mem::take(&mut self.wants.theirs);
+                let resume = self.resume.take();
+                let sender = Sender::new(replica, &self.clock, self.position.lsn, again, resume)?;
                 unborn.insert(sender)
             }
         };
@@ -117,7 +138,10 @@ impl Exchange {
         }
         let cut = self.clock.cut(replica, &self.position)?;
         let now = replica.position()?;
-        let (root, digest) = (*now.log_root().as_bytes(), *now.digest.as_bytes());
+        // the digest counts what is damaged, too: no root says that
+        let root = if now.whole { *now.log_root().as_bytes() } else { [0; 32] };
+        let digest = *now.digest.as_bytes();
+        report.damaged = !now.whole;
         let done = Done { cut: *cut.as_bytes(), root, digest };
         self.ours = Some((done, now.lsn));
         Ok(Some(Message::Done(done)))

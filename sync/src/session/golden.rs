@@ -43,7 +43,7 @@ fn done() -> Done {
 }
 
 /// Every message and its payload: `x*n` stands for n times the byte x.
-fn golden() -> [(Message, &'static str); 9] {
+fn golden() -> [(Message, &'static str); 10] {
     [
         (
             Message::Hello(hello()),
@@ -73,6 +73,7 @@ fn golden() -> [(Message, &'static str); 9] {
         ),
         (Message::Ack(Ack { credit: 1 << 20, ends: vec![END] }), "06 fc00001000 01 04*16 05 06*16"),
         (Message::End(SendingEnds { commits: 250 }), "07 fa"),
+        (Message::Want(Want { more: true, commits: vec![END] }), "08 01 01 04*16 05 06*16"),
         (Message::Done(done()), "0a 01*32 02*32 03*32"),
         (Message::Close(Close { reason: 6 }), "0c 06"),
     ]
@@ -120,7 +121,7 @@ fn a_cut_or_longer_message_is_refused() {
 
 #[test]
 fn reserved_and_unknown_tags_are_refused() {
-    for tag in [0, 8, 9, 11, 13, 255] {
+    for tag in [0, 9, 11, 13, 255] {
         assert!(Message::decode(&[tag, 0, 0, 0]).is_err(), "{tag}");
     }
 }
@@ -173,6 +174,10 @@ fn wincode_reads_what_bincode_wrote() {
                 assert_eq!(twin, (m.credit, m.ends.iter().map(twin_end).collect()));
             }
             Message::End(m) => assert_eq!(twin::<u64>(text), m.commits),
+            Message::Want(m) => {
+                let twin: (bool, Vec<TwinEnd>) = twin(text);
+                assert_eq!(twin, (m.more, m.commits.iter().map(twin_end).collect()));
+            }
             Message::Done(m) => {
                 let twin: ([u8; 32], [u8; 32], [u8; 32]) = twin(text);
                 assert_eq!(twin, (m.cut, m.root, m.digest));

@@ -16,6 +16,7 @@ const WALL: u16 = 6;
 const POLICY: u16 = 7;
 const CUT: u16 = 8;
 const CLOCK: u16 = 9;
+const UNVERIFIED: u16 = 11;
 
 /// Capability bit: frames may be compressed with lz4.
 pub(crate) const LZ4: u64 = 1;
@@ -36,6 +37,8 @@ pub(crate) struct Greeting {
     pub(crate) wall: Option<Timestamp>,
     /// Fingerprint of the policies by which conflicts are shown; none where all entity types are under `auto`.
     pub(crate) policy: Option<[u8; 8]>,
+    /// Fingerprint of the commits whose bodies do not verify at the sender; none where all do.
+    pub(crate) unverified: Option<[u8; 8]>,
     /// In an answer: root of the last cut remembered with this peer.
     pub(crate) cut: Option<LogRoot>,
     /// In an answer: the clock, when it is small.
@@ -53,6 +56,7 @@ impl Greeting {
             root,
             wall: None,
             policy: None,
+            unverified: None,
             cut: None,
             clock: None,
         }
@@ -77,6 +81,9 @@ impl Greeting {
         }
         if let Some(policy) = self.policy {
             put(POLICY, &policy);
+        }
+        if let Some(unverified) = self.unverified {
+            put(UNVERIFIED, &unverified);
         }
         if let Some(cut) = self.cut {
             put(CUT, cut.as_bytes());
@@ -108,6 +115,7 @@ impl Greeting {
                 .map(|[a, b, c, d, e, f]| i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
                 .map(Timestamp::from_millis),
             policy: array(hello, POLICY, "policy")?,
+            unverified: array(hello, UNVERIFIED, "unverified")?,
             cut: array(hello, CUT, "cut")?.map(LogRoot::from_bytes),
             clock: decoded(hello, CLOCK, "clock")?,
         })

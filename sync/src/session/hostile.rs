@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::frame;
 use super::hello::Greeting;
-use super::limits::{CLOCK_INLINE, COMMIT_MAX, PART_MAX, WINDOW};
+use super::limits::{CLOCK_INLINE, COMMIT_MAX, PART_MAX, WANT_MAX, WINDOW};
 use super::message::*;
 use super::{Config, Session};
 use crate::error::{Divergence, PeerMisbehaved, Reason, Result, SyncError};
@@ -80,6 +80,7 @@ fn a_message_out_of_place_is_refused_in_every_state() {
             part(2, 0, 1),
             Message::Ack(Ack { credit: 0, ends: vec![] }),
             Message::End(SendingEnds { commits: 0 }),
+            Message::Want(Want { more: false, commits: vec![] }),
             Message::Done(Done { cut: [0; 32], root: [0; 32], digest: [0; 32] }),
         ]
     };
@@ -96,7 +97,8 @@ fn a_message_out_of_place_is_refused_in_every_state() {
         misbehaves(hear(&mut session, message));
     }
     let done = || Message::Done(Done { cut: [0; 32], root: [0; 32], digest: [0; 32] });
-    for message in [Message::Clock(clock(vec![])), Message::Hello(greeting().write()), done()] {
+    let want = || Message::Want(Want { more: false, commits: vec![] });
+    for message in [Message::Clock(clock(vec![])), Message::Hello(greeting().write()), done(), want()] {
         misbehaves(hear(&mut exchanging(&Naive::new(1)), message));
     }
 }
@@ -392,4 +394,30 @@ proptest! {
         let _ = Message::decode(&payload);
         let _ = Message::decode(&[&[tag], &payload[..]].concat());
     }
+}
+
+#[test]
+fn wants_come_only_announced_and_not_without_end() {
+    let end = || WireEnd { log: [7; 16], sequence: 1, prefix: [7; 16] };
+    let want = |more, count| Message::Want(Want { more, commits: vec![end(); count] });
+    let announced = |naive| {
+        let mut session = Session::responder(naive, Config::default());
+        hear(&mut session, Message::Hello(Greeting { unverified: Some([1; 8]), ..greeting() }.write()))
+            .unwrap();
+        hear(&mut session, Message::Clock(clock(vec![]))).unwrap();
+        hear(&mut session, Message::Forks(Forks { answer: false, more: false, rungs: vec![] })).unwrap();
+        session
+    };
+    let naive = Naive::new(1);
+    naive.write(1, b"one");
+    let mut session = announced(&naive);
+    hear(&mut session, want(true, 1)).unwrap();
+    hear(&mut session, want(false, 1)).unwrap();
+    assert!(
+        matches!(misbehaves(hear(&mut session, want(false, 1))), PeerMisbehaved::WrongCount),
+        "one was the last"
+    );
+    let mut session = announced(&naive);
+    hear(&mut session, want(true, WANT_MAX)).unwrap();
+    assert!(matches!(misbehaves(hear(&mut session, want(true, 1))), PeerMisbehaved::WrongCount));
 }

@@ -51,3 +51,8 @@ pub(crate) const HELLO_FIELDS: usize = 64;
 
 /// A session without a byte moved for so long is over, unless configured otherwise.
 pub(crate) const IDLE: Duration = Duration::from_secs(30);
+
+/// Commits that an end asks for again in one session; the next asks for the rest.
+pub(crate) const WANT_MAX: usize = 4_096;
+/// Those of them in a frame.
+pub(crate) const WANT_FRAME: usize = 1_024;

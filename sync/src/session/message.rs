@@ -20,9 +20,8 @@ pub(crate) enum Tag {
     Part = 5,
     Ack = 6,
     End = 7,
-    /// Reserved: commits whose bodies are asked for.
     Want = 8,
-    /// Reserved: the answer.
+    /// Not given: bodies travel in their commits.
     Bodies = 9,
     Done = 10,
     /// Reserved: the session stays open.
@@ -47,6 +46,7 @@ pub(crate) enum Message {
     Part(Part),
     Ack(Ack),
     End(SendingEnds),
+    Want(Want),
     Done(Done),
     Close(Close),
 }
@@ -120,6 +120,15 @@ pub(crate) struct SendingEnds {
     pub(crate) commits: u64,
 }
 
+/// Commits whose bodies do not verify at the sender, in one or several frames: it would have them again.
+#[derive(Encode, Decode, Debug, PartialEq)]
+pub(crate) struct Want {
+    /// Another frame with more commits follows.
+    pub(crate) more: bool,
+    /// Their ends, in the sender's order of arrival.
+    pub(crate) commits: Vec<WireEnd>,
+}
+
 /// All that was sent is durable.
 #[derive(Encode, Decode, Debug, PartialEq, Clone, Copy)]
 pub(crate) struct Done {
@@ -174,6 +183,7 @@ impl Message {
             Message::Part(_) => Tag::Part,
             Message::Ack(_) => Tag::Ack,
             Message::End(_) => Tag::End,
+            Message::Want(_) => Tag::Want,
             Message::Done(_) => Tag::Done,
             Message::Close(_) => Tag::Close,
         }
@@ -195,6 +205,7 @@ impl Message {
             Message::Part(m) => codec::encode(m, &mut out),
             Message::Ack(m) => codec::encode(m, &mut out),
             Message::End(m) => codec::encode(m, &mut out),
+            Message::Want(m) => codec::encode(m, &mut out),
             Message::Done(m) => codec::encode(m, &mut out),
             Message::Close(m) => codec::encode(m, &mut out),
         }
@@ -213,9 +224,10 @@ impl Message {
             Tag::Part => codec::decode(body).map(Message::Part),
             Tag::Ack => codec::decode(body).map(Message::Ack),
             Tag::End => codec::decode(body).map(Message::End),
+            Tag::Want => codec::decode(body).map(Message::Want),
             Tag::Done => codec::decode(body).map(Message::Done),
             Tag::Close => codec::decode(body).map(Message::Close),
-            Tag::Want | Tag::Bodies | Tag::Live => {
+            Tag::Bodies | Tag::Live => {
                 return Err(InvalidMessage::UnknownMessage(first).into());
             }
         };

@@ -11,6 +11,7 @@ pub(crate) mod limits;
 mod message;
 mod receiver;
 mod sender;
+mod want;
 
 #[cfg(test)]
 mod golden;
@@ -28,8 +29,9 @@ use self::clock::{ClockReader, PeerClock, Told};
 use self::exchange::{Exchange, Partner, remember};
 use self::frame::FrameReader;
 use self::hello::{Greeting, LZ4};
-use self::limits::{CLOCK_INLINE, LEVEL};
+use self::limits::{CLOCK_INLINE, LEVEL, WANT_MAX};
 use self::message::{Clock, Close, Message, WireStaged};
+use self::want::{Mark, Wants};
 use crate::admission::Gate;
 use crate::config::Config;
 use crate::error::{PeerMisbehaved, Result, SyncError};
@@ -74,6 +76,8 @@ pub struct Session<R> {
     told_forks: usize,
     told_left: bool,
     told_end: bool,
+    /// What does not verify, as both hellos have it.
+    marks: (Mark, Mark),
 }
 
 /// What is known by now, and what may come next.
@@ -129,6 +133,7 @@ impl<R: Replica> Session<R> {
             told_forks: 0,
             told_left: false,
             told_end: false,
+            marks: (None, None),
         }
     }
 
@@ -348,8 +353,10 @@ impl<R: Replica> Session<R> {
     }
 
     /// The initiator's hello.
-    fn greeting(&self, position: &Position) -> Result<Greeting> {
+    fn greeting(&mut self, position: &Position) -> Result<Greeting> {
+        self.marks.0 = want::mark(&self.replica.unverified(WANT_MAX)?);
         Ok(Greeting {
+            unverified: self.marks.0,
             dataset: self.replica.dataset()?,
             capabilities: if self.config.compression { LZ4 } else { 0 },
             wall: Some(self.replica.now()),
@@ -364,13 +371,14 @@ impl<R: Replica> Session<R> {
         let read = Greeting::read(hello);
         let Ok(theirs) = read else {
             // It may only be newer: our answer tells it so.
-            self.outbox.push_back(Message::Hello(self.greeting(&position)?.write()));
+            let answer = self.greeting(&position)?.write();
+            self.outbox.push_back(Message::Hello(answer));
             return read.map(|_| State::Failed);
         };
         self.meet(&theirs);
         let settled = self.settle_dataset(&position, &theirs);
         let mut answer = self.greeting(&position)?;
-        if settled.is_ok() && theirs.root == answer.root {
+        if settled.is_ok() && theirs.root == answer.root && self.verify_alike() {
             return self.answer_equal(position, &theirs, answer);
         }
         let base = self.remembered(theirs.node, position.lsn, None)?;
@@ -408,7 +416,7 @@ impl<R: Replica> Session<R> {
         let theirs = Greeting::read(hello)?;
         self.meet(&theirs);
         self.settle_dataset(&position, &theirs)?;
-        if theirs.root == position.log_root() {
+        if theirs.root == position.log_root() && self.verify_alike() {
             return self.end_equal(&position, &theirs);
         }
         let gate = self.gate(&theirs)?;
@@ -469,8 +477,15 @@ impl<R: Replica> Session<R> {
         gate.check_clock(&self.replica, told.own, claimed, position.ends.is_empty())?;
         let base = base.as_deref().filter(|_| told.relative);
         let clock = PeerClock::new(&self.replica, &position, told.ends, base)?;
-        let exchange = Exchange::new(&self.replica, (peer, gate), position, clock, told.staged, offered)?;
+        let wants = Wants::new(self.marks, &self.replica.unverified(WANT_MAX)?);
+        let staged = (told.staged, offered);
+        let exchange = Exchange::new(&self.replica, (peer, gate), position, clock, wants, staged)?;
         Ok(State::Exchanging(Box::new(exchange)))
+    }
+
+    /// Whether neither end could have bodies that the other asks for.
+    fn verify_alike(&self) -> bool {
+        self.marks.0 == self.marks.1
     }
 
     fn partner(&self, theirs: &Greeting) -> Partner {
@@ -484,6 +499,7 @@ impl<R: Replica> Session<R> {
         self.compress = both;
         self.reader.greeted(self.config.compression);
         self.report.round_trips = 1;
+        self.marks.1 = theirs.unverified;
         self.report.peer = Some(theirs.node);
         self.report.policies_differ = theirs.policy.unwrap_or_default() != self.replica.policy_fingerprint();
         self.report.clock_skew_ms =

@@ -226,6 +226,7 @@ impl Receiver {
         report.diverged += ingested.diverged;
         report.note_voids(ingested.voids);
         report.unverified += ingested.unverified;
+        report.healed += ingested.healed;
         report.note_clocks(ingested.clocks_ahead);
         report.forks.extend(ingested.forks);
         report.left_log = report.left_log.or(ingested.left);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use heirloom::CommitRef;
 use heirloom::replication::WireCommit;
 
 use super::clock::PeerClock;
@@ -17,6 +18,8 @@ pub(crate) struct Sender {
     cursor: u64,
     /// What came after the session began is left to the next.
     until: u64,
+    /// What the peer asked for although it has it: goes first.
+    again: VecDeque<CommitRef>,
     batch: VecDeque<WireCommit>,
     /// The commit at the front of `batch` is under way in parts.
     parts: Option<PartsSent>,
@@ -38,6 +41,7 @@ impl Sender {
         replica: &R,
         clock: &PeerClock,
         until: u64,
+        again: VecDeque<CommitRef>,
         resume: Option<WireStaged>,
     ) -> Result<Self> {
         let cursor = replica.first_lsn_beyond(&|log, line| clock.sequence(log, line))?.min(until);
@@ -45,6 +49,7 @@ impl Sender {
         Ok(Self {
             cursor,
             until,
+            again,
             batch,
             parts: None,
             resume,
@@ -79,6 +84,13 @@ impl Sender {
     ) -> Result<Option<Message>> {
         if self.ended {
             return Ok(None);
+        }
+        let mut bytes = 0;
+        while self.batch.is_empty() || bytes > 0 && bytes < BATCH_BYTES {
+            let Some(wanted) = self.again.pop_front() else { break };
+            let Some(commit) = replica.verified(&wanted)? else { continue };
+            bytes += commit.bytes.len();
+            self.batch.push_back(commit);
         }
         while self.batch.is_empty() && self.cursor < self.until {
             let wanted = |log, line, last| last > clock.sequence(log, line);

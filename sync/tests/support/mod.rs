@@ -270,7 +270,12 @@ impl Replica for Naive {
         let ends = state.ends_at(state.log.len() as u64);
         let mut digest = *blake3::hash(log_root(&ends).as_bytes()).as_bytes();
         digest[0] ^= u8::from(state.wrong_digest);
-        Ok(Position { lsn: state.log.len() as u64, ends, digest: StateDigest::from_bytes(digest) })
+        Ok(Position {
+            lsn: state.log.len() as u64,
+            ends,
+            digest: StateDigest::from_bytes(digest),
+            whole: true,
+        })
     }
 
     fn locate(&self, commit: &CommitRef) -> Result<Option<Located>> {

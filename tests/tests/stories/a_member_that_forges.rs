@@ -119,3 +119,55 @@ fn in_anothers_name_costs_the_victim_its_log_and_nothing_else() {
     settle(&[&phone, &tablet]);
     assert_eq!(tablet.text(id), "two");
 }
+
+#[test]
+fn contents_that_were_replaced_on_the_way_are_asked_of_others_and_come_whole() {
+    let (phone, tablet, watch) =
+        (Device::new("phone", START), Device::new("tablet", START), Device::new("watch", START));
+    settle(&[&phone, &tablet, &watch]);
+    let dataset = {
+        phone.note("settles the dataset");
+        settle(&[&phone, &tablet, &watch]);
+        *phone.engine.dataset().unwrap().as_bytes()
+    };
+    // the same commits twice: as they were written, and with contents that a liar put in their place
+    let (mut author, mut liar) =
+        (Author::new(dataset, "author", [9; 16]), Author::new(dataset, "author", [9; 16]));
+    let lie = || Body::Full(heirloom_tests::decoder::full_body(&Leaves::new()));
+    for n in 0..3 {
+        let at = CommitSpec::at((START + i64::from(n)) as u64);
+        let (truth, lie) = (
+            author.commit(&at.clone().version(create(50 + n))),
+            liar.commit(&at.version(create(50 + n).body(lie()))),
+        );
+        assert_eq!(truth.chain, lie.chain);
+        twins::ingest(&tablet.engine, &truth.bytes).unwrap();
+        for lied_to in [&phone, &watch] {
+            let report = twins::ingest(&lied_to.engine, &lie.bytes).unwrap();
+            assert_eq!((report.unverified, report.voids.len()), (1, 0));
+        }
+    }
+    let id = heirloom::EntityId::from_bytes([51; 16]);
+    assert!(matches!(phone.engine.snapshot().unwrap().get(id), Err(heirloom::Error::Absent(_))));
+
+    // both lack the same: nothing to ask
+    let [report, _] = phone.sync(&watch);
+    assert_eq!((report.round_trips, report.healed), (1, 0));
+    // what is written on a content that is absent here cannot be verified either, and blocks nothing
+    tablet.edit(id, "edited");
+    let [report, other] = phone.sync(&tablet);
+    assert_eq!(
+        (report.healed, report.unverified, other.healed),
+        (3, 0, 0),
+        "asked first, so that the edit fits"
+    );
+    assert_eq!(phone.text(id), "edited");
+    let [report, _] = watch.sync(&phone);
+    assert_eq!((report.healed, report.unverified), (3, 0));
+    assert_eq!(watch.text(heirloom::EntityId::from_bytes([52; 16])), "forged");
+    settle(&[&phone, &tablet, &watch]);
+    for device in [&phone, &tablet, &watch] {
+        let verified = device.engine.verify().unwrap();
+        assert!(verified.problems.is_empty() && verified.unverified == 0, "{verified:?}");
+    }
+}

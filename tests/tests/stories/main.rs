@@ -8,4 +8,5 @@ mod a_link_that_breaks;
 mod a_member_that_forges;
 mod a_newer_version_wrote_here;
 mod a_peer_that_mints_logs;
+mod bit_rot;
 mod network;

@@ -1,0 +1,130 @@
+//! A commit that is damaged here, or whose bodies did not verify, comes again from a peer: it takes its old place, and nothing else changes.
+
+use super::Store;
+use super::fold::{Bodies, Folded, Incoming, fold};
+use super::head::{HeadState, Heads};
+use super::missing::{Gap, is_damage};
+use super::tables::log_key;
+use super::view::View;
+use super::writer::{Tip, Writer};
+use crate::error::{Error, Result};
+use crate::format::bytes::{Read, Reader};
+use crate::format::hash::{branch_name, chain_after};
+use crate::model::{Chain, CommitRef, EntityId};
+
+impl Store {
+    /// Puts it back if it is proven to be the one that was there, and says whether that helped.
+    pub(super) fn heal(
+        &self,
+        writer: &mut Writer,
+        (lsn, gap): (u64, Gap),
+        incoming: &Incoming<'_>,
+        bodies: &[u8],
+    ) -> Result<bool> {
+        let view = self.writer_view(writer)?;
+        if gap.damaged && !is_the_one(&view, (lsn, writer.next_lsn), gap, incoming)? {
+            return Ok(false);
+        }
+        let folded = match fold(&view, incoming, Bodies::Received(bodies)) {
+            // what it builds on is damaged, too
+            Err(Error::Corrupt { .. }) => return Ok(false),
+            other => other?,
+        };
+        if folded.unverified && !gap.damaged {
+            return Ok(false);
+        }
+        let heads = found_contents(&view, &folded)?;
+        let left = (folded.unverified && folded.voids.is_empty()).then_some(Gap { damaged: false, ..gap });
+        let header = incoming.header;
+        for sequence in header.first..=header.first + header.versions.len() as u64 {
+            self.caches.forget((gap.ordinal, sequence));
+        }
+        let entities: Vec<EntityId> = heads.iter().map(|(entity, _)| *entity).collect();
+        writer.heal(lsn, folded.record, heads);
+        if writer.tip(gap.ordinal).is_none_or(|tip| tip.last < header.last()) {
+            let (chain, wall, is_newer) = (incoming.chain, header.wall, header.is_newer());
+            writer.tips[gap.ordinal as usize] = Some(Tip { last: header.last(), chain, wall, is_newer });
+        }
+        self.missing.set(lsn, left);
+        self.index_now(writer, &entities);
+        Ok(true)
+    }
+}
+
+/// Whether a commit is the one whose record is damaged. Several things here remember its chain: what is left of the record, the name of a branch, the commit
+/// that follows it, heads that it wrote, refs to it.
+fn is_the_one(
+    view: &View<'_>,
+    (lsn, commits): (u64, u64),
+    gap: Gap,
+    incoming: &Incoming<'_>,
+) -> Result<bool> {
+    let chain = incoming.chain;
+    let header = incoming.header;
+    if left_of_record(view, lsn)?.is_some_and(|left| is_nearly(&left, &chain))
+        || view.directory.names_place(branch_name(&chain), gap.ordinal, gap.first)
+    {
+        return Ok(true);
+    }
+    match view.commit_on(gap.ordinal, header.last() + 1) {
+        Ok(Some(next)) if next.header.first == header.last() + 1 => {
+            return Ok(chain_after(&chain, &next.header_bytes) == next.chain);
+        }
+        Ok(_) | Err(Error::Corrupt { .. }) => {}
+        Err(e) => return Err(e),
+    }
+    for (sequence, version) in (header.first..).zip(&header.versions) {
+        let heads = view.heads(version.entity)?;
+        let wrote = |w: &crate::model::Writer| (w.ordinal, w.reference.sequence) == (gap.ordinal, sequence);
+        if heads.list.iter().any(|h| wrote(&h.writer) && h.writer.reference.prefix == chain.prefix()) {
+            return Ok(true);
+        }
+    }
+    let reference = CommitRef { log: incoming.log, sequence: header.last(), prefix: chain.prefix() };
+    for later in view.lsns(lsn + 1, commits) {
+        match view.record_uncached(later?) {
+            Ok(record) if record.header.refs.contains(&reference) => return Ok(true),
+            Ok(_) => {}
+            Err(e) if is_damage(&e) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(false)
+}
+
+/// Bits of a chain that may have rotted. To find another commit whose chain comes as near would still take 2^170 attempts.
+const ROTTEN: u32 = 16;
+
+fn is_nearly(left: &Chain, chain: &Chain) -> bool {
+    let bits = left.as_bytes().iter().zip(chain.as_bytes()).map(|(a, b)| (a ^ b).count_ones());
+    bits.sum::<u32>() <= ROTTEN
+}
+
+/// The chain that stands in the damaged row, though its checksum does not fit.
+fn left_of_record(view: &View<'_>, lsn: u64) -> Result<Option<Chain>> {
+    let Some(row) = view.tables.log.get(&log_key(lsn, 0)[..])? else { return Ok(None) };
+    let mut r = Reader::new(row.value());
+    let mut read = || -> Read<Chain> {
+        r.take(5)?;
+        r.varint()?;
+        Ok(Chain::from_bytes(r.array()?))
+    };
+    Ok(read().ok())
+}
+
+/// Heads whose contents were absent and are known now.
+fn found_contents(view: &View<'_>, folded: &Folded) -> Result<Vec<(EntityId, Heads)>> {
+    let mut out = Vec::new();
+    for change in &folded.changes {
+        let is_new =
+            |h: &&super::head::Head| h.writer.reference == change.new && h.state != HeadState::Absent;
+        let Some(found) = change.heads.list.iter().find(is_new) else { continue };
+        let mut heads = Heads::clone(&*view.heads(change.entity)?);
+        let absent = heads.list.iter_mut().find(|h| h.writer == found.writer && h.state == HeadState::Absent);
+        let Some(absent) = absent else { continue };
+        *absent = found.clone();
+        heads.unsettled = change.undecided || heads.list.len() > 1;
+        out.push((change.entity, heads));
+    }
+    Ok(out)
+}

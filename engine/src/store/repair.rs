@@ -1,0 +1,316 @@
+//! What follows from the log, made again from it: `dots`, heads and what stands beside them, the checkpoint.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use redb::ReadableTable;
+
+use super::Store;
+use super::head::{Head, HeadState, Heads, INLINE, decode_row, inline};
+use super::missing::is_damage;
+use super::past::{Content, Dot};
+use super::record::{Checkpoint, PIECE, add_checkpoint};
+use super::sealed::seal;
+use super::tables::{self, Tables, dot_key, log_key, type_key};
+use super::view::{Caches, View};
+use super::writer::Writer;
+use crate::error::{Error, Result};
+use crate::format::hash::head_term;
+use crate::merge::conflicts;
+use crate::model::{EntityId, StateDigest};
+
+/// Heads of so many entities are held at a time.
+const ENTITIES: u64 = 100_000;
+/// Memory for what is read on the way.
+const CACHE: usize = 32 << 20;
+
+impl Store {
+    /// Makes derived tables again. Each step is one durable commit that leaves the store as right as it was, or more so.
+    ///
+    /// While records are damaged only what needs none of them: rows of `dots`, and what stands beside heads.
+    pub(crate) fn repair(&self) -> Result<()> {
+        self.check_not_held()?;
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        loop {
+            if self.group.is_broken() {
+                return Err(Error::Poisoned);
+            }
+            let batch = {
+                let mut writer = self.writer.lock();
+                // from here on until they are built, queries scan
+                writer.doubt_indexes();
+                writer.batch
+            };
+            self.flush(batch)?;
+            if self.group.in_turn(|| self.repair_in_turn(&mut self.writer.lock()))? {
+                break;
+            }
+        }
+        let batch = self.writer.lock().batch;
+        self.flush(batch)
+    }
+
+    /// False if commits are on their way.
+    fn repair_in_turn(&self, writer: &mut Writer) -> Result<bool> {
+        if !writer.pending.records.is_empty() || !writer.pending.healed.is_empty() {
+            return Ok(false);
+        }
+        let commits = self.durable.load(Ordering::Acquire);
+        let tables = self.tables()?;
+        let damaged = self.mend_dots(&tables, commits)?;
+        let tables = self.read_anew(writer)?;
+        let caches = Caches::new(CACHE);
+        let view = View { caches: &caches, ..self.view(&tables) };
+        let end = if damaged { None } else { Some(self.mend_heads(&view, commits)?) };
+        let tables = self.read_anew(writer)?;
+        let view = View { caches: &caches, ..self.view(&tables) };
+        self.mend_beside(&view)?;
+        if let Some(end) = end {
+            self.mend_checkpoint(&view, commits, &end)?;
+        }
+        self.caches.clear();
+        let tables = self.read_anew(writer)?;
+        // an end that a lost row of `dots` had hidden
+        self.load_writer(writer, &tables, commits)?;
+        writer.damage = None;
+        writer.doubt_indexes();
+        Ok(true)
+    }
+
+    fn read_anew(&self, writer: &mut Writer) -> Result<Arc<Tables>> {
+        let tables = self.read_tables(self.tables()?.commit)?;
+        *self.published.write() = Some(tables.clone());
+        writer.tables = Some(tables.clone());
+        Ok(tables)
+    }
+
+    fn mend(&self, write: impl FnOnce(&redb::WriteTransaction) -> Result<()>) -> Result<()> {
+        let done = self.commit(false, write);
+        self.idle.written();
+        done
+    }
+
+    /// Whether records are damaged. What `dots` says of those stays.
+    fn mend_dots(&self, tables: &Tables, commits: u64) -> Result<bool> {
+        let view = self.view(tables);
+        let readable = |lsn| match view.record_uncached(lsn) {
+            Ok(record) => Ok(Some(record)),
+            Err(e) if is_damage(&e) => Ok(None),
+            Err(e) => Err(e),
+        };
+        let mut damaged = self.missing.first_damaged().is_some();
+        self.mend(|tx| {
+            let mut dots = tx.open_table(tables::DOTS)?;
+            for row in tables.dots.iter()? {
+                let (key, value) = row?;
+                let lsn = <[u8; 8]>::try_from(value.value()).ok().map(u64::from_be_bytes);
+                let stays = match lsn.filter(|lsn| *lsn < commits) {
+                    None => false,
+                    Some(lsn) => {
+                        readable(lsn)?.is_none_or(|r| dot_key(r.ordinal, r.header.first)[..] == *key.value())
+                    }
+                };
+                if !stays {
+                    dots.remove(key.value())?;
+                }
+            }
+            for lsn in view.lsns(0, commits) {
+                let lsn = lsn?;
+                match readable(lsn)? {
+                    Some(r) => {
+                        dots.insert(&dot_key(r.ordinal, r.header.first)[..], &lsn.to_be_bytes()[..])?;
+                    }
+                    None => damaged = true,
+                }
+            }
+            Ok(())
+        })?;
+        Ok(damaged)
+    }
+
+    /// Writes each row of `heads` that is not what the log gives. Returns what a checkpoint at the end must say.
+    fn mend_heads(&self, view: &View<'_>, commits: u64) -> Result<Checkpoint> {
+        let rows = redb::ReadableTableMetadata::len(&view.tables.heads)?;
+        let parts = rows.div_ceil(ENTITIES).max(1);
+        let mut digest = StateDigest::ZERO;
+        self.mend(|tx| {
+            let mut table = tx.open_table(tables::HEADS)?;
+            for part in 0..parts {
+                let mine = |id: &EntityId| part_of(id, parts) == part;
+                let mut fold = fold_heads(view, commits, &mine)?;
+                for row in view.tables.heads.iter()? {
+                    let (key, value) = row?;
+                    let id = key.value().try_into().ok().map(EntityId::from_bytes);
+                    if id.map_or(part == 0, |id| mine(&id) && !fold.contains_key(&id)) {
+                        table.remove(key.value())?;
+                    }
+                    let Some(dots) = id.and_then(|id| fold.remove(&id).map(|dots| (id, dots))) else {
+                        continue;
+                    };
+                    let heads = heads_of(view, dots)?;
+                    count(view, &heads, &mut digest);
+                    if decode_row(key.value(), value.value(), view.directory).ok().as_ref() != Some(&heads.1)
+                    {
+                        table.insert(key.value(), &seal(key.value(), &heads.1.encode())[..])?;
+                    }
+                }
+                for (id, dots) in fold {
+                    let heads = heads_of(view, (id, dots))?;
+                    count(view, &heads, &mut digest);
+                    table.insert(&id.as_bytes()[..], &seal(id.as_bytes(), &heads.1.encode())[..])?;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Checkpoint { digest, frontier: frontier(view, commits)? })
+    }
+
+    /// `by_type` and `unsettled`, from the rows of `heads` that can be read. What belongs to others stays.
+    fn mend_beside(&self, view: &View<'_>) -> Result<()> {
+        let heads_row = |id: &[u8]| -> Result<Option<Result<Heads>>> {
+            let row = view.tables.heads.get(id)?;
+            Ok(row.map(|row| decode_row(id, row.value(), view.directory)))
+        };
+        self.mend(|tx| {
+            let mut by_type = tx.open_table(tables::BY_TYPE)?;
+            for row in view.tables.by_type.iter()? {
+                let (key, _) = row?;
+                let id = key.value().get(4..).unwrap_or_default();
+                let type_of = |heads: Heads| heads.type_ordinal().map(u32::to_be_bytes);
+                let fits = |heads: Heads| type_of(heads).is_some_and(|t| key.value().starts_with(&t));
+                if !heads_row(id)?.is_some_and(|heads| heads.map_or(true, fits)) {
+                    by_type.remove(key.value())?;
+                }
+            }
+            if view.tables.optional(tables::INDEX)?.is_some() {
+                tx.delete_table(tables::INDEX)?;
+                tx.delete_table(tables::INDEXED)?;
+            }
+            let mut unsettled = tx.open_table(tables::UNSETTLED)?;
+            for row in view.tables.unsettled.iter()? {
+                let (key, _) = row?;
+                if !heads_row(key.value())?.is_some_and(|heads| heads.map_or(true, |h| h.unsettled)) {
+                    unsettled.remove(key.value())?;
+                }
+            }
+            for row in view.tables.heads.iter()? {
+                let (key, value) = row?;
+                let Ok(heads) = decode_row(key.value(), value.value(), view.directory) else { continue };
+                if let (Some(ordinal), Ok(id)) = (heads.type_ordinal(), key.value().try_into()) {
+                    by_type.insert(&type_key(ordinal, EntityId::from_bytes(id))[..], &[][..])?;
+                }
+                if heads.unsettled {
+                    unsettled.insert(key.value(), &[][..])?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The checkpoint in the last record.
+    fn mend_checkpoint(&self, view: &View<'_>, commits: u64, end: &Checkpoint) -> Result<()> {
+        let Some(last) = commits.checked_sub(1) else { return Ok(()) };
+        if view.checkpoint(commits).ok().flatten().as_ref() == Some(end) {
+            return Ok(());
+        }
+        let record = view.record_uncached(last)?;
+        let mut bytes = view.with_bytes(last, |bytes| record.without_checkpoint(bytes))?;
+        add_checkpoint(&mut bytes, end);
+        self.mend(|tx| {
+            let mut log = tx.open_table(tables::LOG)?;
+            log.retain_in(&log_key(last, 0)[..]..=&log_key(last, u32::MAX)[..], |_, _| false)?;
+            for (i, piece) in bytes.chunks(PIECE).enumerate() {
+                let key = log_key(last, i as u32);
+                log.insert(&key[..], &seal(&key, piece)[..])?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn part_of(id: &EntityId, parts: u64) -> u64 {
+    // ids may ascend in time: their last bytes are spread
+    id.as_bytes()[8..].iter().fold(0u64, |n, b| n.wrapping_mul(31).wrapping_add(u64::from(*b))) % parts
+}
+
+/// Which versions are heads, by entity.
+fn fold_heads(
+    view: &View<'_>,
+    commits: u64,
+    mine: &dyn Fn(&EntityId) -> bool,
+) -> Result<HashMap<EntityId, Vec<Dot>>> {
+    let mut out: HashMap<EntityId, Vec<Dot>> = HashMap::new();
+    let local = view.directory.local();
+    for lsn in view.lsns(0, commits) {
+        let record = view.record(lsn?)?;
+        for (index, version) in record.header.versions.iter().enumerate() {
+            if !mine(&version.entity) || record.void_of(index).is_some() {
+                continue;
+            }
+            let at = view.place(&record, index)?;
+            let parents = view.parents(&at)?;
+            let heads = out.entry(version.entity).or_default();
+            let yields = |dot: &Dot| Some(dot.0) == local && Some(at.writer.ordinal) != local;
+            heads.retain(|dot| !parents.contains(dot) && !yields(dot));
+            heads.push(at.dot());
+        }
+    }
+    Ok(out)
+}
+
+/// The row that these versions give.
+fn heads_of(view: &View<'_>, (id, dots): (EntityId, Vec<Dot>)) -> Result<(EntityId, Heads)> {
+    let mut list = Vec::with_capacity(dots.len());
+    let mut undecided = false;
+    for dot in dots {
+        let missing = || Error::corrupt("log", format!("{}/{}", dot.0, dot.1), "a version is missing");
+        let at = view.version(dot)?.ok_or_else(missing)?;
+        let mut head = Head::clone(&*view.as_head(&at)?);
+        if head.state == HeadState::InLog {
+            match view.content(&at)? {
+                Content::Live(state) => {
+                    let bytes = inline(&state, &at.writer);
+                    if bytes.len() <= INLINE {
+                        head.state = HeadState::Inline(bytes.into());
+                    }
+                    undecided |= !conflicts(&state, 1, 0).is_empty();
+                }
+                Content::Tombstone | Content::Absent => head.state = HeadState::Absent,
+            }
+        }
+        list.push(head);
+    }
+    list.sort_by_key(|h| h.writer.reference);
+    let unsettled = undecided || list.len() > 1;
+    Ok((id, Heads { list, unsettled }))
+}
+
+fn count(view: &View<'_>, (id, heads): &(EntityId, Heads), digest: &mut StateDigest) {
+    let local = view.directory.local();
+    for head in heads.list.iter().filter(|h| Some(h.writer.ordinal) != local) {
+        digest.add(&head_term(*id, &head.writer.reference));
+    }
+}
+
+/// Lines whose ends no commit refers to.
+fn frontier(view: &View<'_>, commits: u64) -> Result<Vec<u32>> {
+    let mut ends: HashMap<u32, u64> = HashMap::new();
+    let mut out = BTreeSet::new();
+    for lsn in view.lsns(0, commits) {
+        let record = view.record(lsn?)?;
+        for r in &record.header.refs {
+            let line = view.line_of(r.log, r.sequence, r.prefix)?;
+            if let Some(line) = line.filter(|line| ends.get(line) == Some(&r.sequence)) {
+                out.remove(&line);
+            }
+        }
+        ends.insert(record.ordinal, record.header.last());
+        if !view.directory.is_local(record.ordinal) {
+            out.insert(record.ordinal);
+        }
+    }
+    Ok(out.into_iter().collect())
+}

@@ -1,0 +1,202 @@
+//! Records of the log rot on the disk. What is damaged is a typed error and nothing else suffers; a peer brings it back, proven by its chain; what no peer has
+//! stays named, and keeps nothing else from travelling (R37).
+
+use std::path::Path;
+
+use heirloom::{Content, EntityId, Error, Patch};
+use heirloom_sync::sync_in_process;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use tempfile::TempDir;
+
+use crate::network::{Device, START, settle};
+
+const LOG: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("log");
+const MISSING: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("missing");
+
+#[derive(Clone, Copy, Debug)]
+enum Rot {
+    /// A bit of the chain, or before it.
+    Start,
+    /// Its last bit.
+    End,
+    /// The whole row is gone.
+    Lost,
+}
+
+const ALL: [Rot; 3] = [Rot::Start, Rot::End, Rot::Lost];
+
+/// Damages the record of an lsn in a file that is closed.
+fn damage(path: &Path, lsn: u64, rot: Rot) {
+    let database = Database::open(path).unwrap();
+    let tx = database.begin_write().unwrap();
+    {
+        let mut log = tx.open_table(LOG).unwrap();
+        let key = [&lsn.to_be_bytes()[..], &[0; 4]].concat();
+        let mut row = log.get(&key[..]).unwrap().unwrap().value().to_vec();
+        match rot {
+            Rot::Start => row[12] ^= 1,
+            Rot::End => *row.last_mut().unwrap() ^= 0x40,
+            Rot::Lost => row.clear(),
+        }
+        if row.is_empty() {
+            log.remove(&key[..]).unwrap();
+        } else {
+            log.insert(&key[..], &row[..]).unwrap();
+        }
+    }
+    tx.commit().unwrap();
+}
+
+fn marks(path: &Path) -> usize {
+    let database = Database::open(path).unwrap();
+    let tx = database.begin_read().unwrap();
+    tx.open_table(MISSING).map_or(0, |table| table.iter().unwrap().count())
+}
+
+struct World {
+    directory: TempDir,
+    /// Its file rots.
+    ids: Vec<EntityId>,
+    tablet: Device,
+}
+
+impl World {
+    fn path(&self) -> std::path::PathBuf {
+        self.directory.path().join("phone.heirloom")
+    }
+
+    fn phone(&self) -> Device {
+        Device::open("phone", START + 1_000_000, &self.path())
+    }
+}
+
+/// Ten commits of two devices that refer to each other, on both; large texts among them, which stand in the log only.
+fn world() -> World {
+    let directory = TempDir::new().unwrap();
+    let tablet = Device::new("tablet", START);
+    let phone = Device::open("phone", START, &directory.path().join("phone.heirloom"));
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        ids.push(phone.note(&format!("phone {n}")));
+        ids.push(tablet.note(&"long ".repeat(500 + n)));
+        phone.sync(&tablet);
+    }
+    phone.edit(ids[1], &"longer ".repeat(600));
+    phone.sync(&tablet);
+    tablet.edit(ids[0], "edited");
+    tablet.edit(ids[3], "short");
+    phone.sync(&tablet);
+    phone.note("the end");
+    phone.sync(&tablet);
+    phone.engine.close().unwrap();
+    World { directory, ids, tablet }
+}
+
+const COMMITS: u64 = 10;
+
+#[test]
+fn every_damaged_record_is_brought_back_by_a_peer() {
+    for rot in ALL {
+        for lsn in 0..COMMITS {
+            if matches!(rot, Rot::Lost) && lsn == COMMITS - 1 {
+                continue; // below
+            }
+            let world = world();
+            damage(&world.path(), lsn, rot);
+            let phone = world.phone();
+            assert!(!phone.engine.verify().unwrap().problems.is_empty(), "{rot:?} {lsn}: verify names it");
+            // where nothing has looked yet, a repair finds the damage, or a session that comes upon it
+            if lsn % 2 == 0 {
+                let repaired = phone.engine.repair().unwrap();
+                assert_eq!(repaired.damaged_commits, 1, "{rot:?} {lsn}: {repaired:?}");
+            } else {
+                drop(sync_in_process(&phone.engine, &Device::new("watch", START).engine));
+            }
+            let [report, _] = phone.sync(&world.tablet);
+            assert_eq!((report.healed, report.damaged), (1, false), "{rot:?} {lsn}");
+            let [report, _] = phone.sync(&world.tablet);
+            assert_eq!((report.healed, report.damaged), (0, false), "{rot:?} {lsn}");
+            let verified = phone.engine.verify().unwrap();
+            assert!(verified.problems.is_empty(), "{rot:?} {lsn}: {verified:?}");
+            for id in &world.ids {
+                assert_eq!(phone.text(*id), world.tablet.text(*id), "{rot:?} {lsn}");
+            }
+            settle(&[&phone, &world.tablet]);
+            phone.engine.close().unwrap();
+            assert_eq!(marks(&world.path()), 0, "{rot:?} {lsn}: nothing is marked any more");
+            let phone = world.phone();
+            assert!(phone.engine.verify().unwrap().problems.is_empty(), "{rot:?} {lsn}: opened again");
+            phone.note("and on");
+            settle(&[&phone, &world.tablet]);
+        }
+    }
+}
+
+#[test]
+fn neighbours_that_are_damaged_are_brought_back_in_one_session() {
+    for rot in [Rot::Start, Rot::End] {
+        for lsn in 0..COMMITS - 2 {
+            let world = world();
+            (lsn..lsn + 3).for_each(|lsn| damage(&world.path(), lsn, rot));
+            let phone = world.phone();
+            drop(sync_in_process(&phone.engine, &Device::new("watch", START).engine));
+            let reports: Vec<_> = (0..3).map(|_| phone.sync(&world.tablet)[0].clone()).collect();
+            let healed: u64 = reports.iter().map(|r| r.healed).sum();
+            assert_eq!(healed, 3, "{rot:?} {lsn}: {reports:?}");
+            assert!(phone.engine.verify().unwrap().problems.is_empty(), "{rot:?} {lsn}");
+            settle(&[&phone, &world.tablet]);
+        }
+    }
+}
+
+#[test]
+fn what_is_damaged_is_an_error_and_all_else_is_there() {
+    let world = world();
+    damage(&world.path(), 1, Rot::End);
+    damage(&world.path(), 6, Rot::End);
+    let phone = world.phone();
+    let snapshot = phone.engine.snapshot().unwrap();
+    let read: Vec<_> = world.ids.iter().map(|id| snapshot.get(*id)).collect();
+    for (id, read) in world.ids.iter().zip(read) {
+        match read {
+            Ok(entity) => assert!(entity.is_some()),
+            Err(Error::Corrupt { table: "log", .. }) => {
+                assert_eq!(*id, world.ids[1], "the only one that stands in the log only")
+            }
+            Err(e) => panic!("{e}"),
+        }
+    }
+}
+
+#[test]
+fn the_own_end_is_damaged_and_its_sequence_is_not_used_again() {
+    for rot in [Rot::Start, Rot::End] {
+        let world = world();
+        // written last, and sent to nobody
+        let (old, first) = {
+            let phone = world.phone();
+            let id = phone.note("nobody has seen this");
+            let old = phone.engine.log_id().unwrap();
+            phone.engine.close().unwrap();
+            (old, id)
+        };
+        damage(&world.path(), COMMITS, rot);
+        let phone = world.phone();
+        let id = phone.note("written after the damage");
+        assert_ne!(phone.engine.log_id(), Some(old), "a fresh log");
+        assert_eq!(phone.text(first), "nobody has seen this", "heads keep small contents");
+        let [report, other] = phone.sync(&world.tablet);
+        assert_eq!((report.healed, report.damaged, other.forks.len()), (0, true, 0));
+        assert_eq!(world.tablet.text(id), "written after the damage", "what does not build on it travels");
+        assert!(world.tablet.engine.snapshot().unwrap().get(first).unwrap().is_none());
+        // nothing can be written on it that a peer could take
+        let refused = phone.engine.write(|tx| tx.patch(first, Patch::new().set("text", "on it")));
+        assert!(matches!(refused, Err(Error::Corrupt { table: "log", .. })), "{refused:?}");
+        world.tablet.edit(id, "and back");
+        phone.sync(&world.tablet);
+        assert_eq!(phone.text(id), "and back");
+        phone.engine.write(|tx| tx.create("note", &Content::new().with("text", "more"))).unwrap();
+        phone.sync(&world.tablet);
+        world.tablet.engine.verify().unwrap();
+    }
+}
