@@ -11,7 +11,7 @@ use super::ledger::{Known, Shown};
 use super::naive::{Leaves, Path, State, is_empty_map, leaves, related};
 use super::node::Node;
 use super::policy::Rule;
-use super::report::Report;
+use super::report::{Report, device_of};
 use super::world::{Moment, World};
 use super::{Checked, ensure, same};
 
@@ -201,7 +201,7 @@ impl World {
         content.get(path) == Some(value) || said.any(|(at, newer)| related(at, path) && stands(at, newer))
     }
 
-    fn may_have_forked(&self) -> bool {
+    pub(crate) fn may_have_forked(&self) -> bool {
         self.tally.copies + self.tally.restores > 0
     }
 
@@ -255,8 +255,7 @@ type Facts = (Kind, Timestamp, Timestamp, BTreeSet<VersionRef>, CommitRef, Strin
 
 fn facts(v: &Version) -> Facts {
     let parents = v.parents().iter().copied().collect();
-    // on a branch digits follow the label and those of the log, once the fork is known
-    let device = v.device().split('-').take(3).collect::<Vec<_>>().join("-");
+    let device = device_of(v.device());
     (v.kind(), v.stamp(), v.wall(), parents, v.commit(), device, v.metadata().clone())
 }
 

@@ -233,6 +233,8 @@ impl World {
         )?;
         copy.begin_anew();
         copy.line = self.nodes[node].line.clone();
+        // its log goes on from walls that a wrong clock may have set
+        copy.is_right &= self.nodes[node].is_right;
         copy.moves(notices.then_some(at as u64));
         copy.reopen(disk)?;
         self.nodes.push(copy);

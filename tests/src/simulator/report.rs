@@ -27,13 +27,15 @@ impl From<&heirloom::Conflict> for Report {
     fn from(told: &heirloom::Conflict) -> Self {
         let heads = told.heads.iter();
         let sides = |f: &heirloom::FieldConflict| {
-            f.sides.iter().map(|s| (s.version, s.device.clone(), s.stamp, s.value.clone())).collect()
+            f.sides.iter().map(|s| (s.version, device_of(&s.device), s.stamp, s.value.clone())).collect()
         };
         Self {
             entity_type: told.entity_type.clone(),
             kind: told.kind,
             heads: heads
-                .map(|h| (h.version, h.device.clone(), h.stamp, h.generation, h.content.as_ref().map(leaves)))
+                .map(|h| {
+                    (h.version, device_of(&h.device), h.stamp, h.generation, h.content.as_ref().map(leaves))
+                })
                 .collect(),
             fields: told.fields.iter().map(|f| (f.path.clone(), sides(f))).collect(),
             suggestion: told.suggestion.as_ref().map(leaves),
@@ -53,12 +55,12 @@ impl Report {
         let apart = |a: &&Known| known.iter().any(|b| a.seen.is_disjoint(&b.seen));
         let side = |(version, value): (VersionRef, Value)| {
             let by = &ledger.get(&version)?.version;
-            Some((version, by.device().to_owned(), by.stamp(), value))
+            Some((version, device_of(by.device()), by.stamp(), value))
         };
         let head = |k: &&Known| {
             let v = &k.version;
             let content = k.state.as_ref().map(State::shown);
-            (v.reference(), v.device().to_owned(), v.stamp(), k.generation, content)
+            (v.reference(), device_of(v.device()), v.stamp(), k.generation, content)
         };
         let has_tombstone = known.iter().any(|k| k.state.is_none());
         Some(Report {
@@ -82,4 +84,9 @@ impl Report {
     pub(crate) fn at(snapshot: &Snapshot, id: heirloom::EntityId) -> heirloom::Result<Option<Report>> {
         Ok(snapshot.conflict(id)?.as_ref().map(Report::from))
     }
+}
+
+/// What a device is called, whoever knows of a fork: on a branch digits follow the label and those of the log.
+pub(crate) fn device_of(id: &str) -> String {
+    id.split('-').take(3).collect::<Vec<_>>().join("-")
 }

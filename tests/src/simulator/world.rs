@@ -373,7 +373,9 @@ impl World {
         let failed = |e| Wrong(format!("at rest, {}", Wrong::from(e).0));
         let (a, b) = heirloom_sync::sync_in_process(&a.0, &b.0).map_err(failed)?;
         for report in [&a, &b] {
-            ensure(report.commits_skipped == 0, || format!("a commit was sent twice: {}", short(report)))?;
+            // between the rungs of a ladder a few are
+            let is_new = report.commits_skipped == 0 || self.may_have_forked();
+            ensure(is_new, || format!("a commit was sent twice: {}", short(report)))?;
             ensure(report.voids + report.unverified == 0, || {
                 format!("an honest commit is void: {}", short(report))
             })?;

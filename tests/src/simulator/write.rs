@@ -252,6 +252,8 @@ impl World {
     /// I5 and R6: the wall never goes back and never follows a clock that is far ahead; the stamp is exactly the one that there must be.
     fn check_times(&mut self, node: usize, versions: &[Version]) -> Checked<()> {
         let Some(first) = versions.first() else { return Ok(()) };
+        // a fresh log begins a line of its own
+        self.nodes[node].line.retain(|v| v.log == first.log());
         let parents = versions.iter().flat_map(Version::parents).filter_map(|p| self.ledger.get(p));
         let stamp = stamp_over(first.wall(), &self.nodes[node].line, parents);
         for v in versions {
@@ -260,7 +262,6 @@ impl World {
             same("one commit, one ref", &v.commit(), &first.commit())?;
         }
         let (wall, node) = (first.wall(), &mut self.nodes[node]);
-        node.line.retain(|v| v.log == first.log());
         node.line.extend(versions.iter().map(Version::reference));
         let now = node.now().clamp(Timestamp::EPOCH, Timestamp::MAX);
         ensure(wall >= node.wall && wall >= now, || format!("{}: wall {wall} goes back", node.name))?;
