@@ -263,6 +263,9 @@ impl World {
         }
         let (wall, node) = (first.wall(), &mut self.nodes[node]);
         node.line.extend(versions.iter().map(Version::reference));
+        if first.reference().sequence == 1 {
+            node.wall = Timestamp::EPOCH;
+        }
         let now = node.now().clamp(Timestamp::EPOCH, Timestamp::MAX);
         ensure(wall >= node.wall && wall >= now, || format!("{}: wall {wall} goes back", node.name))?;
         let most = Timestamp::from_millis(now.as_millis() + PULL_MS);
