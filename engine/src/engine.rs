@@ -17,7 +17,6 @@ use crate::snapshot::Snapshot;
 use crate::store::{Bodies, CacheStats, Folded, Identity, IdleFlush, Incoming, Place, Store, author, fold};
 use crate::transaction::Transaction;
 use crate::validation::Rules;
-use crate::verify::{Verification, verify};
 
 /// An embedded store of versioned entities. Cheap to clone; all clones are the same engine; `Send + Sync`.
 ///
@@ -229,12 +228,6 @@ impl Engine {
     /// Sum over all heads (R23).
     pub fn state_digest(&self) -> Result<StateDigest> {
         self.snapshot()?.state_digest()
-    }
-
-    /// Reads everything again: checksums, chains, states, and what is derived from the log, which it rebuilds and compares (R33).
-    /// Reads the whole file and takes memory for the heads of all entities.
-    pub fn verify(&self) -> Result<Verification> {
-        verify(&self.snapshot()?)
     }
 
     /// Brings in existing versioned data, as commits of other devices.

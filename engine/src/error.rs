@@ -14,7 +14,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// | variants | who must act |
 /// |---|---|
-/// | `Invalid`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `FileExists`, `ReadOnly` | the caller: nothing was written |
+/// | `Invalid`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `FileExists`, `ReadOnly`, `Cancelled` | the caller: nothing was written |
 /// | `UnknownPolicy`, `PolicyFailed` | the application that registered the policies |
 /// | `Absent` | nobody here: the content is on another replica, or pruned |
 /// | `Refused`, `OutOfOrder`, `WrongDataset` | the peer that sent it: nothing of it was stored |
@@ -92,6 +92,8 @@ pub enum Error {
     /// An import brought other bytes for a commit that is here already: the source history was rewritten, or the import is not
     /// deterministic. Nothing was stored.
     ImportDiffers(VersionRef),
+    /// The application broke off what it asked for. Nothing was changed.
+    Cancelled,
     /// The file is damaged at this place; the rest stays usable. `verify` lists all such places.
     Corrupt {
         /// The table.
@@ -233,6 +235,7 @@ impl fmt::Display for Error {
                 f.write_str("the storage failed before; open the store again to go on, with all that was acknowledged")
             }
             Error::ReadOnly => f.write_str("the store was opened to be read only; open it with Builder::open to change it"),
+            Error::Cancelled => f.write_str("it was broken off"),
             Error::Closed => f.write_str("the engine was closed; open it again"),
         }
     }

@@ -91,6 +91,6 @@ pub use store::{CacheStats, VoidReason};
 pub use subscription::Subscription;
 pub use transaction::Transaction;
 pub use validation::Proposal;
-pub use verify::{Problem, Verification};
+pub use verify::{Problem, Verification, VerifyProgress};
 pub use version::Version;
 pub use voids::VoidVersion;

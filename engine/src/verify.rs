@@ -1,8 +1,10 @@
 //! Reads everything again, rebuilds what is derived, and names each place that does not fit (R33).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::format::body::{self, Tag};
 use crate::format::genesis::Genesis;
@@ -11,7 +13,7 @@ use crate::format::hash::{
 };
 use crate::model::{Chain, DatasetId, EntityId, StateDigest, VersionRef};
 use crate::snapshot::Snapshot;
-use crate::store::{At, Caches, Content, Record, View, decode_row, hex, type_key};
+use crate::store::{self, At, Caches, Content, Record, View, decode_row, hex, type_key};
 use crate::verify_index;
 
 /// What [`Engine::verify`](crate::Engine::verify) found.
@@ -24,12 +26,26 @@ pub struct Verification {
     pub versions: u64,
     /// Entities with heads.
     pub entities: u64,
-    /// Versions that are void: no damage, but somebody's fault.
+    /// Versions that are void, and commits of newer levels, which count as one: no damage, but without effect.
     pub voids: u64,
     /// Commits whose bodies never verified here: no damage, but their contents are missing.
     pub unverified: u64,
-    /// Each damaged place.
+    /// Each damaged place, the first 10,000.
     pub problems: Vec<Problem>,
+    /// How many there are beyond those.
+    pub more_problems: u64,
+}
+
+/// How far a verification is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct VerifyProgress {
+    /// Commits that were read. The log is read once, and once more for each 100,000 entities beyond the first so many.
+    pub commits: u64,
+    /// Commits to read.
+    pub of: u64,
+    /// Damaged places so far.
+    pub problems: u64,
 }
 
 /// A damaged place.
@@ -50,6 +66,18 @@ impl std::fmt::Display for Problem {
     }
 }
 
+impl Problem {
+    /// The entity whose row is damaged, where the table has rows of entities.
+    pub fn entity(&self) -> Option<EntityId> {
+        if !["heads", "by_type", "unsettled", "index", "indexed"].contains(&self.table) {
+            return None;
+        }
+        let digits: Vec<u8> = self.key.bytes().filter(|b| *b != b'-').collect();
+        let id = std::str::from_utf8(digits.last_chunk::<32>()?).ok()?;
+        u128::from_str_radix(id, 16).ok().map(|id| EntityId::from_bytes(id.to_be_bytes()))
+    }
+}
+
 impl Verification {
     /// Whether nothing is damaged.
     pub fn is_clean(&self) -> bool {
@@ -62,7 +90,15 @@ impl Verification {
         key: impl std::fmt::Display,
         what: impl Into<String>,
     ) {
-        self.problems.push(Problem { table, key: key.to_string(), what: what.into() });
+        self.push(Problem { table, key: key.to_string(), what: what.into() });
+    }
+
+    fn push(&mut self, problem: Problem) {
+        if self.problems.len() < PROBLEMS {
+            self.problems.push(problem);
+        } else {
+            self.more_problems += 1;
+        }
     }
 
     /// Notes a damaged place and goes on; other errors end the walk.
@@ -70,7 +106,7 @@ impl Verification {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(Error::Corrupt { table, key, what }) => {
-                self.problems.push(Problem { table, key, what });
+                self.push(Problem { table, key, what });
                 Ok(None)
             }
             Err(e) => Err(e),
@@ -78,9 +114,16 @@ impl Verification {
     }
 }
 
-/// The fold of the log, made again.
-#[derive(Default)]
+/// A store where everything is damaged must not fill the memory.
+const PROBLEMS: usize = 10_000;
+/// Heads of so many entities are held at a time.
+const ENTITIES: u64 = 100_000;
+
+/// The fold of the log, made again. Of entities only a part: the walk is repeated for each.
 struct Fold {
+    part: Part,
+    /// Sum over the heads of all parts.
+    digest: StateDigest,
     heads: BTreeMap<EntityId, BTreeSet<VersionRef>>,
     ends: BTreeMap<u32, (u64, Chain)>,
     frontier: BTreeSet<u32>,
@@ -89,9 +132,35 @@ struct Fold {
 /// Memory for what the walk has read: nothing comes from the engine's own caches.
 const CACHE: usize = 48 << 20;
 
-pub(crate) fn verify(snapshot: &Snapshot) -> Result<Verification> {
+/// One of so many parts of all entities.
+#[derive(Clone, Copy)]
+struct Part {
+    number: u64,
+    of: u64,
+}
+
+impl Part {
+    fn holds(self, id: &EntityId) -> bool {
+        store::part_of(id, self.of) == self.number
+    }
+}
+
+pub(crate) fn verify(
+    snapshot: &Snapshot,
+    entities: u64,
+    progress: &mut dyn FnMut(VerifyProgress) -> ControlFlow<()>,
+) -> Result<Verification> {
     let mut out = Verification::default();
-    let mut fold = Fold::default();
+    let rows = redb::ReadableTableMetadata::len(&snapshot.tables.heads)?;
+    let parts = rows.div_ceil(entities).max(1);
+    let mut walk = Walk { of: snapshot.commits()?.saturating_mul(parts), read: 0, progress };
+    let mut fold = Fold {
+        part: Part { number: 0, of: parts },
+        digest: StateDigest::ZERO,
+        heads: BTreeMap::new(),
+        ends: BTreeMap::new(),
+        frontier: BTreeSet::new(),
+    };
     let caches = Caches::new(CACHE);
     let view = View { caches: &caches, ..snapshot.view() };
     let mut next = 0;
@@ -104,14 +173,87 @@ pub(crate) fn verify(snapshot: &Snapshot) -> Result<Verification> {
             let checked = check_commit(&view, &record, &mut fold, &mut out);
             out.note(checked)?;
         }
+        walk.step(&out)?;
     }
-    check_heads(snapshot, &view, &fold, &mut out)?;
+    check_heads(snapshot, &view, &mut fold, &mut out)?;
+    for number in 1..parts {
+        fold.part.number = number;
+        for lsn in view.lsns(0, u64::MAX) {
+            // what is damaged was named above
+            let Ok(lsn) = lsn else { break };
+            if let Ok(record) = view.record_uncached(lsn) {
+                for index in (0..record.header.versions.len()).filter(|i| record.void_of(*i).is_none()) {
+                    drop(view.place(&record, index).and_then(|at| fold_version(&view, &at, &mut fold)));
+                }
+            }
+            walk.step(&out)?;
+        }
+        check_heads(snapshot, &view, &mut fold, &mut out)?;
+    }
+    if rows != out.entities {
+        out.problem("heads", "all", format!("{rows} rows for {} entities", out.entities));
+    }
     check_indexes(snapshot, &mut out)?;
     verify_index::check(snapshot, &view, &mut out)?;
     check_dots(snapshot, &fold, &mut out)?;
     check_datasets(snapshot, &fold, &mut out);
     check_checkpoint(snapshot, &fold, &mut out)?;
     Ok(out)
+}
+
+/// Says how far it is, now and then.
+struct Walk<'a> {
+    of: u64,
+    read: u64,
+    progress: &'a mut dyn FnMut(VerifyProgress) -> ControlFlow<()>,
+}
+
+impl Walk<'_> {
+    const STEP: u64 = 256;
+
+    fn step(&mut self, out: &Verification) -> Result<()> {
+        self.read += 1;
+        if !self.read.is_multiple_of(Self::STEP) && self.read < self.of {
+            return Ok(());
+        }
+        let problems = out.problems.len() as u64 + out.more_problems;
+        match (self.progress)(VerifyProgress { commits: self.read, of: self.of, problems }) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::Cancelled),
+        }
+    }
+}
+
+impl Engine {
+    /// Reads everything again: checksums, chains, states, and what is derived from the log, which it makes again and compares (R33).
+    /// Reads the whole file, and the log once more for each 100,000 entities beyond the first so many; takes about 100 MiB of memory at most.
+    /// What it finds, [`repair`](Self::repair) mends.
+    pub fn verify(&self) -> Result<Verification> {
+        self.verify_with(|_| ControlFlow::Continue(()))
+    }
+
+    /// The same; `progress` is told how far it is, every 256 commits and at the end of the log, and may break it off.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// let engine = heirloom::Engine::builder().in_memory()?;
+    /// let patience = std::time::Instant::now();
+    /// let verified = engine.verify_with(|progress| {
+    ///     eprintln!("{} of {} commits, {} damaged places", progress.commits, progress.of, progress.problems);
+    ///     if patience.elapsed().as_secs() > 600 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    /// })?;
+    /// assert!(verified.is_clean());
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] if it was broken off. Damage is no error: it is what this is for.
+    pub fn verify_with(
+        &self,
+        mut progress: impl FnMut(VerifyProgress) -> ControlFlow<()>,
+    ) -> Result<Verification> {
+        verify(&self.snapshot()?, ENTITIES, &mut progress)
+    }
 }
 
 fn check_commit(
@@ -159,6 +301,7 @@ fn check_commit(
     }
     out.commits += 1;
     out.versions += record.header.versions.len() as u64;
+    out.voids += u64::from(record.header.is_newer());
     out.unverified += u64::from(record.unverified);
     let mut checksums = Vec::with_capacity(record.header.versions.len());
     for index in 0..record.header.versions.len() {
@@ -182,6 +325,9 @@ fn check_commit(
 }
 
 fn fold_version(view: &View<'_>, at: &At, fold: &mut Fold) -> Result<()> {
+    if !fold.part.holds(&at.header().entity) {
+        return Ok(());
+    }
     let heads = fold.heads.entry(at.header().entity).or_default();
     for (ordinal, sequence) in view.parents(at)? {
         let missing = || Error::corrupt("log", format!("{ordinal}/{sequence}"), "a parent is missing");
@@ -229,19 +375,20 @@ fn checksum(view: &View<'_>, at: &At) -> Result<[u8; 16]> {
     }
 }
 
-fn check_heads(snapshot: &Snapshot, view: &View<'_>, fold: &Fold, out: &mut Verification) -> Result<()> {
-    let mut seen = 0u64;
+/// Compares the heads of a part of the entities, and forgets them.
+fn check_heads(snapshot: &Snapshot, view: &View<'_>, fold: &mut Fold, out: &mut Verification) -> Result<()> {
     for row in snapshot.tables.heads.range::<&[u8]>(..)? {
         let (key, value) = row?;
         let Ok(id) = <[u8; 16]>::try_from(key.value()).map(EntityId::from_bytes) else {
-            out.problem("heads", hex(key.value()), "not an entity id");
+            if fold.part.number == 0 {
+                out.problem("heads", hex(key.value()), "not an entity id");
+            }
             continue;
         };
-        let Some(heads) = out.note(decode_row(key.value(), value.value(), view.directory))? else {
-            seen += 1;
+        if !fold.part.holds(&id) {
             continue;
-        };
-        seen += 1;
+        }
+        let Some(heads) = out.note(decode_row(key.value(), value.value(), view.directory))? else { continue };
         let found: BTreeSet<_> = heads.list.iter().map(|h| h.writer.reference).collect();
         if fold.heads.get(&id) != Some(&found) {
             out.problem("heads", id, "the heads are not those of the log");
@@ -253,10 +400,15 @@ fn check_heads(snapshot: &Snapshot, view: &View<'_>, fold: &Fold, out: &mut Veri
             out.problem("heads", id, "settled or not is wrong");
         }
     }
-    out.entities = fold.heads.len() as u64;
-    if seen != out.entities {
-        out.problem("heads", "all", format!("{seen} rows for {} entities", out.entities));
+    let directory = view.directory;
+    let local = directory.local().and_then(|o| directory.log_id(o));
+    for (entity, heads) in &fold.heads {
+        for head in heads.iter().filter(|h| Some(h.log) != local) {
+            fold.digest.add(&head_term(*entity, head));
+        }
     }
+    out.entities += fold.heads.len() as u64;
+    fold.heads.clear();
     Ok(())
 }
 
@@ -323,16 +475,8 @@ fn check_dots(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) -> Resul
 }
 
 fn check_checkpoint(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) -> Result<()> {
-    let mut digest = StateDigest::ZERO;
-    let directory = &snapshot.engine.store().directory;
-    let local = directory.local().and_then(|o| directory.log_id(o));
-    for (entity, heads) in &fold.heads {
-        for head in heads.iter().filter(|h| Some(h.log) != local) {
-            digest.add(&head_term(*entity, head));
-        }
-    }
     let found = out.note(snapshot.state_digest())?;
-    if found.is_some_and(|d| d != digest) {
+    if found.is_some_and(|d| d != fold.digest) {
         out.problem("log", "last", "the state digest is not that of the heads");
     }
     let found = out.note(snapshot.frontier())?;
@@ -341,4 +485,56 @@ fn check_checkpoint(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) ->
         out.problem("log", "last", "the frontier is not that of the commits");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Content, Patch};
+
+    fn engine() -> Engine {
+        let engine = Engine::builder().label("verify").local_type("draft").in_memory().unwrap();
+        let ids: Vec<EntityId> = (0..40)
+            .map(|n| {
+                let kind = if n % 5 == 0 { "draft" } else { "note" };
+                engine.write(|tx| tx.create(kind, &Content::new().with("n", n))).unwrap()
+            })
+            .collect();
+        for id in ids.iter().step_by(3) {
+            engine.write(|tx| tx.patch(*id, Patch::new().set("n", -1))).unwrap();
+        }
+        engine
+    }
+
+    #[test]
+    fn entities_in_parts_give_the_same_as_all_at_once() {
+        let engine = engine();
+        let mut told = Vec::new();
+        let mut progress = |p: VerifyProgress| {
+            told.push(p);
+            ControlFlow::Continue(())
+        };
+        let parts = verify(&engine.snapshot().unwrap(), 7, &mut progress).unwrap();
+        let whole = engine.verify().unwrap();
+        assert_eq!(format!("{parts:?}"), format!("{whole:?}"));
+        assert_eq!((whole.entities, whole.problems.len()), (40, 0));
+        let last = told.last().unwrap();
+        assert_eq!((last.commits, last.of), (54 * 6, 54 * 6));
+    }
+
+    #[test]
+    fn it_can_be_broken_off() {
+        let outcome = engine().verify_with(|_| ControlFlow::Break(()));
+        assert!(matches!(outcome, Err(Error::Cancelled)), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_problem_names_the_entity_of_its_row() {
+        let id = EntityId::from_bytes([0xa5; 16]);
+        let at = |table, key: String| Problem { table, key, what: String::new() }.entity();
+        assert_eq!(at("heads", id.to_string()), Some(id));
+        assert_eq!(at("by_type", format!("00000001{}", "a5".repeat(16))), Some(id));
+        assert_eq!(at("heads", "all".into()), None);
+        assert_eq!(at("log", "a5".repeat(16)), None);
+    }
 }

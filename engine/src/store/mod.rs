@@ -55,6 +55,7 @@ pub(crate) use past::{At, Content, Dot, Part};
 pub use read_cache::CacheStats;
 pub(crate) use record::Record;
 pub use record::Void as VoidReason;
+pub(crate) use repair::part_of;
 pub(crate) use sealed::{hex, seal, unreadable, unseal};
 pub(crate) use show::{Seen, Shown, content_of, shown_leaves};
 pub(crate) use tables::{INDEX, INDEXED, PEERS, ReadTable, STAGING, Tables, staging_key, type_key};
