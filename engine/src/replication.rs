@@ -308,8 +308,7 @@ impl Replication {
             }
             let log = view.log_id(record.ordinal)?;
             if !view.directory.is_local(record.ordinal) && wanted(log, record.ordinal, record.header.last()) {
-                let before = view.dot_at(record.ordinal, record.header.first - 1);
-                let before = before.ok().flatten().map(|(_, lsn)| lsn);
+                let before = view.dot_at(record.ordinal, record.header.first - 1)?.map(|(_, lsn)| lsn);
                 let commit = self.sound(lsn, before, wire(&view, &record, log))?;
                 bytes += commit.bytes.len();
                 batch.commits.push(commit);

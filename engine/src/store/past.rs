@@ -150,6 +150,27 @@ impl View<'_> {
         Ok(step)
     }
 
+    /// Whether two versions of an entity follow, or are, one and the same. Costs a look at each version that they follow.
+    pub(crate) fn have_a_version_in_common(&self, a: &Head, b: &Head) -> Result<bool> {
+        let dot = |head: &Head| (head.writer.ordinal, head.writer.reference.sequence);
+        let (mut todo, mut before) = (vec![dot(a)], HashSet::new());
+        while let Some(next) = todo.pop() {
+            if before.insert(next) {
+                todo.extend_from_slice(&self.step(next)?.parents);
+            }
+        }
+        let (mut todo, mut seen) = (vec![dot(b)], HashSet::new());
+        while let Some(next) = todo.pop() {
+            if before.contains(&next) {
+                return Ok(true);
+            }
+            if seen.insert(next) {
+                todo.extend_from_slice(&self.step(next)?.parents);
+            }
+        }
+        Ok(false)
+    }
+
     /// The last commit of a log among the first `commits` that arrived here. Costs a look-up if that is its end, else one for each halving
     /// of the log.
     pub(crate) fn tip_among(&self, ordinal: u32, commits: u64) -> Result<Option<Arc<Record>>> {

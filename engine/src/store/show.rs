@@ -221,7 +221,7 @@ impl View<'_> {
         let any_tombstone = heads.iter().any(Head::is_tombstone);
         let kind = match open.deletion {
             true => ConflictKind::DeleteAgainstUpdate,
-            false if any_apart(heads) => ConflictKind::TwoCreations,
+            false if self.any_apart(heads)? => ConflictKind::TwoCreations,
             false => ConflictKind::ConcurrentModification,
         };
         Ok(Conflict {
@@ -251,6 +251,20 @@ impl View<'_> {
         })
     }
 
+    /// Whether two heads have no version of the entity in common.
+    fn any_apart(&self, heads: &[Head]) -> Result<bool> {
+        for (i, a) in heads.iter().enumerate() {
+            for b in &heads[..i] {
+                let clocks_meet = a.derived.clock.iter().any(|(o, _)| b.derived.clock.get(o).is_some());
+                // branches have a trunk in common, be there a version of the entity in it or not
+                if !clocks_meet || (self.directory.has_forks() && !self.have_a_version_in_common(a, b)?) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     fn device(&self, writer: &Writer) -> String {
         self.directory.device(writer.ordinal, writer.reference.sequence)
     }
@@ -262,12 +276,6 @@ fn choose(whole: Whole, heads: &[Head]) -> Option<&Head> {
         Whole::First => heads.iter().min_by_key(|h| h.writer.key()),
         Whole::Highest => heads.iter().max_by_key(|h| (h.derived.generation, h.writer.key())),
     }
-}
-
-/// Whether two heads have no version of the entity in common.
-fn any_apart(heads: &[Head]) -> bool {
-    let apart = |a: &Head, b: &Head| a.derived.clock.iter().all(|(o, _)| b.derived.clock.get(o).is_none());
-    heads.iter().enumerate().any(|(i, a)| heads[..i].iter().any(|b| apart(a, b)))
 }
 
 /// All that there is becomes `leaves`: what already stands alone keeps its writer, the rest is the author's own.
