@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use heirloom::replication::{End, Position, log_root};
+use heirloom::replication::{End, Located, Position, log_root};
 use heirloom::{LogId, LogRoot};
 
 use super::limits::{CLOCK_FRAME, CLOCK_MAX};
@@ -190,8 +190,10 @@ impl PeerClock {
         let longest = |log| of_log(&position.ends, log).iter().map(|end| end.sequence).max().unwrap_or(0);
         let mut logs = BTreeSet::new();
         for end in self.told.iter().filter(|end| self.unknown.contains(&end.log())) {
-            // one that is here was located above, and costs nothing to look at again
-            if end.sequence <= longest(end.log()) && replica.locate(&end.reference())?.is_none() {
+            // another session may have brought it since: that does not say what the peer has of our branches
+            let was_here = |here: Located| here.lsn < position.lsn;
+            if end.sequence <= longest(end.log()) && !replica.locate(&end.reference())?.is_some_and(was_here)
+            {
                 logs.insert(end.log());
             }
         }
