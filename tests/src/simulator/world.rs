@@ -267,7 +267,10 @@ impl World {
         let standing = standing?;
         if who.iter().any(|n| self.nodes[*n].disk.has_failed()) {
             let meeting = self.meetings.remove(at);
-            for node in who.into_iter().filter(|n| self.nodes[*n].disk.has_failed()).collect::<Vec<_>>() {
+            let mut failed: Vec<_> = who.into_iter().filter(|n| self.nodes[*n].disk.has_failed()).collect();
+            // who may lose its store comes last: only a store that was opened again says what it holds
+            failed.sort_by_key(|n| self.nodes[*n].trouble.misdirected.is_some());
+            for node in failed {
                 self.restart(node)?;
             }
             let standing = if standing == Standing::Finished { standing } else { Standing::Failed };
