@@ -1,5 +1,7 @@
 //! What sync is built on: commits as they travel, out and in, and a little memory about peers.
 
+use std::sync::Arc;
+
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::format::body;
@@ -185,7 +187,7 @@ impl Replication {
         let snapshot = self.engine.snapshot()?;
         Ok(Position {
             lsn: snapshot.commits()?,
-            ends: shown_ends(&snapshot.view())?,
+            ends: ends_by(&snapshot.view(), |line| snapshot.view().shown_tip(line))?,
             digest: snapshot.state_digest()?,
             whole: self.engine.store().missing.first_damaged().is_none(),
         })
@@ -562,11 +564,11 @@ fn read_peer(key: &[u8; 16], row: &[u8], commits: u64) -> Result<(Peer, bool)> {
     read().map_err(store::unreadable("peers", key))
 }
 
-/// The ends of all lines that travel, sorted, as far as they can be shown.
-fn shown_ends(view: &View<'_>) -> Result<Vec<End>> {
+/// The ends of all lines that travel, sorted, by what is taken for the last commit of each.
+pub(crate) fn ends_by(view: &View<'_>, tip: impl Fn(u32) -> Result<Option<Arc<Record>>>) -> Result<Vec<End>> {
     let mut out = Vec::new();
     for ordinal in view.directory.all_shared() {
-        if let Some(tip) = view.shown_tip(ordinal)? {
+        if let Some(tip) = tip(ordinal)? {
             out.push(End { log: view.log_id(ordinal)?, sequence: tip.header.last(), chain: tip.chain });
         }
     }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::forks::see_line;
 use crate::format::hash;
 use crate::model::{Clock, Content, EntityId, LogRoot, StateDigest, VersionRef};
-use crate::replication::End;
+use crate::replication::{End, ends_by};
 use crate::store::{self, At, Dot, Tables, View, type_key};
 use crate::version::Version;
 
@@ -162,14 +162,7 @@ impl Snapshot {
     /// The ends of all logs that travel, in order of their ids.
     pub(crate) fn ends(&self) -> Result<Vec<End>> {
         let view = self.view();
-        let mut out = Vec::new();
-        for ordinal in view.directory.all_shared() {
-            if let Some(tip) = view.tip(ordinal)? {
-                out.push(End { log: view.log_id(ordinal)?, sequence: tip.header.last(), chain: tip.chain });
-            }
-        }
-        out.sort();
-        Ok(out)
+        ends_by(&view, |line| view.tip(line))
     }
 
     /// Sum over the heads of all entities that travel (R23). Reads one record.
