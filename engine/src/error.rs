@@ -94,7 +94,7 @@ pub enum Error {
     ImportDiffers(VersionRef),
     /// The application broke off what it asked for. Nothing was changed.
     Cancelled,
-    /// The file is damaged at this place; the rest stays usable. `verify` lists all such places.
+    /// The file is damaged at this place; the rest stays usable. `verify` lists all such places, `repair` mends them.
     Corrupt {
         /// The table.
         table: &'static str,

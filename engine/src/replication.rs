@@ -269,13 +269,7 @@ impl Replication {
             if !view.missing.shows(ordinal, next) {
                 continue;
             }
-            let dot = view.dot_at(ordinal, next)?;
-            let found = view.commit_on(ordinal, next);
-            let found = match dot {
-                Some((_, lsn)) => self.sound(lsn, None, found)?,
-                None => found?,
-            };
-            if let Some(record) = found {
+            if let Some(record) = self.sound(&view, view.commit_on(ordinal, next), &[(ordinal, next)])? {
                 least = least.min(record.lsn);
             }
         }
@@ -304,14 +298,20 @@ impl Replication {
             if view.missing.is_damaged(lsn) {
                 continue;
             }
-            let record = self.sound(lsn, None, view.record(lsn))?;
+            let record = match view.record(lsn) {
+                Err(e) if store::is_damage(&e) => {
+                    self.engine.store().note_damage([lsn])?;
+                    return Err(e);
+                }
+                other => other?,
+            };
             if !view.missing.shows(record.ordinal, record.header.last()) {
                 continue;
             }
             let log = view.log_id(record.ordinal)?;
             if !view.directory.is_local(record.ordinal) && wanted(log, record.ordinal, record.header.last()) {
-                let before = view.dot_at(record.ordinal, record.header.first - 1)?.map(|(_, lsn)| lsn);
-                let commit = self.sound(lsn, before, wire(&view, &record, log))?;
+                let places = [record.header.first - 1, record.header.first].map(|s| (record.ordinal, s));
+                let commit = self.sound(&view, wire(&view, &record, log), &places)?;
                 bytes += commit.bytes.len();
                 batch.commits.push(commit);
             }
@@ -319,10 +319,14 @@ impl Replication {
         Ok(batch)
     }
 
-    /// Notes what is damaged of these commits if that is why something could not be read.
-    fn sound<T>(&self, lsn: u64, before: Option<u64>, read: Result<T>) -> Result<T> {
+    /// If something could not be read for damage, notes which of these commits are damaged.
+    fn sound<T>(&self, view: &View<'_>, read: Result<T>, places: &[(u32, u64)]) -> Result<T> {
         if read.as_ref().is_err_and(store::is_damage) {
-            self.engine.store().note_damage(before.into_iter().chain([lsn]))?;
+            let dots = places
+                .iter()
+                .map(|(line, sequence)| view.dot_at(view.directory.line_at(*line, *sequence), *sequence));
+            let dots = dots.collect::<Result<Vec<_>>>()?;
+            self.engine.store().note_damage(dots.into_iter().flatten().map(|(_, lsn)| lsn))?;
         }
         read
     }

@@ -117,7 +117,7 @@ impl Verification {
 /// A store where everything is damaged must not fill the memory.
 const PROBLEMS: usize = 10_000;
 /// Heads of so many entities are held at a time.
-const ENTITIES: u64 = 100_000;
+pub(crate) const ENTITIES: u64 = 100_000;
 
 /// The fold of the log, made again. Of entities only a part: the walk is repeated for each.
 struct Fold {

@@ -68,7 +68,7 @@ fn harm(path: &Path, table: Table, which: usize, harm: Harm) {
 }
 
 fn builder(label: &str) -> Builder {
-    Engine::builder().label(label).dataset_name("repair").index("note", "text")
+    Engine::builder().label(label).dataset_name("repair").index("note", "text").local_type("draft")
 }
 
 /// A history of two devices with conflicts, deletions, long and local contents, in a file that is closed.
@@ -82,7 +82,7 @@ fn history(path: &Path, choices: &[(u8, u8)]) {
         let text = format!("{n} {}", "word ".repeat(if act % 5 == 0 { 400 } else { 1 }));
         let written = match (act % 6, id) {
             (0 | 1, _) | (_, None) => {
-                let kind = if act % 4 == 0 { "task" } else { "note" };
+                let kind = ["task", "note", "note", "draft"][usize::from(*act) / 6 % 4];
                 device
                     .write(|tx| tx.create(kind, &Content::new().with("text", text.as_str())))
                     .map(|id| ids.push(id))
@@ -104,7 +104,7 @@ fn shown(engine: &Engine) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
     let digest = snapshot.state_digest().unwrap();
     out.insert("digest".to_owned(), format!("{digest:?} {:?}", snapshot.log_root().unwrap()));
-    for kind in ["note", "task"] {
+    for kind in ["note", "task", "draft"] {
         for entity in snapshot.list(kind) {
             let entity = entity.unwrap();
             let heads = snapshot.heads(entity.id()).unwrap();

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::head::{Head, HeadState, Heads, INLINE, inline};
+use super::head::{Head, HeadState, Heads};
 use super::past::{Content, derive};
 use super::record::{Derived, Draft, Note, Void};
 use super::view::View;
@@ -446,12 +446,7 @@ fn change(
     let (state, undecided) = match &settled.content {
         _ if version.is_deletion() => (HeadState::Tombstone, false),
         Content::Tombstone | Content::Absent => (HeadState::Absent, false),
-        Content::Live(state) => {
-            let bytes = inline(state, &writer);
-            let small = bytes.len() <= INLINE;
-            let kept = if small { HeadState::Inline(bytes.into()) } else { HeadState::InLog };
-            (kept, !conflicts(state, 1, 0).is_empty())
-        }
+        Content::Live(state) => (HeadState::of(state, &writer), !conflicts(state, 1, 0).is_empty()),
     };
     list.push(Head { writer, derived, depth: settled.depth, state });
     list.sort_by_key(|h| h.writer.reference);

@@ -79,6 +79,14 @@ pub(crate) struct Heads {
     pub(crate) unsettled: bool,
 }
 
+impl HeadState {
+    /// How the content of a head is kept.
+    pub(crate) fn of(state: &State, own: &Writer) -> Self {
+        let bytes = inline(state, own);
+        if bytes.len() <= INLINE { Self::Inline(bytes.into()) } else { Self::InLog }
+    }
+}
+
 impl Head {
     pub(crate) fn is_tombstone(&self) -> bool {
         self.state == HeadState::Tombstone

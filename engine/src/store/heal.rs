@@ -36,7 +36,7 @@ impl Store {
         let heads = found_contents(&view, &folded)?;
         let left = (folded.unverified && folded.voids.is_empty()).then_some(Gap { damaged: false, ..gap });
         let header = incoming.header;
-        for sequence in header.first..=header.first + header.versions.len() as u64 {
+        for sequence in header.first..=header.last() {
             self.caches.forget((gap.ordinal, sequence));
         }
         let entities: Vec<EntityId> = heads.iter().map(|(entity, _)| *entity).collect();

@@ -204,21 +204,6 @@ impl Store {
         Ok(gap)
     }
 
-    /// The same for all commits, also those whose rows are gone.
-    pub(crate) fn note_all_damage(&self) -> Result<u64> {
-        let tables = self.tables()?;
-        let view = self.view(&tables);
-        let commits = self.durable();
-        let mut lsns = view.lsns(0, commits).collect::<Result<Vec<_>>>()?;
-        for row in tables.dots.iter()? {
-            let lsn = <[u8; 8]>::try_from(row?.1.value()).map_or(commits, u64::from_be_bytes);
-            if lsn < commits && tables.log.get(&log_key(lsn, 0)[..])?.is_none() {
-                lsns.push(lsn);
-            }
-        }
-        self.note_damage(lsns)
-    }
-
     /// Looks whether these commits can be read, and notes durably which cannot, so that peers are asked for them. How many that are.
     pub(crate) fn note_damage(&self, lsns: impl IntoIterator<Item = u64>) -> Result<u64> {
         let tables = self.tables()?;
@@ -240,6 +225,21 @@ impl Store {
             }
         }
         Ok(found)
+    }
+
+    /// [`Self::note_damage`] for all commits, also those whose rows are gone.
+    pub(crate) fn note_all_damage(&self) -> Result<u64> {
+        let tables = self.tables()?;
+        let view = self.view(&tables);
+        let commits = self.durable();
+        let mut lsns = view.lsns(0, commits).collect::<Result<Vec<_>>>()?;
+        for row in tables.dots.iter()? {
+            let lsn = <[u8; 8]>::try_from(row?.1.value()).map_or(commits, u64::from_be_bytes);
+            if lsn < commits && tables.log.get(&log_key(lsn, 0)[..])?.is_none() {
+                lsns.push(lsn);
+            }
+        }
+        self.note_damage(lsns)
     }
 }
 

@@ -168,7 +168,7 @@ impl Store {
         store.load_known(&tables)?;
         let loaded = store.load_writer(&mut store.writer.lock(), &tables, next_lsn);
         match loaded {
-            // where the end of a log is damaged nothing can be written; all else stays readable, and `verify` names the place
+            // where it cannot be told how logs end nothing can be written; all else stays readable, and `repair` mends it
             Err(damage @ Error::Corrupt { .. }) => store.writer.lock().damage = Some(damage),
             other => other?,
         }
@@ -244,6 +244,7 @@ impl Store {
                 Err(e) => return Err(e),
             }
         }
+        check_last(&view, writer, next_lsn)?;
         self.withhold(&view, next_lsn)?;
         for ordinal in cut_short {
             writer.tips[ordinal as usize] = view.shown_tip(ordinal)?.map(|end| Tip::of(&end));
@@ -571,6 +572,18 @@ fn fork(r: &mut Reader<'_>, next: u32) -> Read<Option<Fork>> {
     r.ensure(of < next, "a branch of a later line")?;
     let (name, other) = (LogId::from_bytes(r.array()?), LogId::from_bytes(r.array()?));
     Ok(Some(Fork { of, after, name, other }))
+}
+
+/// The last record must be the end of its line: where `dots` has lost that, its sequence would be used again.
+fn check_last(view: &View<'_>, writer: &Writer, next_lsn: u64) -> Result<()> {
+    let Some(last) = next_lsn.checked_sub(1) else { return Ok(()) };
+    match view.record_uncached(last) {
+        Ok(r) if writer.tip(r.ordinal).is_none_or(|tip| tip.last != r.header.last()) => {
+            Err(Error::corrupt("dots", format!("{}/{}", r.ordinal, r.header.first), "the row is missing"))
+        }
+        Err(e) if !is_damage(&e) => Err(e),
+        _ => Ok(()),
+    }
 }
 
 fn last_lsn(tables: &Tables) -> Result<Option<u64>> {

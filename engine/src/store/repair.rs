@@ -7,21 +7,19 @@ use std::sync::atomic::Ordering;
 use redb::ReadableTable;
 
 use super::Store;
-use super::head::{Head, HeadState, Heads, INLINE, decode_row, inline};
+use super::head::{Head, HeadState, Heads, decode_row};
 use super::missing::is_damage;
 use super::past::{Content, Dot};
-use super::record::{Checkpoint, PIECE, add_checkpoint};
+use super::record::{Checkpoint, add_checkpoint};
 use super::sealed::seal;
-use super::tables::{self, Tables, dot_key, log_key, type_key};
+use super::tables::{self, Tables, dot_key, type_key};
 use super::view::{Caches, View};
-use super::writer::Writer;
+use super::writer::{Writer, drop_record, put_record};
 use crate::error::{Error, Result};
 use crate::format::hash::head_term;
 use crate::merge::conflicts;
 use crate::model::{EntityId, StateDigest};
 
-/// Heads of so many entities are held at a time.
-const ENTITIES: u64 = 100_000;
 /// Memory for what is read on the way.
 const CACHE: usize = 32 << 20;
 
@@ -29,7 +27,7 @@ impl Store {
     /// Makes derived tables again. Each step is one durable commit that leaves the store as right as it was, or more so.
     ///
     /// While records are damaged only what needs none of them: rows of `dots`, and what stands beside heads.
-    pub(crate) fn repair(&self) -> Result<()> {
+    pub(crate) fn repair(&self, entities: u64) -> Result<()> {
         self.check_not_held()?;
         if self.read_only {
             return Err(Error::ReadOnly);
@@ -45,7 +43,7 @@ impl Store {
                 writer.batch
             };
             self.flush(batch)?;
-            if self.group.in_turn(|| self.repair_in_turn(&mut self.writer.lock()))? {
+            if self.group.in_turn(|| self.repair_in_turn(&mut self.writer.lock(), entities))? {
                 break;
             }
         }
@@ -53,8 +51,8 @@ impl Store {
         self.flush(batch)
     }
 
-    /// False if commits are on their way.
-    fn repair_in_turn(&self, writer: &mut Writer) -> Result<bool> {
+    /// False if commits are on their way. `entities`: heads of so many are held at a time.
+    fn repair_in_turn(&self, writer: &mut Writer, entities: u64) -> Result<bool> {
         if !writer.pending.records.is_empty() || !writer.pending.healed.is_empty() {
             return Ok(false);
         }
@@ -64,18 +62,20 @@ impl Store {
         let tables = self.read_anew(writer)?;
         let caches = Caches::new(CACHE);
         let view = View { caches: &caches, ..self.view(&tables) };
-        let end = if damaged { None } else { Some(self.mend_heads(&view, commits)?) };
+        let end = if damaged { None } else { Some(self.mend_heads(&view, commits, entities)?) };
         let tables = self.read_anew(writer)?;
         let view = View { caches: &caches, ..self.view(&tables) };
         self.mend_beside(&view)?;
         if let Some(end) = end {
             self.mend_checkpoint(&view, commits, &end)?;
         }
-        self.caches.clear();
         let tables = self.read_anew(writer)?;
+        self.caches.clear();
         // an end that a lost row of `dots` had hidden
         self.load_writer(writer, &tables, commits)?;
         writer.damage = None;
+        // and what no row speaks of any more may have been sent: its sequences are not used again
+        self.leave_own_log(writer);
         writer.doubt_indexes();
         Ok(true)
     }
@@ -132,9 +132,9 @@ impl Store {
     }
 
     /// Writes each row of `heads` that is not what the log gives. Returns what a checkpoint at the end must say.
-    fn mend_heads(&self, view: &View<'_>, commits: u64) -> Result<Checkpoint> {
+    fn mend_heads(&self, view: &View<'_>, commits: u64, entities: u64) -> Result<Checkpoint> {
         let rows = redb::ReadableTableMetadata::len(&view.tables.heads)?;
-        let parts = rows.div_ceil(ENTITIES).max(1);
+        let parts = rows.div_ceil(entities).max(1);
         let mut digest = StateDigest::ZERO;
         self.mend(|tx| {
             let mut table = tx.open_table(tables::HEADS)?;
@@ -221,12 +221,8 @@ impl Store {
         add_checkpoint(&mut bytes, end);
         self.mend(|tx| {
             let mut log = tx.open_table(tables::LOG)?;
-            log.retain_in(&log_key(last, 0)[..]..=&log_key(last, u32::MAX)[..], |_, _| false)?;
-            for (i, piece) in bytes.chunks(PIECE).enumerate() {
-                let key = log_key(last, i as u32);
-                log.insert(&key[..], &seal(&key, piece)[..])?;
-            }
-            Ok(())
+            drop_record(&mut log, last)?;
+            put_record(&mut log, last, &bytes)
         })
     }
 }
@@ -273,10 +269,7 @@ fn heads_of(view: &View<'_>, (id, dots): (EntityId, Vec<Dot>)) -> Result<(Entity
         if head.state == HeadState::InLog {
             match view.content(&at)? {
                 Content::Live(state) => {
-                    let bytes = inline(&state, &at.writer);
-                    if bytes.len() <= INLINE {
-                        head.state = HeadState::Inline(bytes.into());
-                    }
+                    head.state = HeadState::of(&state, &at.writer);
                     undecided |= !conflicts(&state, 1, 0).is_empty();
                 }
                 Content::Tombstone | Content::Absent => head.state = HeadState::Absent,

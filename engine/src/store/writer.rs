@@ -328,7 +328,7 @@ impl Store {
             let mut log = tx.open_table(tables::LOG)?;
             let last = batch.next_lsn.checked_sub(1);
             for (lsn, _) in &batch.healed {
-                log.retain_in(&log_key(*lsn, 0)[..]..=&log_key(*lsn, u32::MAX)[..], |_, _| false)?;
+                drop_record(&mut log, *lsn)?;
             }
             for (lsn, record) in batch.healed.iter().chain(&batch.lsns) {
                 let mut with_checkpoint;
@@ -338,10 +338,7 @@ impl Store {
                     add_checkpoint(&mut with_checkpoint, &batch.checkpoint);
                     bytes = &with_checkpoint;
                 }
-                for (i, piece) in bytes.chunks(PIECE).enumerate() {
-                    let key = log_key(*lsn, i as u32);
-                    log.insert(&key[..], &seal(&key, piece)[..])?;
-                }
+                put_record(&mut log, *lsn, bytes)?;
             }
             let mut dots = tx.open_table(tables::DOTS)?;
             for ((ordinal, first), lsn) in &batch.dots {
@@ -427,6 +424,20 @@ impl Journal for Store {
     fn refused() -> Error {
         Error::Poisoned
     }
+}
+
+type LogTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
+
+pub(super) fn put_record(log: &mut LogTable<'_>, lsn: u64, bytes: &[u8]) -> Result<()> {
+    for (i, piece) in bytes.chunks(PIECE).enumerate() {
+        let key = log_key(lsn, i as u32);
+        log.insert(&key[..], &seal(&key, piece)[..])?;
+    }
+    Ok(())
+}
+
+pub(super) fn drop_record(log: &mut LogTable<'_>, lsn: u64) -> Result<()> {
+    Ok(log.retain_in(&log_key(lsn, 0)[..]..=&log_key(lsn, u32::MAX)[..], |_, _| false)?)
 }
 
 /// Heads, and the tables that follow from them: the difference to the row that stood there tells what changes. Returns whose type changed.

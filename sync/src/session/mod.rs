@@ -76,7 +76,8 @@ pub struct Session<R> {
     told_forks: usize,
     told_left: bool,
     told_end: bool,
-    /// What does not verify, as both hellos have it.
+    /// What does not verify here, and the fingerprints of that in both hellos.
+    unverified: Vec<CommitRef>,
     marks: (Mark, Mark),
 }
 
@@ -133,6 +134,7 @@ impl<R: Replica> Session<R> {
             told_forks: 0,
             told_left: false,
             told_end: false,
+            unverified: Vec::new(),
             marks: (None, None),
         }
     }
@@ -354,7 +356,8 @@ impl<R: Replica> Session<R> {
 
     /// The initiator's hello.
     fn greeting(&mut self, position: &Position) -> Result<Greeting> {
-        self.marks.0 = want::mark(&self.replica.unverified(WANT_MAX)?);
+        self.unverified = self.replica.unverified(WANT_MAX)?;
+        self.marks.0 = want::mark(&self.unverified);
         Ok(Greeting {
             unverified: self.marks.0,
             dataset: self.replica.dataset()?,
@@ -477,7 +480,7 @@ impl<R: Replica> Session<R> {
         gate.check_clock(&self.replica, told.own, claimed, position.ends.is_empty())?;
         let base = base.as_deref().filter(|_| told.relative);
         let clock = PeerClock::new(&self.replica, &position, told.ends, base)?;
-        let wants = Wants::new(self.marks, &self.replica.unverified(WANT_MAX)?);
+        let wants = Wants::new(self.marks, &self.unverified);
         let staged = (told.staged, offered);
         let exchange = Exchange::new(&self.replica, (peer, gate), position, clock, wants, staged)?;
         Ok(State::Exchanging(Box::new(exchange)))
@@ -519,11 +522,13 @@ impl<R: Replica> Session<R> {
 
     fn end_equal(&mut self, position: &Position, theirs: &Greeting) -> Result<State> {
         let root = position.log_root();
-        let cut = Some(Cut { root, lsn: position.lsn });
+        // where something is damaged more is here than the root says
+        let cut = position.whole.then_some(Cut { root, lsn: position.lsn });
         remember(&self.replica, self.partner(theirs), cut, position.lsn)?;
         self.report.outcome = Outcome::AlreadyEqual;
         self.report.cut = Some(root);
-        self.report.settled = true;
+        self.report.settled = position.whole;
+        self.report.damaged = !position.whole;
         Ok(State::Finished)
     }
 
