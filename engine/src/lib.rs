@@ -39,6 +39,7 @@ mod losses;
 mod merge;
 mod model;
 mod past;
+mod peers;
 mod query;
 mod read_only;
 mod repair;

@@ -9,7 +9,7 @@ use crate::format::bytes::Reader;
 use crate::format::sort_key::{self, cut, may_be_cut, sort_key};
 use crate::model::{EntityId, Path, Value};
 use crate::snapshot::Snapshot;
-use crate::store::{Declared, Field, INDEX, Index, IndexState, if_shown, index_key, index_parts};
+use crate::store::{Declared, Field, INDEX, Index, IndexState, index_key, index_parts};
 
 impl Snapshot {
     /// Entities of a type by the value of a field, in order of (value, id).
@@ -348,8 +348,8 @@ fn scan(
     let mut found = Vec::new();
     let enough = limit.saturating_mul(2).max(64);
     for entity in snapshot.list(&field.entity_type) {
-        let Some(entity) = if_shown(entity.map(Some))? else { continue };
-        if let Some(key) = if_shown(entity.0.sort_key_at(&field.path))?
+        let Some(entity) = if_here(entity.map(Some))? else { continue };
+        if let Some(key) = if_here(entity.0.sort_key_at(&field.path))?
             && selection.holds(&key, entity.id())
         {
             found.push((key, entity.id()));
@@ -361,6 +361,14 @@ fn scan(
     }
     selection.sort(&mut found);
     Ok(found)
+}
+
+/// An entity whose contents are not here is in no answer; what is damaged is an error.
+fn if_here<T: Default>(result: Result<T>) -> Result<T> {
+    match result {
+        Err(Error::Absent(_)) => Ok(T::default()),
+        other => other,
+    }
 }
 
 /// Hits one by one, each with its place.
@@ -376,9 +384,9 @@ struct Hits<'a> {
 impl Hits<'_> {
     /// An entity that is asked for, with its uncut key.
     fn hit(&self, id: EntityId) -> Result<Option<(Vec<u8>, Entity)>> {
-        let entity = if_shown(self.snapshot.get(id))?.filter(|e| e.entity_type() == self.field.entity_type);
+        let entity = if_here(self.snapshot.get(id))?.filter(|e| e.entity_type() == self.field.entity_type);
         let Some(entity) = entity else { return Ok(None) };
-        let key = if_shown(entity.0.sort_key_at(&self.field.path))?;
+        let key = if_here(entity.0.sort_key_at(&self.field.path))?;
         Ok(key.filter(|key| self.selection.holds(key, id)).map(|key| (key, entity)))
     }
 

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::format::body;
-use crate::format::bytes::{Put, Reader};
 use crate::format::commit::WireParts;
 use crate::format::hash;
-use crate::format::limits;
 use crate::model::{
     Chain, ChainPrefix, CommitRef, DatasetId, LogId, LogRoot, NodeId, StateDigest, Timestamp,
 };
-use crate::store::{self, Record, View, seal, unseal};
+use crate::store::{self, Record, View};
 pub use crate::store::{Ingested, VoidReason};
 
 /// The last commit of a log, or of a branch of one.
@@ -140,7 +138,7 @@ pub struct Peer {
 /// Reads and stores commits for a session. Cheap to clone. All that it gives is durable (I9).
 #[derive(Clone, Debug)]
 pub struct Replication {
-    engine: Engine,
+    pub(crate) engine: Engine,
 }
 
 impl Replication {
@@ -336,8 +334,11 @@ impl Replication {
         self.read(|view| {
             let mut out = Vec::new();
             for lsn in view.missing.unverified(limit) {
-                let record = view.record(lsn)?;
-                out.push(record.reference(view.log_id(record.ordinal)?));
+                // what was marked in error is nothing to ask for
+                let Ok(record) = view.record(lsn) else { continue };
+                if record.lacks_bodies() && !view.directory.is_local(record.ordinal) {
+                    out.push(record.reference(view.log_id(record.ordinal)?));
+                }
             }
             Ok(out)
         })
@@ -384,67 +385,6 @@ impl Replication {
         stopped.map(|()| report)
     }
 
-    /// The large commit of which parts from a peer are here.
-    pub fn staged(&self, peer: NodeId) -> Result<Option<Staged>> {
-        let tables = self.engine.store().tables()?;
-        let key = store::staging_key(peer.as_bytes(), 0);
-        let Some(row) = tables.staging.get(&key[..])? else { return Ok(None) };
-        let bytes = unseal("staging", &key, row.value())?;
-        read_staged(bytes).map(Some).map_err(store::unreadable("staging", &key))
-    }
-
-    /// Its bytes so far.
-    pub fn staged_bytes(&self, peer: NodeId) -> Result<Vec<u8>> {
-        let tables = self.engine.store().tables()?;
-        let (from, to) =
-            (store::staging_key(peer.as_bytes(), 1), store::staging_key(peer.as_bytes(), u32::MAX));
-        let mut out = Vec::new();
-        for row in tables.staging.range(&from[..]..=&to[..])? {
-            let (key, value) = row?;
-            out.extend_from_slice(unseal("staging", key.value(), value.value())?);
-        }
-        Ok(out)
-    }
-
-    /// Adds bytes to a large commit, durably. `offset` is how many are here; at 0 it begins, and another that was staged is dropped.
-    ///
-    /// [`Error::Invalid`] if the bytes do not continue what is here, or would go beyond the limits of a commit.
-    pub fn stage(&self, peer: NodeId, head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
-        let before = self.staged(peer)?.filter(|s| s.head == *head && offset > 0);
-        let fits = before.map_or(0, |s| s.bytes) == offset && offset + bytes.len() as u64 <= head.total;
-        if !fits || head.total > limits::COMMIT as u64 {
-            return Err(Error::invalid("these bytes do not continue the commit that is staged"));
-        }
-        let store = self.engine.store();
-        store.transact(|tx| {
-            let mut table = tx.open_table(store::STAGING)?;
-            let next = match before {
-                Some(_) => last_piece(&table, peer)? + 1,
-                None => {
-                    drop_staged(&mut table, peer)?;
-                    1
-                }
-            };
-            let key = store::staging_key(peer.as_bytes(), next);
-            table.insert(&key[..], &seal(&key, bytes)[..])?;
-            let key = store::staging_key(peer.as_bytes(), 0);
-            let row = put_staged(&Staged { head: *head, bytes: offset + bytes.len() as u64 });
-            table.insert(&key[..], &seal(&key, &row)[..])?;
-            Ok(())
-        })?;
-        store.publish()
-    }
-
-    /// Drops it.
-    pub fn unstage(&self, peer: NodeId) -> Result<()> {
-        if self.staged(peer)?.is_none() {
-            return Ok(());
-        }
-        let store = self.engine.store();
-        store.transact(|tx| drop_staged(&mut tx.open_table(store::STAGING)?, peer))?;
-        store.publish()
-    }
-
     /// This store's name among peers, drawn and made durable the first time.
     pub fn node(&self) -> Result<NodeId> {
         self.engine.store().node(&*self.engine.inner.identity.nonce)
@@ -455,117 +395,11 @@ impl Replication {
         self.engine.policy_fingerprint()
     }
 
-    /// What is remembered of a peer. A file that was rewound may remember more than it still has; that is left out.
-    pub fn remembered(&self, node: NodeId) -> Result<Option<Peer>> {
-        // no cut of what is damaged can be shown
-        let whole = self.engine.store().missing.first_damaged().is_none();
-        Ok(self.peer(node)?.map(|(peer, _)| Peer { cut: peer.cut.filter(|_| whole), ..peer }))
-    }
-
-    /// A peer, and whether it was forgotten.
-    fn peer(&self, node: NodeId) -> Result<Option<(Peer, bool)>> {
-        let tables = self.engine.store().tables()?;
-        let Some(row) = tables.peers.get(&node.as_bytes()[..])? else { return Ok(None) };
-        read_peer(node.as_bytes(), row.value(), self.engine.snapshot()?.commits()?).map(Some)
-    }
-
-    /// All peers that this store has synced with and not forgotten, in order of their names.
-    pub fn peers(&self) -> Result<Vec<(NodeId, Peer)>> {
-        let snapshot = self.engine.snapshot()?;
-        let commits = snapshot.commits()?;
-        let mut out = Vec::new();
-        for row in snapshot.tables.peers.range::<&[u8]>(..)? {
-            let (key, value) = row?;
-            let not_a_node = |_| Error::corrupt("peers", store::hex(key.value()), "not a node id");
-            let node: [u8; 16] = key.value().try_into().map_err(not_a_node)?;
-            let (peer, forgotten) = read_peer(&node, value.value(), commits)?;
-            if !forgotten {
-                out.push((NodeId::from_bytes(node), peer));
-            }
-        }
-        Ok(out)
-    }
-
-    /// Remembers a peer. Writes nothing if that is known already: equal stores may greet each other every few minutes. A store that may only be read
-    /// remembers nobody.
-    pub fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
-        let damaged = self.engine.store().missing.first_damaged();
-        let peer = Peer { held: peer.held.min(damaged.unwrap_or(u64::MAX)), ..peer };
-        if self.engine.is_read_only() || self.peer(node)? == Some((peer, false)) {
-            return Ok(());
-        }
-        self.write_peer(node, Some(&peer_row(&peer, false)))
-    }
-
-    /// Forgets a peer that will not come back, or was turned away: what it holds, and where both last stood. How many logs it opened here is kept, so
-    /// that nobody starts anew by being turned away.
-    pub fn forget(&self, node: NodeId) -> Result<()> {
-        let opened = self.remembered(node)?.map_or(0, |peer| peer.opened);
-        let left = Peer { opened, ..Peer::default() };
-        self.write_peer(node, (opened > 0).then(|| peer_row(&left, true)).as_deref())
-    }
-
-    fn write_peer(&self, node: NodeId, row: Option<&[u8]>) -> Result<()> {
-        let store = self.engine.store();
-        let key = node.as_bytes();
-        store.transact(|tx| {
-            let mut peers = tx.open_table(store::PEERS)?;
-            match row {
-                Some(row) => drop(peers.insert(&key[..], &seal(key, row)[..])?),
-                None => drop(peers.remove(&key[..])?),
-            }
-            Ok(())
-        })?;
-        store.publish()
-    }
-
     fn read<T>(&self, f: impl FnOnce(&View<'_>) -> Result<T>) -> Result<T> {
         let store = self.engine.store();
         let tables = store.tables()?;
         f(&store.view(&tables))
     }
-}
-
-const CUT: u8 = 1;
-const HUB: u8 = 2;
-const OPENED: u8 = 4;
-const FORGOTTEN: u8 = 8;
-
-fn peer_row(peer: &Peer, forgotten: bool) -> Vec<u8> {
-    let flag = |flag: u8, is: bool| if is { flag } else { 0 };
-    let mut row = vec![
-        flag(CUT, peer.cut.is_some())
-            | flag(HUB, peer.is_hub)
-            | flag(OPENED, peer.opened > 0)
-            | flag(FORGOTTEN, forgotten),
-    ];
-    row.varint(peer.held);
-    if let Some(cut) = peer.cut {
-        row.extend_from_slice(cut.root.as_bytes());
-        row.varint(cut.lsn);
-    }
-    if peer.opened > 0 {
-        row.varint(peer.opened);
-    }
-    row
-}
-
-/// A peer, and whether it was forgotten. `commits`: how many are here.
-fn read_peer(key: &[u8; 16], row: &[u8], commits: u64) -> Result<(Peer, bool)> {
-    let mut r = Reader::new(unseal("peers", key, row)?);
-    let mut read = || {
-        let (flags, held) = (r.u8()?, r.varint()?);
-        let cut = match flags & CUT {
-            0 => None,
-            _ => Some(Cut { root: LogRoot::from_bytes(r.array()?), lsn: r.varint()? }),
-        };
-        let opened = if flags & OPENED != 0 { r.varint()? } else { 0 };
-        r.end()?;
-        let cut = cut.filter(|c| c.lsn <= commits);
-        let peer = Peer { cut, held: held.min(commits), is_hub: flags & HUB != 0, opened };
-        Ok((peer, flags & FORGOTTEN != 0))
-    };
-    read().map_err(store::unreadable("peers", key))
 }
 
 /// The ends of all lines that travel, sorted, by what is taken for the last commit of each.
@@ -606,47 +440,4 @@ pub(crate) fn wire(view: &View<'_>, record: &Record, log: LogId) -> Result<WireC
     debug_assert!(record.header.is_newer() || body::bodies(&bodies, &record.header).is_ok());
     let end = End { log, sequence: record.header.last(), chain: record.chain };
     Ok(WireCommit { lsn: record.lsn, end, versions: record.header.count, bytes: parts.encode() })
-}
-
-type StagingTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
-
-fn drop_staged(table: &mut StagingTable<'_>, peer: NodeId) -> Result<()> {
-    let (from, to) = (store::staging_key(peer.as_bytes(), 0), store::staging_key(peer.as_bytes(), u32::MAX));
-    table.retain_in(&from[..]..=&to[..], |_, _| false)?;
-    Ok(())
-}
-
-fn last_piece(table: &StagingTable<'_>, peer: NodeId) -> Result<u32> {
-    let (from, to) = (store::staging_key(peer.as_bytes(), 0), store::staging_key(peer.as_bytes(), u32::MAX));
-    let Some((key, _)) = redb::ReadableTable::range(table, &from[..]..=&to[..])?.next_back().transpose()?
-    else {
-        return Ok(0);
-    };
-    let piece = key.value().get(16..).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
-    piece.ok_or_else(|| Error::corrupt("staging", store::hex(key.value()), "not a piece"))
-}
-
-fn put_staged(staged: &Staged) -> Vec<u8> {
-    let mut out = Vec::with_capacity(96);
-    out.extend_from_slice(staged.head.log.as_bytes());
-    out.varint(staged.head.sequence);
-    out.extend_from_slice(staged.head.chain.as_bytes());
-    out.varint(staged.head.total);
-    out.extend_from_slice(&staged.head.digest);
-    out.varint(staged.bytes);
-    out
-}
-
-fn read_staged(bytes: &[u8]) -> crate::format::bytes::Read<Staged> {
-    let mut r = Reader::new(bytes);
-    let head = StagedHead {
-        log: LogId::from_bytes(r.array()?),
-        sequence: r.varint()?,
-        chain: Chain::from_bytes(r.array()?),
-        total: r.varint()?,
-        digest: r.array()?,
-    };
-    let staged = Staged { head, bytes: r.varint()? };
-    r.end()?;
-    Ok(staged)
 }

@@ -14,7 +14,7 @@ use crate::format::hash::{
 use crate::model::{Chain, DatasetId, EntityId, StateDigest, VersionRef};
 use crate::snapshot::Snapshot;
 use crate::store::{self, At, Caches, Content, Record, View, decode_row, hex, type_key};
-use crate::verify_index;
+use crate::{peers, verify_index};
 
 /// What [`Engine::verify`](crate::Engine::verify) found.
 #[derive(Clone, Debug, Default)]
@@ -127,6 +127,8 @@ struct Fold {
     heads: BTreeMap<EntityId, BTreeSet<VersionRef>>,
     ends: BTreeMap<u32, (u64, Chain)>,
     frontier: BTreeSet<u32>,
+    /// Commits that are marked as ones whose bodies do not verify.
+    marked: BTreeSet<u64>,
 }
 
 /// Memory for what the walk has read: nothing comes from the engine's own caches.
@@ -147,6 +149,7 @@ impl Part {
 
 pub(crate) fn verify(
     snapshot: &Snapshot,
+    marked: BTreeSet<u64>,
     entities: u64,
     progress: &mut dyn FnMut(VerifyProgress) -> ControlFlow<()>,
 ) -> Result<Verification> {
@@ -160,6 +163,7 @@ pub(crate) fn verify(
         heads: BTreeMap::new(),
         ends: BTreeMap::new(),
         frontier: BTreeSet::new(),
+        marked,
     };
     let caches = Caches::new(CACHE);
     let view = View { caches: &caches, ..snapshot.view() };
@@ -195,6 +199,8 @@ pub(crate) fn verify(
     }
     check_indexes(snapshot, &mut out)?;
     verify_index::check(snapshot, &view, &mut out)?;
+    peers::check(&snapshot.tables, &mut out)?;
+    store::check_missing(&snapshot.tables, snapshot.commits()?, &mut out)?;
     check_dots(snapshot, &fold, &mut out)?;
     check_datasets(snapshot, &fold, &mut out);
     check_checkpoint(snapshot, &fold, &mut out)?;
@@ -252,7 +258,12 @@ impl Engine {
         &self,
         mut progress: impl FnMut(VerifyProgress) -> ControlFlow<()>,
     ) -> Result<Verification> {
-        verify(&self.snapshot()?, ENTITIES, &mut progress)
+        let marks = || self.store().missing.unverified(usize::MAX);
+        // some may be healed, others come, before the snapshot
+        let mut marked: BTreeSet<u64> = marks().into_iter().collect();
+        let snapshot = self.snapshot()?;
+        marked.extend(marks());
+        verify(&snapshot, marked, ENTITIES, &mut progress)
     }
 }
 
@@ -303,6 +314,9 @@ fn check_commit(
     out.versions += record.header.versions.len() as u64;
     out.voids += u64::from(record.header.is_newer());
     out.unverified += u64::from(record.unverified);
+    if record.lacks_bodies() && !fold.marked.contains(&lsn) {
+        out.problem("missing", lsn, "bodies do not verify, and nobody is asked for them");
+    }
     let mut checksums = Vec::with_capacity(record.header.versions.len());
     for index in 0..record.header.versions.len() {
         if record.void_of(index).is_some() {
@@ -514,7 +528,7 @@ mod tests {
             told.push(p);
             ControlFlow::Continue(())
         };
-        let parts = verify(&engine.snapshot().unwrap(), 7, &mut progress).unwrap();
+        let parts = verify(&engine.snapshot().unwrap(), BTreeSet::new(), 7, &mut progress).unwrap();
         let whole = engine.verify().unwrap();
         assert_eq!(format!("{parts:?}"), format!("{whole:?}"));
         assert_eq!((whole.entities, whole.problems.len()), (40, 0));

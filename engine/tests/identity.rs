@@ -141,3 +141,21 @@ fn a_store_goes_on_under_a_fresh_log_when_asked() {
     assert_eq!(engine.snapshot().unwrap().heads(id).unwrap()[0].parents(), [head]);
     assert!(engine.verify().unwrap().is_clean());
 }
+
+/// A machine set back as a whole draws again what it drew before, after it has learnt what it once wrote.
+#[test]
+fn a_log_that_is_here_already_is_never_taken_for_a_fresh_one() {
+    let same = || builder().entropy(|| [7; 16]).in_memory().unwrap();
+    let before = same();
+    let id = lamp(&before, 1);
+    let after = same();
+    carry(&before, &after);
+    after.write(|tx| tx.patch(id, Patch::new().set("n", 2))).unwrap();
+    assert_ne!(after.log_id(), before.log_id());
+    carry(&after, &before);
+    for engine in [&before, &after] {
+        assert!(engine.verify().unwrap().is_clean());
+        assert_eq!(engine.snapshot().unwrap().forks().unwrap().len(), 0);
+    }
+    assert_eq!(before.log_root().unwrap(), after.log_root().unwrap());
+}

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use crate::{
     decoder::{Frame, Header, Held, Id, Replay, Rest, hashes, prefix},
     forge,
-    twins::Twins,
 };
 
 /// Mends commits one after another.
@@ -84,40 +83,4 @@ impl Mender {
             frame.header = forge::header(&header);
         }
     }
-}
-
-/// Commits one after another, each with its length before it: what a fuzzer is given.
-pub fn pack(commits: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for commit in commits {
-        crate::decoder::primitives::put_bytes(&mut out, commit);
-    }
-    out
-}
-
-/// The commits in a pack; what is left over counts as one.
-pub fn unpack(bytes: &[u8]) -> Vec<&[u8]> {
-    let mut r = crate::decoder::primitives::Reader::new(bytes);
-    let mut out = Vec::new();
-    while !r.rest().is_empty() {
-        let rest = r.rest();
-        let Ok(commit) = r.bytes() else {
-            out.push(rest);
-            break;
-        };
-        out.push(commit);
-    }
-    out
-}
-
-/// What the fuzz target `decode_commit` does with a pack: each commit as it is and mended, to an engine and to the decoder. They must
-/// take or refuse it alike, and must hold the same in the end.
-pub fn decode_commits(pack: &[u8], dataset: Id) {
-    let (mut twins, mut mender) = (Twins::new(dataset), Mender::new(dataset));
-    for commit in unpack(pack) {
-        let mended = mender.mend(&twins.replay, commit);
-        twins.offer(commit).ok();
-        twins.offer(&mended).ok();
-    }
-    twins.agree();
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use heirloom::{Builder, Content, Engine, EntityId, Error, Patch, Value};
-use heirloom_tests::{simulator::Random, twins};
+use heirloom_tests::{random::Random, twins};
 
 /// Where this is set this program is the one that is killed, and works on the stores in the folder named.
 const FOLDER: &str = "HEIRLOOM_TEST_KILLED";

@@ -13,6 +13,7 @@ const BRANCH: &str = "heirloom 1 branch";
 const ROOT: &str = "heirloom 1 log root";
 const DATASET: &str = "heirloom 1 dataset name";
 const IMPORT: &str = "heirloom 1 import nonce";
+const ANOTHER: &str = "heirloom 1 another nonce";
 const FILE: &str = "heirloom 1 file";
 const POLICY: &str = "heirloom 1 policy";
 const POLICIES: &str = "heirloom 1 policies";
@@ -95,6 +96,11 @@ pub(crate) fn dataset_id(name: &str) -> [u8; 16] {
 
 pub(crate) fn import_nonce(dataset: &DatasetId, device: &str) -> [u8; 16] {
     first16(hash(IMPORT, &[dataset.as_bytes(), device.as_bytes()]))
+}
+
+/// In the place of one of which a log was drawn already.
+pub(crate) fn another_nonce(nonce: &[u8; 16]) -> [u8; 16] {
+    first16(hash(ANOTHER, &[nonce]))
 }
 
 /// Of what tells a store's file from its copies.

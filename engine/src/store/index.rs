@@ -188,8 +188,8 @@ pub(crate) fn read_indexed(entity: EntityId, row: &[u8]) -> Result<Keys> {
     read().map_err(unreadable("indexed", id))
 }
 
-/// What cannot be shown (its content is not here or damaged) is in no index and no answer. A storage that fails is an error.
-pub(crate) fn if_shown<T: Default>(result: Result<T>) -> Result<T> {
+/// What cannot be shown (its content is not here, or damaged) is in no index: others must be. A storage that fails is an error.
+fn if_shown<T: Default>(result: Result<T>) -> Result<T> {
     match result {
         Err(e @ (Error::Storage(_) | Error::Poisoned | Error::Closed)) => Err(e),
         other => Ok(other.unwrap_or_default()),

@@ -11,11 +11,12 @@ use redb::ReadableTable;
 
 use super::Store;
 use super::record::{Record, ordinal};
-use super::sealed::{seal, unseal};
+use super::sealed::{hex, seal, unreadable, unseal};
 use super::tables::{self, Tables, log_key};
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::format::bytes::{Put, Read, Reader};
+use crate::verify::Verification;
 
 /// A commit that is damaged, or whose bodies do not verify.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,13 +45,15 @@ pub(crate) fn is_damage(e: &Error) -> bool {
 }
 
 impl Missing {
-    /// A row that is itself damaged is passed over: it is only a mark.
-    pub(super) fn load(&self, tables: &Tables) -> Result<()> {
+    /// A row that is itself damaged, or of a commit that is not here, is passed over: it is only a mark.
+    pub(super) fn load(&self, tables: &Tables, commits: u64) -> Result<()> {
         let Some(table) = tables.optional(tables::MISSING)? else { return Ok(()) };
         let mut gaps = self.gaps.write();
         for row in table.iter()? {
             let (key, value) = row?;
-            if let (Some(lsn), Some(gap)) = (lsn_of(key.value()), read(key.value(), value.value())) {
+            if let Ok((lsn, gap)) = read(key.value(), value.value())
+                && lsn < commits
+            {
                 gaps.insert(lsn, gap);
             }
         }
@@ -88,6 +91,11 @@ impl Missing {
         gaps.iter().filter(|(_, gap)| !gap.damaged).take(limit).map(|(lsn, _)| *lsn).collect()
     }
 
+    /// Whether a commit is marked as one whose bodies do not verify.
+    pub(crate) fn is_unverified(&self, lsn: u64) -> bool {
+        self.gaps.read().get(&lsn).is_some_and(|gap| !gap.damaged)
+    }
+
     /// The commit that begins at a place, if it is a gap.
     pub(super) fn at(&self, ordinal: u32, first: u64) -> Option<(u64, Gap)> {
         let gaps = self.gaps.read();
@@ -120,18 +128,43 @@ pub(super) fn row(lsn: u64, gap: &Gap) -> Vec<u8> {
     seal(&lsn.to_be_bytes(), &out)
 }
 
-fn read(key: &[u8], row: &[u8]) -> Option<Gap> {
-    let mut r = Reader::new(unseal("missing", key, row).ok()?);
+fn read(key: &[u8], row: &[u8]) -> Result<(u64, Gap)> {
+    let mut r = Reader::new(unseal("missing", key, row)?);
+    let lsn = <[u8; 8]>::try_from(key).map(u64::from_be_bytes);
+    let lsn = lsn.map_err(|_| Error::corrupt("missing", hex(key), "not a place"))?;
     let mut read = || -> Read<Gap> {
         let gap = Gap { damaged: r.u8()? != 0, ordinal: ordinal(&mut r)?, first: r.varint()? };
+        r.ensure(gap.first > 0, "no sequence")?;
         r.end()?;
         Ok(gap)
     };
-    read().ok()
+    Ok((lsn, read().map_err(unreadable("missing", key))?))
 }
 
-fn lsn_of(key: &[u8]) -> Option<u64> {
-    key.try_into().ok().map(u64::from_be_bytes)
+/// Names rows that cannot be read, or mark what is not here (R33).
+pub(crate) fn check(tables: &Tables, commits: u64, out: &mut Verification) -> Result<()> {
+    let Some(table) = tables.optional(tables::MISSING)? else { return Ok(()) };
+    for row in table.iter()? {
+        let (key, value) = row?;
+        if let Some((lsn, _)) = out.note(read(key.value(), value.value()))?.filter(|(lsn, _)| *lsn >= commits)
+        {
+            out.problem("missing", lsn, "it marks no commit");
+        }
+    }
+    Ok(())
+}
+
+/// Drops such rows.
+pub(super) fn mend(tables: &Tables, commits: u64, tx: &redb::WriteTransaction) -> Result<()> {
+    let Some(table) = tables.optional(tables::MISSING)? else { return Ok(()) };
+    let mut mended = tx.open_table(tables::MISSING)?;
+    for row in table.iter()? {
+        let (key, value) = row?;
+        if read(key.value(), value.value()).map_or(true, |(lsn, _)| lsn >= commits) {
+            mended.remove(key.value())?;
+        }
+    }
+    Ok(())
 }
 
 impl Store {

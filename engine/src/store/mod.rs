@@ -46,7 +46,7 @@ pub(crate) use directory::Directory;
 pub(crate) use fold::{Bodies, Folded, Incoming, fold};
 pub(crate) use head::{Head, Heads, decode_row};
 pub(crate) use index::{
-    Declared, Field, Index, State as IndexState, if_shown, index_key, index_parts, keys_of, read_indexed,
+    Declared, Field, Index, State as IndexState, index_key, index_parts, keys_of, read_indexed,
 };
 pub use ingest::Ingested;
 use open::catching;
@@ -68,7 +68,7 @@ pub(crate) use idle::IdleFlush;
 use group_commit::GroupCommit;
 use idle::Idle;
 use missing::Missing;
-pub(crate) use missing::is_damage;
+pub(crate) use missing::{check as check_missing, is_damage};
 use writer::Known;
 
 /// Where the engine gets the time from.

@@ -25,7 +25,7 @@ use super::{ClockSource, Store};
 use crate::error::{Error, Result};
 use crate::format::bytes::{Put, Read, Reader};
 use crate::format::genesis::Genesis;
-use crate::format::hash::log_id;
+use crate::format::hash::{another_nonce, log_id};
 use crate::format::limits;
 use crate::identity::Opened;
 use crate::merge::Policies;
@@ -228,7 +228,7 @@ impl Store {
     pub(super) fn load_writer(&self, writer: &mut Writer, tables: &Tables, next_lsn: u64) -> Result<()> {
         let view = self.view(tables);
         self.known.write().predecessor = self.predecessor_as_of(tables)?;
-        self.missing.load(tables)?;
+        self.missing.load(tables, next_lsn)?;
         let mut cut_short = Vec::new();
         for ordinal in 0..self.directory.log_count() {
             let Some((first, lsn)) = view.dot_at(ordinal, u64::MAX)? else { continue };
@@ -377,13 +377,13 @@ impl Writer {
         let genesis = Genesis {
             level: limits::LEVEL,
             dataset,
-            nonce: (identity.nonce)(),
+            nonce: [0; 16],
             managed: identity.managed,
             label: identity.label.clone(),
             public_key: None,
             predecessor: store.known().predecessor,
         };
-        let (ordinal, log) = add_log(store, &genesis);
+        let (ordinal, log) = fresh_log(store, identity, genesis);
         self.know_log(Some(ordinal), None);
         self.set_meta(OWN, Some(varint(u64::from(ordinal))));
         self.set_meta(PREDECESSOR, None);
@@ -409,13 +409,13 @@ impl Writer {
         let genesis = Genesis {
             level: limits::LEVEL,
             dataset: DatasetId::NONE,
-            nonce: (identity.nonce)(),
+            nonce: [0; 16],
             managed: false,
             label: LOCAL.to_owned(),
             public_key: None,
             predecessor: None,
         };
-        let (ordinal, log) = add_log(store, &genesis);
+        let (ordinal, log) = fresh_log(store, identity, genesis);
         store.directory.set_local(ordinal);
         self.set_meta(LOCAL, Some(varint(u64::from(ordinal))));
         Ok((ordinal, log))
@@ -455,10 +455,17 @@ fn predecessor_row(tip: &CommitRef) -> Vec<u8> {
     out
 }
 
-fn add_log(store: &Store, genesis: &Genesis) -> (u32, LogId) {
-    let bytes = genesis.encode();
-    let log = log_id(&bytes);
-    (store.directory.add_log(log, &bytes, genesis), log)
+/// A machine that was set back as a whole may draw once more what a log that is here was drawn from: that one is not fresh.
+fn fresh_log(store: &Store, identity: &Identity, mut genesis: Genesis) -> (u32, LogId) {
+    genesis.nonce = (identity.nonce)();
+    loop {
+        let bytes = genesis.encode();
+        let log = log_id(&bytes);
+        if store.directory.ordinal(log).is_none() {
+            return (store.directory.add_log(log, &bytes, &genesis), log);
+        }
+        genesis.nonce = another_nonce(&genesis.nonce);
+    }
 }
 
 /// redb trusts the pages of its own trees: what is damaged there makes it panic.
@@ -524,12 +531,15 @@ fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
             Ok((id, genesis, Genesis::of_log(genesis, id)?, fork))
         };
         let (id, bytes, genesis, fork) = read().map_err(unreadable("logs", key.value()))?;
+        let wrong = |what| Err(Error::corrupt("logs", super::hex(key.value()), what));
         match fork {
+            None if directory.ordinal(id).is_some() => return wrong("a log that is here already"),
             None => drop(directory.add_log(id, bytes, &genesis)),
-            Some(fork) if directory.log_id(fork.of) == Some(id) => drop(directory.add_branch(fork)),
-            Some(_) => {
-                return Err(Error::corrupt("logs", super::hex(key.value()), "a branch of another log"));
+            Some(fork) if directory.branch(fork.name).is_some() => {
+                return wrong("a branch that is here already");
             }
+            Some(fork) if directory.log_id(fork.of) == Some(id) => drop(directory.add_branch(fork)),
+            Some(_) => return wrong("a branch of another log"),
         }
     }
     let types = tables.transaction.open_table(tables::TYPES)?;

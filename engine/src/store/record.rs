@@ -350,6 +350,12 @@ impl Record {
         })
     }
 
+    /// Its bodies do not verify, and a peer may have others that do. Void versions, and what is newer, need none.
+    pub(crate) fn lacks_bodies(&self) -> bool {
+        let is_read = self.unverified && !self.header.is_newer();
+        is_read && (0..self.header.versions.len()).all(|index| self.void_of(index).is_none())
+    }
+
     /// The version at an index as a writer.
     pub(crate) fn writer(&self, log: crate::LogId, index: usize) -> Writer {
         let sequence = self.header.first + index as u64;

@@ -8,9 +8,9 @@ use redb::ReadableTable;
 
 use super::Store;
 use super::head::{Head, HeadState, Heads, decode_row};
-use super::missing::is_damage;
+use super::missing::{self, Gap, is_damage};
 use super::past::{Content, Dot};
-use super::record::{Checkpoint, add_checkpoint};
+use super::record::{Checkpoint, Record, add_checkpoint};
 use super::sealed::seal;
 use super::tables::{self, Tables, dot_key, type_key};
 use super::view::{Caches, View};
@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::format::hash::head_term;
 use crate::merge::conflicts;
 use crate::model::{EntityId, StateDigest};
+use crate::peers;
 
 /// Memory for what is read on the way.
 const CACHE: usize = 32 << 20;
@@ -66,6 +67,10 @@ impl Store {
         let tables = self.read_anew(writer)?;
         let view = View { caches: &caches, ..self.view(&tables) };
         self.mend_beside(&view)?;
+        self.mend(|tx| {
+            missing::mend(&tables, commits, tx)?;
+            peers::mend(&tables, tx)
+        })?;
         if let Some(end) = end {
             self.mend_checkpoint(&view, commits, &end)?;
         }
@@ -121,6 +126,7 @@ impl Store {
                 let lsn = lsn?;
                 match readable(lsn)? {
                     Some(r) => {
+                        self.mark_unverified(&r);
                         dots.insert(&dot_key(r.ordinal, r.header.first)[..], &lsn.to_be_bytes()[..])?;
                     }
                     None => damaged = true,
@@ -129,6 +135,14 @@ impl Store {
             Ok(())
         })?;
         Ok(damaged)
+    }
+
+    /// Peers are asked for bodies that do not verify, and for no others.
+    fn mark_unverified(&self, r: &Record) {
+        if r.lacks_bodies() != self.missing.is_unverified(r.lsn) && !self.missing.is_damaged(r.lsn) {
+            let gap = Gap { ordinal: r.ordinal, first: r.header.first, damaged: false };
+            self.missing.set(r.lsn, r.lacks_bodies().then_some(gap));
+        }
     }
 
     /// Writes each row of `heads` that is not what the log gives. Returns what a checkpoint at the end must say.

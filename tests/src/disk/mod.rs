@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::simulator::Random;
+use crate::random::Random;
 use platter::Platter;
 
 /// A power cut or a failing device, beginning with an operation of the given number. Each fault strikes once, but for a full disk, a liar, and a cut, after which

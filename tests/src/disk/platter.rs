@@ -1,6 +1,6 @@
 //! What is on the disk, and what only seems to be: the model without its faults.
 
-use crate::simulator::Random;
+use crate::random::Random;
 
 /// Written whole or not at all.
 pub(super) const SECTOR: usize = 512;

@@ -28,7 +28,7 @@ impl World {
     fn begin(&mut self, fault: Fault, node: usize) -> Checked<()> {
         let chance = &mut self.swarm.chance;
         let counts = self.nodes[node].disk.counts();
-        let soon = |now: u64, chance: &mut super::Random| Some(now + 1 + chance.below(40) as u64);
+        let soon = |now: u64, chance: &mut crate::random::Random| Some(now + 1 + chance.below(40) as u64);
         let none = Faults::default();
         let trouble = match fault {
             Fault::PowerCut => Faults { cut: soon(counts.changes, chance), ..none },

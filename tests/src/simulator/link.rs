@@ -7,9 +7,9 @@ use std::time::Duration;
 use heirloom_sync::{Config, InvalidMessage, PeerMisbehaved, Reason, Replica, Session, SyncError};
 
 use super::canary::Tampered;
-use super::random::Random;
 use super::{Checked, Wrong, chain, ensure, same};
 use crate::disk::Disk;
+use crate::random::Random;
 
 /// What the link will do to a session.
 #[derive(Clone, Copy, Debug, Default)]

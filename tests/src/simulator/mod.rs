@@ -26,7 +26,6 @@ mod link;
 mod naive;
 mod node;
 mod policy;
-mod random;
 mod report;
 mod swarm;
 mod world;
@@ -37,7 +36,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use heirloom::LogRoot;
 
 pub use canary::Canary;
-pub use random::Random;
+
 pub use swarm::Fault;
 use world::World;
 

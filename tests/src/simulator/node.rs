@@ -15,8 +15,8 @@ use super::canary::{Canary, Lies, Tampered};
 use super::ledger::{Op, Shown};
 use super::naive::{Leaves, leaves};
 use super::policy::{Rule, Rules, patch};
-use super::random::Random;
 use crate::disk::{Disk, Faults};
+use crate::random::Random;
 
 /// The dataset that all nodes share.
 const DATASET: &str = "simulation";

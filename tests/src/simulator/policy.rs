@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use heirloom::{Builder, Conflict, Content, Patch, Policy, Resolution, Value, VersionRef};
 
 use super::naive::{Leaves, Path, Writer};
-use super::random::Random;
+use crate::random::Random;
 
 /// The entity types.
 pub(crate) const TYPES: [&str; 2] = ["light", "room"];

@@ -1,6 +1,6 @@
 //! Which faults a world knows, and how often each comes: every seed draws its own few, so that rare meetings of two of them happen often.
 
-use super::random::Random;
+use crate::random::Random;
 
 /// What goes wrong with a device or a link of its own accord.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

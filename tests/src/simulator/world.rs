@@ -12,9 +12,9 @@ use super::link::{Fate, Meeting, Standing};
 use super::naive::{Leaves, Path};
 use super::node::{Node, Time, present};
 use super::policy::Rules;
-use super::random::Random;
 use super::swarm::Swarm;
 use super::{Checked, Run, Tally, Wrong, ensure, short};
+use crate::random::Random;
 
 const MINUTE: i64 = 60_000;
 const YEAR: i64 = 365 * 24 * 60 * MINUTE;

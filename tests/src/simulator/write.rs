@@ -10,10 +10,10 @@ use super::canary::Canary;
 use super::ledger::{Draft, Op, Plan, Refusal, known, stamp_over};
 use super::naive::{Leaves, Path, leaves, path};
 use super::policy::{Choice, TYPES, patch};
-use super::random::Random;
 use super::report::Report;
 use super::world::World;
 use super::{Checked, Wrong, ensure, same, short};
+use crate::random::Random;
 
 const FIELDS: [&str; 7] = ["a", "b", "m", "m.x", "m.y", "m.y.z", "n"];
 /// How far a remote clock may pull one's own.

@@ -11,7 +11,7 @@ use heirloom_tests::{
     twins::{self, Twins},
 };
 
-use crate::store::DATASET;
+use heirloom_tests::specimen::DATASET;
 
 const LAMP: Id = [0x1a; 16];
 const ROOM: Id = [0x20; 16];

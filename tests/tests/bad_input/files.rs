@@ -11,7 +11,7 @@ use heirloom::{Content, DatasetId, Engine, Error};
 use heirloom_tests::twins;
 use redb::Database;
 
-use crate::store::{self, builder, entity, replace, rows, seal, survey};
+use heirloom_tests::specimen::{self, builder, entity, replace, rows, seal, survey};
 
 fn text_of(error: &Error) -> String {
     let text = error.to_string();
@@ -23,7 +23,7 @@ fn text_of(error: &Error) -> String {
 fn a_file_of_a_newer_version_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    store::write(&path);
+    specimen::write(&path);
     let before = survey(&builder().open(&path).unwrap());
     let newer = seal(b"format", &[2]);
     replace(&path, "meta", b"format", Some((b"format", &newer)));
@@ -42,7 +42,7 @@ fn files_that_are_no_store_are_told_apart_and_left_alone() {
     let path = dir.path().join("other");
     let database = Database::create(&path).unwrap();
     let tx = database.begin_write().unwrap();
-    tx.open_table(store::table("somebody else's")).unwrap().insert(&b"k"[..], &b"v"[..]).unwrap();
+    tx.open_table(specimen::table("somebody else's")).unwrap().insert(&b"k"[..], &b"v"[..]).unwrap();
     tx.commit().unwrap();
     drop(database);
     assert!(matches!(builder().open(&path), Err(Error::NotAStore)));
@@ -69,16 +69,17 @@ fn files_that_are_no_store_are_told_apart_and_left_alone() {
 fn a_store_opens_only_under_its_own_dataset() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    store::write(&path);
+    specimen::write(&path);
     let before = survey(&builder().open(&path).unwrap());
     let error = builder().dataset_name("another").open(&path).unwrap_err();
-    let (ours, theirs) = (DatasetId::from_name(store::DATASET), DatasetId::from_name("another"));
+    let (ours, theirs) = (DatasetId::from_name(specimen::DATASET), DatasetId::from_name("another"));
     assert!(
         matches!(error, Error::WrongDataset { ours: o, theirs: t } if o == ours && t == theirs),
         "{error:?}"
     );
     assert!(text_of(&error).contains(&ours.to_string()));
-    let engine = Engine::open(&path).unwrap();
+    let unnamed = Engine::builder().index("lamp", "n").local_type("draft");
+    let engine = unnamed.open(&path).unwrap();
     assert_eq!(engine.dataset(), Some(ours), "who names none gets that of the file");
     assert!(matches!(engine.replication().adopt(theirs), Err(Error::WrongDataset { .. })));
     assert_eq!(survey(&engine), before);
@@ -123,7 +124,7 @@ fn a_second_process_is_told_that_the_store_is_open() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
     for killed in [false, true] {
-        store::write(&path);
+        specimen::write(&path);
         let before = survey(&builder().open(&path).unwrap());
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "files::holds_a_store_while_it_is_told_to", "--nocapture"])
@@ -161,7 +162,7 @@ fn a_second_process_is_told_that_the_store_is_open() {
 fn a_second_engine_of_this_process_is_told_so_too() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    store::write(&path);
+    specimen::write(&path);
     let first = builder().open(&path).unwrap();
     let before = survey(&first);
     assert!(matches!(builder().open(&path), Err(Error::AlreadyOpen)));

@@ -4,4 +4,3 @@
 mod commits;
 mod damage;
 mod files;
-mod store;

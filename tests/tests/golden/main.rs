@@ -26,7 +26,7 @@ use std::{
 use heirloom::{Engine, replication::Ingested};
 use heirloom_tests::{
     decoder::{self, Conflicts, Frame, Id, Replay, Value, device_id, hashes, primitives, version_id},
-    hex, mend,
+    fuzz, hex, mend,
     twins::{self, Twins},
 };
 use serde_json::{Map, Value as Json, json};
@@ -304,12 +304,16 @@ fn a_store_of_golden_rows_opens_and_holds_what_it_should() {
 }
 
 #[test]
-fn the_seeds_of_the_fuzzer_are_the_golden_commits() {
+fn the_seeds_of_the_fuzzer_are_the_golden_commits_and_honest_sessions() {
+    let folder = |target: &str| -> PathBuf {
+        [env!("CARGO_MANIFEST_DIR"), "..", "fuzz", "seeds", target].iter().collect()
+    };
     for name in HISTORIES {
         let all = commits(&format!("{name}.hex"));
-        let folder: PathBuf =
-            [env!("CARGO_MANIFEST_DIR"), "..", "fuzz", "seeds", "decode_commit"].iter().collect();
-        check_file(folder.join(name), &mend::pack(&all));
-        check_file(folder.join(format!("{name}-first")), &mend::pack(&all[..1]));
+        check_file(folder("commits").join(name), &fuzz::commits::pack(&all));
+        check_file(folder("commits").join(format!("{name}-first")), &fuzz::commits::pack(&all[..1]));
+    }
+    for (name, session) in fuzz::session::seeds() {
+        check_file(folder("session").join(name), &session);
     }
 }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use heirloom::{Engine, Result};
 use heirloom_tests::disk::{Disk, Faults};
 
-use crate::{
-    script::{self, Step},
+use heirloom_tests::workload::{
+    self as script, Step,
     survey::{Handed, Survey, assert_sound, differences, kind_of, survey},
-    times,
 };
+
+use crate::times;
 
 /// Most is in memory; nearly nothing is, so that much is written before a commit and read again.
 const CACHES: [usize; 2] = [16 << 20, 32 << 10];

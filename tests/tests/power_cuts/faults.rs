@@ -5,11 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use heirloom::{Content, Engine, Error, Patch};
 use heirloom_tests::disk::{Counts, Disk, Faults};
 
-use crate::{
-    script::{self, Step, entity, noise},
+use heirloom_tests::workload::{
+    self as script, Step, entity, noise,
     survey::{Survey, assert_sound, differences, survey},
-    times,
 };
+
+use crate::times;
 
 const CACHE: usize = 32 << 10;
 

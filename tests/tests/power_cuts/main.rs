@@ -4,8 +4,6 @@
 mod every_operation;
 mod faults;
 mod random;
-mod script;
-mod survey;
 mod threads;
 
 /// How much longer than in a quick run.

@@ -1,12 +1,13 @@
 //! Workloads from a seed, with one cut after another, also while the store recovers from the one before.
 
-use heirloom_tests::{disk::Disk, simulator::Random};
+use heirloom_tests::{disk::Disk, random::Random};
 
-use crate::{
-    script::{self, Step},
+use heirloom_tests::workload::{
+    self as script, Step,
     survey::{Handed, assert_sound, differences, survey},
-    times,
 };
+
+use crate::times;
 
 #[test]
 fn random_cuts_lose_nothing_that_was_acknowledged() {

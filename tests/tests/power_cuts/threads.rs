@@ -6,13 +6,14 @@ use std::{
 };
 
 use heirloom::{Content, Patch, Value};
-use heirloom_tests::{disk::Disk, simulator::Random};
+use heirloom_tests::{disk::Disk, random::Random};
 
-use crate::{
-    script::{self, entity},
+use heirloom_tests::workload::{
+    self as workload, entity,
     survey::{Handed, assert_sound},
-    times,
 };
+
+use crate::times;
 
 const WRITERS: u8 = 4;
 
@@ -25,7 +26,7 @@ fn what_any_thread_was_told_is_there_after_a_cut() {
 
 fn run(seed: u64) {
     let disk = Disk::new();
-    let engine = script::open(&disk, 64 << 10).unwrap();
+    let engine = workload::open(&disk, 64 << 10).unwrap();
     for writer in 0..WRITERS {
         let lamp = Content::new().with("n", 0).with("room", 1);
         engine.write(|tx| tx.create_with_id(entity(writer), "lamp", &lamp)).unwrap();
@@ -37,7 +38,7 @@ fn run(seed: u64) {
             .map(|writer| {
                 let engine = &engine;
                 scope.spawn(move || {
-                    let patch = |n: i64| Patch::new().set("n", n).set("room", n % script::ROOMS);
+                    let patch = |n: i64| Patch::new().set("n", n).set("room", n % workload::ROOMS);
                     (1..)
                         .take_while(|n| engine.write(|tx| tx.patch(entity(writer), patch(*n))).is_ok())
                         .last()
@@ -57,7 +58,7 @@ fn run(seed: u64) {
         (acknowledged, [reader.join().unwrap(), Handed::by(engine)])
     });
     drop(engine);
-    let engine = script::open(&disk.after_a_cut(seed), 1 << 20).unwrap();
+    let engine = workload::open(&disk.after_a_cut(seed), 1 << 20).unwrap();
     let context = format!("seed {seed}");
     assert_sound(&engine, &context);
     handed.iter().for_each(|handed| handed.assert_in(&engine, &context));

@@ -1,16 +1,20 @@
 //! What is done to a store, step by step. Each step is one durable commit, or none; the same steps make the same bytes on any store.
 
+use crate::{disk::Disk, random::Random, twins};
 use heirloom::{
     Builder, Content, Engine, EntityId, Metadata, NodeId, Patch, Resolution, Result, Timestamp,
     replication::{Peer, StagedHead},
 };
-use heirloom_tests::{disk::Disk, simulator::Random, twins};
 
-pub(crate) const PEER: NodeId = NodeId::from_bytes([3; 16]);
-pub(crate) const ROOMS: i64 = 4;
+pub mod survey;
+
+/// One that the store met.
+pub const PEER: NodeId = NodeId::from_bytes([3; 16]);
+/// Lamps stand in one of so many.
+pub const ROOMS: i64 = 4;
 
 /// The same every time: time stands still, and nonces differ by label alone.
-pub(crate) fn builder(cache_bytes: usize) -> Builder {
+pub fn builder(cache_bytes: usize) -> Builder {
     phone("phone")
         .local_type("draft")
         .index("lamp", "room")
@@ -24,25 +28,26 @@ fn phone(label: &str) -> Builder {
 }
 
 /// Opens what is on a disk, and makes its index ready.
-pub(crate) fn open(disk: &Disk, cache_bytes: usize) -> Result<Engine> {
+pub fn open(disk: &Disk, cache_bytes: usize) -> Result<Engine> {
     let engine = builder(cache_bytes).open_backend(disk.clone())?;
     engine.build_indexes()?;
     Ok(engine)
 }
 
 /// The same steps, done to a store that never loses its power.
-pub(crate) fn twin() -> Engine {
+pub fn twin() -> Engine {
     let twin = builder(16 << 20).in_memory().unwrap();
     twin.build_indexes().unwrap();
     twin
 }
 
-pub(crate) fn entity(number: u8) -> EntityId {
+/// An entity by its number.
+pub fn entity(number: u8) -> EntityId {
     EntityId::from_bytes([number; 16])
 }
 
 /// Bytes that cannot be compressed.
-pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut random = Random::new(seed);
     (0..length.div_ceil(16)).flat_map(|_| random.bytes16()).take(length).collect()
 }
@@ -53,7 +58,7 @@ fn lamp(room: i64) -> Content {
 
 /// One step.
 #[derive(Clone, Debug)]
-pub(crate) enum Step {
+pub enum Step {
     /// A lamp, or a change of it.
     Lamp(u8, i64),
     /// Many lamps in one commit.
@@ -62,8 +67,11 @@ pub(crate) enum Step {
     Blob(u8, usize),
     /// A lamp, a blob and a draft that never leaves the store, in one transaction.
     Together(u8, i64),
+    /// Deletes what is there.
     Delete(u8),
+    /// Brings back what was deleted.
     Restore(u8),
+    /// Decides as suggested, where something is open.
     Resolve(u8),
     /// Commits that another store wrote, in one go.
     Ingest(Vec<Vec<u8>>),
@@ -71,14 +79,17 @@ pub(crate) enum Step {
     Node,
     /// The next bytes of a large commit on its way in.
     Stage(usize),
+    /// They are dropped.
     Unstage,
+    /// What a peer holds.
     Remember(u64),
     /// A commit after which opening need not walk the file.
     Flush,
 }
 
 impl Step {
-    pub(crate) fn run(&self, engine: &Engine) -> Result<()> {
+    /// Does it.
+    pub fn run(&self, engine: &Engine) -> Result<()> {
         let replication = engine.replication();
         match self {
             Self::Lamp(id, room) => put(engine, &[(*id, "lamp", lamp(*room))]),
@@ -179,7 +190,7 @@ fn restore(engine: &Engine, id: EntityId) -> Result<()> {
 }
 
 /// Commits of a store that began on its own, about the same entities and others.
-pub(crate) fn elsewhere(label: &str, ids: &[u8], bytes: usize) -> Vec<Vec<u8>> {
+pub fn elsewhere(label: &str, ids: &[u8], bytes: usize) -> Vec<Vec<u8>> {
     let other = phone(label).in_memory().unwrap();
     for (i, id) in ids.iter().enumerate() {
         put(&other, &[(*id, "lamp", lamp(i as i64))]).unwrap();
@@ -190,7 +201,7 @@ pub(crate) fn elsewhere(label: &str, ids: &[u8], bytes: usize) -> Vec<Vec<u8>> {
 }
 
 /// A bit of everything.
-pub(crate) fn everything() -> Vec<Step> {
+pub fn everything() -> Vec<Step> {
     vec![
         Step::Lamp(0, 1),
         Step::Lamps(1, 9, 0),
@@ -213,7 +224,7 @@ pub(crate) fn everything() -> Vec<Step> {
 }
 
 /// A step by chance.
-pub(crate) fn any_step(random: &mut Random, strangers: &[Vec<Vec<u8>>]) -> Step {
+pub fn any_step(random: &mut Random, strangers: &[Vec<Vec<u8>>]) -> Step {
     let room = random.below(50) as i64;
     match random.below(20) {
         0..5 => Step::Lamp(random.below(12) as u8, room),

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use crate::twins;
 use heirloom::{Cursor, Engine, EntityId, Error, Result, VersionRef};
-use heirloom_tests::twins;
 
 /// Each piece under its name.
-pub(crate) type Survey = BTreeMap<String, String>;
+pub type Survey = BTreeMap<String, String>;
 
-pub(crate) fn survey(engine: &Engine) -> Result<Survey> {
+/// All of a store; the first error ends it.
+pub fn survey(engine: &Engine) -> Result<Survey> {
     let mut out = Survey::new();
     let mut note = |name: String, text: String| drop(out.insert(name, brief(text)));
     let snapshot = engine.snapshot()?;
@@ -20,15 +21,15 @@ pub(crate) fn survey(engine: &Engine) -> Result<Survey> {
     let batch = replication.commits(0, u64::MAX, &|_, _, _| true, usize::MAX)?;
     note("commits".into(), format!("{:?}", batch.commits));
     note("peers".into(), format!("{:?}", replication.peers()?));
-    let staged = replication.staged(super::script::PEER)?;
-    note("staged".into(), format!("{staged:?} {:?}", replication.staged_bytes(super::script::PEER)?));
+    let staged = replication.staged(super::PEER)?;
+    note("staged".into(), format!("{staged:?} {:?}", replication.staged_bytes(super::PEER)?));
     note("changes".into(), format!("{:?}", changes(engine)?));
     note("indexes".into(), format!("{:?}", engine.indexes()?));
     for entity_type in ["lamp", "draft", "blob"] {
         let listed = snapshot.list(entity_type).include_deleted().entities()?;
         note(format!("all of {entity_type}"), format!("{listed:?}"));
     }
-    for room in 0..super::script::ROOMS {
+    for room in 0..super::ROOMS {
         let found = snapshot.query("lamp", "room")?.equals(room).entities()?;
         let found: Vec<EntityId> = found.iter().map(|entity| entity.id()).collect();
         note(format!("in room {room}"), format!("{found:?}"));
@@ -48,32 +49,32 @@ pub(crate) fn survey(engine: &Engine) -> Result<Survey> {
 }
 
 /// The versions in the change log, as far as it is told.
-pub(crate) fn changes(engine: &Engine) -> Result<Vec<VersionRef>> {
+pub fn changes(engine: &Engine) -> Result<Vec<VersionRef>> {
     engine.changes(Cursor::START).map(|change| change.map(|change| change.version())).collect()
 }
 
 /// What differs, to be read by people.
-pub(crate) fn differences(found: &Survey, wanted: &Survey) -> Vec<String> {
+pub fn differences(found: &Survey, wanted: &Survey) -> Vec<String> {
     let names = found.keys().chain(wanted.keys()).filter(|name| found.get(*name) != wanted.get(*name));
     names.map(|name| format!("{name}: {:?} and not {:?}", found.get(name), wanted.get(name))).collect()
 }
 
 /// Panics unless nothing is damaged.
-pub(crate) fn assert_sound(engine: &Engine, context: &str) {
+pub fn assert_sound(engine: &Engine, context: &str) {
     let verified = engine.verify().unwrap();
     assert!(verified.is_clean(), "{context}: {:?}", verified.problems);
 }
 
 /// What left a store: nobody may find it missing afterwards.
 #[derive(Default)]
-pub(crate) struct Handed {
+pub struct Handed {
     commits: Vec<Vec<u8>>,
     changes: Vec<VersionRef>,
 }
 
 impl Handed {
     /// All that a store gives now, one that lost its disk too. A part that it can no longer give is left out.
-    pub(crate) fn by(engine: &Engine) -> Self {
+    pub fn by(engine: &Engine) -> Self {
         let replication = engine.replication();
         let mut commits = Vec::new();
         while let Ok(batch) = replication.commits(commits.len() as u64, u64::MAX, &|_, _, _| true, 1) {
@@ -86,7 +87,8 @@ impl Handed {
         Self { commits, changes: changes.map(|change| change.version()).collect() }
     }
 
-    pub(crate) fn assert_in(&self, engine: &Engine, context: &str) {
+    /// Panics if some of it is not there.
+    pub fn assert_in(&self, engine: &Engine, context: &str) {
         let commits = twins::commits_of(engine);
         for commit in &self.commits {
             assert!(commits.contains(commit), "{context}: a commit that was handed out is missing");
@@ -97,7 +99,7 @@ impl Handed {
 }
 
 /// The name of the variant.
-pub(crate) fn kind_of(error: &Error) -> String {
+pub fn kind_of(error: &Error) -> String {
     format!("{error:?}").chars().take_while(char::is_ascii_alphanumeric).collect()
 }
 
