@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::format::body;
 use crate::format::commit::WireParts;
 use crate::format::hash;
 use crate::model::{
@@ -201,7 +200,8 @@ impl Replication {
                 Err(e) if store::is_damage(&e) && view.missing.first_damaged().is_some() => None,
                 other => other?,
             };
-            let Some(record) = found.filter(|r| !view.missing.is_damaged(r.lsn)) else { return Ok(None) };
+            let shown = |r: &Arc<Record>| view.missing.shows(r.ordinal, r.header.last());
+            let Some(record) = found.filter(shown) else { return Ok(None) };
             let end = End { log: commit.log, sequence: commit.sequence, chain: record.chain };
             let path = view.directory.path(record.ordinal, commit.sequence);
             Ok(Some(Located { end, lsn: record.lsn, path }))
@@ -437,7 +437,6 @@ pub(crate) fn wire(view: &View<'_>, record: &Record, log: LogId) -> Result<WireC
         bodies: &bodies,
         trailer: &record.trailer,
     };
-    debug_assert!(record.header.is_newer() || body::bodies(&bodies, &record.header).is_ok());
     let end = End { log, sequence: record.header.last(), chain: record.chain };
     Ok(WireCommit { lsn: record.lsn, end, versions: record.header.count, bytes: parts.encode() })
 }

@@ -190,12 +190,18 @@ impl Author {
         Self { log: hashes::log_id(&bytes), tip: 0, chain: hashes::chain_zero(&bytes), wall: 0, genesis }
     }
 
-    /// Goes on with somebody else's log, of which `first` is the only commit, in their name.
-    pub fn impersonate(first: &[u8], wall: u64) -> Self {
-        let frame = Frame::split(first).expect("a commit");
-        let commit = frame.read().expect("a commit");
-        let author = Self::open(commit.genesis.clone().expect("the first commit of a log"));
-        Self { tip: commit.header.last(), chain: frame.chain(&author.chain), wall, ..author }
+    /// Goes on with somebody else's log, of which these are all commits in their order, in their name.
+    pub fn impersonate<'a>(commits: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut author: Option<Self> = None;
+        for bytes in commits {
+            let frame = Frame::split(bytes).expect("a commit");
+            let commit = frame.read().expect("a commit");
+            let opened = commit.genesis.clone().map(Self::open);
+            let before = author.or(opened).expect("the first commit of a log comes first");
+            let chain = frame.chain(&before.chain);
+            author = Some(Self { tip: commit.header.last(), chain, wall: commit.header.wall, ..before });
+        }
+        author.expect("a log has commits")
     }
 
     /// The log id.

@@ -91,12 +91,14 @@ pub struct Twins {
     /// The independent implementation.
     pub replay: Replay,
     dataset: Id,
+    /// What both took, in order of arrival.
+    taken: Vec<(Ref, Vec<u8>)>,
 }
 
 impl Twins {
     /// Both empty, of this dataset.
     pub fn new(dataset: Id) -> Self {
-        Self { engine: reader(dataset), replay: Replay::new(dataset), dataset }
+        Self { engine: reader(dataset), replay: Replay::new(dataset), dataset, taken: Vec::new() }
     }
 
     /// Offers a commit to both and checks that both take it or neither does, and that both find the same in it.
@@ -104,10 +106,14 @@ impl Twins {
         let held = self.replay.commits().len();
         match (self.replay.add(commit), ingest(&self.engine, commit)) {
             (Ok(reference), Ok(report)) => {
-                assert_eq!(report.added + report.skipped, 1);
+                assert_eq!(report.added + report.skipped + report.healed, 1);
                 assert_eq!(report.added, (self.replay.commits().len() - held) as u64, "new or known");
                 if report.added == 1 {
+                    self.taken.push((reference, commit.to_vec()));
                     self.same_report(&reference, &report);
+                }
+                if report.healed == 1 {
+                    self.heal(&reference, commit);
                 }
                 Ok((reference, report))
             }
@@ -117,6 +123,21 @@ impl Twins {
                 Err((refusal, error))
             }
             (decoder, engine) => panic!("the decoder says {decoder:?}, the engine {engine:?}"),
+        }
+    }
+
+    /// Bodies came that verify, in the place of some that did not. Who has them would send what follows again, too, where it did not verify for want of them.
+    fn heal(&mut self, reference: &Ref, commit: &[u8]) {
+        let at = self.taken.iter().position(|(taken, _)| taken == reference).expect("it is known");
+        self.taken[at].1 = commit.to_vec();
+        self.replay = Replay::new(self.dataset);
+        for (reference, bytes) in &self.taken {
+            assert_eq!(self.replay.add(bytes), Ok(*reference), "as before");
+        }
+        assert!(self.replay.commit(reference).is_some_and(|held| held.verified.is_ok()), "it verifies now");
+        for (_, bytes) in &self.taken[at + 1..] {
+            let again = ingest(&self.engine, bytes).expect("it is known");
+            assert_eq!(again.skipped + again.healed, 1);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Commits that come from elsewhere: framing, place, skip, then fold. Nothing is refused for its meaning.
 
 use super::fold::{Bodies, Incoming, fold};
-use super::missing::Gap;
+use super::missing::{Gap, is_damage};
 use super::writer::{PULL, Tip, Writer};
 use super::{Store, View, directory};
 use crate::clock_ahead::ClockAhead;
@@ -221,8 +221,9 @@ impl Store {
     /// The line that a commit with this chain extends, or lies on.
     fn line_after(&self, view: &View<'_>, writer: &Writer, before: &Before, chain: &Chain) -> Result<Line> {
         let Some(line) = before.line else { return Ok(Line::New) };
-        if let Some((lsn, gap)) = self.damaged(view, line, before.sequence, chain)? {
-            return Ok(Line::Damaged(lsn, gap));
+        let gaps = self.missing.damaged_after(view, line, before.sequence);
+        if let Some(first) = gaps.first() {
+            return Ok(among(view, (*first, &gaps), (line, before.sequence), chain));
         }
         // a number may have been given by an ingest that failed later
         if writer.tip(line).is_none_or(|tip| tip.last == before.sequence) {
@@ -240,24 +241,6 @@ impl Store {
         }
         let other = branch_name(&next.chain);
         Ok(Line::Branch(directory::Fork { of: line, after: before.sequence, name, other }))
-    }
-
-    /// The damaged commit that one with this chain may be: of several that follow the same, the one that has its name.
-    fn damaged(&self, view: &View<'_>, line: u32, after: u64, chain: &Chain) -> Result<Option<(u64, Gap)>> {
-        let gaps = self.missing.damaged_after(view, line, after);
-        let name = branch_name(chain);
-        if let Some(named) = gaps.iter().find(|(_, g)| view.directory.names_place(name, g.ordinal, g.first)) {
-            return Ok(Some(*named));
-        }
-        // one that is here whole is none of them
-        for other in view.directory.leaving(line, after) {
-            if let Ok(Some(next)) = view.commit_on(other, after + 1)
-                && next.chain == *chain
-            {
-                return Ok(None);
-            }
-        }
-        Ok(gaps.first().copied())
     }
 
     fn predecessor(
@@ -293,12 +276,17 @@ impl Store {
             let record = view.commit_on(line, sequence)?.filter(|r| r.header.last() == sequence);
             Ok(record.map(|r| Tip::of(&r)))
         };
+        let mut damage = None;
         for line in self.directory.lines(log) {
-            if let Some(tip) = one(line)?.filter(|tip| tip.chain.prefix() == prefix) {
-                return Ok(Some(((line, sequence), tip)));
+            match one(line) {
+                Ok(Some(tip)) if tip.chain.prefix() == prefix => return Ok(Some(((line, sequence), tip))),
+                Ok(_) => {}
+                // it may lie on another
+                Err(e) if is_damage(&e) => damage = Some(e),
+                Err(e) => return Err(e),
             }
         }
-        Ok(None)
+        damage.map_or(Ok(None), Err)
     }
 
     fn pull_wall(&self, writer: &mut Writer, ordinal: u32, wall: u64, report: &mut Ingested) {
@@ -330,4 +318,25 @@ fn refuse<T>(what: &'static str) -> Result<T> {
 
 fn early(log: LogId, header: &Header) -> Error {
     Error::OutOfOrder { log, first: header.first }
+}
+
+/// Where commits that follow one place are damaged, which of them one with this chain is: the one that has its name, none where it is here whole, else
+/// the first.
+fn among(
+    view: &View<'_>,
+    (first, gaps): ((u64, Gap), &[(u64, Gap)]),
+    (line, after): (u32, u64),
+    chain: &Chain,
+) -> Line {
+    let name = branch_name(chain);
+    let damaged = |gap: &(u64, Gap)| Line::Damaged(gap.0, gap.1);
+    if let Some(named) = gaps.iter().find(|(_, g)| view.directory.names_place(name, g.ordinal, g.first)) {
+        return damaged(named);
+    }
+    let is_here =
+        |line: &u32| matches!(view.commit_on(*line, after + 1), Ok(Some(next)) if next.chain == *chain);
+    match std::iter::once(line).chain(view.directory.leaving(line, after)).find(is_here) {
+        Some(here) => Line::Here(here),
+        None => damaged(&first),
+    }
 }

@@ -4,7 +4,7 @@
 //! of it, and so does every line from the first commit that builds on it. A peer takes that for lacking, sends it again, and what it sends fills
 //! the place. A commit whose bodies do not *verify* is whole but for its contents: those are asked for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use parking_lot::{Mutex, RwLock};
 use redb::ReadableTable;
@@ -241,8 +241,9 @@ impl Store {
     pub(crate) fn note_damage(&self, lsns: impl IntoIterator<Item = u64>) -> Result<u64> {
         let tables = self.tables()?;
         let view = self.view(&tables);
-        let mut found = 0;
-        for lsn in lsns {
+        let (mut found, commits) = (0, self.durable());
+        // a damaged row of `dots` may name any
+        for lsn in lsns.into_iter().filter(|lsn| *lsn < commits) {
             let read = view.record_uncached(lsn);
             let whole = read.and_then(|record| view.with_bytes(lsn, |bytes| record.bodies(bytes)));
             match whole {
@@ -251,7 +252,7 @@ impl Store {
             }
         }
         if found > 0 {
-            self.withhold(&view, self.durable())?;
+            self.withhold(&view, commits)?;
             if !self.read_only {
                 let batch = self.writer()?.batch;
                 self.flush(batch)?;
@@ -265,11 +266,11 @@ impl Store {
         let tables = self.tables()?;
         let view = self.view(&tables);
         let commits = self.durable();
-        let mut lsns = view.lsns(0, commits).collect::<Result<Vec<_>>>()?;
+        let mut lsns = view.lsns(0, commits).collect::<Result<BTreeSet<_>>>()?;
         for row in tables.dots.iter()? {
             let lsn = <[u8; 8]>::try_from(row?.1.value()).map_or(commits, u64::from_be_bytes);
             if lsn < commits && tables.log.get(&log_key(lsn, 0)[..])?.is_none() {
-                lsns.push(lsn);
+                lsns.insert(lsn);
             }
         }
         self.note_damage(lsns)

@@ -276,14 +276,17 @@ impl<'a> View<'a> {
         sequence: u64,
         prefix: ChainPrefix,
     ) -> Result<Option<Arc<Record>>> {
+        let mut damage = None;
         for line in self.directory.lines(log) {
-            if let Some(record) = self.commit_on(line, sequence)?
-                && record.chain.prefix() == prefix
-            {
-                return Ok(Some(record));
+            match self.commit_on(line, sequence) {
+                Ok(Some(record)) if record.chain.prefix() == prefix => return Ok(Some(record)),
+                Ok(_) => {}
+                // it may lie on another
+                Err(e) if is_damage(&e) => damage = Some(e),
+                Err(e) => return Err(e),
             }
         }
-        Ok(None)
+        damage.map_or(Ok(None), Err)
     }
 
     /// The line that a ref leads to. Reads only where the log forked.

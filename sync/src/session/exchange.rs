@@ -126,7 +126,7 @@ impl Exchange {
             unborn => {
                 let again = std::mem::take(&mut self.wants.theirs);
                 let resume = self.resume.take();
-                let sender = Sender::new(replica, &self.clock, self.position.lsn, again, resume)?;
+                let sender = Sender::new(replica, &self.clock, &self.position, again, resume)?;
                 unborn.insert(sender)
             }
         };

@@ -1,9 +1,9 @@
 //! The sending half: what the peer lacks, in arrival order, within its credit.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use heirloom::CommitRef;
-use heirloom::replication::WireCommit;
+use heirloom::replication::{Position, WireCommit};
 
 use super::clock::PeerClock;
 use super::limits::{BATCH_BYTES, BATCH_COMMITS, FIRST_FRAME, PART_MAX, WHOLE_MAX, WINDOW};
@@ -18,6 +18,9 @@ pub(crate) struct Sender {
     cursor: u64,
     /// What came after the session began is left to the next.
     until: u64,
+    /// How far each line could be shown then, where something is damaged. What is healed meanwhile is left to the next, too: others that build on it may have
+    /// been passed by.
+    shown: Option<HashMap<u32, u64>>,
     /// What the peer asked for although it has it: goes first.
     again: VecDeque<CommitRef>,
     batch: VecDeque<WireCommit>,
@@ -40,15 +43,18 @@ impl Sender {
     pub(crate) fn new<R: Replica>(
         replica: &R,
         clock: &PeerClock,
-        until: u64,
+        position: &Position,
         again: VecDeque<CommitRef>,
         resume: Option<WireStaged>,
     ) -> Result<Self> {
+        let until = position.lsn;
+        let shown = if position.whole { None } else { Some(shown(replica, position)?) };
         let cursor = replica.first_lsn_beyond(&|log, line| clock.sequence(log, line))?.min(until);
         let (batch, frame) = (VecDeque::new(), FIRST_FRAME);
         Ok(Self {
             cursor,
             until,
+            shown,
             again,
             batch,
             parts: None,
@@ -93,7 +99,10 @@ impl Sender {
             self.batch.push_back(commit);
         }
         while self.batch.is_empty() && self.cursor < self.until {
-            let wanted = |log, line, last| last > clock.sequence(log, line);
+            let is_shown = |line: u32, last: u64| {
+                self.shown.as_ref().is_none_or(|shown| shown.get(&line).is_some_and(|most| last <= *most))
+            };
+            let wanted = |log, line, last| last > clock.sequence(log, line) && is_shown(line, last);
             let batch = replica.commits(self.cursor, self.until, &wanted, BATCH_BYTES)?;
             self.batch = batch.commits.into();
             // An lsn that stood still would be a fault of the replica; it must not become an endless loop here.
@@ -169,4 +178,15 @@ impl Sender {
         self.credit -= bytes as u64;
         self.frame = (self.frame * 2).min(BATCH_BYTES);
     }
+}
+
+/// The last sequence of each line in a position.
+fn shown<R: Replica>(replica: &R, position: &Position) -> Result<HashMap<u32, u64>> {
+    let mut out = HashMap::new();
+    for end in &position.ends {
+        if let Some(here) = replica.locate(&end.reference())? {
+            out.extend(here.path.first().copied());
+        }
+    }
+    Ok(out)
 }

@@ -171,7 +171,7 @@ fn report(args: &Args, total: &Tally, failures: usize, found: usize, seconds: f6
         "restores": total.restores,
         "crashes": total.crashes,
         "clock_jumps": total.jumps,
-        "void_commits": 0,
+        "void_commits": total.void_commits,
         "hub_losses": total.losses,
         "canaries_planted": Canary::ALL.len(),
         "canaries_found": found,

@@ -26,6 +26,8 @@ pub struct Faults {
     pub sync: Option<u64>,
     /// This write lands somewhere else.
     pub misdirected: Option<u64>,
+    /// Once that happened nothing can be read: redb, when it meets its own pages again in one commit, may end the process over them.
+    pub blind: bool,
     /// No file can grow beyond so many bytes.
     pub longest: Option<u64>,
     /// Only so many blocks of 4 KiB can be in use.
@@ -206,7 +208,8 @@ impl Device {
     fn read(&mut self, at: usize, out: &mut [u8]) -> io::Result<()> {
         self.powered()?;
         self.counts.reads += 1;
-        if self.faults.read == Some(self.counts.reads) {
+        let is_blind = self.faults.blind && self.struck;
+        if is_blind || self.faults.read == Some(self.counts.reads) {
             self.struck = true;
             return Err(io::Error::other("this read fails"));
         }

@@ -7,11 +7,13 @@ use heirloom::{
     VersionRef,
 };
 
+use super::forger::Forged;
 use super::ledger::{Known, Shown};
 use super::naive::{Leaves, Path, State, is_empty_map, leaves, related};
 use super::node::Node;
 use super::policy::Rule;
 use super::report::{Report, device_of};
+use super::swarm::Fault;
 use super::world::{Moment, World};
 use super::{Checked, ensure, same};
 
@@ -29,7 +31,7 @@ impl World {
             same(&at("log root"), &snapshot.log_root()?, &first.log_root()?)?;
             same(&at("state digest"), &snapshot.state_digest()?, &first.state_digest()?)?;
             same(&at("clock"), &snapshot.clock()?, &first.clock()?)?;
-            same(&at("commits"), &snapshot.commits()?, &self.tally.commits)?;
+            same(&at("commits"), &snapshot.commits()?, &self.commits())?;
             self.check_verify(node)?;
             self.check_index(node, snapshot)?;
             self.check_reports(node, snapshot)?;
@@ -46,8 +48,20 @@ impl World {
         let found = node.engine.verify()?;
         ensure(found.is_clean(), || format!("{}: {:?}", node.name, found.problems))?;
         let counts = (found.commits, found.versions, found.entities, found.voids, found.unverified);
-        let (versions, entities) = (self.ledger.len() as u64, self.ledger.entities().count() as u64);
-        same(&format!("{} verified", node.name), &counts, &(self.tally.commits, versions, entities, 0, 0))
+        let forged = |count: fn(&Forged) -> u64| self.forged.iter().map(count).sum::<u64>();
+        let versions = self.ledger.len() as u64 + forged(|f| f.versions);
+        let (voids, unverified) = (forged(|f| f.voids), forged(|f| f.unverified));
+        let entities = self.ledger.entities().count() as u64;
+        same(
+            &format!("{} verified", node.name),
+            &counts,
+            &(self.commits(), versions, entities, voids, unverified),
+        )
+    }
+
+    /// Honest ones and others.
+    fn commits(&self) -> u64 {
+        self.tally.commits + self.forged.len() as u64
     }
 
     /// Listings by type and the list of what is open.
@@ -202,7 +216,7 @@ impl World {
     }
 
     pub(crate) fn may_have_forked(&self) -> bool {
-        self.tally.copies + self.tally.restores > 0
+        self.tally.copies + self.tally.restores + self.tally.faults[Fault::ForgedName as usize] > 0
     }
 
     /// What a node showed then, all show of then; and the difference between two moments is that of what was shown.

@@ -35,7 +35,7 @@ impl World {
             Fault::ReadError => Faults { read: soon(counts.reads, chance), ..none },
             Fault::WriteError => Faults { write: soon(counts.writes, chance), ..none },
             Fault::SyncError => Faults { sync: Some(counts.syncs + 1), ..none },
-            Fault::Misdirected => Faults { misdirected: soon(counts.writes, chance), ..none },
+            Fault::Misdirected => Faults { misdirected: soon(counts.writes, chance), blind: true, ..none },
             Fault::FullDisk => Faults { blocks: Some(self.nodes[node].disk.blocks()), ..none },
             Fault::Kill => return self.kill(node),
             Fault::Forgets => return self.forget(node),
@@ -44,6 +44,10 @@ impl World {
             Fault::Copy => return self.copy(node),
             Fault::Image => return self.put_aside(node),
             Fault::RollBack => return self.roll_back(node),
+            Fault::VoidCommit | Fault::NewerCommit | Fault::ForgedName => return self.forge(fault, node),
+            Fault::SpoiltBodies => return self.spoil_bodies(node),
+            Fault::RottenRow => return self.rot_row(node),
+            Fault::RottenRecord => return self.rot_record(node),
             Fault::RepeatedFrame => return self.disturb(fault, Mischief::Repeat),
             Fault::LostBytes => return self.disturb(fault, Mischief::Lose),
             Fault::HostileFrame => return self.disturb(fault, Mischief::Hostile),
@@ -54,7 +58,7 @@ impl World {
         Ok(())
     }
 
-    fn count(&mut self, fault: Fault) {
+    pub(crate) fn count(&mut self, fault: Fault) {
         self.tally.faults[fault as usize] += 1;
     }
 
@@ -158,7 +162,7 @@ impl World {
     }
 
     /// Its sessions end with it.
-    fn hang_up(&mut self, node: usize) -> Checked<()> {
+    pub(crate) fn hang_up(&mut self, node: usize) -> Checked<()> {
         let now = self.uptime();
         let (gone, kept) =
             std::mem::take(&mut self.meetings).into_iter().partition(|m| m.who.contains(&node));
@@ -278,6 +282,7 @@ impl World {
         let lost: BTreeSet<VersionRef> = lost.into_iter().map(|(version, _)| version).collect();
         self.moments.retain(|moment| moment.holds.is_disjoint(&lost));
         self.ledger.lose(&lost);
-        Ok(())
+        drop(snapshots);
+        self.strike_lost_forgeries()
     }
 }

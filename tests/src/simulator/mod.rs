@@ -9,7 +9,8 @@
 //!   with a byte altered on its way.
 //!
 //! - **Faults**: each seed draws its own few. Every node lives on a [`Disk`](crate::disk::Disk): power cuts at any operation, kills, failing and misdirected operations,
-//!   no room; stores lost for good, backups that devices go on with; frames repeated, lost, made up. After each crash what a node had said to hold is there.
+//!   no room; stores lost for good, files copied, backups and images that devices go on with; frames repeated, lost, made up; rows that rot. After each crash what a node had said to hold is there.
+//! - **Forgers**: members write what is void, newer, or in another's name, and replace contents on their way.
 //!
 //! The `ledger` keeps what every author was told, outside of the nodes, and says by the `naive` model what each write must give. While
 //! it runs, only the typed errors that it foretells may come. **At rest** everybody syncs with everybody until nothing moves, and `check`
@@ -21,12 +22,14 @@
 mod canary;
 mod check;
 mod faults;
+mod forger;
 mod ledger;
 mod link;
 mod naive;
 mod node;
 mod policy;
 mod report;
+mod rot;
 mod swarm;
 mod world;
 mod write;
@@ -41,7 +44,7 @@ pub use swarm::Fault;
 use world::World;
 
 /// What a seed does depends on it: raised with each change that makes seeds other runs.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What a run met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -88,6 +91,8 @@ pub struct Tally {
     pub copies: u64,
     /// Forks that all knew of in the end.
     pub forks: u64,
+    /// Forged commits that all hold in the end, each without effect.
+    pub void_commits: u64,
     /// Devices that went on with a backup or an earlier image of their disk.
     pub restores: u64,
     /// Commits that nobody else held when their device lost its store.
@@ -124,6 +129,7 @@ impl Tally {
         self.losses += other.losses;
         self.copies += other.copies;
         self.forks += other.forks;
+        self.void_commits += other.void_commits;
         self.restores += other.restores;
         self.lost_commits += other.lost_commits;
         self.faults.iter_mut().zip(other.faults).for_each(|(sum, more)| *sum += more);

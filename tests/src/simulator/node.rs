@@ -19,7 +19,7 @@ use crate::disk::{Disk, Faults};
 use crate::random::Random;
 
 /// The dataset that all nodes share.
-const DATASET: &str = "simulation";
+pub(crate) const DATASET: &str = "simulation";
 
 /// The true time, of which every device has its own idea.
 #[derive(Clone, Default)]

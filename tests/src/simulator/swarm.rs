@@ -39,11 +39,23 @@ pub enum Fault {
     Image,
     /// A device goes on with what its disk held earlier: a rolled back machine.
     RollBack,
+    /// A member writes a commit that breaks a rule.
+    VoidCommit,
+    /// A member writes a commit of a newer format.
+    NewerCommit,
+    /// A member writes in another's name.
+    ForgedName,
+    /// A member replaces the contents of somebody's commit.
+    SpoiltBodies,
+    /// A row of what follows from the log rots.
+    RottenRow,
+    /// A record of the log rots.
+    RottenRecord,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 17] = [
+    pub const ALL: [Fault; 23] = [
         Fault::PowerCut,
         Fault::Kill,
         Fault::ReadError,
@@ -61,6 +73,12 @@ impl Fault {
         Fault::Copy,
         Fault::Image,
         Fault::RollBack,
+        Fault::VoidCommit,
+        Fault::NewerCommit,
+        Fault::ForgedName,
+        Fault::SpoiltBodies,
+        Fault::RottenRow,
+        Fault::RottenRecord,
     ];
 
     /// As it is called in a report.
@@ -83,6 +101,12 @@ impl Fault {
             Fault::Copy => "copy",
             Fault::Image => "image",
             Fault::RollBack => "roll_back",
+            Fault::VoidCommit => "void_commit",
+            Fault::NewerCommit => "newer_commit",
+            Fault::ForgedName => "forged_name",
+            Fault::SpoiltBodies => "spoilt_bodies",
+            Fault::RottenRow => "rotten_row",
+            Fault::RottenRecord => "rotten_record",
         }
     }
 }

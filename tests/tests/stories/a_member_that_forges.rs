@@ -108,7 +108,7 @@ fn in_anothers_name_costs_the_victim_its_log_and_nothing_else() {
     let id = phone.engine.write(|tx| tx.create("note", &Content::new().with("text", "one"))).unwrap();
     settle(&[&phone, &tablet]);
     let log = phone.engine.log_id().unwrap();
-    let mut forger = Author::impersonate(&twins::commits_of(&phone.engine)[0], START as u64);
+    let mut forger = Author::impersonate([&twins::commits_of(&phone.engine)[0][..]]);
     let lie = forger.commit(&CommitSpec::at(START as u64 + 1).version(create(120)));
     twins::ingest(&tablet.engine, &lie.bytes).unwrap();
     settle(&[&phone, &tablet]);

@@ -31,7 +31,7 @@ fn the_device_goes_on_under_a_fresh_log() {
     let id = phone.engine.write(|tx| tx.create("note", &Content::new().with("text", "one"))).unwrap();
     let old = phone.engine.log_id().unwrap();
 
-    let mut newer = Author::impersonate(&twins::commits_of(&phone.engine)[0], START as u64);
+    let mut newer = Author::impersonate([&twins::commits_of(&phone.engine)[0][..]]);
     let mut draft = newer.draft(&CommitSpec::at((START + MINUTE) as u64).version(VersionSpec::create(
         [9; 16],
         "note",
