@@ -357,7 +357,8 @@ impl Replication {
         })
     }
 
-    /// Takes commits in, in arrival order, in one durable commit. What is here already is skipped after its chain was checked.
+    /// Takes commits in, in arrival order, in one durable commit. What is here already is skipped after its chain was checked. What cannot be placed
+    /// because of damage here waits: see [`Ingested::waiting`].
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::OutOfOrder`], [`Error::WrongDataset`] blame the commit that the ingest stopped at: those before it are
@@ -371,8 +372,7 @@ impl Replication {
                 .known()
                 .dataset
                 .ok_or_else(|| Error::invalid("no dataset yet: adopt the peer's first"))?;
-            let mut one = |bytes: &&[u8]| store.ingest_one(&mut writer, dataset, bytes, &mut report);
-            let stopped = commits.iter().try_for_each(&mut one);
+            let stopped = store.ingest(&mut writer, dataset, commits, &mut report);
             (stopped, writer.batch)
         };
         if report.added + report.healed > 0 {

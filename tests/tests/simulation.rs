@@ -12,6 +12,10 @@ fn twenty_seeds_hold() {
         total.cuts > 50 && total.conflicts > 50 && total.deletes > 10 && total.sessions > 50,
         "{total:?}"
     );
+    assert!(
+        total.forks > 0 && total.void_commits > 10 && total.crashes > 10 && total.losses > 5,
+        "{total:?}"
+    );
 }
 
 #[test]
@@ -55,6 +59,15 @@ fn runs_that_meet_too_little_fall_short() {
     assert!(short.iter().any(|s| s == "799 cuts, where 800 are the floor"), "{short:?}");
     assert!(short.iter().all(|s| !s.contains("conflicts")), "{short:?}");
     assert!(Tally { cuts: 800, ..Tally::default() }.shortfalls(100).iter().all(|s| !s.contains("cuts")));
+}
+
+/// All but I11, which is about memory: the fuzz targets run under a limit.
+#[test]
+fn every_invariant_has_a_canary() {
+    let broken: Vec<&str> = Canary::ALL.iter().flat_map(|canary| canary.breaks().split(", ")).collect();
+    for invariant in (1..=10).map(|n| format!("I{n}")) {
+        assert!(broken.contains(&&*invariant), "{invariant}");
+    }
 }
 
 #[test]

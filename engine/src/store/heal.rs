@@ -12,26 +12,36 @@ use crate::format::bytes::{Read, Reader};
 use crate::format::hash::{branch_name, chain_after};
 use crate::model::{Chain, CommitRef, EntityId};
 
+/// What came of a commit that may be one that is not here as it should be.
+pub(super) enum Healed {
+    /// It is whole again.
+    Yes,
+    /// It would not be any better.
+    No,
+    /// It is another, cannot be proven to be the one, or builds on what is damaged, too.
+    NotYet,
+}
+
 impl Store {
-    /// Puts it back if it is proven to be the one that was there, and says whether that helped.
+    /// Puts it back if it is proven to be the one that was there.
     pub(super) fn heal(
         &self,
         writer: &mut Writer,
         (lsn, gap): (u64, Gap),
         incoming: &Incoming<'_>,
         bodies: &[u8],
-    ) -> Result<bool> {
+    ) -> Result<Healed> {
         let view = self.writer_view(writer)?;
         if gap.damaged && !is_the_one(&view, (lsn, writer.next_lsn), gap, incoming)? {
-            return Ok(false);
+            return Ok(Healed::NotYet);
         }
         let folded = match fold(&view, incoming, Bodies::Received(bodies)) {
             // what it builds on is damaged, too
-            Err(Error::Corrupt { .. }) => return Ok(false),
+            Err(Error::Corrupt { .. }) => return Ok(Healed::NotYet),
             other => other?,
         };
         if folded.unverified && !gap.damaged {
-            return Ok(false);
+            return Ok(Healed::No);
         }
         let heads = found_contents(&view, &folded)?;
         let left = (folded.unverified && folded.voids.is_empty()).then_some(Gap { damaged: false, ..gap });
@@ -47,7 +57,7 @@ impl Store {
         }
         self.missing.set(lsn, left);
         self.index_now(writer, &entities);
-        Ok(true)
+        Ok(Healed::Yes)
     }
 }
 

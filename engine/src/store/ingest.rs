@@ -1,6 +1,9 @@
 //! Commits that come from elsewhere: framing, place, skip, then fold. Nothing is refused for its meaning.
 
+use std::collections::VecDeque;
+
 use super::fold::{Bodies, Incoming, fold};
+use super::heal::Healed;
 use super::missing::{Gap, is_damage};
 use super::writer::{PULL, Tip, Writer};
 use super::{Store, View, directory};
@@ -33,6 +36,8 @@ pub struct Ingested {
     pub unverified: u64,
     /// Commits that were damaged here, or whose bodies did not verify, and are whole again.
     pub healed: u64,
+    /// Which of those that were given could not be placed, because what they follow is damaged here: they are not stored, and can be given again once that is healed.
+    pub waiting: Vec<usize>,
     /// Logs whose wall is more than five minutes ahead of this device's clock, each once, by how much at most; their walls were ignored (R6).
     pub clocks_ahead: Vec<ClockAhead>,
     /// Logs that were found to have forked: copies of a store wrote on (R34). Both branches are kept.
@@ -100,14 +105,43 @@ struct Placed {
 }
 
 impl Store {
-    /// Takes one commit in, not durable yet. An error leaves everything as it was.
-    pub(crate) fn ingest_one(
+    /// Takes commits in, not durable yet, until one is an error. What must wait for a damaged one is tried again once that is healed: a peer's order
+    /// of arrival is not ours.
+    pub(crate) fn ingest(
+        &self,
+        writer: &mut Writer,
+        dataset: DatasetId,
+        commits: &[&[u8]],
+        report: &mut Ingested,
+    ) -> Result<()> {
+        let mut next: VecDeque<usize> = (0..commits.len()).collect();
+        while let Some(at) = next.pop_front() {
+            let healed = report.healed;
+            let may_wait = self.missing.first_damaged().is_some() || !report.waiting.is_empty();
+            match self.ingest_one(writer, dataset, commits[at], report) {
+                Ok(true) => {}
+                Ok(false) => report.waiting.push(at),
+                Err(e) if may_wait && (is_damage(&e) || matches!(e, Error::OutOfOrder { .. })) => {
+                    report.waiting.push(at);
+                }
+                Err(e) => return Err(e),
+            }
+            if report.healed > healed {
+                report.waiting.drain(..).rev().for_each(|at| next.push_front(at));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one commit in. False if it must wait: it follows what a damaged one follows and is not proven to be that, so that nobody can say yet whether
+    /// it is another branch. An error leaves everything as it was.
+    fn ingest_one(
         &self,
         writer: &mut Writer,
         dataset: DatasetId,
         bytes: &[u8],
         report: &mut Ingested,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let parts = WireParts::decode(bytes).map_err(Error::Refused)?;
         let header = Header::decode(parts.header).map_err(Error::Refused)?;
         if parts.before.0.checked_add(1) != Some(header.first) {
@@ -119,7 +153,7 @@ impl Store {
         }
         let Some(placed) = self.place(writer, dataset, &parts, &header)? else {
             report.skipped += 1;
-            return Ok(());
+            return Ok(true);
         };
         let Placed { ordinal, forked, .. } = placed;
         let incoming = Incoming {
@@ -132,11 +166,17 @@ impl Store {
             wall_before: placed.wall_before,
         };
         if let Some(gap) = placed.gap {
-            match self.heal(writer, gap, &incoming, parts.bodies)? {
-                true => report.healed += 1,
-                false => report.skipped += 1,
-            }
-            return Ok(());
+            return match self.heal(writer, gap, &incoming, parts.bodies)? {
+                Healed::Yes => {
+                    report.healed += 1;
+                    Ok(true)
+                }
+                Healed::No => {
+                    report.skipped += 1;
+                    Ok(true)
+                }
+                Healed::NotYet => Ok(false),
+            };
         }
         let folded = fold(&self.writer_view(writer)?, &incoming, Bodies::Received(parts.bodies))?;
         report.added += 1;
@@ -165,7 +205,7 @@ impl Store {
             writer.leave_log(last.or_else(|| self.directory.log(own)?.predecessor));
             report.left = Some(parts.log);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Where a commit belongs; nothing if it is here already.

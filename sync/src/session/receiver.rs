@@ -21,6 +21,8 @@ pub(crate) struct Receiver {
     /// What we told the peer to have of a large commit.
     offered: Option<Staged>,
     gathered: Vec<Vec<u8>>,
+    /// Commits that wait for one that is damaged here and comes later.
+    waiting: Vec<Vec<u8>>,
     assembly: Option<Assembly>,
     /// Bytes received that are not durable yet.
     pending: u64,
@@ -48,6 +50,7 @@ impl Receiver {
             gate,
             offered,
             gathered: Vec::new(),
+            waiting: Vec::new(),
             assembly: None,
             pending: 0,
             since: None,
@@ -151,6 +154,11 @@ impl Receiver {
             return Err(PeerMisbehaved::WrongCount.into());
         }
         self.settle(replica, report)?;
+        if !self.waiting.is_empty() {
+            return Err(SyncError::replica(
+                "commits that came follow one that is damaged here and did not come, or could not be proven",
+            ));
+        }
         self.ended = true;
         Ok(())
     }
@@ -214,11 +222,16 @@ impl Receiver {
     }
 
     fn ingest<R: Replica>(&mut self, replica: &R, commits: &[Vec<u8>], report: &mut Report) -> Result<()> {
-        let slices: Vec<&[u8]> = commits.iter().map(Vec::as_slice).collect();
+        let before = std::mem::take(&mut self.waiting);
+        let slices: Vec<&[u8]> = before.iter().chain(commits).map(Vec::as_slice).collect();
         for log in slices.iter().filter_map(|commit| log_of(commit)) {
             self.gate.check(replica, log)?;
         }
         let ingested = replica.ingest(&slices)?;
+        self.waiting = ingested.waiting.iter().filter_map(|at| slices.get(*at)).map(|c| c.to_vec()).collect();
+        if self.waiting.iter().map(Vec::len).sum::<usize>() as u64 > WINDOW {
+            return Err(SyncError::replica("too many commits wait for one that is damaged here"));
+        }
         self.gate.count(replica)?;
         report.durable_commits += 1;
         report.commits_skipped += ingested.skipped;

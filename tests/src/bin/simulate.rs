@@ -82,8 +82,14 @@ fn replay(out: &mut impl Write, seed: u64, canary: Option<Canary>) -> std::io::R
 fn find(out: &mut impl Write, canary: Canary, from: u64) -> std::io::Result<bool> {
     let hunt = hunt(canary, from);
     match &hunt.caught {
-        Some(failure) => writeln!(out, "caught  {:32} after {} seeds: {failure}", canary.name(), hunt.seeds)?,
-        None => writeln!(out, "MISSED  {:32} in {} seeds", canary.name(), hunt.seeds)?,
+        Some(failure) => writeln!(
+            out,
+            "caught  {:34} {:8} after {} seeds: {failure}",
+            canary.name(),
+            canary.breaks(),
+            hunt.seeds
+        )?,
+        None => writeln!(out, "MISSED  {:34} {:8} in {} seeds", canary.name(), canary.breaks(), hunt.seeds)?,
     }
     Ok(hunt.caught.is_some())
 }

@@ -1,12 +1,15 @@
 //! Bugs planted on purpose, around the crates and never in them: one node uses its engine wrongly, or shows sessions a replica that lies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use heirloom::replication::{Batch, End, Ingested, Located, Peer, Position, Staged, StagedHead};
+use heirloom::replication::{Batch, End, Ingested, Located, Peer, Position, Staged, StagedHead, WireCommit};
 use heirloom::{CommitRef, DatasetId, Engine, LogId, NodeId, Timestamp, VersionRef};
 use heirloom_sync::{Replica, Result, SyncError};
+
+use crate::decoder::Frame;
+use crate::forge;
 
 /// A bug that is planted in one node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,11 +42,25 @@ pub enum Canary {
     DecidesWhatItDidNotTouch,
     /// Acknowledges, and passes on, what is not on its disk yet.
     AcknowledgesBeforeItIsDurable,
+    /// Sends what follows a commit, and not the commit.
+    LeavesOutACommit,
+    /// Passes commits on with other headers than they have.
+    AltersAHeader,
+    /// Passes commits on with other contents than they have.
+    AltersContents,
+    /// Takes the time from whoever is ahead of it.
+    FollowsAnyClock,
+    /// Does not pass on what it finds void.
+    WithholdsVoids,
+    /// Of several heads it shows all but one.
+    HidesAHead,
+    /// Of a log that forked it tells one branch.
+    HidesABranch,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Canary; 14] = [
+    pub const ALL: [Canary; 21] = [
         Canary::ForgetsAnAcknowledgedCommit,
         Canary::ClaimsWhatItDoesNotHold,
         Canary::TakesACutOffForReceived,
@@ -58,6 +75,13 @@ impl Canary {
         Canary::ShowsUnderAnotherPolicy,
         Canary::DecidesWhatItDidNotTouch,
         Canary::AcknowledgesBeforeItIsDurable,
+        Canary::LeavesOutACommit,
+        Canary::AltersAHeader,
+        Canary::AltersContents,
+        Canary::FollowsAnyClock,
+        Canary::WithholdsVoids,
+        Canary::HidesAHead,
+        Canary::HidesABranch,
     ];
 
     /// As it is called on the command line.
@@ -77,6 +101,40 @@ impl Canary {
             Canary::ShowsUnderAnotherPolicy => "shows-under-another-policy",
             Canary::DecidesWhatItDidNotTouch => "decides-what-it-did-not-touch",
             Canary::AcknowledgesBeforeItIsDurable => "acknowledges-before-it-is-durable",
+            Canary::LeavesOutACommit => "leaves-out-a-commit",
+            Canary::AltersAHeader => "alters-a-header",
+            Canary::AltersContents => "alters-contents",
+            Canary::FollowsAnyClock => "follows-any-clock",
+            Canary::WithholdsVoids => "withholds-voids",
+            Canary::HidesAHead => "hides-a-head",
+            Canary::HidesABranch => "hides-a-branch",
+        }
+    }
+
+    /// Which invariant or requirement it breaks, by the ids in ARCHITECTURE.md. (I11, memory, is what the fuzz targets guard, which run under a limit.)
+    pub fn breaks(self) -> &'static str {
+        match self {
+            Canary::ForgetsAnAcknowledgedCommit => "R23",
+            Canary::ClaimsWhatItDoesNotHold => "R23",
+            Canary::TakesACutOffForReceived => "R27",
+            Canary::SendsOutOfOrder => "I3",
+            Canary::WithholdsDeletions => "I2",
+            Canary::SpoilsAStagedPart => "R27",
+            Canary::OverwritesWithAStaleForm => "R15",
+            Canary::DropsDeletions => "R2",
+            Canary::KeepsAnAbandonedWrite => "I1",
+            Canary::ShowsThePresentForThePast => "R11",
+            Canary::ShowsTheLastArrival => "I7",
+            Canary::ShowsUnderAnotherPolicy => "I7",
+            Canary::DecidesWhatItDidNotTouch => "R20",
+            Canary::AcknowledgesBeforeItIsDurable => "I9",
+            Canary::LeavesOutACommit => "I2",
+            Canary::AltersAHeader => "I6",
+            Canary::AltersContents => "R33",
+            Canary::FollowsAnyClock => "I5",
+            Canary::WithholdsVoids => "I8",
+            Canary::HidesAHead => "I4, I10",
+            Canary::HidesABranch => "R34",
         }
     }
 
@@ -85,6 +143,8 @@ impl Canary {
         match self {
             // Only a session that was cut within a large commit and then goes on meets it.
             Canary::SpoilsAStagedPart => 200,
+            // what it needs comes in a few seeds of a hundred: copies that are not noticed, right clocks that meet wrong ones
+            Canary::HidesABranch | Canary::FollowsAnyClock => 100,
             _ => 40,
         }
     }
@@ -146,7 +206,19 @@ impl Tampered {
         claimed.filter(|end| self.canary.lies_about_its_position() && end.sequence > held)
     }
 
-    fn deletes(&self, commit: &heirloom::replication::WireCommit) -> Result<bool> {
+    /// Commits of which something is void.
+    fn voids(&self) -> Result<BTreeSet<CommitRef>> {
+        let snapshot = self.engine.snapshot().map_err(SyncError::replica)?;
+        let voids = snapshot.voids().map_err(SyncError::replica)?;
+        // of one version each, so that the version's ref is the commit's
+        let one = |void: heirloom::Result<heirloom::VoidVersion>| {
+            let VersionRef { log, sequence, prefix } = void.map_err(SyncError::replica)?.version;
+            Ok(CommitRef { log, sequence, prefix })
+        };
+        voids.map(one).collect()
+    }
+
+    fn deletes(&self, commit: &WireCommit) -> Result<bool> {
         let snapshot = self.engine.snapshot().map_err(SyncError::replica)?;
         let End { log, sequence, chain } = commit.end;
         for sequence in sequence - commit.versions + 1..=sequence {
@@ -170,6 +242,9 @@ impl Replica for Tampered {
 
     fn position(&self) -> Result<Position> {
         let mut position = self.engine.position()?;
+        if self.canary == Canary::HidesABranch {
+            position.ends.dedup_by_key(|end| end.log);
+        }
         let mut ends: BTreeMap<LogId, End> = position.ends.iter().map(|end| (end.log, *end)).collect();
         let claimed: Vec<LogId> = self.lies.claimed().keys().copied().collect();
         for log in claimed {
@@ -206,6 +281,16 @@ impl Replica for Tampered {
         let mut batch = self.engine.commits(from, until, wanted, budget)?;
         match self.canary {
             Canary::SendsOutOfOrder => batch.commits.reverse(),
+            Canary::LeavesOutACommit if batch.commits.len() > 1 => drop(batch.commits.remove(0)),
+            Canary::AltersAHeader | Canary::AltersContents => {
+                if let Some(last) = batch.commits.last_mut() {
+                    last.bytes = altered(&last.bytes, self.canary == Canary::AltersAHeader);
+                }
+            }
+            Canary::WithholdsVoids => {
+                let void = self.voids()?;
+                batch.commits.retain(|commit| !void.contains(&commit.end.reference()));
+            }
             Canary::WithholdsDeletions => {
                 let mut kept = Vec::new();
                 for commit in batch.commits {
@@ -240,6 +325,14 @@ impl Replica for Tampered {
             *byte ^= 1;
         }
         Ok(bytes)
+    }
+
+    fn unverified(&self, limit: usize) -> Result<Vec<CommitRef>> {
+        Replica::unverified(&self.engine, limit)
+    }
+
+    fn verified(&self, commit: &CommitRef) -> Result<Option<WireCommit>> {
+        Replica::verified(&self.engine, commit)
     }
 
     fn dataset(&self) -> Result<Option<DatasetId>> {
@@ -289,4 +382,14 @@ impl Replica for Tampered {
     fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
         self.engine.remember(node, peer)
     }
+}
+
+/// A commit that says something else, if only in a bit.
+fn altered(bytes: &[u8], header: bool) -> Vec<u8> {
+    let Ok(mut frame) = Frame::split(bytes) else { return bytes.to_vec() };
+    let part = if header { &mut frame.header } else { &mut frame.bodies };
+    if let Some(byte) = part.last_mut() {
+        *byte ^= 1;
+    }
+    forge::join(&frame)
 }

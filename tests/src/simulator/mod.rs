@@ -150,6 +150,10 @@ impl Tally {
             ("sessions at once", self.at_once, 900),
             ("altered bytes", self.altered, 25),
             ("resumed bytes", self.resumed_bytes, 300_000),
+            ("forks", self.forks, 15),
+            ("void commits", self.void_commits, 100),
+            ("rotten records", self.faults[Fault::RottenRecord as usize], 15),
+            ("spoilt contents", self.faults[Fault::SpoiltBodies as usize], 15),
         ];
         let floors = floors_per_100_seeds.map(|(what, met, floor)| (what, met, floor * seeds / 100));
         let short = floors.into_iter().filter(|(_, met, floor)| met < floor);

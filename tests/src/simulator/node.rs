@@ -56,6 +56,8 @@ pub(crate) struct Node {
     builder: Builder,
     time: Time,
     skew: Arc<AtomicI64>,
+    /// The latest time that it heard of, where it goes by that.
+    latest: Arc<AtomicI64>,
     /// Its clock was never off by more than minutes.
     pub(crate) is_right: bool,
     canary: Option<Canary>,
@@ -79,11 +81,16 @@ impl Node {
     ) -> heirloom::Result<Self> {
         let skew = Arc::new(AtomicI64::new(0));
         let (now, off) = (time.clone(), skew.clone());
+        let latest = Arc::new(AtomicI64::new(i64::MIN));
+        let heard = latest.clone();
         let (seed, count) = (random.next(), AtomicU64::new(0));
         let draw = move || Random::new(seed.wrapping_add(count.fetch_add(1, Ordering::Relaxed))).bytes16();
         let mut builder = Engine::builder()
             .label(&*name)
-            .clock(move || Timestamp::from_millis(now.millis() + off.load(Ordering::Relaxed)))
+            .clock(move || {
+                let millis = now.millis() + off.load(Ordering::Relaxed);
+                Timestamp::from_millis(millis.max(heard.load(Ordering::Relaxed)))
+            })
             .entropy(draw)
             // a small one reads the disk more often, which may fail
             .cache_bytes(if seed % 3 == 0 { 32 << 10 } else { 1 << 20 });
@@ -106,6 +113,7 @@ impl Node {
             builder,
             time: time.clone(),
             skew,
+            latest,
             is_right: true,
             canary,
             lies: Lies::default(),
@@ -144,6 +152,11 @@ impl Node {
     /// What it says to hold, to be compared after a crash.
     pub(crate) fn note_told(&mut self) -> heirloom::Result<()> {
         self.told = self.engine.replication().position()?.ends;
+        if self.has(Canary::FollowsAnyClock) {
+            let clock = self.engine.snapshot()?.clock()?;
+            let times = clock.iter().map(|(_, entry)| entry.stamp.as_millis());
+            self.latest.store(times.max().unwrap_or(i64::MIN), Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -222,8 +235,12 @@ impl Node {
         {
             content.insert(path.clone(), value.clone());
         }
+        let mut heads: BTreeSet<VersionRef> = entity.heads().iter().copied().collect();
+        if self.has(Canary::HidesAHead) && heads.len() > 1 {
+            heads.pop_last();
+        }
         Ok(Shown {
-            heads: entity.heads().iter().copied().collect(),
+            heads,
             entity_type: Some(entity.entity_type().to_owned()),
             content,
             conflicts,
