@@ -30,9 +30,12 @@ pub struct Cursor {
     lsn: u64,
     /// Versions of that commit that are passed.
     index: u32,
-    /// Begin of the chain of the last commit of which something is passed.
+    /// Begin of the chain of the last commit of which something is passed; [`UNKNOWN`] where that one is damaged.
     guard: [u8; 8],
 }
+
+/// Such a cursor is taken for one of this file.
+const UNKNOWN: [u8; 8] = [0; 8];
 
 impl Cursor {
     /// Before the first change of any file.
@@ -64,14 +67,23 @@ impl Cursor {
 
     /// At the end of a log of so many commits.
     fn end(view: &View<'_>, commits: u64) -> Result<Self> {
-        let last = commits.checked_sub(1);
-        last.map_or(Ok(Self::START), |lsn| Ok(Self::past(&*view.record(lsn)?)))
+        let Some(last) = commits.checked_sub(1) else { return Ok(Self::START) };
+        match view.record(last) {
+            Err(e) if store::is_damage(&e) => Ok(Self::past_damaged(last)),
+            record => Ok(Self::past(&*record?)),
+        }
+    }
+
+    fn past_damaged(lsn: u64) -> Self {
+        Self { lsn: lsn + 1, index: 0, guard: UNKNOWN }
     }
 
     /// Whether it is a place in a log of so many commits.
     fn fits(&self, view: &View<'_>, commits: u64) -> Result<bool> {
         if self.index == 0 {
-            return Ok(self.lsn <= commits && *self == Self::end(view, self.lsn)?);
+            let known = |end: &Self| end.guard != UNKNOWN && self.guard != UNKNOWN;
+            let fits = |end: Self| !known(&end) || *self == end;
+            return Ok(self.lsn <= commits && fits(Self::end(view, self.lsn)?));
         }
         if self.lsn >= commits {
             return Ok(false);
@@ -340,6 +352,24 @@ impl Scan {
         Ok(Step::More)
     }
 
+    /// Moves past the commit in front of it if that is damaged.
+    pub(crate) fn pass_damaged(&mut self, engine: &Engine) -> Result<bool> {
+        let durable = engine.store().durable();
+        let tables = engine.store().tables()?;
+        let view = engine.store().view(&tables);
+        if self.cursor.lsn >= durable {
+            return Ok(false);
+        }
+        match view.record(self.cursor.lsn) {
+            Err(e) if store::is_damage(&e) => {
+                self.cursor = Cursor::past_damaged(self.cursor.lsn);
+                self.record = None;
+                Ok(true)
+            }
+            record => record.map(|_| false),
+        }
+    }
+
     /// Looks through the rest of a commit, and moves past what it looked at.
     fn find(&mut self, engine: &Engine, view: &View<'_>, record: &Arc<Record>) -> Result<Option<Change>> {
         if self.wants_commit(engine, view, record)? {
@@ -419,7 +449,7 @@ fn type_of(view: &View<'_>, entity: EntityId) -> Result<Arc<str>> {
 /// a newer format have no effect and are left out.
 ///
 /// It is not fused: at the end it gives nothing, and more once more is there. After an error it stands in front of the place that it could not
-/// read and tries that again. Between two changes it holds no state of the store: scan as long as you like, the file does not grow for it.
+/// read and tries that again; [`pass_damaged`](Self::pass_damaged) leads on. Between two changes it holds no state of the store: scan as long as you like, the file does not grow for it.
 #[must_use = "a scan does nothing until it is read"]
 pub struct Changes {
     engine: Engine,
@@ -430,6 +460,12 @@ impl Changes {
     /// Where to go on: past all that was given or left out.
     pub fn cursor(&self) -> Cursor {
         self.scan.cursor
+    }
+
+    /// Moves past the commit that it could not read because its record is damaged ([`Error::Corrupt`] in table `log`). Its changes are not told, then: a peer
+    /// may bring it back, but nobody is told of that. False, and nothing moves, where the next commit is not damaged.
+    pub fn pass_damaged(&mut self) -> Result<bool> {
+        self.scan.pass_damaged(&self.engine)
     }
 
     /// Only what peers may hear of.

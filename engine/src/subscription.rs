@@ -107,6 +107,12 @@ impl Subscription {
         self.scan.cursor
     }
 
+    /// Moves past a commit that could not be read because its record is damaged, as [`Changes::pass_damaged`](crate::Changes::pass_damaged) does.
+    pub fn pass_damaged(&mut self) -> Result<bool> {
+        let engine = Engine { inner: self.engine.upgrade().ok_or(Error::Closed)? };
+        self.scan.pass_damaged(&engine)
+    }
+
     fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<Change>> {
         loop {
             if let Some(change) = self.try_next()? {

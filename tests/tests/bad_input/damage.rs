@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use heirloom::{Content, Error};
+use heirloom::{Content, Cursor, Error};
 
 use heirloom_tests::specimen::{self, builder, entity, kind_of, replace, rows, survey};
 
@@ -154,6 +154,46 @@ fn a_store_whose_last_commit_is_damaged_is_readable_and_goes_on_under_a_fresh_lo
     assert!(found.problems.iter().any(|problem| problem.table == "log"), "{:?}", found.problems);
     engine.write(|tx| tx.create_with_id(entity(99), "lamp", &Content::new())).unwrap();
     assert_ne!(engine.log_id(), log);
+}
+
+/// Whoever follows the change log is not held up for ever by a commit that cannot be read, nor by one that was read last.
+#[test]
+fn the_change_log_has_a_way_past_damaged_commits() {
+    let scene = scene();
+    let all: Vec<_> = {
+        let engine = builder().open(scene.copy()).unwrap();
+        engine.changes(Cursor::START).map(|change| change.unwrap().version()).collect()
+    };
+    let logs: Vec<_> = rows(&scene.sound).into_iter().filter(|(table, ..)| *table == "log").collect();
+    let last = logs.len() - 1;
+    for at in [0, 3, last] {
+        let path = scene.copy();
+        let (table, key, value) = &logs[at];
+        let mut altered = value.clone();
+        altered[9] ^= 1;
+        replace(path, table, key, Some((key, &altered)));
+        let engine = builder().open(path).unwrap();
+        let (mut found, mut passed) = (Vec::new(), 0);
+        let mut changes = engine.changes(Cursor::START);
+        while let Some(change) = changes.next() {
+            match change {
+                Ok(change) => found.push(change.version()),
+                Err(Error::Corrupt { table: "log", .. }) => {
+                    passed += 1;
+                    assert!(changes.pass_damaged().unwrap());
+                    // the place is one to go on from
+                    changes = engine.changes(changes.cursor().to_string().parse().unwrap());
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        assert!(!changes.pass_damaged().unwrap(), "nothing is left to pass");
+        assert_eq!(passed, 1);
+        assert!(found.len() < all.len() && found.iter().all(|version| all.contains(version)));
+        let mut subscription = engine.subscribe().unwrap();
+        engine.write(|tx| tx.create_with_id(entity(90), "room", &Content::new())).unwrap();
+        assert_eq!(subscription.try_next().unwrap().unwrap().entity(), entity(90));
+    }
 }
 
 /// A row that is lost or stands under another key: an error, or at least `verify` names it.

@@ -3,7 +3,7 @@
 //! - `written.hex`: commits that an engine wrote on two devices; `imported.hex`: commits that an import wrote; `forged.hex`: commits
 //!   that no engine of level 1 writes but every one must take, honest ones with what is reserved and void ones.
 //! - `expected.json`: what follows from each: chains, roots, digests, heads, contents, conflicts, what is void and what does not verify.
-//! - `rows.hex`: the rows of a store file, table by table (the local layout).
+//! - `rows.hex`: the rows of a store file, table by table (the local layout); `rare_rows.hex`: those that few stores have.
 //!
 //! In the files `#` begins a comment and `=` the name of a record; the rest is hex, its line breaks are for people.
 //!
@@ -26,7 +26,7 @@ use std::{
 use heirloom::{Engine, replication::Ingested};
 use heirloom_tests::{
     decoder::{self, Conflicts, Frame, Id, Replay, Value, device_id, hashes, primitives, version_id},
-    fuzz, hex, mend,
+    fuzz, hex, mend, specimen,
     twins::{self, Twins},
 };
 use serde_json::{Map, Value as Json, json};
@@ -225,6 +225,9 @@ fn write_all() {
     let path = dir.path().join("store");
     rows::write_store(&path);
     check_file(golden("rows.hex"), rows::show(&path).as_bytes());
+    let path = dir.path().join("specimen");
+    specimen::write(&path);
+    check_file(golden("rare_rows.hex"), rows::show_rare(&path).as_bytes());
 }
 
 #[test]

@@ -16,8 +16,11 @@ type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 const LAMP: EntityId = EntityId::from_bytes([0x1a; 16]);
 const ROOM: EntityId = EntityId::from_bytes([0x20; 16]);
 
-/// Every table with its key and value.
-const TABLES: [(&str, &str); 10] = [
+/// A table with what its keys and values are.
+type Named = (&'static str, &'static str);
+
+/// Every table that each store has.
+const TABLES: [Named; 10] = [
     ("meta", "name; checksum, value"),
     ("logs", "log ordinal; checksum, log id, genesis, fork"),
     ("types", "type ordinal; checksum, entity type"),
@@ -28,6 +31,14 @@ const TABLES: [(&str, &str); 10] = [
     ("unsettled", "entity id; nothing"),
     ("staging", "peer, piece; checksum, large commit on its way in"),
     ("peers", "log id of a peer; checksum, root and lsn of the last equal cut"),
+];
+
+/// Those that show what a store with an index keeps of logs that forked and of bodies that do not verify.
+const RARE: [Named; 4] = [
+    ("logs", "log ordinal; checksum, log id, genesis, fork"),
+    ("index", "index ordinal, sort key, entity id; nothing"),
+    ("indexed", "entity id; checksum, keys"),
+    ("missing", "lsn; checksum, damaged or not, line, first sequence"),
 ];
 
 fn table(name: &'static str) -> Table {
@@ -113,15 +124,24 @@ pub(crate) fn goes_on(engine: &Engine) {
 
 /// The rows of a store file as text.
 pub(crate) fn show(path: &Path) -> String {
+    show_tables(path, "# The rows of a small store file: under each table and key the value.\n", &TABLES)
+}
+
+/// Some of those of a store with something in every table.
+pub(crate) fn show_rare(path: &Path) -> String {
+    show_tables(path, "# Rows that few stores have: under each table and key the value.\n", &RARE)
+}
+
+fn show_tables(path: &Path, about: &str, tables: &[Named]) -> String {
     let database = Database::open(path).unwrap();
     let tx = database.begin_read().unwrap();
-    let mut out = String::from("# The rows of a small store file: under each table and key the value.\n");
-    for (name, what) in TABLES {
+    let mut out = String::from(about);
+    for (name, what) in tables {
         writeln!(out, "\n# {name}: {what}").unwrap();
         for row in tx.open_table(table(name)).unwrap().iter().unwrap() {
             let (key, value) = row.unwrap();
             // says which machine and file it is
-            if name == "meta" && key.value() == b"fingerprint" {
+            if *name == "meta" && key.value() == b"fingerprint" {
                 continue;
             }
             writeln!(out, "= {name} {}", hex::of(key.value())).unwrap();
