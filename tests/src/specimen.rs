@@ -135,8 +135,11 @@ fn strangers() -> Vec<Vec<u8>> {
     [first].into_iter().chain(branches).chain([made, gone]).map(|forged| forged.bytes).collect()
 }
 
+/// What a store tells: each piece under its name, or what kind of error it is.
+pub type Survey = BTreeMap<String, Result<String, String>>;
+
 /// Everything that the public API tells, each piece under its name: printed, or what kind of error it is.
-pub fn survey(engine: &Engine) -> BTreeMap<String, Result<String, String>> {
+pub fn survey(engine: &Engine) -> Survey {
     let mut out = BTreeMap::new();
     let mut note = |what: String, found: Result<String, Error>| {
         drop(out.insert(what, found.map(brief).map_err(|error| kind_of(&error))));

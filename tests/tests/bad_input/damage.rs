@@ -9,9 +9,7 @@ use std::{
 
 use heirloom::{Content, Cursor, Error};
 
-use heirloom_tests::specimen::{self, builder, entity, kind_of, replace, rows, survey};
-
-type Survey = BTreeMap<String, Result<String, String>>;
+use heirloom_tests::specimen::{self, Survey, builder, entity, kind_of, replace, rows, survey};
 
 struct Scene {
     _dir: tempfile::TempDir,
