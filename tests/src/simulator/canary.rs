@@ -16,7 +16,7 @@ use crate::forge;
 pub enum Canary {
     /// Acknowledges what it is sent without storing the last commit of it.
     ForgetsAnAcknowledgedCommit,
-    /// The same, and claims to hold that commit ever after.
+    /// Claims ever after to hold a commit that it was sent and did not store.
     ClaimsWhatItDoesNotHold,
     /// Takes what was on its way when a link broke for received, and does not ask for it again.
     TakesACutOffForReceived,

@@ -5,6 +5,11 @@ use std::path::Path;
 
 use heirloom::{Content, EntityId, Error, Patch};
 use heirloom_sync::sync_in_process;
+use heirloom_tests::{
+    decoder::Value,
+    forge::{CommitSpec, VersionSpec, own},
+    twins,
+};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tempfile::TempDir;
 
@@ -173,6 +178,86 @@ fn neighbours_that_are_damaged_are_brought_back_in_one_session() {
             settle(&[&phone, &world.tablet]);
         }
     }
+}
+
+/// A peer sends in the order in which things came to it. A branch that is new here comes before the damaged commit beside it, and what follows that branch,
+/// too: all of it waits for the damaged one.
+#[test]
+fn a_branch_that_comes_before_the_damaged_commit_beside_it_waits() {
+    let note = |n| own([("text", Value::text(n))]);
+    let (mut watch, mut radio) = (twins::author("stories", "watch"), twins::author("stories", "radio"));
+    let made =
+        watch.commit(&CommitSpec::at(START as u64).version(VersionSpec::create([1; 16], "note", note("0"))));
+    let mut copy = watch.clone();
+    let next = |text| {
+        let version = VersionSpec::update([1; 16], "note", note(text)).after(&made, 0);
+        CommitSpec::at(START as u64).version(version)
+    };
+    let (here, elsewhere) = (watch.commit(&next("a")), copy.commit(&next("b")));
+    let later = VersionSpec::update([1; 16], "note", note("c")).after(&elsewhere, 0);
+    let later = radio.commit(&CommitSpec::at(START as u64).version(later));
+    for rot in ALL {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("phone.heirloom");
+        let (phone, tablet) = (Device::open("phone", START, &path), Device::new("tablet", START));
+        for commit in [&made, &here] {
+            twins::ingest(&phone.engine, &commit.bytes).unwrap();
+        }
+        phone.note("the last record is another");
+        for commit in [&made, &elsewhere, &later, &here] {
+            twins::ingest(&tablet.engine, &commit.bytes).unwrap();
+        }
+        phone.engine.close().unwrap();
+        damage(&path, 1, rot);
+        let phone = Device::open("phone", START, &path);
+        assert_eq!(phone.engine.repair().unwrap().damaged_commits, 1, "{rot:?}");
+        let [report, _] = phone.sync(&tablet);
+        assert_eq!((report.healed, report.damaged), (1, false), "{rot:?}: {report:?}");
+        settle(&[&phone, &tablet]);
+        assert_eq!(phone.engine.snapshot().unwrap().forks().unwrap().len(), 1);
+        assert!(phone.engine.repair().unwrap().left.is_empty(), "{rot:?}");
+    }
+}
+
+/// A peer that has only the other branch cannot bring the damaged commit back. What does not follow that branch comes; what waits fails the session as a fault of this store, until
+/// somebody comes who has it.
+#[test]
+fn what_waits_in_vain_keeps_nothing_else_back() {
+    let note = |n| own([("text", Value::text(n))]);
+    let mut watch = twins::author("stories", "watch");
+    let made =
+        watch.commit(&CommitSpec::at(START as u64).version(VersionSpec::create([1; 16], "note", note("0"))));
+    let mut copy = watch.clone();
+    let spec = |text| {
+        let version = VersionSpec::update([1; 16], "note", note(text)).after(&made, 0);
+        CommitSpec::at(START as u64).version(version)
+    };
+    let (here, elsewhere) = (watch.commit(&spec("a")), copy.commit(&spec("b")));
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("phone.heirloom");
+    let phone = Device::open("phone", START, &path);
+    let [tablet, hub] = ["tablet", "hub"].map(|name| Device::new(name, START));
+    let id = tablet.note("comes all the same");
+    for (engine, commits) in [
+        (&phone.engine, vec![&made, &here]),
+        (&tablet.engine, vec![&made, &elsewhere]),
+        (&hub.engine, vec![&made, &here]),
+    ] {
+        commits.iter().for_each(|commit| drop(twins::ingest(engine, &commit.bytes).unwrap()));
+    }
+    phone.note("the last record is another");
+    phone.engine.close().unwrap();
+    damage(&path, 1, Rot::Start);
+    let phone = Device::open("phone", START, &path);
+    phone.engine.repair().unwrap();
+    for _ in 0..2 {
+        let failed = sync_in_process(&phone.engine, &tablet.engine);
+        assert!(matches!(failed, Err(heirloom_sync::SyncError::Replica(_))), "{failed:?}");
+        assert_eq!(phone.text(id), "comes all the same");
+    }
+    assert_eq!(phone.sync(&hub)[0].healed, 1);
+    settle(&[&phone, &tablet, &hub]);
+    assert_eq!(phone.engine.snapshot().unwrap().forks().unwrap().len(), 1);
 }
 
 #[test]
