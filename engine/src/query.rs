@@ -60,7 +60,7 @@ impl Snapshot {
 ///
 /// Values have one order: null < false < true < numbers < timestamps < texts < bytes. Integers and floats are compared as numbers, exactly, and
 /// 1 equals 1.0; NaN equals itself and comes after all other numbers; texts are compared by their bytes. A range that is open at one end reaches over the kinds beyond:
-/// give both ends to stay among numbers, say. An entity whose field is missing, an array or a map is in no answer, nor is one that is deleted or cannot be shown.
+/// give both ends to stay among numbers, say. An entity whose field is missing, an array or a map is in no answer, nor is one that is deleted or whose contents are not here. One that is damaged is an error in its place.
 ///
 /// A hit costs a look-up in the index and one of the entity, whose value is checked again; so what an index holds wrongly can never show.
 /// Texts and bytes that agree in their first 500 bytes are put in order in memory. While an index is being built each query looks at all entities of the type
