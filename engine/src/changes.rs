@@ -78,11 +78,15 @@ impl Cursor {
         Self { lsn: lsn + 1, index: 0, guard: UNKNOWN }
     }
 
+    /// Whether it does not say what the commit before it was.
+    fn is_unknown(&self) -> bool {
+        self.lsn > 0 && self.guard == UNKNOWN
+    }
+
     /// Whether it is a place in a log of so many commits.
     fn fits(&self, view: &View<'_>, commits: u64) -> Result<bool> {
         if self.index == 0 {
-            let known = |end: &Self| end.guard != UNKNOWN && self.guard != UNKNOWN;
-            let fits = |end: Self| !known(&end) || *self == end;
+            let fits = |end: Self| *self == end || self.is_unknown() || end.is_unknown();
             return Ok(self.lsn <= commits && fits(Self::end(view, self.lsn)?));
         }
         if self.lsn >= commits {

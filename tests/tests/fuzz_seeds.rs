@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use heirloom_tests::fuzz::{self, TARGETS};
 
-/// Replays a folder; how many inputs there are. A file's name says what it is.
+/// Replays a folder; how many inputs there are. Seeds that a fuzzer found have 12 hex digits for a name, others say what they are.
 fn replay(folder: &str, (name, run): fuzz::Target) -> usize {
     let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "fuzz", folder, name].iter().collect();
     let Ok(files) = fs::read_dir(&folder) else { return 0 };
