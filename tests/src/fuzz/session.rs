@@ -14,6 +14,7 @@ use heirloom_sync::{Config, Session};
 use crate::{
     decoder::{Replay, hashes},
     disk::Disk,
+    frame::frame,
     fuzz::commits,
     mend::Mender,
     specimen, twins,
@@ -98,13 +99,6 @@ fn listen(session: &mut Session<&Engine>, now: Duration, is_over: &mut bool) -> 
     }
     while session.poll_event().is_some() {}
     out.len()
-}
-
-/// A frame, as PROTOCOL.md has it.
-fn frame(codec: u8, body: &[u8]) -> Vec<u8> {
-    let sum = crc32fast::hash(&[&[codec], body].concat());
-    let length = (body.len() as u32).to_be_bytes();
-    [&length[..], &[codec], &sum.to_be_bytes(), body].concat()
 }
 
 /// A message of commits that fit to what the store holds.

@@ -9,6 +9,7 @@ use heirloom_sync::{Config, InvalidMessage, PeerMisbehaved, Reason, Replica, Ses
 use super::canary::Tampered;
 use super::{Checked, Wrong, chain, ensure, same};
 use crate::disk::Disk;
+use crate::frame::frame;
 use crate::random::Random;
 
 /// What the link will do to a session.
@@ -104,7 +105,7 @@ impl Meeting {
             Mischief::Hostile => {
                 let mut payload = vec![random.below(12) as u8];
                 payload.extend((0..random.of_any_size(8)).map(|_| random.next() as u8));
-                wire.extend(framed(&payload));
+                wire.extend(frame(0, &payload));
             }
             _ => return false,
         }
@@ -253,18 +254,6 @@ impl Meeting {
             format!("the session of nodes {} and {} failed: {}", self.who[0], self.who[1], chain(&error))
         })
     }
-}
-
-/// A frame as PROTOCOL.md has it, not compressed.
-fn framed(payload: &[u8]) -> Vec<u8> {
-    let mut checksum = crc32fast::Hasher::new();
-    checksum.update(&[0]);
-    checksum.update(payload);
-    let mut out = (payload.len() as u32).to_be_bytes().to_vec();
-    out.push(0);
-    out.extend(checksum.finalize().to_be_bytes());
-    out.extend(payload);
-    out
 }
 
 /// Two sessions of the same two nodes share what is staged of a large commit: the one that completes it leaves the other without.
