@@ -1,12 +1,12 @@
 //! Copies of a store in use: a backup, which is another store with the same past, and a compact copy that takes the store's place.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::store::Target;
+use crate::store::{Partial, Target};
 
 /// How far a backup is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -128,66 +128,9 @@ fn write_file(path: &Path, write: impl FnOnce(Target) -> Result<()>) -> Result<u
         ErrorKind::AlreadyExists => Error::FileExists(path.to_owned()),
         _ => Error::NotWritten { path: path.to_owned(), why: Box::new(redb::Error::Io(e)) },
     };
-    is_free(path).map_err(failed)?;
     let (partial, file) = Partial::create(path).map_err(failed)?;
     let backend = redb::backends::FileBackend::new(file);
     let backend = backend.map_err(|e| failed(io::Error::other(e)))?;
     write(Target::new(path, backend)?)?;
     partial.arrive(path).map_err(failed)
-}
-
-fn is_free(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Err(ErrorKind::AlreadyExists.into()),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
-    }
-}
-
-/// A file on its way: whatever goes wrong, it does not stay behind.
-struct Partial(PathBuf);
-
-impl Partial {
-    /// Beside its place, under a name that nobody else uses: what a crash left under such a name is never touched.
-    fn create(path: &Path) -> io::Result<(Self, File)> {
-        let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
-        let mut name = name.to_owned();
-        name.push(format!(".{}.partial", uuid::Uuid::new_v4().simple()));
-        let partial = Self(path.with_file_name(name));
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&partial.0)?;
-        Ok((partial, file))
-    }
-
-    /// Gives it its name, durably, unless somebody took that meanwhile. Returns its size.
-    fn arrive(self, path: &Path) -> io::Result<u64> {
-        let size = fs::metadata(&self.0)?.len();
-        // unlike a rename, a link never replaces a file
-        match fs::hard_link(&self.0, path) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Err(e),
-            Err(_) => {
-                // a file system without links
-                is_free(path)?;
-                fs::rename(&self.0, path)?;
-            }
-            Ok(()) => drop(self),
-        }
-        sync_directory(path).inspect_err(|_| _ = fs::remove_file(path))?;
-        Ok(size)
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // it has arrived, or is of no use to anybody
-        fs::remove_file(&self.0).ok();
-    }
-}
-
-/// Makes the names in a file's directory durable, where a directory can be opened.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    if !cfg!(unix) {
-        return Ok(());
-    }
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }

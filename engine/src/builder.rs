@@ -11,7 +11,7 @@ use crate::index::Indexer;
 use crate::merge::{Policies, Policy};
 use crate::model::{DatasetId, EntityId, Timestamp};
 use crate::past::ClosedCuts;
-use crate::store::{Field, Identity, IdleFlush, Options, Store};
+use crate::store::{Field, Identity, IdleFlush, Options, Store, Wanted};
 use crate::validation::{Proposal, Rules};
 
 /// Choices for a store, with their defaults.
@@ -22,6 +22,8 @@ pub struct Builder {
     dataset: Option<DatasetId>,
     install: Option<Vec<u8>>,
     idle_flush: Option<Duration>,
+    wanted: Wanted,
+    shared: bool,
     cache_bytes: usize,
     policies: BTreeMap<String, Policy>,
     /// Types whose policy is given by name.
@@ -44,6 +46,8 @@ impl Default for Builder {
             dataset: None,
             install: None,
             idle_flush: Some(Duration::from_secs(5)),
+            wanted: Wanted::Any,
+            shared: false,
             cache_bytes: 64 << 20,
             policies: BTreeMap::new(),
             named_policies: Vec::new(),
@@ -172,6 +176,83 @@ impl Builder {
         self
     }
 
+    /// [`open`](Self::open) makes no store: where there is no file it is [`Error::NoFile`]. Takes
+    /// the place of [`must_be_new`](Self::must_be_new). Default: it makes one where there is none.
+    ///
+    /// ```
+    /// use heirloom::{Engine, Error};
+    /// let opened = Engine::builder().must_exist().open("no/such/file");
+    /// assert!(matches!(opened, Err(Error::NoFile(_))));
+    /// ```
+    #[must_use]
+    pub fn must_exist(mut self) -> Self {
+        self.wanted = Wanted::Existing;
+        self
+    }
+
+    /// [`open`](Self::open) makes a new store: where anything is already it is
+    /// [`Error::FileExists`], and of two who make it at once one gets that. Takes the place of
+    /// [`must_exist`](Self::must_exist).
+    ///
+    /// ```
+    /// use heirloom::{Engine, Error};
+    /// # let dir = std::env::temp_dir().join(format!("heirloom-new-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&dir).unwrap();
+    /// # let path = dir.join("store");
+    /// Engine::builder().must_be_new().open(&path)?.close()?;
+    /// let again = Engine::builder().must_be_new().open(&path);
+    /// assert!(matches!(again, Err(Error::FileExists(_))));
+    /// # std::fs::remove_dir_all(&dir).unwrap();
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    #[must_use]
+    pub fn must_be_new(mut self) -> Self {
+        self.wanted = Wanted::New;
+        self
+    }
+
+    /// One process writes the file while others read it: a viewer or a command-line tool beside a
+    /// running hub. Both sides ask for it, the writer with [`open`](Self::open), the readers with
+    /// [`open_read_only`](Self::open_read_only); who does not is [`Error::AlreadyOpen`] while the
+    /// other has the file. Of stores in files; on Linux, Apple's systems and Windows. Default: a
+    /// writer is alone.
+    ///
+    /// A reader sees what is durable: each [`snapshot`](Engine::snapshot) is of the newest commit,
+    /// and so are [`changes`](Engine::changes). Nobody wakes it: a blocking
+    /// [`Subscription`](crate::Subscription) looks ten times a second, an async one only when it is
+    /// polled. An index that was built after it opened serves it from the next opening on.
+    ///
+    /// # Costs
+    /// Each commit waits for the disk twice. A reader's snapshot reads the first bytes of the file,
+    /// and after each commit of the writer what opening reads. While a snapshot lives, in whatever
+    /// process, the file grows by what is rewritten.
+    ///
+    /// # Errors
+    /// [`Error::NeedsWriter`] for a reader of a file that was left by a process that was killed, or
+    /// copied while it was in use, until a writer has opened it once, or, without this,
+    /// `open_read_only` reads it.
+    ///
+    /// ```
+    /// use heirloom::{Content, Engine};
+    /// # let dir = std::env::temp_dir().join(format!("heirloom-shared-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&dir).unwrap();
+    /// # let path = dir.join("store");
+    /// let hub = Engine::builder().shared().open(&path)?;
+    /// // in another process
+    /// let viewer = Engine::builder().shared().open_read_only(&path)?;
+    /// hub.write(|tx| tx.create("lamp", &Content::new()))?;
+    /// assert_eq!(viewer.snapshot()?.list("lamp").count()?, 1);
+    /// # viewer.close()?;
+    /// # hub.close()?;
+    /// # std::fs::remove_dir_all(&dir).unwrap();
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    #[must_use]
+    pub fn shared(mut self) -> Self {
+        self.shared = true;
+        self
+    }
+
     /// After how long without a write the engine does by itself what [`Engine::flush`] does, on a thread of its own. Of stores in files only. Default: 5 seconds; `None`: never.
     #[must_use]
     pub fn idle_flush(mut self, after: impl Into<Option<Duration>>) -> Self {
@@ -199,11 +280,19 @@ impl Builder {
     /// Opens the store in a file, or makes one. Does not read the log, however long it is. Damage in the log does not keep it from
     /// opening: what is sound stays readable; if the last commits are damaged, writing is [`Error::Corrupt`].
     ///
-    /// After a crash or a power cut the file holds all that was acknowledged (R37). One that strikes while a new file is being made may leave one that is
-    /// [`Error::NotAStore`]: nothing was in it, remove it.
+    /// After a crash or a power cut the file holds all that was acknowledged. A new file gets its name
+    /// when it is a store: a crash before leaves none, but maybe one beside it whose name ends in
+    /// `.partial` and that can be deleted.
+    ///
+    /// While it is open the file must stay at this path, and nobody else may write it. Where it was
+    /// removed, replaced, cut or written, the next commit and [`Engine::verify`] are
+    /// [`Error::FileChanged`], and nothing is written from then on. In a process that was forked from
+    /// this one every call is [`Error::Forked`].
     ///
     /// # Errors
     /// [`Error::AlreadyOpen`], [`Error::UnknownFormat`], [`Error::NotAStore`], [`Error::Corrupt`], [`Error::Storage`]: the file is as it was.
+    /// [`Error::NotAFile`] for a directory, a pipe, a socket, a device; [`Error::EmptyFile`] for one
+    /// that was cut to nothing: a store is only made where there is no file.
     /// [`Error::WrongDataset`] if it holds commits of another dataset than the one given. [`Error::Invalid`] for a label that is none.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
         let store = Store::open_file(path.as_ref(), self.options()?)?;
@@ -236,6 +325,8 @@ impl Builder {
             policies: Policies::new(self.policies.clone(), &self.named_policies, &self.registered_policies)?,
             install: self.install.clone(),
             indexes: crate::index::checked(&self.indexes)?,
+            wanted: self.wanted,
+            shared: self.shared,
         })
     }
 

@@ -330,6 +330,7 @@ impl Scan {
     /// The next change that is wanted. An error leaves the scan in front of what it could not read.
     pub(crate) fn step(&mut self, engine: &Engine) -> Result<Step> {
         let store = engine.store();
+        store.catch_up()?;
         // before the tables are taken: they hold at least so much
         let durable = store.durable();
         let tables = store.tables()?;
@@ -358,6 +359,7 @@ impl Scan {
 
     /// Moves past the commit in front of it if that is damaged.
     pub(crate) fn pass_damaged(&mut self, engine: &Engine) -> Result<bool> {
+        engine.store().catch_up()?;
         let durable = engine.store().durable();
         let tables = engine.store().tables()?;
         let view = engine.store().view(&tables);
@@ -446,7 +448,7 @@ fn type_of(view: &View<'_>, entity: EntityId) -> Result<Arc<str>> {
     let row = view.tables.heads.get(&key[..])?.ok_or_else(missing)?;
     let bytes = store::unseal("heads", key, row.value())?;
     let (_, ordinal) = Heads::peek(bytes).map_err(store::unreadable("heads", key))?;
-    view.directory.entity_type(ordinal).ok_or_else(|| Error::corrupt("types", ordinal, "an unknown type"))
+    view.entity_type(ordinal)
 }
 
 /// The change log from a cursor on: an iterator over what is durable, in the order of arrival (R12, I9). Versions that are void and commits of
@@ -549,6 +551,7 @@ filters!(Changes);
 impl Engine {
     /// The end of the change log: past all that is durable now. Reads one commit.
     pub fn cursor(&self) -> Result<Cursor> {
+        self.store().catch_up()?;
         let durable = self.store().durable();
         let tables = self.store().tables()?;
         Cursor::end(&self.store().view(&tables), durable)

@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::model::{EntityId, Path, VersionRef, to_content};
+use crate::outcome::Outcome;
 use crate::query::Query;
 use crate::snapshot::Snapshot;
 use crate::staged::content_leaves;
@@ -126,7 +127,8 @@ impl<T: DeserializeOwned> Document<T> {
 }
 
 impl Engine {
-    /// All entities of a type as values of a serde type.
+    /// All entities of a type as values of a serde type. Owned types only: one that borrows, as a field
+    /// of type `&str` does, does not compile; use `String`.
     pub fn collection<T: Serialize + DeserializeOwned>(&self, entity_type: &str) -> Collection<T> {
         Collection { engine: self.clone(), entity_type: entity_type.into(), of: PhantomData }
     }
@@ -161,14 +163,33 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     }
 
     /// Changes an entity: what the closure changed is written on what is there now, in one transaction, so nothing can come between.
-    /// Returns what the closure returns.
+    /// If the closure returns an error nothing is written; else returns what it has in `Ok`.
+    ///
+    /// ```
+    /// # use heirloom::{Engine, Error};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Account { cents: i64 }
+    /// # let engine = Engine::in_memory()?;
+    /// let accounts = engine.collection::<Account>("account");
+    /// let ada = accounts.create(&Account { cents: 500 })?;
+    /// let refused = accounts.update(ada, |account| {
+    ///     account.cents -= 800;
+    ///     if account.cents < 0 { Err(Error::Invalid("too much; take less".into())) } else { Ok(()) }
+    /// });
+    /// assert!(refused.is_err());
+    /// assert_eq!(accounts.get(ada)?.expect("it was created").cents, 500);
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
     ///
     /// [`Error::NotFound`], [`Error::Deleted`], [`Error::Invalid`] as for [`get`](Self::get).
-    pub fn update<R>(&self, id: EntityId, change: impl FnOnce(&mut T) -> R) -> Result<R> {
+    pub fn update<R: Outcome>(
+        &self,
+        id: EntityId,
+        change: impl FnOnce(&mut T) -> R,
+    ) -> Result<R::Value, R::Error> {
         self.engine.write(|tx| {
-            if let Some(entity) = tx.get(id)? {
-                self.check_type(id, entity.entity_type())?;
-            }
+            self.check_type_of(tx, id)?;
             tx.update(id, change)
         })
     }
@@ -176,17 +197,25 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     /// Writes back a document that was read earlier: only what was changed in it (R15). [`Error::Conflict`] if somebody else changed the
     /// same fields since, or deleted it.
     pub fn save(&self, document: &Document<T>) -> Result<()> {
+        self.check_type(document.id(), document.entity.entity_type())?;
         self.engine.write(|tx| tx.save(document))
     }
 
-    /// Deletes an entity. [`Error::NotFound`], [`Error::Deleted`].
+    /// Deletes an entity. [`Error::NotFound`], [`Error::Deleted`], [`Error::Invalid`] if it is of another type.
     pub fn delete(&self, id: EntityId) -> Result<()> {
-        self.engine.write(|tx| tx.delete(id))
+        self.engine.write(|tx| {
+            self.check_type_of(tx, id)?;
+            tx.delete(id)
+        })
     }
 
-    /// Brings back what it was at a version (R5). Errors as for [`Transaction::restore`].
+    /// Brings back what it was at a version (R5). Errors as for [`Transaction::restore`]; [`Error::Invalid`] also if it is of another
+    /// type.
     pub fn restore(&self, id: EntityId, version: &VersionRef) -> Result<()> {
-        self.engine.write(|tx| tx.restore(id, version))
+        self.engine.write(|tx| {
+            self.check_type_of(tx, id)?;
+            tx.restore(id, version)
+        })
     }
 
     /// All of them in order of their ids, as they are now: one snapshot, which lives as long as the iterator. One that does not fit `T`, or cannot be shown, is an error in
@@ -230,6 +259,10 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     /// [`Error::NoIndex`] unless the field was declared with [`Builder::index`](crate::Builder::index).
     pub fn query<'s>(&self, snapshot: &'s Snapshot, field: &str) -> Result<Query<'s>> {
         snapshot.query(&self.entity_type, field)
+    }
+
+    fn check_type_of(&self, tx: &Transaction<'_>, id: EntityId) -> Result<()> {
+        tx.type_of(id)?.map_or(Ok(()), |found| self.check_type(id, &found))
     }
 
     fn check_type(&self, id: EntityId, found: &str) -> Result<()> {
@@ -293,7 +326,8 @@ impl<'a> Query<'a> {
 }
 
 impl Transaction<'_> {
-    /// Changes an entity as a serde type: what the closure changed of what the type knows, and nothing else (R20). Returns what the closure returns.
+    /// Changes an entity as a serde type: what the closure changed of what the type knows, and nothing else (R20). If the closure
+    /// returns an error it changes nothing; else returns what it has in `Ok`.
     ///
     /// ```
     /// # use heirloom::Engine;
@@ -313,14 +347,14 @@ impl Transaction<'_> {
     /// ```
     ///
     /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::Invalid`] if the entity does not fit the type.
-    pub fn update<T: Serialize + DeserializeOwned, R>(
+    pub fn update<T: Serialize + DeserializeOwned, R: Outcome>(
         &mut self,
         id: EntityId,
         change: impl FnOnce(&mut T) -> R,
-    ) -> Result<R> {
-        let Some(entity) = self.get(id)? else { return Err(self.gone(id)?) };
+    ) -> Result<R::Value, R::Error> {
+        let Some(entity) = self.get(id)? else { return Err(self.gone(id)?.into()) };
         let mut document = Document::read(entity)?;
-        let out = change(&mut document);
+        let out = change(&mut document).into_result()?;
         self.save(&document)?;
         Ok(out)
     }

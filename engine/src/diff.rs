@@ -93,8 +93,8 @@ impl Diff<'_> {
             return Ok(None);
         }
         let type_ordinal = after.type_ordinal().or(before.type_ordinal());
-        let entity_type = type_ordinal.and_then(|t| view.directory.entity_type(t));
-        let entity_type = entity_type.ok_or_else(|| Error::corrupt("types", entity, "an unknown type"))?;
+        let type_ordinal = type_ordinal.ok_or_else(|| Error::corrupt("types", entity, "an unknown type"))?;
+        let entity_type = view.entity_type(type_ordinal)?;
         if self.entity_type.as_ref().is_some_and(|wanted| **wanted != *entity_type) {
             return Ok(None);
         }

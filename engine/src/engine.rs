@@ -191,7 +191,8 @@ impl Engine {
             (None, Some(info)) => (0, crate::format::hash::chain_of_genesis(&info.genesis)),
             (None, None) => return Err(Error::corrupt("logs", ordinal, "an unknown log")),
         };
-        let wall_before = tip.map_or(0, |t| t.wall);
+        // what stays here orders nobody's writes but ours: its times may go back when our clock was put right
+        let wall_before = if store.directory.is_local(ordinal) { 0 } else { tip.map_or(0, |t| t.wall) };
         let wall = writer.wall.max(wall_before).max((store.now)().saturated());
         let view = store.writer_view(writer)?;
         let authored = author(&view, Place { log, ordinal, before }, wall, refs, metadata, plan)?;

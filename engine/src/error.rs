@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::format::Malformed;
 use crate::model::{DatasetId, EntityId, LogId, VersionRef};
 use crate::stale::StaleWrite;
+use crate::store::Refusal;
 
 /// Result with heirloom's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -14,11 +15,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// | variants | who must act |
 /// |---|---|
-/// | `Invalid`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `FileExists`, `ReadOnly`, `Cancelled` | the caller: nothing was written |
+/// | `Invalid`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `NoFile`, `NotAFile`, `FileExists`, `ReadOnly`, `Cancelled`, `Forked` | the caller: nothing was written |
 /// | `UnknownPolicy`, `PolicyFailed` | the application that registered the policies |
 /// | `Absent` | nobody here: the content is on another replica, or pruned |
 /// | `Refused`, `OutOfOrder`, `WrongDataset` | the peer that sent it: nothing of it was stored |
-/// | `Corrupt`, `UnknownFormat`, `NotAStore`, `AlreadyOpen`, `Storage`, `NotWritten`, `Poisoned`, `Closed` | whoever keeps the file |
+/// | `Corrupt`, `UnknownFormat`, `NotAStore`, `EmptyFile`, `NeedsWriter`, `FileChanged`, `AlreadyOpen`, `Storage`, `NotWritten`, `Poisoned`, `Closed` | whoever keeps the file |
+///
+/// Each is shown with its cause and with what to do. [`is_transient`](Self::is_transient) tells which pass by themselves.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -44,7 +47,8 @@ pub enum Error {
     NotFound(EntityId),
     /// The entity is deleted: restore it first.
     Deleted(EntityId),
-    /// An entity with this id exists: change it instead.
+    /// An entity with this id exists: change it instead. One that is shown as deleted is
+    /// [`Deleted`](Self::Deleted), which says to restore it.
     Exists(EntityId),
     /// Somebody else changed what this write is based on: read it again and decide (R15). Carries both sides.
     Conflict(Box<StaleWrite>),
@@ -112,11 +116,42 @@ pub enum Error {
     },
     /// The file is no database (or what begins it is damaged), or a redb database but not of heirloom. It was not changed.
     NotAStore,
+    /// No file is at this path, and one was to be there:
+    /// see [`Builder::must_exist`](crate::Builder::must_exist).
+    NoFile(PathBuf),
+    /// Something that is no regular file is at this path. It was not opened, so nothing waited for
+    /// it and nothing was taken from it.
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// The file has no content: it was cut to nothing, or made by something else. A store is made
+    /// where there is no file, never in one that is there. It was not changed.
+    EmptyFile(PathBuf),
+    /// The file cannot be read beside a writer ([`Builder::shared`](crate::Builder::shared)): it was
+    /// left by a process that was killed, or copied while it was in use, and only who may write can
+    /// recover it.
+    NeedsWriter(PathBuf),
+    /// While the store was open its file was removed, replaced, cut or written by somebody else.
+    /// What was acknowledged before is wherever that file went; nothing more is written, to it or to
+    /// what stands at the path now.
+    FileChanged {
+        /// Where the store was opened.
+        path: PathBuf,
+        /// What happened to it.
+        what: &'static str,
+    },
+    /// The process forked, and this is not the one that opened the store. Nothing was read or
+    /// written; the store goes on in the process that opened it.
+    Forked,
     /// Another process, or another engine of this one, has the file open: close that first.
     AlreadyOpen,
     /// The storage below failed.
     Storage(Box<redb::Error>),
-    /// A copy is never written over a file: give another path, or move that file away.
+    /// Something is at this path already, and a copy, or a store that must be new, is never written
+    /// over it: give another path, or move that away.
     FileExists(PathBuf),
     /// A copy could not be written, for want of space or of the right to write there. The store itself is as it was, and nothing stands at
     /// that path.
@@ -138,6 +173,38 @@ pub enum Error {
 impl Error {
     pub(crate) fn invalid(text: impl Into<String>) -> Self {
         Error::Invalid(text.into())
+    }
+
+    /// Whether the same call may succeed a little later though nobody changes call, store or
+    /// application: somebody else has the file open, or the system was too busy.
+    ///
+    /// All others stay until somebody acts: see the table above and the text of the error. A store
+    /// that gave [`Storage`](Self::Storage) must be opened again, whether the cause was passing or not.
+    ///
+    /// ```
+    /// use heirloom::{Engine, Error};
+    /// # let dir = std::env::temp_dir().join(format!("heirloom-transient-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&dir).unwrap();
+    /// # let path = dir.join("store");
+    /// let engine = Engine::open(&path)?;
+    /// let second = Engine::open(&path).unwrap_err();
+    /// assert!(matches!(second, Error::AlreadyOpen) && second.is_transient());
+    /// # engine.close()?;
+    /// # std::fs::remove_dir_all(&dir).unwrap();
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    pub fn is_transient(&self) -> bool {
+        use std::io::ErrorKind::{Interrupted, ResourceBusy, TimedOut, WouldBlock};
+        match self {
+            Error::AlreadyOpen => true,
+            Error::Storage(why) | Error::NotWritten { why, .. } => match why.as_ref() {
+                redb::Error::Io(e) => {
+                    matches!(e.kind(), Interrupted | ResourceBusy | TimedOut | WouldBlock)
+                }
+                _ => false,
+            },
+            _ => false,
+        }
     }
 
     pub(crate) fn corrupt(table: &'static str, key: impl fmt::Display, what: impl fmt::Display) -> Self {
@@ -162,7 +229,9 @@ impl fmt::Display for Error {
                 write!(f, "field {field} of {entity_type:?} has no index; declare it with Builder::index")
             }
             Error::NotFound(id) => write!(f, "no entity {id} here; create it, or sync first"),
-            Error::Deleted(id) => write!(f, "entity {id} is deleted; restore it before changing it"),
+            Error::Deleted(id) => {
+                write!(f, "entity {id} is deleted; restore it instead of creating or changing it")
+            }
             Error::Exists(id) => write!(f, "entity {id} exists; patch it instead of creating it"),
             Error::Conflict(stale) => write!(f, "{stale}; read it again and decide"),
             Error::Rejected { entity, entity_type, why } => {
@@ -217,17 +286,51 @@ impl fmt::Display for Error {
             Error::NotAStore => {
                 f.write_str("the file is no heirloom store, or its beginning is damaged; give another path, or a backup")
             }
-            Error::AlreadyOpen => f.write_str("the store is open elsewhere; close it there first"),
+            Error::NoFile(path) => write!(
+                f,
+                "there is no file at {}; give the right path, or let Builder::open make a store there",
+                path.display()
+            ),
+            Error::NotAFile { path, what } => {
+                write!(f, "{} is {what}, no file; give the path of a regular file", path.display())
+            }
+            Error::EmptyFile(path) => write!(
+                f,
+                "the file {} has no content, so it is no store; bring its content back, or remove it \
+                 if nothing was in it",
+                path.display()
+            ),
+            Error::NeedsWriter(path) => write!(
+                f,
+                "{} was left by a process that was killed, or copied while it was in use; open it once \
+                 to write, or read it without Builder::shared",
+                path.display()
+            ),
+            Error::FileChanged { path, what } => write!(
+                f,
+                "the file of this store changed while it was open: {what} ({}); put the right file in \
+                 its place and open it again, or save what can still be read with Engine::backup",
+                path.display()
+            ),
+            Error::Forked => f.write_str(
+                "this process was forked from the one that opened the store; open it here after it was \
+                 closed there",
+            ),
+            Error::AlreadyOpen => f.write_str(
+                "the store is open elsewhere; close it there first, or let both ends open it with \
+                 Builder::shared, one to write and the others to read",
+            ),
             Error::Storage(e) => {
                 write!(f, "the storage failed: {e}; see to the path, the space and the disk, then open the store again")
             }
             Error::FileExists(path) => {
                 write!(f, "{} exists; give another path, or move that file away", path.display())
             }
-            Error::NotWritten { path, .. } => {
+            Error::NotWritten { path, why } => {
                 write!(
                     f,
-                    "no copy could be written to {}; free space there, or give another path",
+                    "no copy could be written to {}: {why}; see to space and rights there, or give \
+                     another path",
                     path.display()
                 )
             }
@@ -253,8 +356,14 @@ impl std::error::Error for Error {
 
 impl From<redb::Error> for Error {
     fn from(e: redb::Error) -> Self {
+        if let redb::Error::Io(io) = &e
+            && let Some(refusal) = Refusal::of(io)
+        {
+            return refusal.into_error();
+        }
         match e {
-            redb::Error::DatabaseAlreadyOpen => Error::AlreadyOpen,
+            // the same under another version of redb
+            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => Error::AlreadyOpen,
             redb::Error::DatabaseClosed => Error::Closed,
             redb::Error::PreviousIo => Error::Poisoned,
             e => Error::Storage(Box::new(e)),

@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::format::limits;
 use crate::model::Path;
-use crate::store::{Field, Index, IndexState, Store};
+use crate::store::{Field, Index, IndexState, Process, Store};
 
 /// How far an index is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -122,6 +122,7 @@ impl Engine {
 pub(crate) struct Indexer {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    process: Process,
 }
 
 impl Indexer {
@@ -136,13 +137,18 @@ impl Indexer {
             };
             std::thread::Builder::new().name("heirloom-index".to_owned()).spawn(work).ok()
         });
-        Self { stop, thread: thread.flatten() }
+        Self { stop, thread: thread.flatten(), process: store.process }
     }
 }
 
 impl Drop for Indexer {
     /// Waits, so that the file is free when the engine is gone.
     fn drop(&mut self) {
+        if !self.process.is_this() {
+            // no thread came along
+            std::mem::forget(self.thread.take());
+            return;
+        }
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.join().ok();

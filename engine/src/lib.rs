@@ -38,6 +38,7 @@ mod local;
 mod losses;
 mod merge;
 mod model;
+mod outcome;
 mod past;
 mod peers;
 mod query;
@@ -82,6 +83,7 @@ pub use model::{
     LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp, Value, VersionId, VersionRef,
     from_value, to_value,
 };
+pub use outcome::Outcome;
 pub use past::{Past, Point};
 pub use query::{Page, Query, QueryCursor};
 pub use repair::Repaired;

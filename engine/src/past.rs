@@ -17,9 +17,12 @@ use crate::version::Version;
 pub enum Point {
     /// When somebody had seen exactly this. The same on all replicas that have it, for ever.
     Clock(Clock),
-    /// All versions stamped then or before. The same on replicas with equal logs; but what another device wrote by then and sends
-    /// later joins it, so the answer for yesterday may still change tomorrow. Stamps order writes, and are never before those of what was
-    /// replaced (R6).
+    /// All versions that were written then or before, as the clocks of their writers had it
+    /// ([`Version::wall`]). The same on replicas with equal logs; but what another device wrote by
+    /// then and sends later joins it, so the answer for yesterday may still change tomorrow.
+    ///
+    /// What was written by a clock that was ahead is there from that time on, or from when somebody
+    /// whose clock was right wrote on top of it: that version holds what it was written on.
     Time(Timestamp),
     /// When so many commits had arrived here: see [`Snapshot::commits`]. Means something only to this store.
     Lsn(u64),
@@ -180,7 +183,7 @@ pub struct Past<'a> {
 #[derive(Clone)]
 pub(crate) enum Seen {
     Upto(Arc<Cut>),
-    Stamped(u64),
+    Written(u64),
 }
 
 impl<'a> Past<'a> {
@@ -192,7 +195,7 @@ impl<'a> Past<'a> {
                 Seen::Upto(snapshot.engine.inner.closed_cuts.check(&view, cut)?)
             }
             Point::Time(time) => match u64::try_from(time.as_millis()) {
-                Ok(stamp) => Seen::Stamped(stamp),
+                Ok(time) => Seen::Written(time),
                 // no commit is older than 1970
                 Err(_) => Seen::Upto(Arc::default()),
             },
@@ -215,7 +218,7 @@ impl<'a> Past<'a> {
         let view = self.snapshot.view();
         match &self.seen {
             Seen::Upto(cut) => view.heads_in(now, &Part::Upto(&|o| cut.upto(o))),
-            Seen::Stamped(stamp) => view.heads_in(now, &Part::Stamped(*stamp)),
+            Seen::Written(time) => view.heads_in(now, &Part::Written(*time)),
         }
     }
 
@@ -265,7 +268,7 @@ impl<'a> Past<'a> {
         &self,
         entity_type: &str,
     ) -> Result<impl Iterator<Item = Result<(EntityId, Heads)>> + use<'_, 'a>> {
-        let wanted = self.snapshot.view().directory.type_ordinal(entity_type);
+        let wanted = self.snapshot.view().type_ordinal(entity_type)?;
         let found = self.snapshot.entity_ids()?.map(|id| {
             let id = id?;
             Ok((id, self.heads_by_id(id)?))

@@ -242,7 +242,7 @@ impl<'a> Listing<'a> {
     /// Reads them one by one, each with its id, also where it cannot be shown.
     pub(crate) fn read(self) -> Result<impl Iterator<Item = Result<(EntityId, Result<Entity>)>> + 'a> {
         let view = self.snapshot.view();
-        let (from, to) = self.bounds(view.directory.type_ordinal(&self.entity_type));
+        let (from, to) = self.bounds(view.type_ordinal(&self.entity_type)?);
         let bounds = (from.as_ref().map(|k| &k[..]), to.as_ref().map(|k| &k[..]));
         let rows = self.snapshot.tables.by_type.range::<&[u8]>(bounds)?;
         let Listing { snapshot, deleted, limit, .. } = self;
@@ -263,7 +263,7 @@ impl<'a> Listing<'a> {
     /// How many there are. Reads the heads of each, not its content, unless it is diverged or in conflict.
     pub fn count(&self) -> Result<u64> {
         let view = self.snapshot.view();
-        let (from, to) = self.bounds(view.directory.type_ordinal(&self.entity_type));
+        let (from, to) = self.bounds(view.type_ordinal(&self.entity_type)?);
         let bounds = (from.as_ref().map(|k| &k[..]), to.as_ref().map(|k| &k[..]));
         let mut count = 0;
         for row in self.snapshot.tables.by_type.range::<&[u8]>(bounds)? {

@@ -9,6 +9,9 @@ use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
 use crate::store::{Waited, Wake};
 
+/// How often a reader beside another process looks whether that has written.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Changes as they become durable, in the order of arrival, each once (R12).
 ///
 /// It holds a cursor and nothing else: no queue that could overflow, no state of the store, and not the engine, which it does not keep open.
@@ -118,12 +121,20 @@ impl Subscription {
             if let Some(change) = self.try_next()? {
                 return Ok(Some(change));
             }
-            match self.wake.wait_beyond(self.cursor().commits(), deadline) {
+            // of a file that another process writes nobody calls
+            let look = if self.follows()? { Instant::now().checked_add(LOOK) } else { None };
+            let until = deadline.into_iter().chain(look).min();
+            match self.wake.wait_beyond(self.cursor().commits(), until) {
                 Waited::More => {}
-                Waited::NotYet => return Ok(None),
+                Waited::NotYet if until == deadline => return Ok(None),
+                Waited::NotYet => {}
                 Waited::Closed => return Err(Error::Closed),
             }
         }
+    }
+
+    fn follows(&self) -> Result<bool> {
+        Ok(self.engine.upgrade().ok_or(Error::Closed)?.store.follows())
     }
 
     /// The engine is held only here, so that nobody who sleeps keeps it open.

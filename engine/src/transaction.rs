@@ -71,7 +71,7 @@ impl<'a> Transaction<'a> {
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// [`Error::Exists`] if it is here, also as a deleted one (restore that).
+    /// [`Error::Exists`] if it is here, [`Error::Deleted`] if it is here and shown as deleted: restore it.
     pub fn create_with_id<T: Serialize + ?Sized>(
         &mut self,
         id: EntityId,
@@ -79,7 +79,7 @@ impl<'a> Transaction<'a> {
         content: &T,
     ) -> Result<()> {
         if self.staged.contains_key(&id) || !self.view.heads(id)?.is_empty() {
-            return Err(Error::Exists(id));
+            return Err(self.taken(id));
         }
         if !(1..=limits::TYPE).contains(&entity_type.len()) {
             return Err(Error::invalid(format!(
@@ -345,6 +345,23 @@ impl<'a> Transaction<'a> {
             Content::Tombstone => {
                 Err(Error::invalid(format!("version {version} deletes; restore one before it")))
             }
+        }
+    }
+
+    /// Why an entity that is here cannot be created.
+    fn taken(&self, id: EntityId) -> Error {
+        match self.get(id) {
+            Ok(None) => Error::Deleted(id),
+            // one that cannot be shown is here all the same
+            _ => Error::Exists(id),
+        }
+    }
+
+    /// The type of an entity, deleted or not, whatever its content. Nothing if it is unknown.
+    pub(crate) fn type_of(&self, id: EntityId) -> Result<Option<Arc<str>>> {
+        match self.staged.get(&id) {
+            Some(staged) => staged.entity_type(&self.view).map(Some),
+            None => self.view.type_of(&*self.view.heads(id)?),
         }
     }
 

@@ -197,6 +197,7 @@ pub(crate) fn verify(
     if rows != out.entities {
         out.problem("heads", "all", format!("{rows} rows for {} entities", out.entities));
     }
+    check_types(snapshot, &mut out)?;
     check_indexes(snapshot, &mut out)?;
     verify_index::check(snapshot, &view, &mut out)?;
     peers::check(&snapshot.tables, &mut out)?;
@@ -253,11 +254,14 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Cancelled`] if it was broken off. Damage is no error: it is what this is for.
+    /// [`Error::Cancelled`] if it was broken off. [`Error::FileChanged`] if the file is not the one that was opened, or
+    /// somebody else wrote it. Damage is no error: it is what this is for.
     pub fn verify_with(
         &self,
         mut progress: impl FnMut(VerifyProgress) -> ControlFlow<()>,
     ) -> Result<Verification> {
+        self.store().check_process()?;
+        self.store().check_file()?;
         let marks = || self.store().missing.unverified(usize::MAX);
         // some may be healed, others come, before the snapshot
         let mut marked: BTreeSet<u64> = marks().into_iter().collect();
@@ -372,9 +376,7 @@ fn check_datasets(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) {
 
 fn checksum(view: &View<'_>, at: &At) -> Result<[u8; 16]> {
     let source = view.as_head(at)?.derived.type_source;
-    let entity_type = view.directory.entity_type(source.type_ordinal);
-    let entity_type =
-        entity_type.ok_or_else(|| Error::corrupt("types", source.type_ordinal, "an unknown type"))?;
+    let entity_type = view.entity_type(source.type_ordinal)?;
     let VersionRef { log, sequence, .. } = at.writer.reference;
     let sum = |full: Option<&[u8]>| state_checksum(log, sequence, at.header().entity, &entity_type, full);
     match view.content(at)? {
@@ -440,6 +442,29 @@ fn check_head(view: &View<'_>, at: &At) -> Result<bool> {
         _ => false,
     };
     Ok(same_content && at.writer == head.writer && view.as_head(at)?.derived == head.derived)
+}
+
+/// Numbers are given without gaps, and lead from names and to them.
+fn check_types(snapshot: &Snapshot, out: &mut Verification) -> Result<()> {
+    let mut count = 0;
+    for (expected, row) in (0u32..).zip(snapshot.tables.types.range::<&[u8]>(..)?) {
+        let (key, value) = row?;
+        count += 1;
+        if key.value() != expected.to_be_bytes() {
+            out.problem("types", hex(key.value()), "the row before is missing");
+            return Ok(());
+        }
+        let Some(name) = out.note(store::read_type(key.value(), value.value()))? else { continue };
+        let back = snapshot.tables.type_names.get(name.as_bytes())?;
+        if back.is_none_or(|row| row.value() != key.value()) {
+            out.problem("type_names", name, "it does not lead to its number");
+        }
+    }
+    let rows = redb::ReadableTableMetadata::len(&snapshot.tables.type_names)?;
+    if rows != count {
+        out.problem("type_names", "all", format!("{rows} rows for {count} types"));
+    }
+    Ok(())
 }
 
 fn check_indexes(snapshot: &Snapshot, out: &mut Verification) -> Result<()> {

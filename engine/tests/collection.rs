@@ -170,7 +170,7 @@ fn what_has_no_order_or_another_default_each_time_is_written_only_when_it_change
     let entity = engine.snapshot().unwrap().get(id).unwrap().unwrap();
     assert_eq!(entity.content(), content.with("name", "y"));
     assert_eq!(engine.snapshot().unwrap().history(id).unwrap().count(), 2);
-    things.update(id, |thing| thing.tags.insert(99)).unwrap();
+    things.update(id, |thing| assert!(thing.tags.insert(99))).unwrap();
     assert!(things.get(id).unwrap().unwrap().tags.contains(&99));
 }
 
@@ -192,4 +192,89 @@ fn what_cannot_be_shown_is_an_error_in_its_place_and_the_others_follow() {
     let read: Vec<_> = lamps.iter().unwrap().collect();
     let [Ok(desk), Err(Error::Absent(_)), Ok(door)] = &read[..] else { panic!("{read:?}") };
     assert_eq!((desk.id(), door.id()), (id(1), id(3)));
+}
+
+#[derive(Serialize, Deserialize, Debug)]
+struct Named {
+    name: String,
+}
+
+#[test]
+fn ids_of_other_types_are_refused_whatever_is_asked_of_them() {
+    let engine = Engine::in_memory().unwrap();
+    let (lamps, rooms) = (engine.collection::<Named>("lamp"), engine.collection::<Named>("room"));
+    let den = rooms.create(&Named { name: "den".into() }).unwrap();
+    let gone = rooms.create(&Named { name: "attic".into() }).unwrap();
+    let version = engine.snapshot().unwrap().heads(gone).unwrap()[0].reference();
+    rooms.delete(gone).unwrap();
+    let document = rooms.get(den).unwrap().unwrap();
+    let refused = |what: Result<(), Error>| {
+        let Err(Error::Invalid(why)) = what else { panic!("{what:?}") };
+        assert!(why.contains("\"room\"") && why.contains("\"lamp\""), "{why}");
+    };
+    refused(lamps.get(den).map(drop));
+    refused(lamps.update(den, |room| room.name = "hall".into()));
+    refused(lamps.save(&document));
+    refused(lamps.delete(den));
+    refused(lamps.restore(den, &version));
+    // deleted ones have a type, too
+    refused(lamps.delete(gone));
+    refused(lamps.restore(gone, &version));
+    refused(lamps.update(gone, |room| room.name = "hall".into()));
+    assert_eq!(rooms.get(den).unwrap().unwrap().name, "den");
+    assert!(rooms.get(gone).unwrap().is_none());
+    rooms.restore(gone, &version).unwrap();
+    rooms.delete(den).unwrap();
+    let unknown = EntityId::v5(&[0; 16], b"nobody");
+    assert!(matches!(lamps.delete(unknown), Err(Error::NotFound(id)) if id == unknown));
+    assert!(matches!(lamps.restore(unknown, &version), Err(Error::NotFound(_) | Error::Invalid(_))));
+}
+
+#[test]
+fn an_update_whose_closure_fails_writes_nothing() {
+    let engine = Engine::in_memory().unwrap();
+    let rooms = engine.collection::<Named>("room");
+    let den = rooms.create(&Named { name: "den".into() }).unwrap();
+    let root = engine.log_root().unwrap();
+    let refuse = |room: &mut Named| -> Result<u8, Box<dyn std::error::Error>> {
+        room.name = "hall".into();
+        Err("no".into())
+    };
+    assert_eq!(rooms.update(den, refuse).unwrap_err().to_string(), "no");
+    // within a transaction that goes on, too
+    engine
+        .write(|tx| {
+            assert!(tx.update(den, refuse).is_err());
+            tx.create("room", &Named { name: "attic".into() }).map(drop)
+        })
+        .unwrap();
+    assert_ne!(engine.log_root().unwrap(), root);
+    assert_eq!(rooms.get(den).unwrap().unwrap().name, "den");
+    // and what is `Ok` is written and returned
+    let before = rooms.update(den, |room| Ok::<_, Error>(std::mem::replace(&mut room.name, "hall".into())));
+    assert_eq!(before.unwrap(), "den");
+    assert_eq!(rooms.get(den).unwrap().unwrap().name, "hall");
+}
+
+#[test]
+fn what_was_deleted_is_not_created_again_but_restored_and_the_error_says_so() {
+    let engine = Engine::in_memory().unwrap();
+    let rooms = engine.collection::<Named>("room");
+    let id = EntityId::v5(&[0; 16], b"den");
+    let den = || Named { name: "den".into() };
+    rooms.create_with_id(id, &den()).unwrap();
+    let exists = rooms.create_with_id(id, &den()).unwrap_err();
+    assert!(matches!(exists, Error::Exists(_)) && !exists.to_string().contains("restore"), "{exists}");
+    let version = engine.snapshot().unwrap().heads(id).unwrap()[0].reference();
+    rooms.delete(id).unwrap();
+    let deleted = rooms.create_with_id(id, &den()).unwrap_err();
+    assert!(matches!(deleted, Error::Deleted(_)) && deleted.to_string().contains("restore it"), "{deleted}");
+    rooms.restore(id, &version).unwrap();
+    // the same within one transaction
+    let within = engine.write(|tx| {
+        tx.delete(id)?;
+        tx.create_with_id(id, "room", &den())
+    });
+    assert!(matches!(within, Err(Error::Deleted(_))), "{within:?}");
+    assert!(rooms.get(id).unwrap().is_some());
 }

@@ -217,3 +217,111 @@ fn a_short_past_of_a_long_log_is_found_without_walking_it() {
         assert_eq!(n, commits.checked_sub(1));
     }
 }
+
+/// The year 2099.
+const AHEAD: i64 = 4_070_908_800_000;
+const NOW: i64 = 1_700_000_000_000;
+
+#[test]
+fn a_clock_that_was_far_ahead_is_put_right_by_a_fresh_log_and_a_time_finds_what_is_written_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let time = Arc::new(AtomicI64::new(AHEAD));
+    let open = || {
+        let time = time.clone();
+        let builder = Engine::builder().label("phone").dataset_name("home").local_type("draft");
+        builder.clock(move || Timestamp::from_millis(time.load(Ordering::Relaxed))).open(&path).unwrap()
+    };
+    let n = |n: i64| Content::new().with("n", n);
+    let phone = open();
+    let [lamp, draft] =
+        ["lamp", "draft"].map(|entity_type| phone.write(|tx| tx.create(entity_type, &n(1))).unwrap());
+    time.store(NOW, Ordering::Relaxed);
+    let found = |engine: &Engine, id: EntityId, at: i64| {
+        let snapshot = engine.snapshot().unwrap();
+        let past = snapshot.as_of(Timestamp::from_millis(at)).unwrap();
+        past.get(id).unwrap().and_then(|e| e.get("n").unwrap())
+    };
+    for id in [lamp, draft] {
+        assert_eq!(found(&phone, id, NOW), None, "it says that it is of the year 2099");
+    }
+    assert_eq!(phone.clocks_ahead().unwrap().len(), 1);
+
+    phone.start_fresh_log().unwrap();
+    let before = NOW - 1;
+    for round in 0..3 {
+        let engine = &phone;
+        // alone, together with what was written ahead, on top of it, and what never leaves
+        let [new, beside, local] = engine
+            .write(|tx| {
+                tx.patch(lamp, Patch::new().set("n", 10 + round))?;
+                Ok::<_, Error>([tx.create("lamp", &n(2))?, tx.create("lamp", &n(3))?, tx.create("draft", &n(4))?])
+            })
+            .unwrap();
+        engine.write(|tx| tx.patch(draft, Patch::new().set("n", 20 + round))).unwrap();
+        let alone = engine.write(|tx| tx.create("lamp", &n(5))).unwrap();
+        let expected =
+            [(lamp, 10 + round), (draft, 20 + round), (new, 2), (beside, 3), (local, 4), (alone, 5)];
+        for (id, n) in expected {
+            assert_eq!(found(engine, id, NOW), Some(n.into()), "round {round}");
+            assert_eq!(found(engine, id, before), None);
+        }
+        let snapshot = engine.snapshot().unwrap();
+        let stamp = |id| snapshot.heads(id).unwrap()[0].stamp().as_millis();
+        assert_eq!(stamp(alone), NOW);
+        assert!(stamp(lamp) > AHEAD, "it comes after what it replaces");
+        let past = snapshot.as_of(Timestamp::from_millis(NOW)).unwrap();
+        assert_eq!(past.list("lamp").unwrap().count() as i64, 1 + 3 * (round + 1));
+        let differences = snapshot.diff(Timestamp::from_millis(before), Timestamp::from_millis(NOW)).unwrap();
+        assert_eq!(differences.count() as i64, 2 + 4 * (round + 1));
+    }
+    assert!(phone.verify().unwrap().is_clean());
+    phone.close().unwrap();
+    // it stays so
+    let phone = open();
+    let id = phone.write(|tx| tx.create("draft", &n(7))).unwrap();
+    assert_eq!(found(&phone, id, NOW), Some(7.into()));
+    assert!(phone.verify().unwrap().is_clean());
+    // everywhere
+    let tablet = Engine::builder().label("tablet").dataset_name("home").in_memory().unwrap();
+    carry(&phone, &tablet);
+    assert_eq!(found(&tablet, lamp, NOW), Some(12.into()));
+    assert_eq!(tablet.log_root().unwrap(), phone.log_root().unwrap());
+}
+
+#[test]
+fn a_store_that_keeps_only_what_is_local_is_put_right_too() {
+    let (phone, time) = {
+        let time = Arc::new(AtomicI64::new(AHEAD));
+        let read = time.clone();
+        let builder = Engine::builder().dataset_name("home").local_type("draft");
+        let builder = builder.clock(move || Timestamp::from_millis(read.load(Ordering::Relaxed)));
+        (builder.in_memory().unwrap(), time)
+    };
+    phone.write(|tx| tx.create("draft", &Content::new())).unwrap();
+    time.store(NOW, Ordering::Relaxed);
+    phone.start_fresh_log().unwrap();
+    let draft = phone.write(|tx| tx.create("draft", &Content::new())).unwrap();
+    let snapshot = phone.snapshot().unwrap();
+    assert!(snapshot.as_of(Timestamp::from_millis(NOW)).unwrap().get(draft).unwrap().is_some());
+    assert!(phone.verify().unwrap().is_clean());
+}
+
+/// The clock of another must not hide what was written by a right one.
+#[test]
+fn what_is_written_on_top_of_what_a_wrong_clock_wrote_is_found_at_its_own_time() {
+    let ((phone, _), (tablet, tablet_time)) = (engine_at("phone", AHEAD), engine_at("tablet", NOW));
+    let lamp = tablet.write(|tx| tx.create("lamp", &Content::new().with("n", 1))).unwrap();
+    carry(&tablet, &phone);
+    phone.write(|tx| tx.patch(lamp, Patch::new().set("n", 2))).unwrap();
+    carry(&phone, &tablet);
+    let n = |at: i64| {
+        let snapshot = tablet.snapshot().unwrap();
+        let shown = snapshot.as_of(Timestamp::from_millis(at)).unwrap().get(lamp).unwrap();
+        shown.unwrap().get("n").unwrap()
+    };
+    assert_eq!((n(NOW), n(AHEAD + 1)), (Some(1.into()), Some(2.into())));
+    tablet_time.store(NOW + 1_000, Ordering::Relaxed);
+    tablet.write(|tx| tx.patch(lamp, Patch::new().set("m", 3))).unwrap();
+    assert_eq!((n(NOW), n(NOW + 1_000)), (Some(1.into()), Some(2.into())));
+}

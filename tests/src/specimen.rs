@@ -18,10 +18,11 @@ use crate::{
 /// The name of its dataset.
 pub const DATASET: &str = "bad input";
 /// Every table of a store.
-pub const TABLES: [&str; 13] = [
+pub const TABLES: [&str; 14] = [
     "meta",
     "logs",
     "types",
+    "type_names",
     "log",
     "dots",
     "heads",
@@ -34,9 +35,10 @@ pub const TABLES: [&str; 13] = [
     "peers",
 ];
 /// Those that follow from the log.
-pub const DERIVED: [&str; 6] = ["dots", "heads", "by_type", "unsettled", "index", "indexed"];
+pub const DERIVED: [&str; 7] =
+    ["type_names", "dots", "heads", "by_type", "unsettled", "index", "indexed"];
 /// Those whose rows carry no checksum: they say nothing but their keys, or name a row that has one.
-pub const UNSEALED: [&str; 4] = ["dots", "by_type", "unsettled", "index"];
+pub const UNSEALED: [&str; 5] = ["type_names", "dots", "by_type", "unsettled", "index"];
 
 /// The types of its entities.
 const TYPES: [&str; 4] = ["lamp", "room", "blob", "draft"];

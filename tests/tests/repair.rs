@@ -11,7 +11,8 @@ use tempfile::tempdir;
 
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
-const DERIVED: [Table; 6] = [
+const DERIVED: [Table; 7] = [
+    Table::new("type_names"),
     Table::new("dots"),
     Table::new("heads"),
     Table::new("by_type"),

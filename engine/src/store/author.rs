@@ -157,8 +157,8 @@ fn type_of(view: &View<'_>, p: &Planned) -> Result<Arc<str>> {
         return Ok(t.clone());
     }
     let least = p.parents.iter().map(|h| h.derived.type_source).min_by_key(|s| s.key());
-    let known = least.and_then(|s| view.directory.entity_type(s.type_ordinal));
-    known.ok_or_else(|| Error::corrupt("types", p.entity, "an entity without a type"))
+    let least = least.ok_or_else(|| Error::corrupt("types", p.entity, "an entity without a type"))?;
+    view.entity_type(least.type_ordinal)
 }
 
 /// The shorter of patch and full body; a full one at least every so many generations.

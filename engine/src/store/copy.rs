@@ -16,11 +16,12 @@ const SLICE: u64 = 4 << 20;
 /// Memory for its pages.
 const CACHE: usize = 16 << 20;
 
-/// In the order in which they are copied. A copy that is another store has the first eight, and the indexes where there are any.
+/// In the order in which they are copied. A copy that is another store has the first nine, and the indexes where there are any.
 const OF_DATA: &[Table] = &[
     tables::META,
     tables::LOGS,
     tables::TYPES,
+    tables::TYPE_NAMES,
     tables::LOG,
     tables::DOTS,
     tables::HEADS,
@@ -125,7 +126,7 @@ impl Store {
         drop(self.writer()?);
         self.close_after(|| {
             if self.group.is_broken() {
-                return Err(Error::Poisoned);
+                return Err(self.broken());
             }
             self.copy(&*self.tables()?, true, target, &mut |_| {})
         })

@@ -57,9 +57,13 @@ struct Logs {
     local: Option<u32>,
 }
 
+/// Entity types, of which a member may make any number: only those that no durable commit holds yet
+/// are in memory, the others in the tables (see [`View::entity_type`](super::View::entity_type)).
 #[derive(Default)]
 struct Types {
-    by_ordinal: Vec<Arc<str>>,
+    /// How many there are.
+    count: u32,
+    pending: BTreeMap<u32, Arc<str>>,
     by_name: HashMap<Arc<str>, u32>,
 }
 
@@ -276,26 +280,44 @@ impl Directory {
         self.logs.read().by_name.get(&name) == Some(&(line, first - 1))
     }
 
-    pub(crate) fn entity_type(&self, ordinal: u32) -> Option<Arc<str>> {
-        self.types.read().by_ordinal.get(ordinal as usize).cloned()
+    /// The name of a type that is on its way to the tables.
+    pub(crate) fn pending_type(&self, ordinal: u32) -> Option<Arc<str>> {
+        self.types.read().pending.get(&ordinal).cloned()
     }
 
-    pub(crate) fn type_ordinal(&self, name: &str) -> Option<u32> {
+    /// The number of a type that is on its way to the tables.
+    pub(crate) fn pending_type_ordinal(&self, name: &str) -> Option<u32> {
         self.types.read().by_name.get(name).copied()
     }
 
-    pub(crate) fn type_count(&self) -> u32 {
-        self.types.read().by_ordinal.len() as u32
+    pub(super) fn pending_types(&self) -> u64 {
+        self.types.read().pending.len() as u64
     }
 
-    pub(crate) fn add_type(&self, name: &str) -> u32 {
-        if let Some(known) = self.type_ordinal(name) {
-            return known;
-        }
+    pub(crate) fn type_count(&self) -> u32 {
+        self.types.read().count
+    }
+
+    /// So many are in the tables.
+    pub(super) fn types_are_durable(&self, count: u32) {
         let mut types = self.types.write();
-        let ordinal = types.by_ordinal.len() as u32;
+        types.count = types.count.max(count);
+        let rest = types.pending.split_off(&count);
+        for name in std::mem::replace(&mut types.pending, rest).into_values() {
+            types.by_name.remove(&name);
+        }
+    }
+
+    /// Of a type that is in no table.
+    pub(super) fn add_type(&self, name: &str) -> u32 {
+        let mut types = self.types.write();
+        if let Some(known) = types.by_name.get(name) {
+            return *known;
+        }
+        let ordinal = types.count;
+        types.count += 1;
         let name: Arc<str> = name.into();
-        types.by_ordinal.push(name.clone());
+        types.pending.insert(ordinal, name.clone());
         types.by_name.insert(name, ordinal);
         ordinal
     }

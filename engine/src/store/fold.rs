@@ -92,7 +92,7 @@ pub(crate) fn fold(view: &View<'_>, incoming: &Incoming<'_>, bodies: Bodies<'_>)
         judged.push(judge(view, incoming, version)?);
     }
     let void = void_commit(incoming, &judged);
-    let derived = derive_all(view, incoming, void, &judged);
+    let derived = derive_all(view, incoming, void, &judged)?;
     let (settled, unverified) = match bodies {
         Bodies::Known(settled) => (settled, false),
         Bodies::Received(block) => receive(view, incoming, block, void, &judged, &derived)?,
@@ -226,14 +226,15 @@ fn derive_all(
     incoming: &Incoming<'_>,
     void: Option<Void>,
     judged: &[Judged],
-) -> Vec<Option<Derived>> {
+) -> Result<Vec<Option<Derived>>> {
     let one = |(i, j): (usize, &Judged)| {
         if void.or(j.void).is_some() {
-            return None;
+            return Ok(None);
         }
-        let own_type = incoming.header.versions[i].entity_type.as_deref().map(|t| view.directory.add_type(t));
+        let own_type = incoming.header.versions[i].entity_type.as_deref();
+        let own_type = own_type.map(|t| view.add_type(t)).transpose()?;
         let parents = j.parents.iter().filter_map(|p| p.head.as_ref()).map(|h| &h.derived);
-        derive(view.directory, &writer(incoming, i), parents, own_type)
+        Ok(derive(view.directory, &writer(incoming, i), parents, own_type))
     };
     judged.iter().enumerate().map(one).collect()
 }
@@ -311,7 +312,7 @@ fn settle(
 ) -> Result<Outcome> {
     let version = &incoming.header.versions[index];
     let own = writer(incoming, index);
-    let entity_type = view.directory.entity_type(derived.type_source.type_ordinal).unwrap_or_default();
+    let entity_type = view.entity_type(derived.type_source.type_ordinal)?;
     let checksum = |full: Option<&[u8]>| {
         state_checksum(incoming.log, own.reference.sequence, version.entity, &entity_type, full)
     };

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::Store;
-use crate::error::{Error, Result};
+use super::{Process, Store};
+use crate::error::Result;
 
 /// When something was written last that no such commit followed.
 #[derive(Default)]
@@ -36,9 +36,10 @@ impl Idle {
     fn wait(&self, period: Duration) -> bool {
         let mut state = self.state.lock();
         while !state.over {
-            match state.written.map(|at| (at + period).saturating_duration_since(Instant::now())) {
-                Some(Duration::ZERO) => return true,
-                Some(left) => drop(self.moved.wait_for(&mut state, left)),
+            // what ends beyond the clock never ends
+            match state.written.and_then(|at| at.checked_add(period)) {
+                Some(end) if end <= Instant::now() => return true,
+                Some(end) => drop(self.moved.wait_until(&mut state, end)),
                 None => self.moved.wait(&mut state),
             }
         }
@@ -55,7 +56,7 @@ impl Store {
         }
         self.group.in_turn(|| {
             if self.group.is_broken() {
-                return Err(Error::Poisoned);
+                return Err(self.broken());
             }
             // before the commit: peers are remembered out of turn, and what follows it must not go unnoticed
             let Some(written) = self.idle.state.lock().written.take() else { return Ok(()) };
@@ -68,6 +69,7 @@ impl Store {
 pub(crate) struct IdleFlush {
     idle: Arc<Idle>,
     thread: Option<JoinHandle<()>>,
+    process: Process,
 }
 
 impl IdleFlush {
@@ -83,13 +85,18 @@ impl IdleFlush {
             };
             std::thread::Builder::new().name("heirloom-idle".to_owned()).spawn(work).ok()
         });
-        Self { idle, thread }
+        Self { idle, thread, process: store.process }
     }
 }
 
 impl Drop for IdleFlush {
     /// Waits, so that the file is free when the engine is gone.
     fn drop(&mut self) {
+        if !self.process.is_this() {
+            // no thread came along
+            std::mem::forget(self.thread.take());
+            return;
+        }
         self.idle.state.lock().over = true;
         self.idle.moved.notify_all();
         if let Some(thread) = self.thread.take() {

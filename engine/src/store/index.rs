@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use super::Store;
 use super::fold::Folded;
@@ -203,7 +204,10 @@ pub(crate) fn keys_of<'i>(
     indexes: impl IntoIterator<Item = &'i Index>,
 ) -> Result<Option<Keys>> {
     let heads = if_shown(view.heads(id))?;
-    let entity_type = heads.type_ordinal().and_then(|t| view.directory.entity_type(t)).unwrap_or_default();
+    let entity_type = match heads.type_ordinal() {
+        Some(ordinal) => if_shown(view.entity_type(ordinal))?,
+        None => Arc::default(),
+    };
     let of_type = |i: &&Index| i.is_live() && *i.field.entity_type == *entity_type;
     let mut indexes = indexes.into_iter().filter(of_type).peekable();
     if indexes.peek().is_none() {
@@ -298,7 +302,7 @@ impl Store {
         }
         for field in fields {
             if !indexes.iter().any(|i| self.holds(i, field)) {
-                let of_type = match self.directory.type_ordinal(&field.entity_type) {
+                let of_type = match self.view(tables).type_ordinal(&field.entity_type)? {
                     Some(ordinal) => entities_of(tables, ordinal, None)?.next().transpose()?,
                     None => None,
                 };
@@ -397,7 +401,7 @@ impl Store {
     fn build_slice(&self, writer: &mut Writer, entity_type: &str, state: State) -> Result<()> {
         let tables = writer.tables.clone().ok_or(Error::Closed)?;
         let State::Building(after) = state else { return Ok(()) };
-        let slice = match self.directory.type_ordinal(entity_type) {
+        let slice = match self.view(&tables).type_ordinal(entity_type)? {
             Some(ordinal) => entities_of(&tables, ordinal, after)?.take(SLICE).collect::<Result<_>>()?,
             None => Vec::new(),
         };

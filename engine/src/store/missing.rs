@@ -60,6 +60,12 @@ impl Missing {
         Ok(())
     }
 
+    /// Nothing is known; it is loaded next.
+    pub(super) fn clear(&self) {
+        self.gaps.write().clear();
+        self.shown.write().clear();
+    }
+
     pub(crate) fn set(&self, lsn: u64, gap: Option<Gap>) {
         let mut gaps = self.gaps.write();
         let before = match gap {

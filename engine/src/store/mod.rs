@@ -4,6 +4,7 @@ mod author;
 mod cache;
 mod copy;
 pub(crate) mod directory;
+mod file;
 mod fingerprint;
 mod fold;
 mod group_commit;
@@ -33,7 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::ThreadId;
 
 use parking_lot::{Mutex, RwLock};
-use redb::Database;
+use redb::{Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase};
 
 use crate::error::{Error, Result};
 use crate::identity::Opened;
@@ -43,6 +44,7 @@ use crate::model::{CommitRef, Timestamp};
 pub(crate) use author::{Place, Planned, author};
 pub(crate) use copy::Target;
 pub(crate) use directory::Directory;
+pub(crate) use file::{Partial, Process, Refusal, Wanted};
 pub(crate) use fold::{Bodies, Folded, Incoming, fold};
 pub(crate) use head::{Head, Heads, decode_row};
 pub(crate) use index::{
@@ -59,13 +61,14 @@ pub(crate) use repair::part_of;
 pub(crate) use sealed::{hex, seal, unreadable, unseal};
 pub(crate) use show::{Seen, Shown, content_of, shown_leaves};
 pub(crate) use tables::{INDEX, INDEXED, PEERS, ReadTable, STAGING, Tables, staging_key, type_key};
-pub(crate) use view::{Caches, View};
+pub(crate) use view::{Caches, View, read_type};
 pub(crate) use wake::{Waited, Wake};
 pub(crate) use writer::{PULL, Writer};
 
 pub(crate) use idle::IdleFlush;
 
 use group_commit::GroupCommit;
+use file::WatchedFile;
 use idle::Idle;
 use missing::Missing;
 pub(crate) use missing::{check as check_missing, is_damage};
@@ -74,15 +77,44 @@ use writer::Known;
 /// Where the engine gets the time from.
 pub(crate) type ClockSource = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
+/// What redb has opened.
+enum Base {
+    Writing(Database),
+    /// Beside a process that writes.
+    Following(ReadOnlyDatabase),
+}
+
+impl Base {
+    fn begin_read(&self) -> Result<ReadTransaction> {
+        Ok(match self {
+            Self::Writing(database) => database.begin_read()?,
+            Self::Following(database) => database.begin_read()?,
+        })
+    }
+
+    fn close(self) -> Result<()> {
+        match self {
+            Self::Writing(database) => Ok(database.close()?),
+            Self::Following(database) => Ok(database.close()?),
+        }
+    }
+}
+
 /// An open store. Readers share what was published last; there is one writer at a time.
 pub(crate) struct Store {
-    database: RwLock<Option<Database>>,
+    base: RwLock<Option<Base>>,
+    /// Who opened it: nobody else may use it.
+    pub(crate) process: Process,
     /// What opening found it to be.
     pub(crate) opened: Opened,
     /// Nothing of it may change.
     pub(crate) read_only: bool,
     /// Where it is, if it is a file.
     pub(crate) file: Option<PathBuf>,
+    /// The same below redb.
+    watched: Option<WatchedFile>,
+    /// Of one that another process writes: redb's header when what it holds was taken in last.
+    followed: Option<Mutex<Vec<u8>>>,
     /// The newest durable state.
     published: RwLock<Option<Arc<Tables>>>,
     pub(crate) directory: Directory,
@@ -108,8 +140,9 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// The newest durable state. Costs nothing; shared by all who ask between two commits.
+    /// The newest durable state. Costs a system call; shared by all who ask between two commits.
     pub(crate) fn tables(&self) -> Result<Arc<Tables>> {
+        self.catch_up()?;
         self.published.read().clone().ok_or(Error::Closed)
     }
 
@@ -131,6 +164,7 @@ impl Store {
 
     /// What waits for the writer, or for whoever waits for it, must not be called by the one who has it.
     pub(crate) fn check_not_held(&self) -> Result<()> {
+        self.check_process()?;
         // only this thread can have put its own id there, so a race cannot give a wrong answer
         match *self.holder.lock() {
             Some(thread) if thread == std::thread::current().id() => Err(Error::invalid(
@@ -140,6 +174,27 @@ impl Store {
         }
     }
 
+    /// [`Error::Forked`] in a process that was forked from the one that opened the store. Before any
+    /// lock is taken: who held it then is not here to release it.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        if self.process.is_this() { Ok(()) } else { Err(Error::Forked) }
+    }
+
+    /// [`Error::FileChanged`] if somebody removed, replaced, cut or wrote the file, now or earlier.
+    pub(crate) fn check_file(&self) -> Result<()> {
+        self.watched.as_ref().map_or(Ok(()), WatchedFile::check)
+    }
+
+    /// Whether another process writes the file.
+    pub(crate) fn follows(&self) -> bool {
+        self.followed.is_some()
+    }
+
+    /// Why nothing more is written after a failure.
+    pub(crate) fn broken(&self) -> Error {
+        self.watched.as_ref().and_then(|file| file.told().err()).unwrap_or(Error::Poisoned)
+    }
+
     /// Lets readers see what was written beside the log.
     pub(crate) fn publish(&self) -> Result<()> {
         self.check_not_held()?;
@@ -147,7 +202,7 @@ impl Store {
         self.group.in_turn(|| {
             // what a failed commit left would become visible, and its number is not known
             if self.group.is_broken() {
-                return Err(Error::Poisoned);
+                return Err(self.broken());
             }
             let tables = self.read_tables(self.tables()?.commit)?;
             let mut writer = self.writer.lock();
@@ -196,13 +251,13 @@ impl Store {
         self.check_not_held()?;
         let done = self.group.in_turn(|| {
             let done = act()?;
-            catching("closing", || {
+            // redb writes when it closes, and must not write to what is another's by now
+            let file = self.check_file();
+            let closed = catching("closing", || {
                 self.published.write().take();
-                match self.database.write().take() {
-                    Some(database) => Ok(database.close()?),
-                    None => Ok(()),
-                }
-            })?;
+                self.base.write().take().map_or(Ok(()), Base::close)
+            });
+            file.and(closed)?;
             Ok(done)
         });
         if self.published.read().is_none() {
@@ -214,12 +269,20 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        if !self.process.is_this() {
+            // whoever holds redb's locks is in the other process; and the file is in use there
+            std::mem::forget(self.base.get_mut().take());
+            std::mem::forget(self.published.get_mut().take());
+            std::mem::forget(self.writer.get_mut().tables.take());
+            return;
+        }
         self.wake.close();
+        self.check_file().ok();
         // redb writes when it closes, and panics on what it finds damaged then: nobody is left to be told
         let closed = catching("closing", || {
             self.writer.get_mut().tables.take();
             self.published.get_mut().take();
-            drop(self.database.get_mut().take());
+            drop(self.base.get_mut().take());
             Ok(())
         });
         drop(closed);

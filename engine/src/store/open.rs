@@ -1,14 +1,17 @@
 //! Opening and creating a store; what it knows of itself.
 
+use std::io;
+use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use redb::{Database, ReadableTable, StorageBackend};
 
 use super::directory::{Directory, Fork, LogInfo};
+use super::file::{self, Partial, Process, Wanted, WatchedFile};
 use super::fingerprint::{self, Fingerprint};
 use super::group_commit::GroupCommit;
 use super::idle::Idle;
@@ -21,7 +24,7 @@ use super::tables::{self, Tables};
 use super::view::{Caches, View};
 use super::wake::Wake;
 use super::writer::{Known, Tip, Writer};
-use super::{ClockSource, Store};
+use super::{Base, ClockSource, Store};
 use crate::error::{Error, Result};
 use crate::format::bytes::{Put, Read, Reader};
 use crate::format::genesis::Genesis;
@@ -51,6 +54,9 @@ pub(crate) struct Options {
     pub(crate) install: Option<Vec<u8>>,
     /// Fields to be indexed.
     pub(crate) indexes: Vec<Field>,
+    pub(crate) wanted: Wanted,
+    /// One process writes while others read.
+    pub(crate) shared: bool,
 }
 
 /// How the next own log will call itself.
@@ -69,6 +75,7 @@ struct Found {
     read_only: bool,
     /// Knows whether it was recovered.
     idle: Arc<Idle>,
+    watched: Option<WatchedFile>,
 }
 
 /// A file that does not begin as redb's do is a mistake of the caller and no fault of the disk.
@@ -85,12 +92,17 @@ fn not_a_store(e: redb::DatabaseError) -> Error {
 
 impl Store {
     pub(crate) fn open_file(path: &Path, options: Options) -> Result<Self> {
-        let fresh = std::fs::metadata(path).map_or(true, |m| m.len() == 0);
         let mut store = catching(path.display(), || {
             let idle = Arc::default();
-            let database = builder(&options, &idle).create(path).map_err(not_a_store)?;
+            let builder = file_builder(&options, &idle);
+            let (database, file, fresh) = open_or_make(path, options.wanted, &builder)?;
+            file.watch(true)?;
+            if fresh {
+                idle.written();
+            }
             let mark = fingerprint::of_file(path, options.install.as_deref());
-            Self::open(database, Found { fresh, mark, read_only: false, idle }, options)
+            let found = Found { fresh, mark, read_only: false, idle, watched: Some(file) };
+            Self::open(Base::Writing(database), found, options)
         })?;
         store.file = Some(path.to_owned());
         Ok(store)
@@ -102,38 +114,60 @@ impl Store {
             let idle = Arc::default();
             let database = builder(&options, &idle).create_with_backend(backend).map_err(not_a_store)?;
             let mark = fingerprint::of_backend(options.install.as_deref());
-            Self::open(database, Found { fresh, mark, read_only: false, idle }, options)
+            let found = Found { fresh, mark, read_only: false, idle, watched: None };
+            Self::open(Base::Writing(database), found, options)
         })
     }
 
-    /// What redb writes stays in memory.
+    /// What redb writes stays in memory. Beside a process that writes it writes nothing.
     pub(crate) fn open_read_only(path: &Path, options: Options) -> Result<Self> {
-        let overlay = Overlay::open(path)?;
-        if overlay.len().map_err(redb::StorageError::Io)? == 0 {
-            return Err(Error::NotAStore);
+        if !file::is_there(path)? {
+            return Err(Error::NoFile(path.to_owned()));
         }
         let mut store = catching(path.display(), || {
             let idle = Arc::default();
-            let database = builder(&options, &idle).create_with_backend(overlay).map_err(not_a_store)?;
-            if is_blank(&database)? {
+            let builder = file_builder(&options, &idle);
+            let (base, file) = if options.shared {
+                let file = WatchedFile::new(path, file::open(path, false)?)?;
+                let opened = builder.open_read_only_with_backend(file.clone());
+                let base = opened.map_err(|e| match e {
+                    redb::DatabaseError::RepairAborted => Error::NeedsWriter(path.to_owned()),
+                    e => not_a_store(e),
+                })?;
+                file.watch(false)?;
+                (Base::Following(base), file)
+            } else {
+                let overlay = Overlay::open(path)?;
+                let file = overlay.file();
+                (Base::Writing(builder.create_with_backend(overlay).map_err(not_a_store)?), file)
+            };
+            if is_blank(&base)? {
                 return Err(Error::NotAStore);
             }
-            Self::open(database, Found { fresh: false, mark: None, read_only: true, idle }, options)
+            let found = Found { fresh: false, mark: None, read_only: true, idle, watched: Some(file) };
+            Self::open(base, found, options)
         })?;
         store.file = Some(path.to_owned());
         Ok(store)
     }
 
-    fn open(database: Database, found: Found, options: Options) -> Result<Self> {
-        let Found { fresh, mark, read_only, idle } = found;
-        let fresh = fresh || is_blank(&database)?;
-        if fresh {
-            create_tables(&database)?;
-            idle.written();
-        } else {
-            check_format(&database)?;
+    fn open(base: Base, found: Found, options: Options) -> Result<Self> {
+        let Found { fresh, mark, read_only, idle, watched } = found;
+        let blank = is_blank(&base)?;
+        match &base {
+            // it was cut off between the making of its file and that of its tables
+            Base::Writing(database) if blank => {
+                create_tables(database)?;
+                idle.written();
+            }
+            _ => check_format(&base)?,
         }
-        let tables = Arc::new(Tables::open(redb::ReadableDatabase::begin_read(&database)?, 0)?);
+        // before it is read: what is committed meanwhile is taken in later
+        let followed = match (&base, &watched) {
+            (Base::Following(_), Some(file)) => Some(Mutex::new(file.state()?)),
+            _ => None,
+        };
+        let tables = Arc::new(Tables::open(base.begin_read()?, 0)?);
         let directory = Directory::default();
         load_names(&tables, &directory)?;
         let next_lsn = last_lsn(&tables)?.map_or(0, |lsn| lsn + 1);
@@ -146,10 +180,13 @@ impl Store {
             next_lsn,
         );
         let mut store = Self {
-            database: RwLock::new(Some(database)),
-            opened: if fresh { Opened::New } else { Opened::Known },
+            base: RwLock::new(Some(base)),
+            process: Process::this(),
+            opened: if fresh || blank { Opened::New } else { Opened::Known },
             read_only,
             file: None,
+            watched,
+            followed,
             published: RwLock::new(Some(tables.clone())),
             directory,
             missing: Missing::default(),
@@ -165,17 +202,52 @@ impl Store {
             now: options.now,
             declared: Vec::new(),
         };
-        store.load_known(&tables)?;
-        let loaded = store.load_writer(&mut store.writer.lock(), &tables, next_lsn);
-        match loaded {
-            // where it cannot be told how logs end nothing can be written; all else stays readable, and `repair` mends it
-            Err(damage @ Error::Corrupt { .. }) => store.writer.lock().damage = Some(damage),
-            other => other?,
-        }
+        store.load(&mut store.writer.lock(), &tables, next_lsn)?;
         store.recognise(&tables, mark)?;
         store.agree_on_dataset(options.dataset)?;
         store.declare(options.indexes)?;
         Ok(store)
+    }
+
+    /// What is kept in memory of a state.
+    fn load(&self, writer: &mut Writer, tables: &Tables, next_lsn: u64) -> Result<()> {
+        self.load_known(tables)?;
+        match self.load_writer(writer, tables, next_lsn) {
+            // where it cannot be told how logs end nothing can be written; all else stays readable, and `repair` mends it
+            Err(damage @ Error::Corrupt { .. }) => writer.damage = Some(damage),
+            other => other?,
+        }
+        Ok(())
+    }
+
+    /// Takes in what the process that writes the file has committed since. Costs a read of the file's
+    /// first bytes if that is nothing, else what opening costs.
+    pub(crate) fn catch_up(&self) -> Result<()> {
+        self.check_process()?;
+        let (Some(followed), Some(file)) = (&self.followed, &self.watched) else { return Ok(()) };
+        let mut followed = followed.lock();
+        let published = self.published.read().clone().ok_or(Error::Closed)?;
+        // before the tables are read, so that a commit between the two is noticed the next time
+        let now = file.state()?;
+        if *followed == now {
+            return Ok(());
+        }
+        let tables = self.read_tables(published.commit + 1)?;
+        load_names(&tables, &self.directory)?;
+        let next_lsn = last_lsn(&tables)?.map_or(0, |lsn| lsn + 1);
+        let mut writer = self.writer.lock();
+        self.missing.clear();
+        self.load(&mut writer, &tables, next_lsn)?;
+        self.caches.entities.changed(tables.commit, std::iter::empty());
+        // what was damaged may have been brought back
+        self.caches.healed(tables.commit);
+        writer.tables = Some(tables.clone());
+        *self.published.write() = Some(tables);
+        self.durable.store(next_lsn, Ordering::Release);
+        *followed = now;
+        drop((writer, followed));
+        self.wake.advance(next_lsn);
+        Ok(())
     }
 
     /// Goes on under a fresh log if this is not the file that was written. Writes nothing: the fingerprint goes along with the next commit.
@@ -220,7 +292,10 @@ impl Store {
         }
         let node = self.meta(tables, NODE)?.map(|b| b.try_into());
         let node = node.transpose().map_err(|_| Error::corrupt("meta", NODE, "not a node id"))?;
-        *self.known.write() = Known { dataset, own, predecessor: None, node: node.map(NodeId::from_bytes) };
+        let mut known = self.known.write();
+        // one that was drawn where nothing may change holds as long as the store is open
+        let node = node.map(NodeId::from_bytes).or(known.node);
+        *known = Known { dataset, own, predecessor: None, node };
         Ok(())
     }
 
@@ -230,6 +305,7 @@ impl Store {
         self.known.write().predecessor = self.predecessor_as_of(tables)?;
         self.missing.load(tables, next_lsn)?;
         let mut cut_short = Vec::new();
+        writer.tips.resize(self.directory.log_count() as usize, None);
         for ordinal in 0..self.directory.log_count() {
             let Some((first, lsn)) = view.dot_at(ordinal, u64::MAX)? else { continue };
             if lsn >= next_lsn {
@@ -474,6 +550,52 @@ pub(super) fn catching<T>(place: impl std::fmt::Display, open: impl FnOnce() -> 
         .unwrap_or_else(|_| Err(Error::corrupt("redb", place, "its own pages are damaged")))
 }
 
+/// The file that is there, or a new one; whether it is new.
+fn open_or_make(
+    path: &Path,
+    wanted: Wanted,
+    builder: &redb::Builder,
+) -> Result<(Database, WatchedFile, bool)> {
+    let taken = || Error::FileExists(path.to_owned());
+    if wanted == Wanted::New && std::fs::symlink_metadata(path).is_ok() {
+        return Err(taken());
+    }
+    if !file::is_there(path)? {
+        if wanted == Wanted::Existing {
+            return Err(Error::NoFile(path.to_owned()));
+        }
+        if let Some((database, file)) = make(path, builder)? {
+            return Ok((database, file, true));
+        }
+        // somebody else was quicker
+        if wanted == Wanted::New {
+            return Err(taken());
+        }
+    }
+    let file = WatchedFile::new(path, file::open(path, true)?)?;
+    let database = builder.create_with_backend(file.clone()).map_err(not_a_store)?;
+    Ok((database, file, false))
+}
+
+/// A new file, which has its name once it is a store. Nothing if somebody else takes the name.
+fn make(path: &Path, builder: &redb::Builder) -> Result<Option<(Database, WatchedFile)>> {
+    let unless_taken = |e: io::Error| match e.kind() {
+        io::ErrorKind::AlreadyExists => Ok(None),
+        _ => Err(file::failed(e)),
+    };
+    let (partial, file) = match Partial::create(path) {
+        Ok(made) => made,
+        Err(e) => return unless_taken(e),
+    };
+    let file = WatchedFile::new(path, file)?;
+    let database = builder.create_with_backend(file.clone()).map_err(not_a_store)?;
+    create_tables(&database)?;
+    match partial.arrive(path) {
+        Ok(_) => Ok(Some((database, file))),
+        Err(e) => unless_taken(e),
+    }
+}
+
 /// Whoever recovers a file commits to it, and not so that the next opening is quick.
 fn builder(options: &Options, idle: &Arc<Idle>) -> redb::Builder {
     let mut builder = Database::builder();
@@ -481,6 +603,15 @@ fn builder(options: &Options, idle: &Arc<Idle>) -> redb::Builder {
     builder.set_repair_callback(move |_| idle.written());
     // the rest is for what is decoded
     builder.set_cache_size(options.cache_bytes / 4 * 3);
+    builder
+}
+
+/// The same for a file, which others may read meanwhile if both want it.
+fn file_builder(options: &Options, idle: &Arc<Idle>) -> redb::Builder {
+    let mut builder = builder(options, idle);
+    if options.shared {
+        builder.set_concurrency_mode(redb::ConcurrencyMode::SingleWriter);
+    }
     builder
 }
 
@@ -496,14 +627,14 @@ pub(super) fn create_tables(database: &Database) -> Result<()> {
 }
 
 /// Whether nothing was ever committed: creating the store was cut off before its first commit, which makes its tables.
-fn is_blank(database: &Database) -> Result<bool> {
-    let tx = redb::ReadableDatabase::begin_read(database)?;
+fn is_blank(base: &Base) -> Result<bool> {
+    let tx = base.begin_read()?;
     Ok(tx.list_tables()?.next().is_none() && tx.list_multimap_tables()?.next().is_none())
 }
 
 /// Before anything else is believed.
-fn check_format(database: &Database) -> Result<()> {
-    let tx = redb::ReadableDatabase::begin_read(database)?;
+fn check_format(base: &Base) -> Result<()> {
+    let tx = base.begin_read()?;
     let meta = match tx.open_table(tables::META) {
         Ok(meta) => meta,
         Err(redb::TableError::TableDoesNotExist(_) | redb::TableError::TableTypeMismatch { .. }) => {
@@ -516,9 +647,16 @@ fn check_format(database: &Database) -> Result<()> {
     if found == FILE_FORMAT { Ok(()) } else { Err(Error::UnknownFormat { found, known: FILE_FORMAT }) }
 }
 
+/// The rows from a number on; of the first all, also such as are no numbers.
+fn from(ordinal: &[u8; 4]) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    let first = if *ordinal == [0; 4] { Bound::Unbounded } else { Bound::Included(&ordinal[..]) };
+    (first, Bound::Unbounded)
+}
+
+/// Those that are not known yet. Of entity types only how many there are, however many that be.
 fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
     let logs = tables.transaction.open_table(tables::LOGS)?;
-    for row in logs.iter()? {
+    for row in logs.range::<&[u8]>(from(&directory.log_count().to_be_bytes()))? {
         let (key, value) = row?;
         check_ordinal("logs", key.value(), directory.log_count())?;
         let bytes = unseal("logs", key.value(), value.value())?;
@@ -542,12 +680,11 @@ fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
             Some(_) => return wrong("a branch of another log"),
         }
     }
-    let types = tables.transaction.open_table(tables::TYPES)?;
-    for row in types.iter()? {
-        let (key, value) = row?;
-        check_ordinal("types", key.value(), directory.type_count())?;
-        let name = std::str::from_utf8(unseal("types", key.value(), value.value())?);
-        directory.add_type(name.map_err(|_| Error::corrupt("types", super::hex(key.value()), "not text"))?);
+    if let Some((key, _)) = tables.types.last()? {
+        let last = key.value().try_into().map(u32::from_be_bytes);
+        let next = last.ok().and_then(|last| last.checked_add(1));
+        let misplaced = || Error::corrupt("types", super::hex(key.value()), "not a number");
+        directory.types_are_durable(next.ok_or_else(misplaced)?);
     }
     Ok(())
 }

@@ -4,15 +4,14 @@
 //! recovered first; over this it is, in memory: a header and some pages.
 
 use std::collections::btree_map::{BTreeMap, Entry};
-use std::fs::File;
 use std::io;
 use std::ops::Bound;
 use std::path::Path;
 
 use parking_lot::RwLock;
-use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
+use super::file::{self, WatchedFile};
 use crate::error::{Error, Result};
 
 /// Bytes of a block: what is written is kept by blocks.
@@ -20,7 +19,7 @@ const BLOCK: u64 = 4096;
 
 #[derive(Debug)]
 pub(super) struct Overlay {
-    below: FileBackend,
+    below: WatchedFile,
     above: RwLock<Above>,
 }
 
@@ -35,8 +34,8 @@ struct Above {
 impl Overlay {
     /// Others may read the file meanwhile, nobody may write it: [`Error::AlreadyOpen`] if somebody has it open to write.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let failed = |e: io::Error| Error::from(redb::StorageError::Io(e));
-        let below = FileBackend::new(File::open(path).map_err(failed)?)?;
+        let failed = file::failed;
+        let below = WatchedFile::new(path, file::open(path, false)?)?;
         match below.try_lock_shared_range(Bound::Unbounded, Bound::Unbounded) {
             // where files cannot be locked, redb takes no lock either
             Ok(true) | Err(BackendError::Unsupported) => {}
@@ -44,8 +43,13 @@ impl Overlay {
             Err(BackendError::Io(e)) => return Err(failed(e)),
             Err(e) => return Err(failed(io::Error::other(e))),
         }
+        below.watch(true)?;
         let len = below.len().map_err(failed)?;
         Ok(Self { below, above: RwLock::new(Above { len, kept: len, blocks: BTreeMap::new() }) })
+    }
+
+    pub(super) fn file(&self) -> WatchedFile {
+        self.below.clone()
     }
 
     /// As the file has it, then zeros.

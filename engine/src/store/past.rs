@@ -35,26 +35,28 @@ pub(crate) enum Content {
 /// Log number and sequence: names a version here.
 pub(crate) type Dot = (u32, u64);
 
-/// A part of the logs that holds with each version all that it follows of its entity.
+/// A part of the logs.
 pub(crate) enum Part<'a> {
     /// Up to a place in each log.
     Upto(&'a dyn Fn(u32) -> u64),
-    /// Versions stamped up to then. No place in a log: stamps do not ascend within one.
-    Stamped(u64),
+    /// Versions that were written up to then, as their writers' clocks had it. No place in a log, and what a version follows may be
+    /// outside: its writer's clock was ahead.
+    Written(u64),
 }
 
 impl Part<'_> {
+    /// Whether it holds a version for sure: no version was written after its stamp.
     fn holds(&self, writer: &Writer) -> bool {
         match self {
             Self::Upto(place) => writer.reference.sequence <= place(writer.ordinal),
-            Self::Stamped(stamp) => writer.stamp <= *stamp,
+            Self::Written(time) => writer.stamp <= *time,
         }
     }
 }
 
 /// A version as a walk into the past passes it: much smaller than its record.
 pub(crate) struct Step {
-    stamp: u64,
+    wall: u64,
     parents: Box<[Dot]>,
 }
 
@@ -145,7 +147,7 @@ impl View<'_> {
             return Ok(known);
         }
         let at = self.known(dot)?;
-        let step = Arc::new(Step { stamp: at.writer.stamp, parents: self.parents(&at)?.into() });
+        let step = Arc::new(Step { wall: at.record.header.wall, parents: self.parents(&at)?.into() });
         self.caches.steps.insert(dot, step.clone(), 112 + step.parents.len() * size_of::<Dot>());
         Ok(step)
     }
@@ -230,7 +232,8 @@ impl View<'_> {
     fn derive(&self, at: &At) -> Result<(Derived, u64)> {
         let broken = || Error::corrupt("log", at.record.lsn, "a version without a type");
         if at.header().kind() == Some(Kind::Create) {
-            let own_type = at.header().entity_type.as_deref().and_then(|t| self.directory.type_ordinal(t));
+            let own_type = at.header().entity_type.as_deref();
+            let own_type = own_type.map(|t| self.type_ordinal(t)).transpose()?.flatten();
             return Ok((
                 derive(self.directory, &at.writer, std::iter::empty(), own_type).ok_or_else(broken)?,
                 0,
@@ -367,7 +370,7 @@ impl View<'_> {
                 // none of it is inside, and it leads nowhere else
                 Part::Upto(place) if Some(dot.0) == local && place(dot.0) == 0 => continue,
                 Part::Upto(place) => dot.1 <= place(dot.0),
-                Part::Stamped(stamp) => self.step(dot)?.stamp <= *stamp,
+                Part::Written(time) => self.step(dot)?.wall <= *time,
             };
             if inside {
                 found.push(Head::clone(&*self.head_at(dot)?));

@@ -13,7 +13,7 @@ use super::past::{Content, Dot};
 use super::record::{Checkpoint, Record, add_checkpoint};
 use super::sealed::seal;
 use super::tables::{self, Tables, dot_key, type_key};
-use super::view::{Caches, View};
+use super::view::{Caches, View, read_type};
 use super::writer::{Writer, drop_record, put_record};
 use crate::error::{Error, Result};
 use crate::format::hash::head_term;
@@ -35,7 +35,7 @@ impl Store {
         }
         loop {
             if self.group.is_broken() {
-                return Err(Error::Poisoned);
+                return Err(self.broken());
             }
             let batch = {
                 let mut writer = self.writer.lock();
@@ -59,6 +59,9 @@ impl Store {
         }
         let commits = self.durable.load(Ordering::Acquire);
         let tables = self.tables()?;
+        // first: all else asks for the numbers of types
+        self.mend(|tx| mend_type_names(&tables, tx))?;
+        let tables = self.read_anew(writer)?;
         let damaged = self.mend_dots(&tables, commits)?;
         let tables = self.read_anew(writer)?;
         let caches = Caches::new(CACHE);
@@ -239,6 +242,30 @@ impl Store {
             put_record(&mut log, last, &bytes)
         })
     }
+}
+
+/// `type_names`, from the rows of `types` that can be read.
+fn mend_type_names(tables: &Tables, tx: &redb::WriteTransaction) -> Result<()> {
+    let mut names = tx.open_table(tables::TYPE_NAMES)?;
+    for row in tables.type_names.iter()? {
+        let (name, ordinal) = row?;
+        let named = tables.types.get(ordinal.value())?;
+        let fits = named.is_some_and(|row| {
+            read_type(ordinal.value(), row.value()).is_ok_and(|n| n.as_bytes() == name.value())
+        });
+        if !fits {
+            names.remove(name.value())?;
+        }
+    }
+    for row in tables.types.iter()? {
+        let (ordinal, row) = row?;
+        if let Ok(name) = read_type(ordinal.value(), row.value())
+            && names.get(name.as_bytes())?.is_none()
+        {
+            names.insert(name.as_bytes(), ordinal.value())?;
+        }
+    }
+    Ok(())
 }
 
 /// Divides entities evenly.

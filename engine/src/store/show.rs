@@ -122,8 +122,7 @@ impl View<'_> {
     /// The type of the entity that these are heads of; nothing where there are none.
     pub(crate) fn type_of(&self, heads: &Heads) -> Result<Option<Arc<str>>> {
         let Some(ordinal) = heads.type_ordinal() else { return Ok(None) };
-        let found = self.directory.entity_type(ordinal);
-        found.map(Some).ok_or_else(|| Error::corrupt("types", ordinal, "an unknown type"))
+        self.entity_type(ordinal).map(Some)
     }
 
     /// What a policy shows of heads, of which there is at least one. `merged`: their merge; where a content is not here it may do without.

@@ -14,6 +14,8 @@ pub(crate) const META: Table = TableDefinition::new("meta");
 pub(crate) const LOGS: Table = TableDefinition::new("logs");
 /// type ordinal (u32be) → sealed entity type.
 pub(crate) const TYPES: Table = TableDefinition::new("types");
+/// entity type → type ordinal (u32be): the same the other way round.
+pub(crate) const TYPE_NAMES: Table = TableDefinition::new("type_names");
 /// lsn (u64be), piece (u32be) → sealed piece of a commit record.
 pub(crate) const LOG: Table = TableDefinition::new("log");
 /// log ordinal (u32be), first sequence (u64be) → lsn (u64be).
@@ -35,11 +37,12 @@ pub(crate) const STAGING: Table = TableDefinition::new("staging");
 /// node id → sealed: what is remembered of a peer.
 pub(crate) const PEERS: Table = TableDefinition::new("peers");
 
-pub(crate) const ALL: [Table; 10] = [META, LOGS, TYPES, LOG, DOTS, HEADS, BY_TYPE, UNSETTLED, STAGING, PEERS];
+pub(crate) const ALL: [Table; 11] =
+    [META, LOGS, TYPES, TYPE_NAMES, LOG, DOTS, HEADS, BY_TYPE, UNSETTLED, STAGING, PEERS];
 
 /// Whether the rows of a table carry a checksum.
 pub(crate) fn is_sealed(table: Table) -> bool {
-    ![DOTS, BY_TYPE, UNSETTLED, INDEX].iter().any(|t| t.name() == table.name())
+    ![TYPE_NAMES, DOTS, BY_TYPE, UNSETTLED, INDEX].iter().any(|t| t.name() == table.name())
 }
 
 pub(crate) fn log_key(lsn: u64, piece: u32) -> [u8; 12] {
@@ -68,6 +71,8 @@ fn joined<const A: usize, const B: usize, const C: usize>(a: [u8; A], b: [u8; B]
 /// The tables as one read transaction sees them. Cheap to share; while it lives, redb keeps the pages that it can see.
 pub(crate) struct Tables {
     pub(crate) meta: ReadTable,
+    pub(crate) types: ReadTable,
+    pub(crate) type_names: ReadTable,
     pub(crate) log: ReadTable,
     pub(crate) dots: ReadTable,
     pub(crate) heads: ReadTable,
@@ -85,6 +90,8 @@ impl Tables {
         Ok(Self {
             commit,
             meta: transaction.open_table(META)?,
+            types: transaction.open_table(TYPES)?,
+            type_names: transaction.open_table(TYPE_NAMES)?,
             log: transaction.open_table(LOG)?,
             dots: transaction.open_table(DOTS)?,
             heads: transaction.open_table(HEADS)?,

@@ -1,6 +1,7 @@
 //! One consistent state of the store: what is durable, and for the writer also what is on its way there.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -42,6 +43,10 @@ pub(crate) struct Caches {
     pub(crate) heads: Cache<Dot, Arc<Head>>,
     pub(crate) contents: Cache<Dot, Content>,
     pub(crate) steps: Cache<Dot, Arc<Step>>,
+    /// Entity types, by number and by a hash of their names. They hold for good.
+    types: Cache<u32, Arc<str>>,
+    type_ordinals: Cache<u64, (Arc<str>, u32)>,
+    names: RandomState,
     /// Entities as they are shown now.
     pub(crate) entities: ReadCache,
     /// Number of the last durable commit that put records in place again: what older states have of them does not belong here.
@@ -57,6 +62,9 @@ impl Caches {
             heads: Cache::new(part),
             contents: Cache::new(part),
             steps: Cache::new(part),
+            types: Cache::new(part / 8),
+            type_ordinals: Cache::new(part / 8),
+            names: RandomState::new(),
             entities: ReadCache::new(2 * part),
             healed_at: AtomicU64::new(0),
         }
@@ -96,6 +104,12 @@ pub(crate) struct View<'a> {
     pub(crate) pending: Option<&'a Pending>,
 }
 
+/// What a row of `types` says.
+pub(crate) fn read_type<'r>(key: &[u8], row: &'r [u8]) -> Result<&'r str> {
+    let name = std::str::from_utf8(unseal("types", key, row)?);
+    name.map_err(|_| Error::corrupt("types", super::hex(key), "not text"))
+}
+
 /// The pieces of a record in the log table.
 struct Pieces<'a> {
     table: &'a ReadTable,
@@ -123,6 +137,53 @@ impl Bytes for Pieces<'_> {
 }
 
 impl<'a> View<'a> {
+    /// An entity type by its number.
+    pub(crate) fn entity_type(&self, ordinal: u32) -> Result<Arc<str>> {
+        if let Some(name) = self.directory.pending_type(ordinal).or_else(|| self.caches.types.get(&ordinal)) {
+            return Ok(name);
+        }
+        let key = ordinal.to_be_bytes();
+        let row = self.tables.types.get(&key[..])?;
+        let row = row.ok_or_else(|| Error::corrupt("types", ordinal, "the row is missing"))?;
+        let name: Arc<str> = read_type(&key, row.value())?.into();
+        self.caches.types.insert(ordinal, name.clone(), 64 + name.len());
+        Ok(name)
+    }
+
+    /// The number of an entity type; nothing where no entity was ever of it.
+    pub(crate) fn type_ordinal(&self, name: &str) -> Result<Option<u32>> {
+        if let Some(pending) = self.directory.pending_type_ordinal(name) {
+            return Ok(Some(pending));
+        }
+        let hash = self.caches.names.hash_one(name);
+        if let Some((_, ordinal)) = self.caches.type_ordinals.get(&hash).filter(|(n, _)| **n == *name) {
+            return Ok(Some(ordinal));
+        }
+        // no type has an empty name
+        let Some(row) = self.tables.type_names.get(name.as_bytes())? else { return Ok(None) };
+        let ordinal = row.value().try_into().map(u32::from_be_bytes);
+        let ordinal = ordinal.map_err(|_| Error::corrupt("type_names", name, "not a number"))?;
+        let named = self.entity_type(ordinal)?;
+        if *named != *name {
+            return Err(Error::corrupt("type_names", name, "the number of another type"));
+        }
+        self.caches.type_ordinals.insert(hash, (named, ordinal), 64 + name.len());
+        Ok(Some(ordinal))
+    }
+
+    /// The number of an entity type, a new one where there is none yet. Only of the writer's view.
+    pub(super) fn add_type(&self, name: &str) -> Result<u32> {
+        if let Some(known) = self.type_ordinal(name)? {
+            return Ok(known);
+        }
+        // where a row was lost its type would get a second number
+        let named = redb::ReadableTableMetadata::len(&self.tables.type_names)?;
+        if named + self.directory.pending_types() != u64::from(self.directory.type_count()) {
+            return Err(Error::corrupt("type_names", "all", "rows are missing"));
+        }
+        Ok(self.directory.add_type(name))
+    }
+
     /// The heads of an entity; none if it is unknown.
     pub(crate) fn heads(&self, entity: EntityId) -> Result<Arc<Heads>> {
         if let Some((heads, _)) = self.pending.and_then(|p| p.heads.get(&entity)) {

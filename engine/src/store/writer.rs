@@ -10,7 +10,7 @@ use std::thread::ThreadId;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use redb::Durability;
 
-use super::Store;
+use super::{Base, Store};
 use super::fold::Folded;
 use super::group_commit::Journal;
 use super::head::Heads;
@@ -255,7 +255,7 @@ impl Store {
         let writer = Writing { writer: self.writer.lock(), holder: &self.holder };
         *self.holder.lock() = Some(std::thread::current().id());
         if self.group.is_broken() {
-            return Err(Error::Poisoned);
+            return Err(self.broken());
         }
         if let Some(Error::Corrupt { table, key, what }) = &writer.damage {
             return Err(Error::corrupt(table, key, what));
@@ -277,18 +277,19 @@ impl Store {
     /// After a failure nothing of the batch is visible, and the store refuses writes until it is opened again; what redb
     /// had on its way may nevertheless turn out to be there then (all of it or nothing).
     pub(crate) fn flush(&self, batch: u64) -> Result<()> {
-        self.group.flush(self, batch)?;
+        self.group.flush(self, batch).map_err(|e| match e {
+            Error::Poisoned => self.broken(),
+            e => e,
+        })?;
         // by each who returns, so that nobody misses its own commit, and out of turn, so that a waker that runs long keeps no writer waiting
         self.wake.advance(self.durable());
         Ok(())
     }
 
     pub(crate) fn read_tables(&self, commit: u64) -> Result<Arc<Tables>> {
-        let database = self.database.read();
-        let database = database.as_ref().ok_or(Error::Closed)?;
-        catching("its tables", || {
-            Tables::open(redb::ReadableDatabase::begin_read(database)?, commit).map(Arc::new)
-        })
+        let base = self.base.read();
+        let base = base.as_ref().ok_or(Error::Closed)?;
+        catching("its tables", || Tables::open(base.begin_read()?, commit).map(Arc::new))
     }
 
     /// One redb transaction.
@@ -308,8 +309,15 @@ impl Store {
         quick: bool,
         write: impl FnOnce(&redb::WriteTransaction) -> Result<()>,
     ) -> Result<()> {
-        let database = self.database.read();
-        let database = database.as_ref().ok_or(Error::Closed)?;
+        let base = self.base.read();
+        let database = match &*base {
+            Some(Base::Writing(database)) => database,
+            Some(Base::Following(_)) => return Err(Error::ReadOnly),
+            None => return Err(Error::Closed),
+        };
+        // before, so that nothing is written to what is another's; after, so that nobody is told that
+        // it is durable what went away with the file
+        self.check_file()?;
         catching("a commit", || {
             let mut transaction = database.begin_write()?;
             transaction
@@ -319,7 +327,8 @@ impl Store {
             write(&transaction)?;
             transaction.commit()?;
             Ok(())
-        })
+        })?;
+        self.check_file()
     }
 
     fn write_batch(&self, batch: &Batch) -> Result<()> {
@@ -379,10 +388,12 @@ impl Store {
         }
         if !batch.types.is_empty() {
             let mut types = tx.open_table(tables::TYPES)?;
+            let mut names = tx.open_table(tables::TYPE_NAMES)?;
             for ordinal in &batch.types {
-                let Some(name) = self.directory.entity_type(*ordinal) else { continue };
+                let Some(name) = self.directory.pending_type(*ordinal) else { continue };
                 let key = ordinal.to_be_bytes();
                 types.insert(&key[..], &seal(&key, name.as_bytes())[..])?;
+                names.insert(name.as_bytes(), &key[..])?;
             }
         }
         Ok(())
@@ -419,6 +430,10 @@ impl Journal for Store {
             self.durable.store(last + 1, Ordering::Release);
         }
         writer.batch_is_durable(&batch, tables);
+        // now that both views read them from the tables
+        if let Some(last) = batch.types.last() {
+            self.directory.types_are_durable(last + 1);
+        }
     }
 
     fn refused() -> Error {

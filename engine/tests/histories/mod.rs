@@ -229,7 +229,7 @@ impl<'w> Oracle<'w> {
     fn inside(&self, v: &Version, point: &Point) -> bool {
         match point {
             Point::Clock(clock) => clock.covers(v.reference().log, v.reference().sequence),
-            Point::Time(time) => v.stamp() <= *time,
+            Point::Time(time) => v.wall() <= *time,
             Point::Lsn(n) => self.lsns[&(v.commit().log, v.commit().sequence)] < *n,
             _ => true,
         }

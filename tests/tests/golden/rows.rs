@@ -20,10 +20,11 @@ const ROOM: EntityId = EntityId::from_bytes([0x20; 16]);
 type Named = (&'static str, &'static str);
 
 /// Every table that each store has.
-const TABLES: [Named; 10] = [
+const TABLES: [Named; 11] = [
     ("meta", "name; checksum, value"),
     ("logs", "log ordinal; checksum, log id, genesis, fork"),
     ("types", "type ordinal; checksum, entity type"),
+    ("type_names", "entity type; type ordinal"),
     ("log", "lsn, piece; checksum, piece of a record"),
     ("dots", "log ordinal, first sequence; lsn"),
     ("heads", "entity id; checksum, heads"),

@@ -84,6 +84,15 @@ impl de::Error for Message {
     fn custom<T: fmt::Display>(text: T) -> Self {
         Message(text.to_string())
     }
+
+    fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let expected = expected.to_string();
+        let advice = match expected.starts_with("a borrowed") {
+            true => "; owned types only: use String or Vec<u8>",
+            false => "",
+        };
+        Message(format!("invalid type: {found}, expected {expected}{advice}"))
+    }
 }
 
 #[cfg(test)]
@@ -145,6 +154,24 @@ mod tests {
     fn bytes_read_as_a_list_of_numbers_too() {
         let value = Value::Bytes(vec![1, 2, 3]);
         assert_eq!(from_value::<Vec<u8>>(&value).unwrap(), vec![1, 2, 3]);
+    }
+
+    /// Borrows its text as serde allows, and is refused where that is in no one place.
+    #[derive(Debug)]
+    struct Borrows;
+
+    impl<'de> Deserialize<'de> for Borrows {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            use de::IntoDeserializer;
+            <&str>::deserialize(deserializer)?;
+            <&str>::deserialize(String::from("x").into_deserializer()).map(|_| Self)
+        }
+    }
+
+    #[test]
+    fn a_borrowed_text_that_cannot_be_had_says_owned_types_only() {
+        let error = from_value::<Borrows>(&Value::from("x")).unwrap_err().to_string();
+        assert!(error.contains("owned types only"), "{error}");
     }
 
     #[test]
