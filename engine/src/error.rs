@@ -47,9 +47,13 @@ pub enum Error {
     NotFound(EntityId),
     /// The entity is deleted: restore it first.
     Deleted(EntityId),
-    /// An entity with this id exists: change it instead. One that is shown as deleted is
-    /// [`Deleted`](Self::Deleted), which says to restore it.
-    Exists(EntityId),
+    /// An entity with this id is here: change it instead, or restore it if it is deleted.
+    Exists {
+        /// The entity.
+        entity: EntityId,
+        /// It is shown as deleted.
+        deleted: bool,
+    },
     /// Somebody else changed what this write is based on: read it again and decide (R15). Carries both sides.
     Conflict(Box<StaleWrite>),
     /// A rule of the application refused the write (R8).
@@ -229,10 +233,13 @@ impl fmt::Display for Error {
                 write!(f, "field {field} of {entity_type:?} has no index; declare it with Builder::index")
             }
             Error::NotFound(id) => write!(f, "no entity {id} here; create it, or sync first"),
-            Error::Deleted(id) => {
-                write!(f, "entity {id} is deleted; restore it instead of creating or changing it")
+            Error::Deleted(id) => write!(f, "entity {id} is deleted; restore it before changing it"),
+            Error::Exists { entity, deleted: false } => {
+                write!(f, "entity {entity} exists; patch it instead of creating it")
             }
-            Error::Exists(id) => write!(f, "entity {id} exists; patch it instead of creating it"),
+            Error::Exists { entity, deleted: true } => {
+                write!(f, "entity {entity} exists and is deleted; restore it instead of creating it")
+            }
             Error::Conflict(stale) => write!(f, "{stale}; read it again and decide"),
             Error::Rejected { entity, entity_type, why } => {
                 write!(f, "{entity_type} {entity} breaks a rule: {why}; correct it and write again")

@@ -294,7 +294,7 @@ impl Draft<'_> {
         content: &T,
     ) -> Result<()> {
         if !self.parents(entity)?.is_empty() {
-            return Err(Error::Exists(entity));
+            return Err(Error::Exists { entity, deleted: false });
         }
         self.put(entity, entity_type, content)
     }

@@ -67,11 +67,11 @@ impl<'a> Transaction<'a> {
     /// let settings = EntityId::v5(&[7; 16], b"settings of ada");
     /// engine.write(|tx| tx.create_with_id(settings, "settings", &Content::new().with("theme", "dark")))?;
     /// let again = engine.write(|tx| tx.create_with_id(settings, "settings", &Content::new()));
-    /// assert!(matches!(again, Err(Error::Exists(_))));
+    /// assert!(matches!(again, Err(Error::Exists { .. })));
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// [`Error::Exists`] if it is here, [`Error::Deleted`] if it is here and shown as deleted: restore it.
+    /// [`Error::Exists`] if it is here, also as a deleted one (restore that).
     pub fn create_with_id<T: Serialize + ?Sized>(
         &mut self,
         id: EntityId,
@@ -79,7 +79,9 @@ impl<'a> Transaction<'a> {
         content: &T,
     ) -> Result<()> {
         if self.staged.contains_key(&id) || !self.view.heads(id)?.is_empty() {
-            return Err(self.taken(id));
+            // one that cannot be shown is no deleted one
+            let deleted = matches!(self.get(id), Ok(None));
+            return Err(Error::Exists { entity: id, deleted });
         }
         if !(1..=limits::TYPE).contains(&entity_type.len()) {
             return Err(Error::invalid(format!(
@@ -345,15 +347,6 @@ impl<'a> Transaction<'a> {
             Content::Tombstone => {
                 Err(Error::invalid(format!("version {version} deletes; restore one before it")))
             }
-        }
-    }
-
-    /// Why an entity that is here cannot be created.
-    fn taken(&self, id: EntityId) -> Error {
-        match self.get(id) {
-            Ok(None) => Error::Deleted(id),
-            // one that cannot be shown is here all the same
-            _ => Error::Exists(id),
         }
     }
 

@@ -264,17 +264,19 @@ fn what_was_deleted_is_not_created_again_but_restored_and_the_error_says_so() {
     let den = || Named { name: "den".into() };
     rooms.create_with_id(id, &den()).unwrap();
     let exists = rooms.create_with_id(id, &den()).unwrap_err();
-    assert!(matches!(exists, Error::Exists(_)) && !exists.to_string().contains("restore"), "{exists}");
+    assert!(matches!(exists, Error::Exists { deleted: false, .. }), "{exists}");
+    assert!(exists.to_string().contains("patch it"), "{exists}");
     let version = engine.snapshot().unwrap().heads(id).unwrap()[0].reference();
     rooms.delete(id).unwrap();
     let deleted = rooms.create_with_id(id, &den()).unwrap_err();
-    assert!(matches!(deleted, Error::Deleted(_)) && deleted.to_string().contains("restore it"), "{deleted}");
+    assert!(matches!(deleted, Error::Exists { deleted: true, .. }), "{deleted}");
+    assert!(deleted.to_string().contains("restore it"), "{deleted}");
     rooms.restore(id, &version).unwrap();
     // the same within one transaction
     let within = engine.write(|tx| {
         tx.delete(id)?;
         tx.create_with_id(id, "room", &den())
     });
-    assert!(matches!(within, Err(Error::Deleted(_))), "{within:?}");
+    assert!(matches!(within, Err(Error::Exists { deleted: true, .. })), "{within:?}");
     assert!(rooms.get(id).unwrap().is_some());
 }

@@ -129,7 +129,7 @@ fn misuse_is_a_typed_error_and_writes_nothing() {
     let id = engine.write(|tx| tx.create("lamp", &lamp(1))).unwrap();
     let nobody = EntityId::v5(&[0; 16], b"nobody");
     let root = engine.log_root().unwrap();
-    assert!(matches!(engine.write(|tx| tx.create_with_id(id, "lamp", &lamp(1))), Err(Error::Exists(_))));
+    assert!(matches!(engine.write(|tx| tx.create_with_id(id, "lamp", &lamp(1))), Err(Error::Exists { .. })));
     assert!(matches!(engine.write(|tx| tx.patch(nobody, Patch::new())), Err(Error::NotFound(_))));
     assert!(matches!(engine.write(|tx| tx.delete(nobody)), Err(Error::NotFound(_))));
     assert!(matches!(engine.write(|tx| tx.create("", &lamp(1))), Err(Error::Invalid(_))));

@@ -170,7 +170,7 @@ fn misuse_of_an_importer_is_a_typed_error() {
     assert!(importer.commit(a, &[], at(0)).unwrap().finish().is_err(), "a commit without a version");
     let b = importer.device("b").unwrap();
     let mut draft = importer.commit(b, &[&done[2]], at(0)).unwrap();
-    assert!(matches!(draft.create(note(1), "note", &text("again")), Err(Error::Exists(_))));
+    assert!(matches!(draft.create(note(1), "note", &text("again")), Err(Error::Exists { .. })));
     assert!(matches!(draft.delete(note(9)), Err(Error::NotFound(_))));
 }
 

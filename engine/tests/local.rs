@@ -315,7 +315,7 @@ fn a_synced_entity_does_not_yield_to_a_local_creation() {
     let draft = create(&hub, "draft", "theirs");
     both_ways(&phone, &hub);
     let created = phone.write(|tx| tx.create_with_id(draft, "draft", &named("mine")));
-    assert!(matches!(created, Err(Error::Exists(_))));
+    assert!(matches!(created, Err(Error::Exists { .. })));
 }
 
 #[test]

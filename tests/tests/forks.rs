@@ -82,7 +82,7 @@ impl Node {
             Some(_) if value.is_multiple_of(7) => tx.patch(id, Patch::new().unset(field)),
             Some(_) => tx.patch(id, Patch::new().set(field, value)),
         });
-        assert!(matches!(written, Ok(()) | Err(Error::Deleted(_) | Error::Exists(_))), "{written:?}");
+        assert!(matches!(written, Ok(()) | Err(Error::Deleted(_) | Error::Exists { .. })), "{written:?}");
     }
 
     fn commits(&self) -> Vec<Vec<u8>> {

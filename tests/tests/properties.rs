@@ -141,7 +141,7 @@ fn apply(
     if !known && snapshot.heads(id)?.is_empty() {
         return match tx.create_with_id(id, "thing", &Content::new().with("a", 0)) {
             // in this transaction, then deleted again
-            Err(Error::Exists(_)) => Ok(()),
+            Err(Error::Exists { .. }) => Ok(()),
             other => other,
         };
     }

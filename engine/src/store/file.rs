@@ -194,7 +194,7 @@ struct Watched {
 }
 
 /// What the file must be as long as nobody else changes it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
     /// Device and number.
     identity: Option<(u64, u64)>,
@@ -209,29 +209,23 @@ const HEADER: usize = 320;
 impl WatchedFile {
     /// `path`: where it is, or will be. It is watched from [`watch`](Self::watch) on.
     pub(super) fn new(path: &Path, file: File) -> Result<Self> {
+        let identity = identity(&file.metadata().map_err(failed)?);
         Ok(Self(Arc::new(Watched {
             below: FileBackend::new(file)?,
             path: std::path::absolute(path).map_err(failed)?,
             process: Process::this(),
-            known: Mutex::default(),
+            known: Mutex::new(Known { identity, content: None }),
             changed: OnceLock::new(),
         })))
     }
 
-    /// From here on whoever else changes it is noticed. To be called when redb has locked it and
-    /// nothing is written. `alone`: nobody else may write it.
-    pub(super) fn watch(&self, alone: bool) -> Result<()> {
+    /// From here on nobody else may write it, and whoever does is noticed. To be called when it is
+    /// locked.
+    pub(super) fn watch(&self) -> Result<()> {
         let mut known = self.0.known.lock();
-        known.identity = fs::metadata(&self.0.path).ok().as_ref().and_then(identity);
-        if alone {
-            known.content = Some(self.content().map_err(failed)?);
-        }
+        let len = self.0.below.len().map_err(failed)?;
+        known.content = Some((len, self.header(len).map_err(failed)?));
         Ok(())
-    }
-
-    fn content(&self) -> io::Result<(u64, Vec<u8>)> {
-        let len = self.0.below.len()?;
-        Ok((len, self.header(len)?))
     }
 
     fn header(&self, len: u64) -> io::Result<Vec<u8>> {

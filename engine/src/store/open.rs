@@ -96,7 +96,7 @@ impl Store {
             let idle = Arc::default();
             let builder = file_builder(&options, &idle);
             let (database, file, fresh) = open_or_make(path, options.wanted, &builder)?;
-            file.watch(true)?;
+            file.watch()?;
             if fresh {
                 idle.written();
             }
@@ -134,7 +134,6 @@ impl Store {
                     redb::DatabaseError::RepairAborted => Error::NeedsWriter(path.to_owned()),
                     e => not_a_store(e),
                 })?;
-                file.watch(false)?;
                 (Base::Following(base), file)
             } else {
                 let overlay = Overlay::open(path)?;

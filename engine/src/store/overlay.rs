@@ -43,7 +43,7 @@ impl Overlay {
             Err(BackendError::Io(e)) => return Err(failed(e)),
             Err(e) => return Err(failed(io::Error::other(e))),
         }
-        below.watch(true)?;
+        below.watch()?;
         let len = below.len().map_err(failed)?;
         Ok(Self { below, above: RwLock::new(Above { len, kept: len, blocks: BTreeMap::new() }) })
     }

@@ -268,7 +268,7 @@ impl Refusal {
         Some(match error {
             Error::NotFound(_) => Refusal::NotFound,
             Error::Deleted(_) => Refusal::Deleted,
-            Error::Exists(_) => Refusal::Exists,
+            Error::Exists { .. } => Refusal::Exists,
             Error::Conflict { .. } => Refusal::Conflict,
             Error::Invalid(_) => Refusal::Invalid,
             _ => return None,

@@ -155,7 +155,7 @@ fn put(engine: &Engine, all: &[(u8, &str, Content)]) -> Result<()> {
         for (id, entity_type, content) in all {
             let id = entity(*id);
             match tx.create_with_id(id, entity_type, content) {
-                Err(heirloom::Error::Exists(_)) => {
+                Err(heirloom::Error::Exists { .. }) => {
                     let patch =
                         content.iter().fold(Patch::new(), |p, (key, value)| p.set(key, value.clone()));
                     match tx.patch(id, patch) {
