@@ -293,8 +293,10 @@ impl Draft<'_> {
         entity_type: &str,
         content: &T,
     ) -> Result<()> {
-        if !self.parents(entity)?.is_empty() {
-            return Err(Error::Exists { entity, deleted: false });
+        let parents = self.parents(entity)?;
+        if !parents.is_empty() {
+            let deleted = parents.iter().all(store::Head::is_tombstone);
+            return Err(Error::Exists { entity, deleted });
         }
         self.put(entity, entity_type, content)
     }
