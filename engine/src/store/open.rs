@@ -399,8 +399,24 @@ impl Store {
         Ok(node)
     }
 
-    /// Only of a store without commits but local ones.
-    pub(crate) fn set_dataset(&self, dataset: DatasetId) -> Result<()> {
+    /// The dataset of a peer, where there is none yet.
+    pub(crate) fn adopt(&self, dataset: DatasetId) -> Result<()> {
+        let batch = {
+            let mut writer = self.writer()?;
+            match self.known().dataset {
+                Some(ours) if ours != dataset => {
+                    return Err(Error::WrongDataset { ours, theirs: dataset });
+                }
+                Some(_) => {}
+                None => writer.settle_dataset(dataset),
+            }
+            writer.batch
+        };
+        self.flush(batch)
+    }
+
+    /// Another one, by the application. Only of a store without commits but local ones.
+    fn set_dataset(&self, dataset: DatasetId) -> Result<()> {
         let batch = {
             let mut writer = self.writer()?;
             if !is_empty(&self.writer_view(&writer)?)? {
@@ -496,7 +512,8 @@ impl Writer {
         Ok((ordinal, log))
     }
 
-    fn forget_log(&mut self) {
+    /// As if none had been drawn.
+    pub(crate) fn forget_log(&mut self) {
         self.know_log(None, None);
         self.set_meta(OWN, None);
     }
