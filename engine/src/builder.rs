@@ -89,7 +89,8 @@ impl Builder {
         self
     }
 
-    /// The dataset by name: devices that use the same name can write before they ever meet.
+    /// The dataset by name: devices that use the same name can write before they ever meet. The file
+    /// keeps the name, so that who opens it under another one is told.
     #[must_use]
     pub fn dataset_name(self, name: &str) -> Self {
         Self { dataset_name: Some(name.to_owned()), ..self.dataset(DatasetId::from_name(name)) }
@@ -329,6 +330,7 @@ impl Builder {
             policies: Policies::new(self.policies.clone(), &self.named_policies, &self.registered_policies)?,
             install: self.install.clone(),
             indexes: crate::index::checked(&self.indexes)?,
+            dataset_name: self.dataset_name.clone(),
             wanted: self.wanted,
             shared: self.shared,
         })
@@ -336,6 +338,7 @@ impl Builder {
 
     pub(crate) fn engine(self, store: Store) -> Engine {
         let identity = Identity { label: self.label, managed: self.managed, nonce: self.entropy };
+        let dataset_name = store.dataset_name.as_deref().map(str::to_owned);
         let store = Arc::new(store);
         let _indexer = Indexer::start(&store, self.index_in_background && !store.read_only);
         let _idle = IdleFlush::start(&store, self.idle_flush);
@@ -352,7 +355,7 @@ impl Builder {
                 local_types: self.local_types,
                 new_id: self.new_id,
                 closed_cuts: ClosedCuts::default(),
-                dataset_name: self.dataset_name,
+                dataset_name: self.dataset_name.or(dataset_name),
                 instance,
             }),
         }

@@ -83,7 +83,8 @@ impl Engine {
         self.store().dataset()
     }
 
-    /// What the application called the dataset when it opened the store; nothing where it gave no name.
+    /// What the application calls the dataset, now or when it opened the file before; nothing where it
+    /// gave no name.
     pub fn dataset_name(&self) -> Option<&str> {
         self.inner.dataset_name.as_deref()
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::format::Malformed;
-use crate::model::{DatasetId, EntityId, LogId, VersionRef};
+use crate::model::{Dataset, EntityId, LogId, VersionRef};
 use crate::stale::StaleWrite;
 use crate::store::Refusal;
 
@@ -93,9 +93,9 @@ pub enum Error {
     /// The data belongs to another dataset; replicas of different datasets never sync.
     WrongDataset {
         /// The dataset of this store.
-        ours: DatasetId,
+        ours: Dataset,
         /// The other.
-        theirs: DatasetId,
+        theirs: Dataset,
     },
     /// An import brought other bytes for a commit that is here already: the source history was rewritten, or the import is not
     /// deterministic. Nothing was stored.
@@ -272,7 +272,7 @@ impl fmt::Display for Error {
             Error::WrongDataset { ours, theirs } => {
                 write!(
                     f,
-                    "this store holds dataset {ours}, the data belongs to {theirs}; they cannot be mixed"
+                    "this store holds dataset {ours}, not {theirs}; open it under its own, or take the right one"
                 )
             }
             Error::ImportDiffers(at) => {

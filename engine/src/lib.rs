@@ -79,8 +79,8 @@ pub use merge::{
     diff,
 };
 pub use model::{
-    Chain, ChainPrefix, Clock, ClockEntry, ClockOrdering, CommitRef, Content, DatasetId, EntityId, Kind,
-    LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp, Value, VersionId, VersionRef,
+    Chain, ChainPrefix, Clock, ClockEntry, ClockOrdering, CommitRef, Content, Dataset, DatasetId, EntityId,
+    Kind, LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp, Value, VersionId, VersionRef,
     from_value, to_value,
 };
 pub use outcome::Outcome;

@@ -380,3 +380,41 @@ fn a_duration_without_end_is_allowed_wherever_a_duration_is() {
         assert!(before.elapsed() < Duration::from_secs(60), "its thread ends with it");
     }
 }
+
+#[test]
+fn another_dataset_is_told_by_name_where_the_file_knows_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let open = |builder: Builder| builder.open(&path);
+    let refused = |builder: Builder, ours: Option<&str>, theirs: Option<&str>| {
+        let error = open(builder).unwrap_err();
+        let Error::WrongDataset { ours: o, theirs: t } = &error else { panic!("{error:?}") };
+        assert_eq!((o.name.as_deref(), t.name.as_deref()), (ours, theirs));
+        for name in [ours, theirs].into_iter().flatten() {
+            assert!(error.to_string().contains(&format!("{name:?}")), "{error}");
+        }
+    };
+    let home = heirloom::DatasetId::from_name("home");
+    // by id alone nobody knows a name
+    let engine = open(Engine::builder().dataset(home)).unwrap();
+    lamp(&engine, 1);
+    engine.close().unwrap();
+    refused(Engine::builder().dataset_name("office"), None, Some("office"));
+    refused(Engine::builder().dataset(heirloom::DatasetId::from_name("office")), None, None);
+    // whoever names it names it for good, with the next commit
+    let engine = open(Engine::builder().dataset_name("home")).unwrap();
+    assert_eq!(engine.dataset_name(), Some("home"));
+    lamp(&engine, 2);
+    engine.close().unwrap();
+    refused(Engine::builder().dataset_name("office"), Some("home"), Some("office"));
+    let engine = open(Engine::builder()).unwrap();
+    assert_eq!((engine.dataset(), engine.dataset_name()), (Some(home), Some("home")));
+    assert!(engine.verify().unwrap().is_clean());
+    let office = heirloom::DatasetId::from_name("office");
+    let error = engine.replication().adopt(office).unwrap_err();
+    assert!(error.to_string().contains("\"home\""), "{error}");
+    // and so does a backup
+    engine.backup(dir.path().join("backup")).unwrap();
+    let backup = Engine::builder().dataset_name("office").open(dir.path().join("backup")).unwrap_err();
+    assert!(backup.to_string().contains("\"home\""), "{backup}");
+}

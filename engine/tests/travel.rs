@@ -255,7 +255,11 @@ fn a_clock_that_was_far_ahead_is_put_right_by_a_fresh_log_and_a_time_finds_what_
         let [new, beside, local] = engine
             .write(|tx| {
                 tx.patch(lamp, Patch::new().set("n", 10 + round))?;
-                Ok::<_, Error>([tx.create("lamp", &n(2))?, tx.create("lamp", &n(3))?, tx.create("draft", &n(4))?])
+                Ok::<_, Error>([
+                    tx.create("lamp", &n(2))?,
+                    tx.create("lamp", &n(3))?,
+                    tx.create("draft", &n(4))?,
+                ])
             })
             .unwrap();
         engine.write(|tx| tx.patch(draft, Patch::new().set("n", 20 + round))).unwrap();

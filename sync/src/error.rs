@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use heirloom::{DatasetId, LogId, LogRoot, NodeId, StateDigest};
+use heirloom::{Dataset, LogId, LogRoot, NodeId, StateDigest};
 
 use crate::admission::Refusal;
 
@@ -77,30 +77,6 @@ pub enum SyncError {
     Timeout(Stall),
     /// Cancelled by our own caller.
     Cancelled,
-}
-
-/// A dataset, as far as it is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dataset {
-    /// Its id.
-    pub id: DatasetId,
-    /// What people call it, where the store was opened with a name; the peer's is what it says.
-    pub name: Option<String>,
-}
-
-impl From<DatasetId> for Dataset {
-    fn from(id: DatasetId) -> Self {
-        Self { id, name: None }
-    }
-}
-
-impl fmt::Display for Dataset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "{name:?} ({})", self.id),
-            None => self.id.fmt(f),
-        }
-    }
 }
 
 /// What took too long.
@@ -261,10 +237,9 @@ impl SyncError {
             SyncError::Lookup(e) => e.kind() != io::ErrorKind::InvalidInput,
             SyncError::InvalidMessage(e) => *e == InvalidMessage::Checksum,
             SyncError::Timeout(_) | SyncError::Overtaken => true,
-            SyncError::PeerFailed(reason) => matches!(
-                reason,
-                Reason::Timeout | Reason::Cancelled | Reason::Overtaken | Reason::Altered
-            ),
+            SyncError::PeerFailed(reason) => {
+                matches!(reason, Reason::Timeout | Reason::Cancelled | Reason::Overtaken | Reason::Altered)
+            }
             SyncError::PeerMisbehaved(_)
             | SyncError::PeerIncompatible { .. }
             | SyncError::WrongDataset { .. }
@@ -286,12 +261,7 @@ fn passes(kind: io::ErrorKind) -> bool {
     };
     !matches!(
         kind,
-        AddrInUse
-            | AddrNotAvailable
-            | InvalidData
-            | InvalidInput
-            | PermissionDenied
-            | Unsupported
+        AddrInUse | AddrNotAvailable | InvalidData | InvalidInput | PermissionDenied | Unsupported
     )
 }
 

@@ -218,9 +218,7 @@ fn sort(error: heirloom::Error) -> SyncError {
     match error {
         heirloom::Error::Refused(_) => SyncError::refused(error),
         heirloom::Error::OutOfOrder { log, .. } => PeerMisbehaved::OutOfOrder { log }.into(),
-        heirloom::Error::WrongDataset { ours, theirs } => {
-            SyncError::WrongDataset { ours: ours.into(), theirs: theirs.into() }
-        }
+        heirloom::Error::WrongDataset { ours, theirs } => SyncError::WrongDataset { ours, theirs },
         ours => SyncError::replica(ours),
     }
 }

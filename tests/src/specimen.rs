@@ -35,8 +35,7 @@ pub const TABLES: [&str; 14] = [
     "peers",
 ];
 /// Those that follow from the log.
-pub const DERIVED: [&str; 7] =
-    ["type_names", "dots", "heads", "by_type", "unsettled", "index", "indexed"];
+pub const DERIVED: [&str; 7] = ["type_names", "dots", "heads", "by_type", "unsettled", "index", "indexed"];
 /// Those whose rows carry no checksum: they say nothing but their keys, or name a row that has one.
 pub const UNSEALED: [&str; 5] = ["type_names", "dots", "by_type", "unsettled", "index"];
 

@@ -110,6 +110,30 @@ impl DatasetId {
     }
 }
 
+/// A dataset, as far as it is known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dataset {
+    /// Its id.
+    pub id: DatasetId,
+    /// What people call it, where an application gave that name; of another store what that says.
+    pub name: Option<String>,
+}
+
+impl From<DatasetId> for Dataset {
+    fn from(id: DatasetId) -> Self {
+        Self { id, name: None }
+    }
+}
+
+impl fmt::Display for Dataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name:?} ({})", self.id),
+            None => self.id.fmt(f),
+        }
+    }
+}
+
 impl Chain {
     /// Its first 16 bytes.
     pub fn prefix(&self) -> ChainPrefix {

@@ -15,7 +15,7 @@ use crate::format::genesis::Genesis;
 use crate::format::hash::{branch_name, chain_after, chain_of_genesis};
 use crate::format::header::Header;
 use crate::format::{Malformed, body, limits};
-use crate::model::{Chain, CommitRef, DatasetId, LogId};
+use crate::model::{Chain, CommitRef, Dataset, DatasetId, LogId};
 use crate::voids::VoidVersion;
 
 /// What an ingest did.
@@ -219,7 +219,7 @@ impl Store {
         let view = self.writer_view(writer)?;
         let (before, genesis) = match parts.genesis {
             Some(bytes) => {
-                let (chain, genesis) = opening(parts, bytes, dataset)?;
+                let (chain, genesis) = opening(parts, bytes, &self.named(dataset))?;
                 let line = self.directory.shared(parts.log);
                 (Before { line, sequence: 0, chain, wall: 0 }, Some((bytes, genesis)))
             }
@@ -340,10 +340,10 @@ impl Store {
 }
 
 /// The genesis that a log's first commit brings.
-fn opening(parts: &WireParts<'_>, bytes: &[u8], dataset: DatasetId) -> Result<(Chain, Genesis)> {
+fn opening(parts: &WireParts<'_>, bytes: &[u8], dataset: &Dataset) -> Result<(Chain, Genesis)> {
     let genesis = Genesis::of_log(bytes, parts.log).map_err(Error::Refused)?;
-    if genesis.dataset != dataset {
-        return Err(Error::WrongDataset { ours: dataset, theirs: genesis.dataset });
+    if genesis.dataset != dataset.id {
+        return Err(Error::WrongDataset { ours: dataset.clone(), theirs: genesis.dataset.into() });
     }
     let chain = chain_of_genesis(bytes);
     if chain.prefix() != parts.before.1 {

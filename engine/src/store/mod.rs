@@ -67,8 +67,8 @@ pub(crate) use writer::{PULL, Writer};
 
 pub(crate) use idle::IdleFlush;
 
-use group_commit::GroupCommit;
 use file::WatchedFile;
+use group_commit::GroupCommit;
 use idle::Idle;
 use missing::Missing;
 pub(crate) use missing::{check as check_missing, is_damage};
@@ -109,6 +109,8 @@ pub(crate) struct Store {
     pub(crate) opened: Opened,
     /// Nothing of it may change.
     pub(crate) read_only: bool,
+    /// What the application calls its dataset.
+    pub(crate) dataset_name: Option<Arc<str>>,
     /// Where it is, if it is a file.
     pub(crate) file: Option<PathBuf>,
     /// The same below redb.

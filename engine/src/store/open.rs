@@ -32,7 +32,7 @@ use crate::format::hash::{another_nonce, log_id};
 use crate::format::limits;
 use crate::identity::Opened;
 use crate::merge::Policies;
-use crate::model::{ChainPrefix, CommitRef, DatasetId, LogId, NodeId};
+use crate::model::{ChainPrefix, CommitRef, Dataset, DatasetId, LogId, NodeId};
 
 /// Version of the layout of part 2 of FORMAT.md.
 const FILE_FORMAT: u64 = 1;
@@ -49,6 +49,7 @@ pub(crate) struct Options {
     pub(crate) now: ClockSource,
     /// Given by the application; of a store that exists it must be the same.
     pub(crate) dataset: Option<DatasetId>,
+    pub(crate) dataset_name: Option<String>,
     pub(crate) policies: Policies,
     /// What the application keeps outside backups.
     pub(crate) install: Option<Vec<u8>>,
@@ -183,6 +184,7 @@ impl Store {
             process: Process::this(),
             opened: if fresh || blank { Opened::New } else { Opened::Known },
             read_only,
+            dataset_name: None,
             file: None,
             watched,
             followed,
@@ -203,7 +205,8 @@ impl Store {
         };
         store.load(&mut store.writer.lock(), &tables, next_lsn)?;
         store.recognise(&tables, mark)?;
-        store.agree_on_dataset(options.dataset)?;
+        store.dataset_name = store.read_dataset(&tables).ok().flatten().and_then(|d| d.name).map(Into::into);
+        store.agree_on_dataset(options.dataset, options.dataset_name)?;
         store.declare(options.indexes)?;
         Ok(store)
     }
@@ -285,7 +288,7 @@ impl Store {
             let known = u32::try_from(local).ok().filter(|o| *o < self.directory.log_count());
             self.directory.set_local(known.ok_or_else(|| Error::corrupt("meta", LOCAL, "an unknown log"))?);
         }
-        let dataset = self.read_dataset(tables)?;
+        let dataset = self.read_dataset(tables)?.map(|dataset| dataset.id);
         if dataset.is_none() && !is_empty(&self.view(tables))? {
             return Err(Error::corrupt("meta", DATASET, "the row is missing"));
         }
@@ -359,10 +362,19 @@ impl Store {
         unseal("meta", name.as_bytes(), row.value()).map(|v| Some(v.to_vec()))
     }
 
-    fn read_dataset(&self, tables: &Tables) -> Result<Option<DatasetId>> {
+    fn read_dataset(&self, tables: &Tables) -> Result<Option<Dataset>> {
         let Some(bytes) = self.meta(tables, DATASET)? else { return Ok(None) };
-        let id = bytes.try_into().map_err(|_| Error::corrupt("meta", DATASET, "not a dataset id"))?;
-        Ok(Some(DatasetId::from_bytes(id)))
+        let wrong = || Error::corrupt("meta", DATASET, "not a dataset");
+        let (id, name) = bytes.split_first_chunk().ok_or_else(wrong)?;
+        let name = std::str::from_utf8(name).map_err(|_| wrong())?;
+        let name = Some(name.to_owned()).filter(|name| !name.is_empty());
+        Ok(Some(Dataset { id: DatasetId::from_bytes(*id), name }))
+    }
+
+    /// With its name, if that is known.
+    pub(crate) fn named(&self, id: DatasetId) -> Dataset {
+        let name = self.dataset_name.as_deref().filter(|name| DatasetId::from_name(name) == id);
+        Dataset { id, name: name.map(str::to_owned) }
     }
 
     /// The dataset, once it is settled.
@@ -370,12 +382,25 @@ impl Store {
         self.known().dataset
     }
 
-    fn agree_on_dataset(&self, wanted: Option<DatasetId>) -> Result<()> {
-        match (self.dataset(), wanted) {
-            (Some(ours), Some(theirs)) if ours != theirs && !is_empty(&self.view(&*self.tables()?))? => {
-                Err(Error::WrongDataset { ours, theirs })
+    fn agree_on_dataset(&mut self, wanted: Option<DatasetId>, name: Option<String>) -> Result<()> {
+        let ours = self.dataset();
+        if let (Some(ours), Some(id)) = (ours, wanted)
+            && ours != id
+            && !is_empty(&self.view(&*self.tables()?))?
+        {
+            return Err(Error::WrongDataset { ours: self.named(ours), theirs: Dataset { id, name } });
+        }
+        let is_new = name.is_some() && name.as_deref() != self.dataset_name.as_deref();
+        self.dataset_name = name.map(Into::into).or(self.dataset_name.take());
+        self.writer.get_mut().dataset_name = self.dataset_name.clone();
+        match wanted {
+            _ if self.read_only => Ok(()),
+            Some(wanted) if ours != Some(wanted) => self.set_dataset(wanted),
+            // goes along with the next commit
+            Some(same) if is_new => {
+                self.writer.get_mut().settle_dataset(same);
+                Ok(())
             }
-            (ours, Some(wanted)) if ours != Some(wanted) && !self.read_only => self.set_dataset(wanted),
             _ => Ok(()),
         }
     }
@@ -405,7 +430,7 @@ impl Store {
             let mut writer = self.writer()?;
             match self.known().dataset {
                 Some(ours) if ours != dataset => {
-                    return Err(Error::WrongDataset { ours, theirs: dataset });
+                    return Err(Error::WrongDataset { ours: self.named(ours), theirs: dataset.into() });
                 }
                 Some(_) => {}
                 None => writer.settle_dataset(dataset),
@@ -424,7 +449,7 @@ impl Store {
                 return if ours == dataset {
                     Ok(())
                 } else {
-                    Err(Error::WrongDataset { ours, theirs: dataset })
+                    Err(Error::WrongDataset { ours: self.named(ours), theirs: self.named(dataset) })
                 };
             }
             writer.settle_dataset(dataset);
@@ -452,7 +477,10 @@ impl Writer {
     /// For good, once a commit is here.
     pub(crate) fn settle_dataset(&mut self, dataset: DatasetId) {
         self.known.write().dataset = Some(dataset);
-        self.set_meta(DATASET, Some(dataset.as_bytes().to_vec()));
+        let mut row = dataset.as_bytes().to_vec();
+        let name = self.dataset_name.as_deref().filter(|name| DatasetId::from_name(name) == dataset);
+        row.extend_from_slice(name.unwrap_or_default().as_bytes());
+        self.set_meta(DATASET, Some(row));
     }
 
     /// The log that this store extends; drawn with its first commit.

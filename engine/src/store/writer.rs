@@ -10,7 +10,6 @@ use std::thread::ThreadId;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use redb::Durability;
 
-use super::{Base, Store};
 use super::fold::Folded;
 use super::group_commit::Journal;
 use super::head::Heads;
@@ -21,6 +20,7 @@ use super::record::{Checkpoint, PIECE, Record, add_checkpoint};
 use super::sealed::seal;
 use super::tables::{self, Tables, dot_key, log_key, type_key};
 use super::view::{Pending, View};
+use super::{Base, Store};
 use crate::error::{Error, Result};
 use crate::format::hash::head_term;
 use crate::format::header::Header;
@@ -76,6 +76,8 @@ pub(crate) struct Writer {
     meta: Vec<(Cow<'static, str>, Option<Vec<u8>>)>,
     pub(crate) indexing: Indexing,
     pub(crate) wall: u64,
+    /// What the application calls the dataset.
+    pub(super) dataset_name: Option<Arc<str>>,
     /// What was damaged when the store was opened, so that there is nothing to write on.
     pub(crate) damage: Option<Error>,
 }
@@ -118,6 +120,7 @@ impl Writer {
             indexing: Indexing::default(),
             wall: 0,
             damage: None,
+            dataset_name: None,
         }
     }
 

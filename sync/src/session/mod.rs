@@ -24,7 +24,7 @@ use std::io;
 use std::time::Duration;
 
 use heirloom::replication::{Cut, End, Position, Staged, StagedHead, log_root};
-use heirloom::{CommitRef, LogId, LogRoot, NodeId};
+use heirloom::{CommitRef, Dataset, LogId, LogRoot, NodeId};
 
 use self::clock::{ClockReader, PeerClock, Told};
 use self::exchange::{Exchange, Partner, remember};
@@ -36,7 +36,7 @@ use self::pace::Pace;
 use self::want::{Mark, Wants};
 use crate::admission::Gate;
 use crate::config::Config;
-use crate::error::{Dataset, PeerMisbehaved, Result, SyncError};
+use crate::error::{PeerMisbehaved, Result, SyncError};
 use crate::replica::Replica;
 use crate::report::{ClockSkew, Event, Outcome, Report};
 
