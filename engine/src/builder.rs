@@ -89,8 +89,8 @@ impl Builder {
         self
     }
 
-    /// The dataset by name: devices that use the same name can write before they ever meet. The file
-    /// keeps the name, so that who opens it under another one is told.
+    /// The dataset by name: devices that use the same name can write before they ever meet. The
+    /// file keeps the name, so that who opens it under another one is told.
     #[must_use]
     pub fn dataset_name(self, name: &str) -> Self {
         Self { dataset_name: Some(name.to_owned()), ..self.dataset(DatasetId::from_name(name)) }
@@ -285,19 +285,19 @@ impl Builder {
     /// Opens the store in a file, or makes one. Does not read the log, however long it is. Damage in the log does not keep it from
     /// opening: what is sound stays readable; if the last commits are damaged, writing is [`Error::Corrupt`].
     ///
-    /// After a crash or a power cut the file holds all that was acknowledged. A new file gets its name
-    /// when it is a store: a crash before leaves none, but maybe one beside it whose name ends in
-    /// `.partial` and that can be deleted.
+    /// After a crash or a power cut the file holds all that was acknowledged. A new file gets its
+    /// name when it is a store: a crash before leaves none, but maybe one beside it whose name ends
+    /// in `.partial` and that can be deleted.
     ///
     /// While it is open the file must stay at this path, and nobody else may write it. Where it was
     /// removed, replaced, cut or written, the next commit and [`Engine::verify`] are
-    /// [`Error::FileChanged`], and nothing is written from then on. In a process that was forked from
-    /// this one every call is [`Error::Forked`].
+    /// [`Error::FileChanged`], and nothing is written from then on. In a process that was forked
+    /// from this one every call is [`Error::Forked`].
     ///
     /// # Errors
     /// [`Error::AlreadyOpen`], [`Error::UnknownFormat`], [`Error::NotAStore`], [`Error::Corrupt`], [`Error::Storage`]: the file is as it was.
-    /// [`Error::NotAFile`] for a directory, a pipe, a socket, a device; [`Error::EmptyFile`] for one
-    /// that was cut to nothing: a store is only made where there is no file.
+    /// [`Error::NotAFile`] for a directory, a pipe, a socket, a device; [`Error::EmptyFile`] for
+    /// one that was cut to nothing: a store is only made where there is no file.
     /// [`Error::WrongDataset`] if it holds commits of another dataset than the one given. [`Error::Invalid`] for a label that is none.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
         let store = Store::open_file(path.as_ref(), self.options()?)?;

@@ -59,8 +59,8 @@ impl fmt::Display for Span {
 
 impl Engine {
     /// The logs whose last commit is more than five minutes ahead of this device's clock, now. The own log is among them if this device's clock was
-    /// ahead when it wrote and has been put right since: its times stay ahead until the clock has caught up, or the
-    /// device goes on under a fresh log: see [`Engine::start_fresh_log`].
+    /// ahead when it wrote and has been put right since: its times stay ahead until the clock has
+    /// caught up, or the device goes on under a fresh log: see [`Engine::start_fresh_log`].
     ///
     /// Whether *this* clock is the wrong one, peers tell: see the report of a session. Costs a look-up a log.
     ///

@@ -127,8 +127,8 @@ impl<T: DeserializeOwned> Document<T> {
 }
 
 impl Engine {
-    /// All entities of a type as values of a serde type. Owned types only: one that borrows, as a field
-    /// of type `&str` does, does not compile; use `String`.
+    /// All entities of a type as values of a serde type. Owned types only: one that borrows, as a
+    /// field of type `&str` does, does not compile; use `String`.
     pub fn collection<T: Serialize + DeserializeOwned>(&self, entity_type: &str) -> Collection<T> {
         Collection { engine: self.clone(), entity_type: entity_type.into(), of: PhantomData }
     }
@@ -201,7 +201,8 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         self.engine.write(|tx| tx.save(document))
     }
 
-    /// Deletes an entity. [`Error::NotFound`], [`Error::Deleted`], [`Error::Invalid`] if it is of another type.
+    /// Deletes an entity. [`Error::NotFound`], [`Error::Deleted`], [`Error::Invalid`] if it is of
+    /// another type.
     pub fn delete(&self, id: EntityId) -> Result<()> {
         self.engine.write(|tx| {
             self.check_type_of(tx, id)?;
@@ -209,8 +210,8 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         })
     }
 
-    /// Brings back what it was at a version (R5). Errors as for [`Transaction::restore`]; [`Error::Invalid`] also if it is of another
-    /// type.
+    /// Brings back what it was at a version (R5). Errors as for [`Transaction::restore`];
+    /// [`Error::Invalid`] also if it is of another type.
     pub fn restore(&self, id: EntityId, version: &VersionRef) -> Result<()> {
         self.engine.write(|tx| {
             self.check_type_of(tx, id)?;
@@ -326,8 +327,9 @@ impl<'a> Query<'a> {
 }
 
 impl Transaction<'_> {
-    /// Changes an entity as a serde type: what the closure changed of what the type knows, and nothing else (R20). If the closure
-    /// returns an error it changes nothing; else returns what it has in `Ok`.
+    /// Changes an entity as a serde type: what the closure changed of what the type knows, and
+    /// nothing else (R20). If the closure returns an error it changes nothing; else returns what it
+    /// has in `Ok`.
     ///
     /// ```
     /// # use heirloom::Engine;

@@ -83,8 +83,8 @@ impl Engine {
         self.store().dataset()
     }
 
-    /// What the application calls the dataset, now or when it opened the file before; nothing where it
-    /// gave no name.
+    /// What the application calls the dataset, now or when it opened the file before; nothing where
+    /// it gave no name.
     pub fn dataset_name(&self) -> Option<&str> {
         self.inner.dataset_name.as_deref()
     }
@@ -232,7 +232,8 @@ impl Engine {
             (None, Some(info)) => (0, crate::format::hash::chain_of_genesis(&info.genesis)),
             (None, None) => return Err(Error::corrupt("logs", ordinal, "an unknown log")),
         };
-        // what stays here orders nobody's writes but ours: its times may go back when our clock was put right
+        // what stays here orders nobody's writes but ours: its times may go back when our clock was
+        // put right
         let wall_before = if store.directory.is_local(ordinal) { 0 } else { tip.map_or(0, |t| t.wall) };
         let wall = writer.wall.max(wall_before).max((store.now)().saturated());
         let view = store.writer_view(writer)?;

@@ -57,7 +57,8 @@ impl Entity {
         unflatten(self.0.shown.leaves().into_iter())
     }
 
-    /// Its content as any serde type that owns what it holds (`String`, not `&str`). [`Error::Invalid`] if that does not fit, [`Error::Deleted`] if there is none.
+    /// Its content as any serde type that owns what it holds (`String`, not `&str`).
+    /// [`Error::Invalid`] if that does not fit, [`Error::Deleted`] if there is none.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
         if self.is_deleted() {
             return Err(Error::Deleted(self.0.id));

@@ -21,7 +21,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// | `Refused`, `OutOfOrder`, `WrongDataset` | the peer that sent it: nothing of it was stored |
 /// | `Corrupt`, `UnknownFormat`, `NotAStore`, `EmptyFile`, `NeedsWriter`, `FileChanged`, `AlreadyOpen`, `Storage`, `NotWritten`, `Poisoned`, `Closed` | whoever keeps the file |
 ///
-/// Each is shown with its cause and with what to do. [`is_transient`](Self::is_transient) tells which pass by themselves.
+/// Each is shown with its cause and with what to do. [`is_transient`](Self::is_transient) tells
+/// which pass by themselves.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -134,13 +135,13 @@ pub enum Error {
     /// The file has no content: it was cut to nothing, or made by something else. A store is made
     /// where there is no file, never in one that is there. It was not changed.
     EmptyFile(PathBuf),
-    /// The file cannot be read beside a writer ([`Builder::shared`](crate::Builder::shared)): it was
-    /// left by a process that was killed, or copied while it was in use, and only who may write can
-    /// recover it.
+    /// The file cannot be read beside a writer ([`Builder::shared`](crate::Builder::shared)): it
+    /// was left by a process that was killed, or copied while it was in use, and only who may write
+    /// can recover it.
     NeedsWriter(PathBuf),
     /// While the store was open its file was removed, replaced, cut or written by somebody else.
-    /// What was acknowledged before is wherever that file went; nothing more is written, to it or to
-    /// what stands at the path now.
+    /// What was acknowledged before is wherever that file went; nothing more is written, to it or
+    /// to what stands at the path now.
     FileChanged {
         /// Where the store was opened.
         path: PathBuf,
@@ -183,7 +184,8 @@ impl Error {
     /// application: somebody else has the file open, or the system was too busy.
     ///
     /// All others stay until somebody acts: see the table above and the text of the error. A store
-    /// that gave [`Storage`](Self::Storage) must be opened again, whether the cause was passing or not.
+    /// that gave [`Storage`](Self::Storage) must be opened again, whether the cause was passing or
+    /// not.
     ///
     /// ```
     /// use heirloom::{Engine, Error};

@@ -36,12 +36,13 @@ impl Engine {
 
     /// Goes on under a fresh log, drawn with the next write, that names this one as its predecessor (R34).
     ///
-    /// For a device whose clock was far ahead and is right again: times never go back within a log, so
-    /// that all that it writes bears the wrong time until its clock has caught up. From this call on
-    /// [`Version::wall`](crate::Version::wall) is the device's clock again, and
-    /// [`as_of`](crate::Snapshot::as_of) a time finds what is written by then, also on top of what was
-    /// written ahead. What was written ahead keeps its time. The stamp of a version that is written on
-    /// top of it follows it, since a version must come after what it replaces; a new entity's is right.
+    /// For a device whose clock was far ahead and is right again: times never go back within a log,
+    /// so that all that it writes bears the wrong time until its clock has caught up. From this
+    /// call on [`Version::wall`](crate::Version::wall) is the device's clock again, and
+    /// [`as_of`](crate::Snapshot::as_of) a time finds what is written by then, also on top of what
+    /// was written ahead. What was written ahead keeps its time. The stamp of a version that is
+    /// written on top of it follows it, since a version must come after what it replaces; a new
+    /// entity's is right.
     ///
     /// And for whoever sets a machine back as a whole and knows it. Durable when it returns; does
     /// nothing where nothing was written yet.

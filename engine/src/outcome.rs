@@ -3,9 +3,9 @@
 use crate::error::{Error, Result};
 
 /// What the closure of [`Collection::update`](crate::Collection::update) and
-/// [`Transaction::update`](crate::Transaction::update) returns: nothing, or a [`Result`], whose error
-/// leaves the entity as it was. Nothing else, so that no error is ever taken for a value and what led
-/// to it written all the same; a closure that has something to return returns it in `Ok`.
+/// [`Transaction::update`](crate::Transaction::update) returns: nothing, or a [`Result`], whose
+/// error leaves the entity as it was. Nothing else, so that no error is ever taken for a value and
+/// what led to it written all the same; a closure that has something to return returns it in `Ok`.
 #[diagnostic::on_unimplemented(
     message = "a closure that changes an entity returns nothing or a `Result`, not `{Self}`",
     note = "end it with `;`, or return what it has in `Ok`: an error writes nothing"

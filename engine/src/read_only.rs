@@ -11,7 +11,9 @@ impl Builder {
     /// Opens the store in a file to read it: whatever happens, the file stays as it is, byte by byte (R37). Also what a crash left, what lies on a medium that cannot be
     /// written, and a file that one may only read: what redb has to write to recover it stays in memory, some pages.
     ///
-    /// Several processes may read one file, and none can write it meanwhile, unless both sides ask for it with [`shared`](Self::shared). Everything that would change the store is [`Error::ReadOnly`](crate::Error::ReadOnly). Reading, queries (by those indexes that are
+    /// Several processes may read one file, and none can write it meanwhile, unless both sides ask
+    /// for it with [`shared`](Self::shared). Everything that would change the store is
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly). Reading, queries (by those indexes that are
     /// ready), [`verify`](Engine::verify) and [`backup`](Engine::backup) are as ever; a sync with a store that has nothing new gives it everything, and
     /// only the other side remembers. What opening may tell of copies ([`Engine::opened`]) it does not look for.
     ///
@@ -35,7 +37,8 @@ impl Builder {
     /// Takes as long as [`open`](Self::open): after a crash redb walks the whole file, each time.
     ///
     /// # Errors
-    /// As for [`open`](Self::open). [`Error::AlreadyOpen`](crate::Error::AlreadyOpen) if somebody has it open to write; [`Error::NoFile`](crate::Error::NoFile) if there is no file.
+    /// As for [`open`](Self::open). [`Error::AlreadyOpen`](crate::Error::AlreadyOpen) if somebody
+    /// has it open to write; [`Error::NoFile`](crate::Error::NoFile) if there is no file.
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Engine> {
         let store = Store::open_read_only(path.as_ref(), self.options()?)?;
         Ok(self.engine(store))

@@ -254,8 +254,8 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Cancelled`] if it was broken off. [`Error::FileChanged`] if the file is not the one that was opened, or
-    /// somebody else wrote it. Damage is no error: it is what this is for.
+    /// [`Error::Cancelled`] if it was broken off. [`Error::FileChanged`] if the file is not the one
+    /// that was opened, or somebody else wrote it. Damage is no error: it is what this is for.
     pub fn verify_with(
         &self,
         mut progress: impl FnMut(VerifyProgress) -> ControlFlow<()>,

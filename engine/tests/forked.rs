@@ -20,8 +20,8 @@ fn is_forked<T>(what: Result<T, Error>) -> bool {
     matches!(what, Err(Error::Forked))
 }
 
-/// Runs in a child what answers whether all was right; at its end the child lets go of what it moved
-/// there.
+/// Runs in a child what answers whether all was right; at its end the child lets go of what it
+/// moved there.
 fn in_child(act: impl FnOnce() -> bool) {
     match fork::fork().unwrap() {
         Fork::Child => {

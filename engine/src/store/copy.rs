@@ -16,7 +16,8 @@ const SLICE: u64 = 4 << 20;
 /// Memory for its pages.
 const CACHE: usize = 16 << 20;
 
-/// In the order in which they are copied. A copy that is another store has the first nine, and the indexes where there are any.
+/// In the order in which they are copied. A copy that is another store has the first nine, and the
+/// indexes where there are any.
 const OF_DATA: &[Table] = &[
     tables::META,
     tables::LOGS,

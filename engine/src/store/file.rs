@@ -178,8 +178,8 @@ impl Process {
     }
 }
 
-/// A file below redb that is watched: only what is still at its path, and as it was written here, is
-/// written. Clones are the same file.
+/// A file below redb that is watched: only what is still at its path, and as it was written here,
+/// is written. Clones are the same file.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchedFile(Arc<Watched>);
 
@@ -198,8 +198,8 @@ struct Watched {
 struct Known {
     /// Device and number.
     identity: Option<(u64, u64)>,
-    /// Length and first bytes, where nobody else may write. redb writes its header with each commit,
-    /// so that it tells what was written here from all else.
+    /// Length and first bytes, where nobody else may write. redb writes its header with each
+    /// commit, so that it tells what was written here from all else.
     content: Option<(u64, Vec<u8>)>,
 }
 
@@ -354,7 +354,8 @@ impl StorageBackend for WatchedFile {
     }
 
     fn close(&self) -> io::Result<()> {
-        // a lock is shared with the process that this one was forked from: it is not ours to release
+        // a lock is shared with the process that this one was forked from: it is not ours to
+        // release
         if self.0.process.is_this() { self.0.below.close() } else { Ok(()) }
     }
 

@@ -176,8 +176,8 @@ impl Store {
         }
     }
 
-    /// [`Error::Forked`] in a process that was forked from the one that opened the store. Before any
-    /// lock is taken: who held it then is not here to release it.
+    /// [`Error::Forked`] in a process that was forked from the one that opened the store. Before
+    /// any lock is taken: who held it then is not here to release it.
     pub(crate) fn check_process(&self) -> Result<()> {
         if self.process.is_this() { Ok(()) } else { Err(Error::Forked) }
     }

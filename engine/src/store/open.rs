@@ -215,15 +215,16 @@ impl Store {
     fn load(&self, writer: &mut Writer, tables: &Tables, next_lsn: u64) -> Result<()> {
         self.load_known(tables)?;
         match self.load_writer(writer, tables, next_lsn) {
-            // where it cannot be told how logs end nothing can be written; all else stays readable, and `repair` mends it
+            // where it cannot be told how logs end nothing can be written; all else stays readable,
+            // and `repair` mends it
             Err(damage @ Error::Corrupt { .. }) => writer.damage = Some(damage),
             other => other?,
         }
         Ok(())
     }
 
-    /// Takes in what the process that writes the file has committed since. Costs a read of the file's
-    /// first bytes if that is nothing, else what opening costs.
+    /// Takes in what the process that writes the file has committed since. Costs a read of the
+    /// file's first bytes if that is nothing, else what opening costs.
     pub(crate) fn catch_up(&self) -> Result<()> {
         self.check_process()?;
         let (Some(followed), Some(file)) = (&self.followed, &self.watched) else { return Ok(()) };

@@ -39,8 +39,8 @@ pub(crate) type Dot = (u32, u64);
 pub(crate) enum Part<'a> {
     /// Up to a place in each log.
     Upto(&'a dyn Fn(u32) -> u64),
-    /// Versions that were written up to then, as their writers' clocks had it. No place in a log, and what a version follows may be
-    /// outside: its writer's clock was ahead.
+    /// Versions that were written up to then, as their writers' clocks had it. No place in a log,
+    /// and what a version follows may be outside: its writer's clock was ahead.
     Written(u64),
 }
 

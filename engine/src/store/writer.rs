@@ -318,8 +318,8 @@ impl Store {
             Some(Base::Following(_)) => return Err(Error::ReadOnly),
             None => return Err(Error::Closed),
         };
-        // before, so that nothing is written to what is another's; after, so that nobody is told that
-        // it is durable what went away with the file
+        // before, so that nothing is written to what is another's; after, so that nobody is told
+        // that it is durable what went away with the file
         self.check_file()?;
         catching("a commit", || {
             let mut transaction = database.begin_write()?;

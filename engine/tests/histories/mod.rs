@@ -284,10 +284,14 @@ impl<'w> Oracle<'w> {
     pub(crate) fn shown(&self, entity: EntityId, point: &Point) -> Option<Shown> {
         let inside = |v: &&Version| v.entity() == entity && self.inside(v, point);
         let versions: Vec<_> = self.versions.values().filter(inside).collect();
-        let replaced: BTreeSet<_> = versions.iter().flat_map(|v| v.parents()).copied().collect();
+        // a time may leave out what it shows the children of: their writers' clocks were behind
+        let parents = versions.iter().flat_map(|v| v.parents());
+        let replaced: BTreeSet<_> = parents.flat_map(|p| self.ancestors(p)).collect();
         let key = |v: &VersionRef| (self.versions[v].stamp(), *v);
-        let creations = versions.iter().map(|v| v.reference()).min_by_key(key);
-        let Some(Said::Create(entity_type, _)) = creations.map(|v| &self.said[&v]) else { return None };
+        let all = versions.iter().map(|v| v.reference()).chain(replaced.iter().copied());
+        let is_creation = |v: &VersionRef| matches!(self.said.get(v), Some(Said::Create(..)));
+        let creation = all.filter(is_creation).min_by_key(key);
+        let Some(Said::Create(entity_type, _)) = creation.map(|v| &self.said[&v]) else { return None };
         let heads: Vec<_> =
             versions.iter().map(|v| v.reference()).filter(|v| !replaced.contains(v)).collect();
         let deleted = heads.iter().any(|h| self.versions[h].is_tombstone());
