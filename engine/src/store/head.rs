@@ -256,10 +256,13 @@ pub(crate) fn in_place(heads: &Heads) -> Option<(Arc<[u8]>, Vec<Place>)> {
             let start = r.at();
             let at = path(&mut r)?;
             let middle = r.at();
-            // an empty map may stand above other leaves, and several writers may have written the same
-            let above = out.last().is_some_and(|[p, _]| at.is_below(PathRef::new(&bytes[p.clone()])));
-            if above || r.varint()? != 1 {
+            // several writers may have written the same
+            if r.varint()? != 1 {
                 return Ok(None);
+            }
+            // what is settled lies below nothing but maps, which are told by what is in them
+            if out.last().is_some_and(|[p, _]| at.is_below(PathRef::new(&bytes[p.clone()]))) {
+                out.pop();
             }
             r.varint()?;
             let from = r.at();
