@@ -456,9 +456,11 @@ fn change(
     list.push(Head { writer, derived, depth: settled.depth, state });
     list.sort_by_key(|h| h.writer.reference);
     let unsettled = undecided || list.len() > 1;
+    let again = version.kind() == Some(Kind::Create) && !judged.heads.is_empty();
+    let created_twice = judged.heads.created_twice || again;
     HeadChange {
         entity: version.entity,
-        heads: Heads { list, unsettled },
+        heads: Heads { list, unsettled, created_twice },
         gone: gone.iter().filter(|h| Some(h.writer.ordinal) != local).map(|h| h.writer.reference).collect(),
         new: writer.reference,
         was_diverged: judged.heads.list.len() > 1,

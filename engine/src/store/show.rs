@@ -202,7 +202,7 @@ impl View<'_> {
         merged: &State,
         open: &Conflicts,
     ) -> Result<Conflict> {
-        let as_heads = Heads { list: heads.to_vec(), unsettled: true };
+        let as_heads = Heads { list: heads.to_vec(), unsettled: true, ..Heads::default() };
         let mut list = Vec::with_capacity(heads.len());
         for head in heads {
             let content = match self.head_content(id, head)? {
