@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::store::{Partial, Target};
+use crate::store::{Partial, Target, keep_name};
 
 /// How far a backup is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -132,5 +132,5 @@ fn write_file(path: &Path, write: impl FnOnce(Target) -> Result<()>) -> Result<u
     let backend = redb::backends::FileBackend::new(file);
     let backend = backend.map_err(|e| failed(io::Error::other(e)))?;
     write(Target::new(path, backend)?)?;
-    partial.arrive(path).map_err(failed)
+    partial.arrive(path, &keep_name).map_err(failed)
 }

@@ -64,10 +64,9 @@ impl Engine {
         let batch = {
             let mut writer = store.writer()?;
             writer.wall = 0;
-            if store.leave_own_log(&mut writer).is_none() {
-                return Ok(());
-            }
-            writer.batch
+            store.leave_own_log(&mut writer);
+            // also where another has just left it: that is on its way
+            writer.rests_on()
         };
         store.flush(batch)
     }

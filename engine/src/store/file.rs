@@ -92,8 +92,8 @@ impl Partial {
         Ok((partial, file))
     }
 
-    /// Gives it its name, durably, unless somebody took that meanwhile. Returns its size.
-    pub(crate) fn arrive(self, path: &Path) -> io::Result<u64> {
+    /// Gives it its name, and makes that durable, unless somebody took it meanwhile. Returns its size.
+    pub(crate) fn arrive(self, path: &Path, keep_name: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<u64> {
         let size = fs::metadata(&self.0)?.len();
         // unlike a rename, a link never replaces a file
         match fs::hard_link(&self.0, path) {
@@ -105,7 +105,7 @@ impl Partial {
             }
             Ok(()) => drop(self),
         }
-        sync_directory(path).inspect_err(|_| _ = fs::remove_file(path))?;
+        keep_name(path).inspect_err(|_| _ = fs::remove_file(path))?;
         Ok(size)
     }
 }
@@ -123,15 +123,6 @@ fn is_free(path: &Path) -> io::Result<()> {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         Err(e) => Err(e),
     }
-}
-
-/// Makes the names in a file's directory durable, where a directory can be opened.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    if !cfg!(unix) {
-        return Ok(());
-    }
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Why the file is no longer touched. Travels through redb inside an [`io::Error`].
