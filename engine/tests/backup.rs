@@ -364,7 +364,7 @@ fn a_compact_copy_takes_the_store_s_place() {
     let (path, compact) = (dir.path().join("store"), dir.path().join("compact"));
     let (engine, hub) = (builder("phone").open(&path).unwrap(), in_memory("hub"));
     let ids: Vec<_> = (0..40).map(|n| create(&engine, "lamp", n)).collect();
-    for n in 0..400 {
+    for n in 0..2_000 {
         set(&engine, ids[n % 40], "n", n as i64);
     }
     sync(&engine, &hub);

@@ -302,11 +302,14 @@ impl Store {
         }
         for field in fields {
             if !indexes.iter().any(|i| self.holds(i, field)) {
-                let of_type = match self.view(tables).type_ordinal(&field.entity_type)? {
-                    Some(ordinal) => entities_of(tables, ordinal, None)?.next().transpose()?,
-                    None => None,
+                let is_empty = match self.view(tables).type_ordinal(&field.entity_type) {
+                    Ok(Some(ordinal)) => entities_of(tables, ordinal, None)?.next().transpose()?.is_none(),
+                    Ok(None) => true,
+                    // nobody knows: it is built once that is mended
+                    Err(Error::Corrupt { .. }) => false,
+                    Err(e) => return Err(e),
                 };
-                let state = if of_type.is_some() { State::Building(None) } else { State::Ready };
+                let state = if is_empty { State::Ready } else { State::Building(None) };
                 let policy = self.policy_tag(&field.entity_type);
                 indexes.push(Index { ordinal: count, field: field.clone(), policy, state });
                 changed.extend(indexes.last().cloned());
