@@ -526,7 +526,7 @@ impl Scan {
             let ordinal = heads.type_ordinal();
             ordinal.map(|ordinal| view.entity_type(ordinal)).transpose()
         };
-        let types = |t: &Turn| Ok((entity_type(&t.before)?, entity_type(&t.after)?));
+        let types = |t: &Turn| -> Result<_> { Ok((entity_type(&t.before)?, entity_type(&t.after)?)) };
         let turned = turn.iter().flatten().next().map(types);
         let types = Types { now, turn: turned.transpose()? };
         let is = self.is_of_type(&types) && self.matches(view, id, turn.as_ref())?;

@@ -252,6 +252,7 @@ impl Store {
         let next_lsn = last_lsn(&tables)?.map_or(0, |lsn| lsn + 1);
         let mut writer = self.writer.lock();
         self.missing.clear();
+        writer.damage = None;
         self.load(&mut writer, &tables, next_lsn)?;
         self.caches.entities.changed(tables.commit, std::iter::empty());
         // what was damaged may have been brought back
