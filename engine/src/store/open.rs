@@ -1,12 +1,11 @@
 //! Opening and creating a store; what it knows of itself.
 
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::{Mutex, RwLock};
-use redb::{Database, ReadableTable, StorageBackend};
+use redb::{Database, StorageBackend};
 
 use super::directory::{Directory, Fork, LogInfo};
 use super::fingerprint::{self, Fingerprint};
@@ -16,8 +15,10 @@ use super::index::Field;
 use super::missing::{Gap, Missing, is_damage};
 use super::overlay::Overlay;
 use super::record::{Checkpoint, ordinal};
+use super::rows::{ReadTables, catching};
 use super::sealed::{seal, unreadable, unseal};
 use super::tables::{self, Tables};
+use super::rows;
 use super::view::{Caches, View};
 use super::wake::Wake;
 use super::writer::{Known, Tip, Writer};
@@ -133,7 +134,7 @@ impl Store {
         } else {
             check_format(&database)?;
         }
-        let tables = Arc::new(Tables::open(redb::ReadableDatabase::begin_read(&database)?, 0)?);
+        let tables = Arc::new(Tables::open(ReadTables::begin(&database)?, 0)?);
         let directory = Directory::default();
         load_names(&tables, &directory)?;
         let next_lsn = last_lsn(&tables)?.map_or(0, |lsn| lsn + 1);
@@ -160,6 +161,7 @@ impl Store {
             holder: Mutex::new(None),
             group: GroupCommit::default(),
             idle,
+            marred: AtomicBool::new(tables.set_aside()? > 0),
             durable: AtomicU64::new(next_lsn),
             wake: Arc::new(Wake::new(next_lsn)),
             now: options.now,
@@ -468,12 +470,6 @@ fn fresh_log(store: &Store, identity: &Identity, mut genesis: Genesis) -> (u32, 
     }
 }
 
-/// redb trusts the pages of its own trees: what is damaged there makes it panic.
-pub(super) fn catching<T>(place: impl std::fmt::Display, open: impl FnOnce() -> Result<T>) -> Result<T> {
-    std::panic::catch_unwind(AssertUnwindSafe(open))
-        .unwrap_or_else(|_| Err(Error::corrupt("redb", place, "its own pages are damaged")))
-}
-
 /// Whoever recovers a file commits to it, and not so that the next opening is quick.
 fn builder(options: &Options, idle: &Arc<Idle>) -> redb::Builder {
     let mut builder = Database::builder();
@@ -485,31 +481,29 @@ fn builder(options: &Options, idle: &Arc<Idle>) -> redb::Builder {
 }
 
 pub(super) fn create_tables(database: &Database) -> Result<()> {
-    let tx = database.begin_write()?;
-    for table in tables::ALL {
-        tx.open_table(table)?;
-    }
-    let row = seal(FORMAT.as_bytes(), &varint(FILE_FORMAT));
-    tx.open_table(tables::META)?.insert(FORMAT.as_bytes(), &row[..])?;
-    tx.commit()?;
-    Ok(())
+    rows::transact(database, redb::Durability::Immediate, false, |tx| {
+        for table in tables::ALL {
+            tx.open_table(table)?;
+        }
+        let row = seal(FORMAT.as_bytes(), &varint(FILE_FORMAT));
+        tx.open_table(tables::META)?.insert(FORMAT.as_bytes(), &row[..])?;
+        Ok(())
+    })
 }
 
 /// Whether nothing was ever committed: creating the store was cut off before its first commit, which makes its tables.
 fn is_blank(database: &Database) -> Result<bool> {
-    let tx = redb::ReadableDatabase::begin_read(database)?;
-    Ok(tx.list_tables()?.next().is_none() && tx.list_multimap_tables()?.next().is_none())
+    Ok(ReadTables::begin(database)?.names()?.is_empty())
 }
 
 /// Before anything else is believed.
 fn check_format(database: &Database) -> Result<()> {
-    let tx = redb::ReadableDatabase::begin_read(database)?;
-    let meta = match tx.open_table(tables::META) {
-        Ok(meta) => meta,
-        Err(redb::TableError::TableDoesNotExist(_) | redb::TableError::TableTypeMismatch { .. }) => {
+    let meta = match ReadTables::begin(database)?.optional(tables::META) {
+        Ok(found) => found.ok_or(Error::NotAStore)?,
+        Err(Error::Storage(e)) if matches!(*e, redb::Error::TableTypeMismatch { .. }) => {
             return Err(Error::NotAStore);
         }
-        Err(e) => return Err(e.into()),
+        Err(e) => return Err(e),
     };
     let row = meta.get(FORMAT.as_bytes())?.ok_or(Error::NotAStore)?;
     let found = number(FORMAT, unseal("meta", FORMAT.as_bytes(), row.value())?)?;
@@ -517,7 +511,7 @@ fn check_format(database: &Database) -> Result<()> {
 }
 
 fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
-    let logs = tables.transaction.open_table(tables::LOGS)?;
+    let logs = tables.transaction.table(tables::LOGS)?;
     for row in logs.iter()? {
         let (key, value) = row?;
         check_ordinal("logs", key.value(), directory.log_count())?;
@@ -542,7 +536,7 @@ fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
             Some(_) => return wrong("a branch of another log"),
         }
     }
-    let types = tables.transaction.open_table(tables::TYPES)?;
+    let types = tables.transaction.table(tables::TYPES)?;
     for row in types.iter()? {
         let (key, value) = row?;
         check_ordinal("types", key.value(), directory.type_count())?;
