@@ -2,11 +2,8 @@
 //! panics; nothing false is told unless `verify` names a place; `repair` makes it right or says what it left, and
 //! does not find the same again.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use heirloom::{Cursor, Engine, Error};
 
@@ -15,52 +12,11 @@ use crate::{
     specimen::{self, Survey, kind_of, survey},
 };
 
-/// What came of all flips.
-#[derive(Clone, Default, Debug, PartialEq)]
-pub struct Tally {
-    /// Bits that were flipped, each in a file of its own.
-    pub openings: u64,
-    /// Of those that made no difference: nothing is read from there.
-    pub without_effect: u64,
-    /// The store did not open, by the kind of error.
-    pub refused: BTreeMap<String, u64>,
-    /// `verify` named a place.
-    pub named: u64,
-    /// Something that was read was an error.
-    pub errors: u64,
-    /// After `repair` all was as it was before the flip.
-    pub mended: u64,
-    /// After `repair` commits await a peer that has them.
-    pub awaited: u64,
-    /// `repair` said what it left.
-    pub left: u64,
-    /// `repair` was refused, by the kind of error.
-    pub unrepaired: BTreeMap<String, u64>,
-    /// Tables that were made anew because their tree was broken.
-    pub remade: u64,
-    /// Flips with which something is wrong: the bit, and what.
-    pub failures: Vec<(u64, String)>,
-}
+/// What came of a flip, in some words.
+pub type Found = Vec<String>;
 
-impl Tally {
-    fn add(&mut self, other: Self) {
-        self.openings += other.openings;
-        self.without_effect += other.without_effect;
-        self.named += other.named;
-        self.errors += other.errors;
-        self.mended += other.mended;
-        self.awaited += other.awaited;
-        self.left += other.left;
-        self.remade += other.remade;
-        for (kind, n) in other.refused {
-            *self.refused.entry(kind).or_default() += n;
-        }
-        for (kind, n) in other.unrepaired {
-            *self.unrepaired.entry(kind).or_default() += n;
-        }
-        self.failures.extend(other.failures);
-    }
-}
+/// How a word begins that says that something is wrong.
+pub const WRONG: &str = "WRONG: ";
 
 /// The store and what it tells while it is sound.
 pub struct Scene {
@@ -84,111 +40,85 @@ impl Scene {
         self.image.len() as u64 * 8
     }
 
-    /// Flips every so many of all bits, from one on. `progress` is told how many are done, now and then.
-    pub fn run(&self, from: u64, every: u64, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Tally {
-        let (next, total) = (AtomicU64::new(0), Mutex::new(Tally::default()));
-        let count = self.bits().saturating_sub(from).div_ceil(every.max(1));
-        std::thread::scope(|scope| {
-            for _ in 0..threads.max(1) {
-                scope.spawn(|| {
-                    let mut mine = Tally::default();
-                    loop {
-                        let n = next.fetch_add(1, Ordering::Relaxed);
-                        if n >= count {
-                            break;
-                        }
-                        mine.add(self.flip(from + n * every.max(1)));
-                        progress(n + 1);
-                    }
-                    total.lock().unwrap_or_else(PoisonError::into_inner).add(mine);
-                });
-            }
-        });
-        let mut total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
-        total.failures.sort();
-        total
-    }
-
     /// One flip.
-    pub fn flip(&self, bit: u64) -> Tally {
+    pub fn flip(&self, bit: u64) -> Found {
         let mut image = self.image.clone();
         image[bit as usize / 8] ^= 1 << (bit % 8);
-        let mut tally = Tally { openings: 1, ..Tally::default() };
-        match catch_unwind(AssertUnwindSafe(|| self.look(image, &mut tally))) {
+        let mut found = Found::new();
+        match catch_unwind(AssertUnwindSafe(|| self.look(image, &mut found))) {
             Ok(Ok(())) => {}
-            Ok(Err(wrong)) => tally.failures.push((bit, wrong)),
+            Ok(Err(wrong)) => found.push(format!("{WRONG}{wrong}")),
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().cloned();
                 let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
-                tally.failures.push((bit, format!("a panic: {}", text.unwrap_or_default())));
+                found.push(format!("{WRONG}a panic: {}", text.unwrap_or_default()));
             }
         }
-        tally
+        found
     }
 
-    fn look(&self, image: Vec<u8>, tally: &mut Tally) -> Result<(), String> {
+    fn look(&self, image: Vec<u8>, out: &mut Found) -> Result<(), String> {
+        let mut say = |what: &str| out.push(what.to_owned());
         let disk = Disk::holding(image);
         let engine = match specimen::builder().open_backend(disk.clone()) {
             Ok(engine) => engine,
             Err(error) => {
-                told(&error)?;
-                *tally.refused.entry(kind_of(&error)).or_default() += 1;
-                return Ok(());
+                say(&format!("refused when it is opened ({})", kind_of(&error)));
+                return told(&error);
             }
         };
-        let verified = engine.verify().map_err(|e| format!("verify goes on where something is damaged: {e:?}"))?;
-        let found = everything(&engine);
-        let (wrong, errors) = self.differences(&found);
-        if verified.is_clean() && (!wrong.is_empty() || errors > 0) {
-            return Err(format!("verify finds nothing; wrong: {wrong:?}, and {errors} errors"));
-        }
-        tally.named += u64::from(!verified.is_clean());
-        tally.errors += u64::from(errors > 0);
-        if verified.is_clean() {
-            tally.without_effect += 1;
+        let clean = self.check(&engine, "opened", &mut say)?;
+        if clean {
+            say("without effect");
         } else {
-            self.repair(&engine, tally)?;
+            say("named by verify");
+            self.repair(&engine, &mut say)?;
         }
-        // what redb writes when it closes may fail, too; what is there must then still be told
-        drop(engine.close().map_err(|error| told(&error)));
-        drop(engine);
+        // what redb writes when it closes may fail, too
+        if let Err(error) = engine.close() {
+            told(&error)?;
+        }
         match specimen::builder().open_backend(disk) {
             Err(error) => told(&error),
-            Ok(again) => match again.verify() {
-                Err(error) => Err(format!("verify, opened again: {error:?}")),
-                Ok(verified) => {
-                    let found = everything(&again);
-                    let (wrong, errors) = self.differences(&found);
-                    if verified.is_clean() && (!wrong.is_empty() || errors > 0) {
-                        return Err(format!("opened again: wrong: {wrong:?}, and {errors} errors"));
-                    }
-                    Ok(())
-                }
-            },
+            Ok(again) => self.check(&again, "opened again", &mut |_| {}).map(drop),
         }
     }
 
-    fn repair(&self, engine: &Engine, tally: &mut Tally) -> Result<(), String> {
+    /// Nothing is told wrong, nor is anything an error, unless `verify` names a place. Whether it names none.
+    fn check(&self, engine: &Engine, when: &str, say: &mut dyn FnMut(&str)) -> Result<bool, String> {
+        let verified = engine.verify();
+        let verified = verified.map_err(|e| format!("{when}, verify gives up: {e:?}"))?;
+        let (wrong, errors) = self.differences(&everything(engine));
+        if verified.is_clean() && (!wrong.is_empty() || errors > 0) {
+            return Err(format!("{when}, verify finds nothing; wrong: {wrong:?}, {errors} errors"));
+        }
+        if errors > 0 {
+            say("an error when it is read");
+        }
+        Ok(verified.is_clean())
+    }
+
+    fn repair(&self, engine: &Engine, say: &mut dyn FnMut(&str)) -> Result<(), String> {
         let repaired = match engine.repair() {
             Ok(repaired) => repaired,
             Err(error) => {
-                told(&error)?;
-                *tally.unrepaired.entry(kind_of(&error)).or_default() += 1;
-                return Ok(());
+                say(&format!("repair is refused ({})", kind_of(&error)));
+                return told(&error);
             }
         };
-        tally.remade += repaired.remade_tables;
-        tally.awaited += u64::from(repaired.damaged_commits > 0);
-        let found = everything(engine);
-        let (wrong, errors) = self.differences(&found);
-        if repaired.left.is_empty() {
-            // who was met may be forgotten, which repair says
-            if !wrong.is_empty() || errors > 0 {
-                return Err(format!("repaired, and {wrong:?} and {errors} errors: {repaired:?}"));
-            }
-            tally.mended += 1;
+        if repaired.remade_tables > 0 {
+            say("a table is made anew");
+        }
+        if repaired.damaged_commits > 0 {
+            say("peers are asked for commits");
+        }
+        let (wrong, errors) = self.differences(&everything(engine));
+        if !repaired.left.is_empty() {
+            say("repair names what it left");
+        } else if wrong.is_empty() && errors == 0 {
+            say("repair makes all right");
         } else {
-            tally.left += 1;
+            return Err(format!("repaired, and {wrong:?} and {errors} errors: {repaired:?}"));
         }
         match engine.repair() {
             Ok(again) if again.mended.is_empty() && again.remade_tables == 0 => Ok(()),
@@ -253,7 +183,7 @@ fn everything(engine: &Engine) -> Survey {
     };
     let unsettled = snapshot.unsettled().and_then(|ids| ids.collect::<Result<Vec<_>, _>>());
     note("unsettled", unsettled.map(|ids| format!("{ids:?}")));
-    let conflicts = snapshot.conflicts().take(1000).collect::<Result<Vec<_>, _>>();
+    let conflicts = snapshot.conflicts().into_iter().take(1000).collect::<Result<Vec<_>, _>>();
     note("conflicts", conflicts.map(|conflicts| format!("{conflicts:?}")));
     let ids = snapshot.entity_ids().and_then(|ids| ids.collect::<Result<Vec<_>, _>>());
     note("ids", ids.map(|ids| format!("{ids:?}")));

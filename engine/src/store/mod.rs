@@ -15,6 +15,7 @@ mod ingest;
 mod missing;
 mod open;
 mod overlay;
+mod padded;
 mod past;
 mod primitives;
 mod read_cache;

@@ -14,6 +14,7 @@ use super::idle::Idle;
 use super::index::Field;
 use super::missing::{Gap, Missing, is_damage};
 use super::overlay::Overlay;
+use super::padded::Padded;
 use super::record::{Checkpoint, ordinal};
 use super::rows::{ReadTables, catching};
 use super::sealed::{seal, unreadable, unseal};
@@ -89,7 +90,12 @@ impl Store {
         let fresh = std::fs::metadata(path).map_or(true, |m| m.len() == 0);
         let mut store = catching(path.display(), || {
             let idle = Arc::default();
-            let database = builder(&options, &idle).create(path).map_err(not_a_store)?;
+            let mut how = std::fs::File::options();
+            how.read(true).write(true).create(true).truncate(false);
+            let file = how.open(path).map_err(|e| Error::from(redb::StorageError::Io(e)))?;
+            let backend = Padded(redb::backends::FileBackend::new(file)?);
+            let database =
+                builder(&options, &idle).create_with_backend(backend).map_err(not_a_store)?;
             let mark = fingerprint::of_file(path, options.install.as_deref());
             Self::open(database, Found { fresh, mark, read_only: false, idle }, options)
         })?;
@@ -101,7 +107,7 @@ impl Store {
         let fresh = backend.len().map_err(|e| Error::from(redb::StorageError::from(e)))? == 0;
         catching("its backend", || {
             let idle = Arc::default();
-            let database = builder(&options, &idle).create_with_backend(backend).map_err(not_a_store)?;
+            let database = builder(&options, &idle).create_with_backend(Padded(backend)).map_err(not_a_store)?;
             let mark = fingerprint::of_backend(options.install.as_deref());
             Self::open(database, Found { fresh, mark, read_only: false, idle }, options)
         })
@@ -115,7 +121,7 @@ impl Store {
         }
         let mut store = catching(path.display(), || {
             let idle = Arc::default();
-            let database = builder(&options, &idle).create_with_backend(overlay).map_err(not_a_store)?;
+            let database = builder(&options, &idle).create_with_backend(Padded(overlay)).map_err(not_a_store)?;
             if is_blank(&database)? {
                 return Err(Error::NotAStore);
             }
@@ -500,9 +506,8 @@ fn is_blank(database: &Database) -> Result<bool> {
 fn check_format(database: &Database) -> Result<()> {
     let meta = match ReadTables::begin(database)?.optional(tables::META) {
         Ok(found) => found.ok_or(Error::NotAStore)?,
-        Err(Error::Storage(e)) if matches!(*e, redb::Error::TableTypeMismatch { .. }) => {
-            return Err(Error::NotAStore);
-        }
+        // a table of this name, and not of bytes: another's
+        Err(Error::Storage(_)) => return Err(Error::NotAStore),
         Err(e) => return Err(e),
     };
     let row = meta.get(FORMAT.as_bytes())?.ok_or(Error::NotAStore)?;

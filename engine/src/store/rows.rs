@@ -215,10 +215,20 @@ impl ReadTables {
         Ok(found.map(|found| ReadTable { name: table.name(), table: found }))
     }
 
+    /// The same in a file that is known to be a store: one of other types is damaged.
+    pub(super) fn of_store(&self, table: Table) -> Result<Option<ReadTable>> {
+        self.optional(table).map_err(|e| match e {
+            Error::Storage(e) if is_of_other_types(&e) => {
+                Error::corrupt(table.name(), "its root", format!("{DAMAGED}: {e}"))
+            }
+            e => e,
+        })
+    }
+
     /// A table that every store has.
     pub(super) fn table(&self, table: Table) -> Result<ReadTable> {
         let missing = || Error::corrupt(table.name(), "its root", "the table is missing");
-        self.optional(table)?.ok_or_else(missing)
+        self.of_store(table)?.ok_or_else(missing)
     }
 
     /// The names of all tables, others than ours too.
@@ -231,6 +241,16 @@ impl ReadTables {
         };
         guard("redb", || "the names of its tables".to_owned(), names)
     }
+}
+
+fn is_of_other_types(e: &redb::Error) -> bool {
+    matches!(
+        e,
+        redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TypeDefinitionChanged { .. }
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TableIsNotMultimap(_)
+    )
 }
 
 /// A table in a write transaction.

@@ -112,7 +112,7 @@ impl Tables {
 
     /// A table that only some stores have.
     pub(crate) fn optional(&self, table: Table) -> Result<Option<ReadTable>> {
-        self.transaction.optional(table)
+        self.transaction.of_store(table)
     }
 
     /// Whether the tree of each table is sound, as redb must have it: rows read, and what is wrong.
