@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::format::value::decode_all;
 use crate::merge::unflatten;
-use crate::model::{Content, EntityId, Value, VersionRef, from_leaves};
+use crate::model::{Content, EntityId, Unread, Value, VersionRef, from_leaves};
 use crate::store::{Heads, Seen, Shown, View};
 
 /// An entity as one snapshot shows it: one value for each field, conflicts settled by its type's policy (R18). Cheap to clone.
@@ -62,11 +62,8 @@ impl Entity {
         if self.is_deleted() {
             return Err(Error::Deleted(self.0.id));
         }
-        from_leaves(&self.0.shown.leaves()).map_err(|e| match e {
-            Error::Invalid(why) => {
-                Error::invalid(format!("{} {} does not fit: {why}", self.entity_type(), self.id()))
-            }
-            e => e,
+        from_leaves(&self.0.shown.leaves(), &Unread::default()).map_err(|why| {
+            Error::invalid(format!("{} {} does not fit: {why}", self.entity_type(), self.id()))
         })
     }
 

@@ -79,7 +79,7 @@ pub use merge::{
 };
 pub use model::{
     Chain, ChainPrefix, Clock, ClockEntry, ClockOrdering, CommitRef, Content, DatasetId, EntityId, Kind,
-    LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp, Value, VersionId, VersionRef,
+    LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp, Value, Variant, VersionId, VersionRef,
     from_value, to_value,
 };
 pub use past::{Past, Point};
