@@ -280,7 +280,7 @@ impl Change {
         let view = engine.store().view(&tables);
         let mut list = heads(&view)?;
         list.sort_by_key(|h| h.writer.reference);
-        let entity = entity_of(&view, self.entity(), &Heads { list, unsettled: false })?;
+        let entity = entity_of(&engine, &view, self.entity(), &Heads { list, unsettled: false })?;
         Ok(entity.filter(|e| !e.is_deleted()))
     }
 }

@@ -21,6 +21,7 @@
 
 mod backup;
 mod builder;
+mod carry;
 mod changes;
 mod clock_ahead;
 mod collection;
@@ -37,6 +38,7 @@ mod index;
 mod local;
 mod losses;
 mod merge;
+mod misfit;
 mod model;
 mod past;
 mod peers;
@@ -80,8 +82,9 @@ pub use merge::{
 pub use model::{
     Chain, ChainPrefix, Clock, ClockEntry, ClockOrdering, CommitRef, Content, DatasetId, EntityId, Kind,
     LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp, Value, Variant, VersionId, VersionRef,
-    from_value, to_value,
+    Atomic, atomic, from_value, to_value,
 };
+pub use misfit::Misfit;
 pub use past::{Past, Point};
 pub use query::{Page, Query, QueryCursor};
 pub use repair::Repaired;

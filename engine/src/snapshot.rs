@@ -40,7 +40,8 @@ impl Snapshot {
 
     /// The same, deleted or not.
     pub fn get_any(&self, id: EntityId) -> Result<Option<Entity>> {
-        Ok(self.view().entity(id)?.map(Entity))
+        let origin = || Arc::downgrade(&self.engine.inner);
+        Ok(self.view().entity(id)?.map(|seen| Entity(seen, origin())))
     }
 
     /// Entities of a type, in order of their ids (R14).

@@ -20,6 +20,11 @@ pub(crate) mod tag {
     pub(crate) const ATOMIC: u8 = 0x0b;
 }
 
+/// Whether a value has an inside that is no place of its own: a variant, or an atomic map.
+pub(crate) fn is_closed(value: &[u8]) -> bool {
+    matches!(value.first(), Some(&tag::VARIANT | &tag::ATOMIC))
+}
+
 /// The empty map: a leaf that gives way to what stands below it.
 pub(crate) const EMPTY_MAP: &[u8] = &[tag::MAP, 1, 0];
 /// Every NaN is this one.
@@ -142,8 +147,9 @@ pub(crate) fn flatten_content(content: &Content) -> Result<Vec<(Path, Vec<u8>)>>
     Ok(out)
 }
 
-/// Reads a value that was checked before, so that its depth is bounded.
-fn decode(r: &mut Reader<'_>) -> Read<Value> {
+/// Reads a value that was checked before, so that its depth is bounded; of maps the fields to
+/// `keep`, told by the bytes of their values.
+fn decode(r: &mut Reader<'_>, keep: &dyn Fn(&[u8]) -> bool) -> Read<Value> {
     Ok(match r.u8()? {
         tag::NULL => Value::Null,
         tag::FALSE => Value::Bool(false),
@@ -156,27 +162,31 @@ fn decode(r: &mut Reader<'_>) -> Read<Value> {
         tag::ARRAY => {
             let mut inner = Reader::new(r.bytes()?);
             let n = inner.count(1)?;
-            let items = (0..n).map(|_| decode(&mut inner)).collect::<Read<_>>()?;
+            let items = (0..n).map(|_| decode(&mut inner, keep)).collect::<Read<_>>()?;
             inner.end()?;
             Value::Array(items)
         }
-        tag::MAP => Value::Map(decode_fields(r)?),
-        tag::ATOMIC => Value::Atomic(decode_fields(r)?),
+        tag::MAP => Value::Map(decode_fields(r, keep)?),
+        tag::ATOMIC => Value::Atomic(decode_fields(r, keep)?),
         tag::VARIANT => {
             let mut inner = Reader::new(r.bytes()?);
-            Variant::new(inner.text()?, decode(&mut inner)?).into()
+            Variant::new(inner.text()?, decode(&mut inner, keep)?).into()
         }
         _ => return r.bad("an unknown kind of value"),
     })
 }
 
-fn decode_fields(r: &mut Reader<'_>) -> Read<Content> {
+fn decode_fields(r: &mut Reader<'_>, keep: &dyn Fn(&[u8]) -> bool) -> Read<Content> {
     let mut inner = Reader::new(r.bytes()?);
     let n = inner.count(2)?;
     let mut content = Content::new();
     for _ in 0..n {
         let key = inner.text()?;
-        content.insert(key, decode(&mut inner)?);
+        let from = inner.at();
+        let value = decode(&mut inner, keep)?;
+        if keep(inner.since(from)) {
+            content.insert(key, value);
+        }
     }
     Ok(content)
 }
@@ -259,7 +269,12 @@ pub(crate) fn path<'a>(r: &mut Reader<'a>) -> Read<PathRef<'a>> {
 
 /// Reads canonical bytes that this library has checked before.
 pub(crate) fn decode_all(bytes: &[u8]) -> Read<Value> {
-    decode(&mut Reader::new(bytes))
+    decode_kept(bytes, &|_| true)
+}
+
+/// The same without the fields of maps that are not to be kept, told by the bytes of their values.
+pub(crate) fn decode_kept(bytes: &[u8], keep: &dyn Fn(&[u8]) -> bool) -> Read<Value> {
+    decode(&mut Reader::new(bytes), keep)
 }
 
 #[cfg(test)]
@@ -315,7 +330,7 @@ pub(crate) mod tests {
             bytes[at] = byte;
             if skip(&mut Reader::new(&bytes), 0).is_ok() {
                 let mut r = Reader::new(&bytes);
-                let again = encode_value(&decode(&mut r).unwrap()).unwrap();
+                let again = encode_value(&decode(&mut r, &|_| true).unwrap()).unwrap();
                 prop_assert_eq!(&again[..], &bytes[..r.at()]);
             }
         }

@@ -71,6 +71,10 @@ impl Variant {
         &self.content
     }
 
+    pub(crate) fn content_mut(&mut self) -> &mut Value {
+        &mut self.content
+    }
+
     /// Its name and what it carries.
     pub fn into_parts(self) -> (String, Value) {
         (self.name, self.content)

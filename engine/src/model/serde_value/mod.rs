@@ -1,5 +1,6 @@
 //! serde in and out: any serde type to values, and values (straight from their canonical bytes) to any serde type.
 
+pub mod atomic;
 mod fault;
 mod from_bytes;
 mod from_key;
@@ -14,9 +15,12 @@ use serde::de::DeserializeOwned;
 use serde::ser::Serialize;
 
 use super::{Content, PathRef, Value};
-use crate::error::{Error, Result};
+use crate::error::Result;
+#[cfg(doc)]
+use crate::error::Error;
 use crate::format::value::encode_value;
 
+pub use atomic::Atomic;
 pub(crate) use fault::{Fault, Step, print_path};
 use from_bytes::FromBytes;
 pub(crate) use from_bytes::Unread;
@@ -44,9 +48,14 @@ pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value> {
 
 /// A serde type that is a map or a struct, as content.
 pub(crate) fn to_content<T: Serialize + ?Sized>(value: &T) -> Result<Content> {
-    match to_value(value)? {
+    Ok(content_from(value)?)
+}
+
+/// The same, saying where it fails.
+pub(crate) fn content_from<T: Serialize + ?Sized>(value: &T) -> Result<Content, Fault> {
+    match value.serialize(ToValue::default())? {
         Value::Map(content) => Ok(content),
-        other => Err(Error::invalid(format!("content must be a map or a struct, not {}", name_of(&other)))),
+        other => Err(Fault::new(format!("content must be a map or a struct, not {}", name_of(&other)))),
     }
 }
 
