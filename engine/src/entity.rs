@@ -102,11 +102,10 @@ impl Entity {
 
 /// What the policy of their type shows of some heads; nothing where there are none.
 pub(crate) fn entity_of(
-    engine: &Engine,
+    origin: &Origin,
     view: &View<'_>,
     id: EntityId,
     heads: &Heads,
 ) -> Result<Option<Entity>> {
-    let origin = || Arc::downgrade(&engine.inner);
-    Ok(view.show(id, heads)?.map(|seen| Entity(Arc::new(seen), origin())))
+    Ok(view.show(id, heads)?.map(|seen| Entity(Arc::new(seen), origin.clone())))
 }

@@ -65,9 +65,9 @@ fn survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value
     let engine = Engine::in_memory().unwrap();
     let all = engine.collection::<T>("thing");
     let id = all.create(&value).unwrap();
-    let read = all.get(id).unwrap().unwrap();
+    let mut read = all.get(id).unwrap().unwrap();
     assert_eq!(*read, value);
-    all.save(&read).unwrap();
+    all.save(&mut read).unwrap();
     let entity = engine.snapshot().unwrap().get(id).unwrap().unwrap();
     engine.write(|tx| tx.put(&entity, &entity.read::<T>()?)).unwrap();
     assert_eq!(versions(&engine, id), 1, "nothing changed, nothing written");
@@ -363,7 +363,7 @@ fn a_change_inside_a_cell_is_saved() {
     read.it.1.borrow_mut().push(2);
     let _: &mut Of<_> = &mut read;
     read.it.2.store(3, Ordering::Relaxed);
-    all.save(&read).unwrap();
+    all.save(&mut read).unwrap();
     let now = all.get(id).unwrap().unwrap();
     assert_eq!((now.it.0.get(), &now.it.1.borrow()[..], now.it.2.load(Ordering::Relaxed)), (1, &[2][..], 3));
 }
@@ -524,14 +524,14 @@ fn a_set_without_order_is_written_only_when_it_changes() {
     for _ in 0..5 {
         let mut read = all.get(id).unwrap().unwrap();
         let _: &mut Of<_> = &mut read;
-        all.save(&read).unwrap();
+        all.save(&mut read).unwrap();
         all.update(id, |_| ()).unwrap();
     }
     assert_eq!(versions(&engine, id), 1);
     // nor is it refused as stale where somebody else changed the set
-    let read = all.get(id).unwrap().unwrap();
+    let mut read = all.get(id).unwrap().unwrap();
     all.update(id, |t| t.it.insert(99)).unwrap();
-    all.save(&read).unwrap();
+    all.save(&mut read).unwrap();
     assert!(all.get(id).unwrap().unwrap().it.contains(&99));
     assert_eq!(versions(&engine, id), 2);
 }
@@ -553,8 +553,8 @@ fn a_default_that_is_the_time_is_not_written_by_itself() {
     let engine = Engine::in_memory().unwrap();
     let id = engine.write(|tx| tx.create("note", &Content::new().with("text", "a"))).unwrap();
     let notes = engine.collection::<Note>("note");
-    let read = notes.get(id).unwrap().unwrap();
-    notes.save(&read).unwrap();
+    let mut read = notes.get(id).unwrap().unwrap();
+    notes.save(&mut read).unwrap();
     notes.update(id, |_| ()).unwrap();
     assert_eq!(versions(&engine, id), 1);
     notes.update(id, |n| n.text = "b".into()).unwrap();
