@@ -144,7 +144,7 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
     /// What is there with what was changed of it; nothing if nothing was.
     fn made(&self) -> Result<Option<Content>> {
         let now = to_content(&self.value)?;
-        Glass::of::<T>().carry(&self.entity.0.shown.leaves(), &self.before()?, now)
+        Glass::of::<T>().carry(&self.entity.0.shown.leaves(), &*self.before()?, now)
     }
 
     fn before(&self) -> Result<Cow<'_, Content>> {
@@ -438,6 +438,6 @@ impl Transaction<'_> {
     /// [`Collection::save`], which refreshes it.
     pub fn save<T: Serialize + DeserializeOwned>(&mut self, document: &Document<T>) -> Result<()> {
         let now = to_content(&document.value)?;
-        self.put_carried(&document.entity, Glass::of::<T>(), &document.before()?, now)
+        self.put_carried(&document.entity, Glass::of::<T>(), &*document.before()?, now)
     }
 }

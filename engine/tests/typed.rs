@@ -727,6 +727,24 @@ fn items_of_a_list_that_an_older_release_left_alone_keep_what_it_does_not_know()
     assert_eq!(newer.get(id).unwrap().unwrap().into_value(), Todo { title: "y".into(), items });
 }
 
+#[test]
+fn what_an_older_release_drops_from_items_that_it_changed_is_told_as_lost() {
+    let (engine, id, _) = todo();
+    let older = engine.collection::<Todo<OldItem>>("todo");
+    let lost = || engine.snapshot().unwrap().losses(id).unwrap().map(Result::unwrap).collect::<Vec<_>>();
+    let whole = content(&engine, id).remove("items").unwrap();
+    older.update(id, |t| t.items.truncate(2)).unwrap();
+    assert!(lost().is_empty(), "a removed item is what was wanted");
+    older.update(id, |t| t.items[0].name = "A".into()).unwrap();
+    let told = lost();
+    assert_eq!(told.len(), 1);
+    assert_eq!((&told[0].path[..], told[0].by), (&["items".to_owned()][..], Some(head(&engine, id))));
+    let Value::Array(items) = whole else { panic!() };
+    assert_eq!(told[0].lost.value, Value::Array(items[..2].to_vec()));
+    engine.write(|tx| tx.patch(id, told[0].patch())).unwrap();
+    assert_eq!(content(&engine, id).get("items"), Some(&told[0].lost.value));
+}
+
 // ---- what does not fit ----
 
 #[test]
