@@ -10,7 +10,9 @@ use crate::format::header::Header;
 use crate::import::Importer;
 use crate::index::Indexer;
 use crate::merge::Policy;
-use crate::model::{Chain, Clock, CommitRef, DatasetId, EntityId, LogId, LogRoot, Metadata, StateDigest};
+use crate::model::{
+    Chain, Clock, CommitRef, DatasetId, EntityId, LogId, LogRoot, Metadata, NodeId, StateDigest,
+};
 use crate::past::ClosedCuts;
 use crate::replication::Replication;
 use crate::snapshot::Snapshot;
@@ -49,6 +51,9 @@ pub(crate) struct Inner {
     pub(crate) local_types: BTreeSet<String>,
     pub(crate) new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
     pub(crate) closed_cuts: ClosedCuts,
+    pub(crate) dataset_name: Option<String>,
+    /// Tells this opening of the store from all others.
+    pub(crate) instance: [u8; 8],
 }
 
 impl std::fmt::Debug for Engine {
@@ -76,6 +81,21 @@ impl Engine {
     /// The dataset: given by name or id, else drawn with the first write, or adopted from the first peer; until then none.
     pub fn dataset(&self) -> Option<DatasetId> {
         self.store().dataset()
+    }
+
+    /// What the application called the dataset when it opened the store; nothing where it gave no name.
+    pub fn dataset_name(&self) -> Option<&str> {
+        self.inner.dataset_name.as_deref()
+    }
+
+    /// Forgets a peer that will not come back: what it holds, whether it is a hub, the beginning of a
+    /// large commit that it was sending. Nothing that anybody wrote goes. How many logs it opened here
+    /// stays counted. If it comes back it is met as a stranger. Does nothing where it is not known.
+    ///
+    /// [`Error::Closed`], [`Error::ReadOnly`], [`Error::Storage`].
+    pub fn forget_peer(&self, node: NodeId) -> Result<()> {
+        self.replication().unstage(node)?;
+        self.replication().forget(node)
     }
 
     /// The log that this engine's writes extend; none before its first write.
@@ -165,16 +185,43 @@ impl Engine {
     ) -> Result<()> {
         let store = self.store();
         let (local, shared): (Vec<_>, Vec<_>) = plan.into_iter().partition(|p| self.stays_here(p));
-        let mut made = Vec::with_capacity(2);
-        if !shared.is_empty() {
-            let dataset = match writer.known.dataset {
-                Some(dataset) => dataset,
-                None => {
-                    let drawn = DatasetId::from_bytes((self.inner.identity.nonce)());
-                    writer.settle_dataset(drawn);
-                    drawn
+        let known = writer.known.dataset;
+        let draw = || DatasetId::from_bytes((self.inner.identity.nonce)());
+        let dataset = if shared.is_empty() { known } else { Some(known.unwrap_or_else(draw)) };
+        let made = match self.make_both(writer, dataset, metadata, local, shared) {
+            Ok(made) => made,
+            Err(e) => {
+                // one that was drawn in vain binds nobody
+                if known.is_none() {
+                    writer.forget_log();
                 }
-            };
+                return Err(e);
+            }
+        };
+        // from here on nothing fails
+        if let Some(drawn) = dataset.filter(|_| known.is_none()) {
+            writer.settle_dataset(drawn);
+        }
+        for Made { ordinal, chain, header, places, folded } in made {
+            if !folded.local {
+                writer.wall = header.wall;
+            }
+            store.append(writer, ordinal, chain, &header, &places, folded);
+        }
+        Ok(())
+    }
+
+    fn make_both(
+        &self,
+        writer: &mut crate::store::Writer,
+        dataset: Option<DatasetId>,
+        metadata: &Metadata,
+        local: Vec<crate::store::Planned>,
+        shared: Vec<crate::store::Planned>,
+    ) -> Result<Vec<Made>> {
+        let store = self.store();
+        let mut made = Vec::with_capacity(2);
+        if let Some(dataset) = dataset.filter(|_| !shared.is_empty()) {
             let log = writer.own_log(store, dataset, &self.inner.identity);
             let refs = writer.refs(store, log.0, &shared);
             made.push(self.make(writer, log, refs, metadata, shared)?);
@@ -183,14 +230,7 @@ impl Engine {
             let log = writer.local_log(store, &self.inner.identity)?;
             made.push(self.make(writer, log, Default::default(), metadata, local)?);
         }
-        // from here on nothing fails
-        for Made { ordinal, chain, header, places, folded } in made {
-            if !folded.local {
-                writer.wall = header.wall;
-            }
-            store.append(writer, ordinal, chain, &header, &places, folded);
-        }
-        Ok(())
+        Ok(made)
     }
 
     /// Authors and folds a commit.

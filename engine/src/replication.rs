@@ -150,9 +150,21 @@ impl Replication {
         self.engine.dataset()
     }
 
-    /// Takes over a peer's dataset, durably. [`Error::WrongDataset`] if commits of another are here.
+    /// What the application called it: see [`Engine::dataset_name`].
+    pub fn dataset_name(&self) -> Option<String> {
+        self.engine.dataset_name().map(str::to_owned)
+    }
+
+    /// Takes over a peer's dataset, durably. [`Error::WrongDataset`] if this store has another: it
+    /// keeps that, written to or not.
     pub fn adopt(&self, dataset: DatasetId) -> Result<()> {
-        self.engine.store().set_dataset(dataset)
+        self.engine.store().adopt(dataset)
+    }
+
+    /// Random bytes that tell this opening of the store from any other, of a copy too: who meets them
+    /// at the other end of a session talks to itself.
+    pub fn instance(&self) -> [u8; 8] {
+        self.engine.inner.instance
     }
 
     /// The log that this store's writes extend; none before the first is durable.

@@ -345,8 +345,29 @@ impl Store {
         Ok(node)
     }
 
-    /// Only of a store without commits but local ones.
-    pub(crate) fn set_dataset(&self, dataset: DatasetId) -> Result<()> {
+    /// The dataset of a peer, where there is none yet.
+    pub(crate) fn adopt(&self, dataset: DatasetId) -> Result<()> {
+        let (adopted, batch) = {
+            let mut writer = self.writer()?;
+            let adopted = match writer.known.dataset {
+                Some(ours) if ours != dataset => {
+                    Err(Error::WrongDataset { ours, theirs: dataset })
+                }
+                Some(_) => Ok(()),
+                None => {
+                    writer.settle_dataset(dataset);
+                    Ok(())
+                }
+            };
+            // what is there already may be on its way, brought by another
+            (adopted, writer.rests_on())
+        };
+        self.flush(batch)?;
+        adopted
+    }
+
+    /// Another one, by the application. Only of a store without commits but local ones.
+    fn set_dataset(&self, dataset: DatasetId) -> Result<()> {
         let (settled, batch) = {
             let mut writer = self.writer()?;
             let settled = match writer.known.dataset {
@@ -445,7 +466,8 @@ impl Writer {
         Ok((ordinal, log))
     }
 
-    fn forget_log(&mut self) {
+    /// As if none had been drawn.
+    pub(crate) fn forget_log(&mut self) {
         self.know_log(None, None);
         self.set_meta(OWN, None);
     }

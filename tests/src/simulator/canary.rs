@@ -257,10 +257,6 @@ impl Replica for Tampered {
         self.engine.own_log()
     }
 
-    fn forget(&self, node: NodeId) -> Result<()> {
-        self.engine.forget(node)
-    }
-
     fn position(&self) -> Result<Position> {
         let mut position = self.engine.position()?;
         if self.canary == Canary::HidesABranch {

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use heirloom::{Content, Entity, EntityId, Error, Kind, Timestamp, Value, Version, VersionRef};
 
-use super::naive::{Conflict, Leaves, OWN, Path, Said, State, Writer, leaves, leaves_at, related};
+use super::naive::{
+    Conflict, Leaves, OWN, Path, Said, State, Writer, is_empty_map, leaves, leaves_at, related, removed,
+};
 use super::policy::{Asked, Choice, Rule, Rules, patched, whim};
 
 /// A version that was acknowledged to its author.
@@ -165,7 +167,7 @@ impl Ledger {
                 if open.is_empty() && tombstones == 0 {
                     return Some(merged);
                 }
-                let fields = open.into_iter().map(|(p, _)| (p.clone(), merged.0[&p].clone())).collect();
+                let fields = open.into_iter().map(|(p, _)| (p.clone(), merged.sides(&p))).collect();
                 let choice = whim(&Asked { heads: heads.clone(), fields });
                 chosen(self, merged, tombstones, choice)
             }
@@ -455,17 +457,22 @@ impl<'a> Plan<'a> {
         let (old, new) = (leaves(&form.content()), leaves(content));
         let now = self.shown(form.id()).ok_or(Refusal::Conflict)?;
         let differs = |p: &&Path, a: &Leaves, b: &Leaves| a.get(*p) != b.get(*p);
-        let mine: Vec<&Path> = old.keys().chain(new.keys()).filter(|p| differs(p, &old, &new)).collect();
+        // a map that the caller emptied stays, empty, while it stands
+        let stands = |p: &Path| now.keys().any(|n| n.starts_with(p));
+        let emptied = |p: &Path, v: &Value| {
+            is_empty_map(v) && old.keys().any(|o| o != p && o.starts_with(p)) && stands(p)
+        };
+        let changed = new.iter().filter(|(p, v)| old.get(*p) != Some(v) && !emptied(p, v));
+        let sets: Leaves = changed.map(|(p, v)| (p.clone(), v.clone())).collect();
+        let gone = removed(old.keys(), &new);
         let theirs = old.keys().chain(now.keys()).filter(|p| differs(p, &old, &now));
         for p in theirs.filter(|p| differs(p, &new, &now)) {
-            if mine.iter().any(|q| related(p, q)) {
+            if sets.keys().chain(&gone).any(|q| related(p, q)) {
                 return Err(Refusal::Conflict);
             }
         }
-        let sets: Leaves =
-            new.iter().filter(|(p, v)| old.get(*p) != Some(v)).map(|(p, v)| (p.clone(), v.clone())).collect();
-        let gone = old.keys().filter(|p| !new.contains_key(*p) && !sets.keys().any(|s| related(s, p)));
-        Ok((gone.cloned().collect(), sets))
+        let gone = gone.into_iter().filter(|p| !sets.keys().any(|s| related(s, p)));
+        Ok((gone.collect(), sets))
     }
 
     /// Nothing is left to write if nobody has seen it yet.
@@ -533,8 +540,10 @@ impl<'a> Plan<'a> {
             Choice::Suggestion => {
                 let open: BTreeSet<Path> = draft.base.conflicts().into_iter().map(|(p, _)| p).collect();
                 let mut shown = draft.base.shown();
+                let torn = draft.base.torn().into_iter().filter(|top| !shown.contains_key(top));
+                let gone: Vec<Path> = torn.collect();
                 shown.retain(|p, _| open.contains(p));
-                draft.patch(&[], &shown);
+                draft.patch(&gone, &shown);
             }
             Choice::Patch { unsets, sets } => draft.patch(unsets, &one_patch(sets)?),
             Choice::Content(content) => draft.replace(&leaves(content)),
