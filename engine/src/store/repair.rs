@@ -29,9 +29,11 @@ impl Store {
     /// While records are damaged only what needs none of them: rows of `dots`, and what stands beside heads.
     pub(crate) fn repair(&self, entities: u64) -> Result<()> {
         // from here on until they are built, queries scan
-        self.alone(Writer::doubt_indexes, |writer| {
-            Ok(self.repair_in_turn(writer, entities)?.then_some(()))
-        })?;
+        let doubt = |writer: &mut Writer| {
+            writer.doubt_indexes();
+            true
+        };
+        self.alone(doubt, |writer| Ok(self.repair_in_turn(writer, entities)?.then_some(())))?;
         let batch = self.writer.lock().batch;
         self.flush(batch)
     }
@@ -42,8 +44,9 @@ impl Store {
     /// The broken tree stays in the file under another name: were it dropped, redb would free pages that it
     /// may never have had, and give them away while another table still needs them.
     pub(crate) fn mend_trees(&self) -> Result<u64> {
-        self.alone(|_| (), |writer| {
-            if !writer.pending.records.is_empty() || !writer.pending.healed.is_empty() {
+        // a commit may need a table that is broken: none is made that need not be
+        self.alone(|writer| is_writing(writer), |writer| {
+            if is_writing(writer) {
                 return Ok(None);
             }
             let tables = self.tables()?;
@@ -60,8 +63,15 @@ impl Store {
             }
             if mended > 0 {
                 self.is_marred();
-                self.read_anew(writer)?;
+                let tables = self.read_anew(writer)?;
                 self.caches.clear();
+                match self.load_writer(writer, &tables, self.durable.load(Ordering::Acquire)) {
+                    Ok(()) => writer.damage = None,
+                    Err(damage @ Error::Corrupt { .. }) => writer.damage = Some(damage),
+                    other => other?,
+                }
+                // what is gone without a trace is not written again
+                self.leave_own_log(writer);
             }
             Ok(Some(mended))
         })
@@ -112,11 +122,11 @@ impl Store {
         Ok(())
     }
 
-    /// Does something while nobody writes. `first`, with the writer, before each attempt; nothing comes of one
-    /// while commits are on their way.
+    /// Does something while nobody writes. `first` says before each attempt whether what is on its way has to be
+    /// durable; nothing comes of one while commits are on their way.
     fn alone<T>(
         &self,
-        mut first: impl FnMut(&mut Writer),
+        mut first: impl FnMut(&mut Writer) -> bool,
         mut act: impl FnMut(&mut Writer) -> Result<Option<T>>,
     ) -> Result<T> {
         self.check_not_held()?;
@@ -129,10 +139,11 @@ impl Store {
             }
             let batch = {
                 let mut writer = self.writer.lock();
-                first(&mut writer);
-                writer.batch
+                first(&mut writer).then_some(writer.batch)
             };
-            self.flush(batch)?;
+            if let Some(batch) = batch {
+                self.flush(batch)?;
+            }
             if let Some(done) = self.group.in_turn(|| act(&mut self.writer.lock()))? {
                 return Ok(done);
             }
@@ -141,7 +152,7 @@ impl Store {
 
     /// False if commits are on their way. `entities`: heads of so many are held at a time.
     fn repair_in_turn(&self, writer: &mut Writer, entities: u64) -> Result<bool> {
-        if !writer.pending.records.is_empty() || !writer.pending.healed.is_empty() {
+        if is_writing(writer) {
             return Ok(false);
         }
         let commits = self.durable.load(Ordering::Acquire);
@@ -326,6 +337,11 @@ impl Store {
             put_record(&mut log, last, &bytes)
         })
     }
+}
+
+/// Whether commits are on their way.
+fn is_writing(writer: &Writer) -> bool {
+    !writer.pending.records.is_empty() || !writer.pending.healed.is_empty()
 }
 
 /// Divides entities evenly.

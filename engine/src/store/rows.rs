@@ -217,12 +217,7 @@ impl ReadTables {
 
     /// The same in a file that is known to be a store: one of other types is damaged.
     pub(super) fn of_store(&self, table: Table) -> Result<Option<ReadTable>> {
-        self.optional(table).map_err(|e| match e {
-            Error::Storage(e) if is_of_other_types(&e) => {
-                Error::corrupt(table.name(), "its root", format!("{DAMAGED}: {e}"))
-            }
-            e => e,
-        })
+        self.optional(table).map_err(of_other_types(table))
     }
 
     /// A table that every store has.
@@ -243,14 +238,22 @@ impl ReadTables {
     }
 }
 
-fn is_of_other_types(e: &redb::Error) -> bool {
-    matches!(
-        e,
-        redb::Error::TableTypeMismatch { .. }
-            | redb::Error::TypeDefinitionChanged { .. }
-            | redb::Error::TableIsMultimap(_)
-            | redb::Error::TableIsNotMultimap(_)
-    )
+/// What says of a table of ours that it is not of bytes was damaged.
+fn of_other_types(table: Table) -> impl Fn(Error) -> Error {
+    move |e| match e {
+        Error::Storage(e)
+            if matches!(
+                *e,
+                redb::Error::TableTypeMismatch { .. }
+                    | redb::Error::TypeDefinitionChanged { .. }
+                    | redb::Error::TableIsMultimap(_)
+                    | redb::Error::TableIsNotMultimap(_)
+            ) =>
+        {
+            Error::corrupt(table.name(), "its root", format!("{DAMAGED}: {e}"))
+        }
+        e => e,
+    }
 }
 
 /// A table in a write transaction.
@@ -323,7 +326,8 @@ impl WriteTables {
     /// A table, made if there is none.
     pub(crate) fn open_table(&self, table: Table) -> Result<WriteTable<'_>> {
         let open = || self.0.open_table(definition(table));
-        let open = guard(table.name(), || "its root".to_owned(), open)?;
+        let open = guard(table.name(), || "its root".to_owned(), open);
+        let open = open.map_err(of_other_types(table))?;
         Ok(WriteTable { name: table.name(), table: Some(open) })
     }
 
@@ -342,7 +346,8 @@ impl WriteTables {
                 Err(TableError::TableExists(_)) => Ok(false),
                 other => other.map(|()| true),
             };
-            if guard::<_, TableError>(table.name(), || "its root".to_owned(), renamed)? {
+            let renamed = guard::<_, TableError>(table.name(), || "its root".to_owned(), renamed);
+            if renamed.map_err(of_other_types(table))? {
                 break;
             }
         }

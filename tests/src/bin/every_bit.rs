@@ -83,7 +83,7 @@ fn campaign(bits: u64, from: u64, every: u64, processes: u64) -> ExitCode {
                     let _ = writeln!(out, "bit {bit} (byte {}): {word}", bit / 8);
                 }
             } else {
-                *counts.entry(word).or_default() += 1;
+                *counts.entry(word.split(" | ").next().unwrap_or(word)).or_default() += 1;
                 if word == ENDED {
                     let _ = writeln!(out, "bit {bit} (byte {}): {word}", bit / 8);
                 }
