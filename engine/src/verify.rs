@@ -251,7 +251,8 @@ impl Walk<'_> {
 impl Engine {
     /// Reads everything again: checksums, chains, states, and what is derived from the log, which it makes again and compares (R33).
     /// Reads the whole file, and the log once more for each 100,000 entities beyond the first so many; takes about 100 MiB of memory at most.
-    /// What it finds, [`repair`](Self::repair) mends.
+    /// What it finds, [`repair`](Self::repair) mends. Where it finds something each commit from then on notes which pages are free (and writes
+    /// several times as much): after a kill the file could else not be opened for the one page that is damaged.
     pub fn verify(&self) -> Result<Verification> {
         self.verify_with(|_| ControlFlow::Continue(()))
     }

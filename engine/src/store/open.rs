@@ -180,6 +180,9 @@ impl Store {
             Err(damage @ Error::Corrupt { .. }) => store.writer.lock().damage = Some(damage),
             other => other?,
         }
+        if store.missing.first_damaged().is_some() {
+            store.is_marred();
+        }
         store.recognise(&tables, mark)?;
         store.agree_on_dataset(options.dataset)?;
         store.declare(options.indexes)?;
