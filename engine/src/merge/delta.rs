@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::nearby::{Fitting, Nearby};
+use super::apply::{is_emptied, removed};
+use super::nearby::Nearby;
 use crate::error::{Error, Result};
-use crate::format::value::{decode_all, flatten, flatten_content};
+use crate::format::value::{decode_all, flatten, flatten_content, is_closed};
 use crate::model::{Content, Patch, Path, ShownLeaf, Value};
 
 /// The patch that turns `a` into `b`: changed leaves, removals too.
@@ -19,20 +20,21 @@ use crate::model::{Content, Patch, Path, ShownLeaf, Value};
 ///
 /// [`Error::Limit`] if a content is too deep or has too long a key for the format.
 pub fn diff(a: &Content, b: &Content) -> Result<Patch> {
-    let leaves = |content| Ok::<BTreeMap<Path, _>, Error>(flatten_content(content)?.into_iter().collect());
-    let (a, b) = (leaves(a)?, leaves(b)?);
+    let (a, b) = (flatten_content(a)?, flatten_content(b)?);
+    let old: BTreeMap<&Path, &Vec<u8>> = a.iter().map(|(p, v)| (p, v)).collect();
+    let changed = b.iter().filter(|(p, v)| old.get(p) != Some(&v) && !is_emptied(p, v, &a));
     let mut patch = Patch::new();
-    let changed = b.iter().filter(|(path, value)| a.get(path) != Some(value));
     patch.sets.extend(changed.map(|(path, value)| (path.clone(), decode(value))));
     let sets = Nearby::new(patch.sets.iter().map(|(p, _)| p));
-    let gone = a.keys().filter(|p| !b.contains_key(p) && !sets.touches(p));
-    patch.unsets = gone.cloned().collect();
+    patch.unsets = removed(a.iter().map(|(p, _)| p), &b).into_iter().filter(|p| !sets.covers(p)).collect();
     Ok(patch)
 }
 
-/// A content after a patch: unsets first, then sets, each in the place of what is at, below and above its path.
+/// A content after a patch: unsets first, then sets, each in the place of what is at, below and above its path. A map
+/// whose last field is unset stays, empty; to remove it, unset the map.
 ///
-/// [`Error::Invalid`] for a path without a key, [`Error::Limit`] as for [`diff`].
+/// [`Error::Invalid`] for a path without a key, [`Error::Inside`] for one that leads into a variant
+/// or another value that is one, [`Error::Limit`] as for [`diff`].
 pub fn apply_patch(patch: &Patch, to: &Content) -> Result<Content> {
     let mut sets = Vec::new();
     for (path, value) in &patch.sets {
@@ -40,11 +42,34 @@ pub fn apply_patch(patch: &Patch, to: &Content) -> Result<Content> {
         flatten(path.clone(), value, &mut sets)?;
     }
     patch.unsets.iter().try_for_each(check_path)?;
-    let unsets = Nearby::new(&patch.unsets);
-    let mut leaves = Fitting::default();
-    leaves.0.extend(flatten_content(to)?.into_iter().filter(|(p, _)| !unsets.covers(p)));
-    sets.into_iter().for_each(|(path, value)| leaves.replace(path, value));
-    Ok(unflatten(leaves.0.iter().map(|(p, v)| (p.as_ref(), &v[..]))))
+    let before = flatten_content(to)?;
+    check_inside(patch, before.iter().map(|(p, v)| (p, &v[..])))?;
+    let mut out = to.clone();
+    for path in &patch.unsets {
+        unset(&mut out, &path.as_ref().keys().collect::<Vec<_>>());
+    }
+    for (path, value) in &sets {
+        set(&mut out, &path.as_ref().keys().collect::<Vec<_>>(), decode(value));
+    }
+    Ok(out)
+}
+
+fn unset(from: &mut Content, keys: &[&str]) {
+    match keys {
+        [] => {}
+        [last] => drop(from.remove(last)),
+        [first, below @ ..] => {
+            if let Some(Value::Map(map)) = from.get_mut(first) {
+                unset(map, below);
+            }
+        }
+    }
+}
+
+fn set(to: &mut Content, keys: &[&str], value: Value) {
+    if let Some((last, above)) = keys.split_last() {
+        above.iter().fold(to, |at, key| at.map_at(key)).insert(*last, value);
+    }
 }
 
 /// Whether an entity can have something there.
@@ -55,6 +80,24 @@ pub(crate) fn check_path(path: &Path) -> Result<()> {
     flatten(path.clone(), &Value::Null, &mut Vec::new())
 }
 
+/// Whether each path of a patch ends at a value: none leads into a variant or an atomic map of
+/// these leaves, unless the patch removes that first.
+pub(crate) fn check_inside<'a>(
+    patch: &Patch,
+    leaves: impl Iterator<Item = (&'a Path, &'a [u8])>,
+) -> Result<()> {
+    for (at, _) in leaves.filter(|(_, value)| is_closed(value)) {
+        if patch.unsets.iter().any(|u| at.is_below(u)) {
+            continue;
+        }
+        let inside = |p: &&Path| p.is_below(at) && *p != at;
+        if let Some(path) = patch.sets.iter().map(|(p, _)| p).chain(&patch.unsets).find(inside) {
+            return Err(Error::inside(path, at));
+        }
+    }
+    Ok(())
+}
+
 fn decode(bytes: &[u8]) -> Value {
     // encoded a moment ago
     decode_all(bytes).unwrap_or_default()
@@ -62,6 +105,14 @@ fn decode(bytes: &[u8]) -> Value {
 
 /// Content from leaves of which none lies below another.
 pub(crate) fn unflatten<'a>(leaves: impl Iterator<Item = ShownLeaf<'a>>) -> Content {
+    unflatten_with(leaves, decode)
+}
+
+/// The same, values read in a way of one's own.
+pub(crate) fn unflatten_with<'a>(
+    leaves: impl Iterator<Item = ShownLeaf<'a>>,
+    decode: impl Fn(&'a [u8]) -> Value,
+) -> Content {
     let mut out = Content::new();
     for (path, value) in leaves {
         let (mut at, mut keys) = (&mut out, path.keys().peekable());

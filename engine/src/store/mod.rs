@@ -17,6 +17,7 @@ mod open;
 mod overlay;
 mod padded;
 mod past;
+mod place;
 mod primitives;
 mod read_cache;
 mod record;
@@ -53,6 +54,7 @@ pub(crate) use index::{
 pub use ingest::Ingested;
 pub(crate) use open::{Identity, Options};
 pub(crate) use past::{At, Content, Dot, Part};
+pub(crate) use place::keep_name;
 pub use read_cache::CacheStats;
 pub(crate) use record::Record;
 pub use record::Void as VoidReason;
@@ -96,7 +98,7 @@ pub(crate) struct Store {
     pub(crate) policies: Policies,
     pub(crate) caches: Caches,
     writer: Mutex<Writer>,
-    known: Arc<RwLock<Known>>,
+    known: RwLock<Known>,
     /// The thread that has the writer, so that a write inside a write is an error and no deadlock.
     holder: Mutex<Option<ThreadId>>,
     /// Who makes commits durable; who waits for it joins the next one.
@@ -120,7 +122,7 @@ impl Store {
         self.published.read().clone().ok_or(Error::Closed)
     }
 
-    /// What this store knows of itself.
+    /// What this store knows of itself, as far as that is durable.
     pub(crate) fn known(&self) -> Known {
         *self.known.read()
     }
