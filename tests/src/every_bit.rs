@@ -1,6 +1,6 @@
-//! A store with one bit of its file flipped, each bit in turn: opened, verified, read, repaired, read again. Nothing
-//! panics; nothing false is told unless `verify` names a place; `repair` makes it right or says what it left, and
-//! does not find the same again.
+//! A store with one bit of its file flipped, each bit in turn: opened, verified, read, repaired,
+//! read again. Nothing panics; nothing false is told unless `verify` names a place; `repair` makes
+//! it right or says what it left, and does not find the same again.
 
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -84,7 +84,8 @@ impl Scene {
         }
     }
 
-    /// Nothing is told wrong, nor is anything an error, unless `verify` names a place. Whether it names none.
+    /// Nothing is told wrong, nor is anything an error, unless `verify` names a place. Whether it
+    /// names none.
     fn check(&self, engine: &Engine, when: &str, say: &mut dyn FnMut(&str)) -> Result<bool, String> {
         let verified = engine.verify();
         let verified = verified.map_err(|e| format!("{when}, verify gives up: {e:?}"))?;

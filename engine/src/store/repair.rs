@@ -38,43 +38,48 @@ impl Store {
         self.flush(batch)
     }
 
-    /// Makes tables anew whose trees are broken, from their rows that can be read; what is not among them shows
+    /// Makes tables anew whose trees are broken, from their rows that can be read; what is not
+    /// among them shows
     /// afterwards as missing. How many there were.
     ///
-    /// The broken tree stays in the file under another name: were it dropped, redb would free pages that it
+    /// The broken tree stays in the file under another name: were it dropped, redb would free pages
+    /// that it
     /// may never have had, and give them away while another table still needs them.
     pub(crate) fn mend_trees(&self) -> Result<u64> {
         // a commit may need a table that is broken: none is made that need not be
-        self.alone(|writer| is_writing(writer), |writer| {
-            if is_writing(writer) {
-                return Ok(None);
-            }
-            let tables = self.tables()?;
-            let mut mended = 0;
-            for (table, _, checked) in tables.check_trees() {
-                match checked {
-                    Err(Error::Corrupt { .. }) => self.mend_tree(&tables, table)?,
-                    other => {
-                        other?;
-                        continue;
+        self.alone(
+            |writer| is_writing(writer),
+            |writer| {
+                if is_writing(writer) {
+                    return Ok(None);
+                }
+                let tables = self.tables()?;
+                let mut mended = 0;
+                for (table, _, checked) in tables.check_trees() {
+                    match checked {
+                        Err(Error::Corrupt { .. }) => self.mend_tree(&tables, table)?,
+                        other => {
+                            other?;
+                            continue;
+                        }
                     }
+                    mended += 1;
                 }
-                mended += 1;
-            }
-            if mended > 0 {
-                self.is_marred();
-                let tables = self.read_anew(writer)?;
-                self.caches.clear();
-                match self.load_writer(writer, &tables, self.durable.load(Ordering::Acquire)) {
-                    Ok(()) => writer.damage = None,
-                    Err(damage @ Error::Corrupt { .. }) => writer.damage = Some(damage),
-                    other => other?,
+                if mended > 0 {
+                    self.is_marred();
+                    let tables = self.read_anew(writer)?;
+                    self.caches.clear();
+                    match self.load_writer(writer, &tables, self.durable.load(Ordering::Acquire)) {
+                        Ok(()) => writer.damage = None,
+                        Err(damage @ Error::Corrupt { .. }) => writer.damage = Some(damage),
+                        other => other?,
+                    }
+                    // what is gone without a trace is not written again
+                    self.leave_own_log(writer);
                 }
-                // what is gone without a trace is not written again
-                self.leave_own_log(writer);
-            }
-            Ok(Some(mended))
-        })
+                Ok(Some(mended))
+            },
+        )
     }
 
     fn mend_tree(&self, tables: &Tables, table: Table) -> Result<()> {
@@ -103,12 +108,7 @@ impl Store {
     }
 
     /// The records between, which are found where somebody knows of them.
-    fn look_up_records(
-        &self,
-        tables: &Tables,
-        broken: &ReadTable,
-        made: &mut WriteTable<'_>,
-    ) -> Result<()> {
+    fn look_up_records(&self, tables: &Tables, broken: &ReadTable, made: &mut WriteTable<'_>) -> Result<()> {
         for row in tables.dots.iter().into_iter().flatten().map_while(Result::ok) {
             let Ok(lsn) = row.1.value().try_into().map(u64::from_be_bytes) else { continue };
             for piece in 0.. {
@@ -122,7 +122,8 @@ impl Store {
         Ok(())
     }
 
-    /// Does something while nobody writes. `first` says before each attempt whether what is on its way has to be
+    /// Does something while nobody writes. `first` says before each attempt whether what is on its
+    /// way has to be
     /// durable; nothing comes of one while commits are on their way.
     fn alone<T>(
         &self,
@@ -354,11 +355,7 @@ pub(crate) fn part_of(id: &EntityId, parts: u64) -> u64 {
 type Folded = HashMap<EntityId, (Vec<Dot>, bool)>;
 
 /// Which versions are heads.
-fn fold_heads(
-    view: &View<'_>,
-    commits: u64,
-    mine: &dyn Fn(&EntityId) -> bool,
-) -> Result<Folded> {
+fn fold_heads(view: &View<'_>, commits: u64, mine: &dyn Fn(&EntityId) -> bool) -> Result<Folded> {
     let mut out = Folded::new();
     let local = view.directory.local();
     for lsn in view.lsns(0, commits) {

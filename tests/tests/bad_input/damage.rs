@@ -236,7 +236,8 @@ fn a_file_that_was_cut_short_is_a_typed_error() {
     }
 }
 
-/// Bits flipped in the file, beneath redb, in its own trees too: nothing panics, and nothing false is returned unless `verify` names it.
+/// Bits flipped in the file, beneath redb, in its own trees too: nothing panics, and nothing false
+/// is returned unless `verify` names it.
 #[test]
 fn bits_flipped_in_the_file_are_noticed() {
     let scene = scene();

@@ -164,25 +164,23 @@ fn settle_many(disk: &Disk, twin: &Engine, steps: &[Step], context: &str) -> usi
     there
 }
 
-/// What is told after damage: nothing that is not so, unless `verify` names a place. Whether it was noticed.
+/// What is told after damage: nothing that is not so, unless `verify` names a place. Whether it was
+/// noticed.
 fn look(disk: &Disk, truth: &[Survey]) -> bool {
     let Ok(engine) = script::open(disk, CACHE) else { return true };
     let named = engine.verify().map_or(true, |verified| !verified.is_clean());
     match survey(&engine) {
         Ok(found) => {
             let is_true = truth.iter().any(|t| found == *t);
-            assert!(
-                named || is_true,
-                "false, and not noticed: {:#?}",
-                differences(&found, &truth[0])
-            );
+            assert!(named || is_true, "false, and not noticed: {:#?}", differences(&found, &truth[0]));
             named
         }
         Err(_) => true,
     }
 }
 
-/// Where this is set, the test below goes through the rounds from this one on, and says of each what came of it.
+/// Where this is set, the test below goes through the rounds from this one on, and says of each
+/// what came of it.
 const ROUND: &str = "HEIRLOOM_TEST_MISDIRECTED";
 
 /// Not a test by itself: what `a_write_in_the_wrong_place_is_noticed` starts.
@@ -208,8 +206,10 @@ fn goes_on_after_a_misdirected_write_where_it_is_told_to() {
     }
 }
 
-/// Writing goes on over what went astray. No panic comes out; but redb, when it meets its own pages again in one
-/// commit, may panic in a destructor while it unwinds, which ends a process: so each round may end one.
+/// Writing goes on over what went astray. No panic comes out; but redb, when it meets its own pages
+/// again in one
+/// commit, may panic in a destructor while it unwinds, which ends a process: so each round may end
+/// one.
 #[test]
 fn a_write_in_the_wrong_place_is_noticed() {
     let rounds = 80 * times();
@@ -220,8 +220,7 @@ fn a_write_in_the_wrong_place_is_noticed() {
             .env(ROUND, next.to_string())
             .output()
             .unwrap();
-        let (said, complained) =
-            (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+        let (said, complained) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
         let told: Vec<&str> = said.lines().filter(|line| line.starts_with("round ")).collect();
         noticed += told.iter().filter(|line| line.ends_with("true")).count() as u64;
         next += told.len() as u64;
