@@ -30,8 +30,10 @@ pub struct Verification {
     pub voids: u64,
     /// Commits whose bodies never verified here: no damage, but their contents are missing.
     pub unverified: u64,
-    /// Trees of the file that were broken and that [`repair`](crate::Engine::repair) put out of the way: no
-    /// damage, but they take room until [`compact_to`](crate::Engine::compact_to) leaves them behind.
+    /// Trees of the file that were broken and that [`repair`](crate::Engine::repair) put out of the
+    /// way: no
+    /// damage, but they take room until [`compact_to`](crate::Engine::compact_to) leaves them
+    /// behind.
     pub set_aside: u64,
     /// Each damaged place, the first 10,000.
     pub problems: Vec<Problem>,
@@ -253,7 +255,10 @@ impl Walk<'_> {
 impl Engine {
     /// Reads everything again: checksums, chains, states, and what is derived from the log, which it makes again and compares (R33).
     /// Reads the whole file, and the log once more for each 100,000 entities beyond the first so many; takes about 100 MiB of memory at most.
-    /// What it finds, [`repair`](Self::repair) mends.
+    /// What it finds, [`repair`](Self::repair) mends. Where it finds something each commit from
+    /// then on notes which pages are free (and writes
+    /// several times as much): after a kill the file could else not be opened for the one page that
+    /// is damaged.
     pub fn verify(&self) -> Result<Verification> {
         self.verify_with(|_| ControlFlow::Continue(()))
     }

@@ -1,6 +1,6 @@
-//! A store with one bit of its file flipped, each bit in turn: opened, verified, read, repaired, read again. Nothing
-//! panics; nothing false is told unless `verify` names a place; `repair` makes it right or says what it left, and
-//! does not find the same again.
+//! A store with one bit of its file flipped, each bit in turn: opened, verified, read, repaired,
+//! read again. Nothing panics; nothing false is told unless `verify` names a place; `repair` makes
+//! it right or says what it left, and does not find the same again.
 
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use crate::{
     specimen::{self, Survey, kind_of, survey},
 };
 
-/// What came of a flip, in some words.
+/// What came of a flip, in some words; behind a bar the details.
 pub type Found = Vec<String>;
 
 /// How a word begins that says that something is wrong.
@@ -63,7 +63,7 @@ impl Scene {
         let engine = match specimen::builder().open_backend(disk.clone()) {
             Ok(engine) => engine,
             Err(error) => {
-                say(&format!("refused when it is opened ({})", kind_of(&error)));
+                say(&format!("refused when it is opened ({}) | {error}", kind_of(&error)));
                 return told(&error);
             }
         };
@@ -84,7 +84,8 @@ impl Scene {
         }
     }
 
-    /// Nothing is told wrong, nor is anything an error, unless `verify` names a place. Whether it names none.
+    /// Nothing is told wrong, nor is anything an error, unless `verify` names a place. Whether it
+    /// names none.
     fn check(&self, engine: &Engine, when: &str, say: &mut dyn FnMut(&str)) -> Result<bool, String> {
         let verified = engine.verify();
         let verified = verified.map_err(|e| format!("{when}, verify gives up: {e:?}"))?;
@@ -102,7 +103,7 @@ impl Scene {
         let repaired = match engine.repair() {
             Ok(repaired) => repaired,
             Err(error) => {
-                say(&format!("repair is refused ({})", kind_of(&error)));
+                say(&format!("repair is refused ({}) | {error}", kind_of(&error)));
                 return told(&error);
             }
         };
@@ -114,7 +115,7 @@ impl Scene {
         }
         let (wrong, errors) = self.differences(&everything(engine));
         if !repaired.left.is_empty() {
-            say("repair names what it left");
+            say(&format!("repair names what it left | {:?}", repaired.left));
         } else if wrong.is_empty() && errors == 0 {
             say("repair makes all right");
         } else {

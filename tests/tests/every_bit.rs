@@ -1,4 +1,5 @@
-//! Every 97th bit of the smallest store that has something in each table, flipped; `every_bit` alone flips them all.
+//! Every 97th bit of the smallest store that has something in each table, flipped; `every_bit`
+//! alone flips them all.
 
 use std::process::Command;
 

@@ -6,8 +6,8 @@ use redb::{Database, Durability, StorageBackend};
 
 use super::Store;
 use super::open::{FINGERPRINT, FORMAT, NODE, OWN, PREDECESSOR, create_tables};
-use super::sealed::unseal;
 use super::rows::{self, ReadTable, WriteTables};
+use super::sealed::unseal;
 use super::tables::{self, Table, Tables};
 use crate::error::{Error, Result};
 

@@ -166,8 +166,10 @@ impl Store {
         })
     }
 
-    /// Notes that something in the file is damaged. From now on each commit says which pages are free: after a kill
-    /// redb would else walk over all of them, and refuse the whole file for the one that is damaged.
+    /// Notes that something in the file is damaged. From now on each commit says which pages are
+    /// free: after a kill
+    /// redb would else walk over all of them, and refuse the whole file for the one that is
+    /// damaged.
     pub(crate) fn is_marred(&self) {
         self.marred.store(true, Ordering::Release);
     }

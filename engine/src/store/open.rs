@@ -18,10 +18,10 @@ use super::overlay::Overlay;
 use super::padded::Padded;
 use super::place;
 use super::record::{Checkpoint, ordinal};
+use super::rows;
 use super::rows::{ReadTables, catching};
 use super::sealed::{seal, unreadable, unseal};
 use super::tables::{self, Tables};
-use super::rows;
 use super::view::{Caches, View};
 use super::wake::Wake;
 use super::writer::{Known, Tip, Writer};
@@ -106,8 +106,7 @@ impl Store {
             how.read(true).write(true).create(true).truncate(false);
             let file = how.open(path).map_err(|e| Error::from(redb::StorageError::Io(e)))?;
             let backend = Padded(redb::backends::FileBackend::new(file)?);
-            let database =
-                builder(&options, &idle).create_with_backend(backend).map_err(not_a_store)?;
+            let database = builder(&options, &idle).create_with_backend(backend).map_err(not_a_store)?;
             let mark = fingerprint::of_file(path, options.install.as_deref());
             let keep_name = &|| keep_name(path);
             let found = Found { fresh, keep_name, mark, read_only: false, idle };
@@ -121,7 +120,8 @@ impl Store {
         let fresh = backend.len().map_err(|e| Error::from(redb::StorageError::from(e)))? == 0;
         catching("its backend", || {
             let idle = Arc::default();
-            let database = builder(&options, &idle).create_with_backend(Padded(backend)).map_err(not_a_store)?;
+            let database =
+                builder(&options, &idle).create_with_backend(Padded(backend)).map_err(not_a_store)?;
             let mark = fingerprint::of_backend(options.install.as_deref());
             let keep_name = &|| Ok(());
             let found = Found { fresh, keep_name, mark, read_only: false, idle };
@@ -137,7 +137,8 @@ impl Store {
         }
         let mut store = catching(path.display(), || {
             let idle = Arc::default();
-            let database = builder(&options, &idle).create_with_backend(Padded(overlay)).map_err(not_a_store)?;
+            let database =
+                builder(&options, &idle).create_with_backend(Padded(overlay)).map_err(not_a_store)?;
             if is_blank(&database)? {
                 return Err(Error::NotAStore);
             }
@@ -193,6 +194,9 @@ impl Store {
             // where it cannot be told how logs end nothing can be written; all else stays readable, and `repair` mends it
             Err(damage @ Error::Corrupt { .. }) => store.writer.lock().damage = Some(damage),
             other => other?,
+        }
+        if store.missing.first_damaged().is_some() {
+            store.is_marred();
         }
         store.recognise(&tables, mark)?;
         *store.known.get_mut() = store.writer.get_mut().knows_from_opening();
@@ -358,9 +362,7 @@ impl Store {
         let (adopted, batch) = {
             let mut writer = self.writer()?;
             let adopted = match writer.known.dataset {
-                Some(ours) if ours != dataset => {
-                    Err(Error::WrongDataset { ours, theirs: dataset })
-                }
+                Some(ours) if ours != dataset => Err(Error::WrongDataset { ours, theirs: dataset }),
                 Some(_) => Ok(()),
                 None => {
                     writer.settle_dataset(dataset);

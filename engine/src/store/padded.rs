@@ -1,7 +1,8 @@
 //! A storage that reads as zeros behind its end.
 //!
-//! Where a tree of redb is damaged it may name a page that the file never had. An error of the storage would make
-//! redb refuse all that is asked of it afterwards; zeros are no page, so that only what needs that page is refused.
+//! Where a tree of redb is damaged it may name a page that the file never had. An error of the
+//! storage would make redb refuse all that is asked of it afterwards; zeros are no page, so that
+//! only what needs that page is refused.
 
 use std::io;
 use std::ops::Bound;
@@ -53,11 +54,7 @@ impl<B: StorageBackend> StorageBackend for Padded<B> {
         self.0.try_lock_range(start, end)
     }
 
-    fn try_lock_shared_range(
-        &self,
-        start: Bound<u64>,
-        end: Bound<u64>,
-    ) -> Result<bool, BackendError> {
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
         self.0.try_lock_shared_range(start, end)
     }
 

@@ -29,42 +29,57 @@ impl Store {
     /// While records are damaged only what needs none of them: rows of `dots`, and what stands beside heads.
     pub(crate) fn repair(&self, entities: u64) -> Result<()> {
         // from here on until they are built, queries scan
-        self.alone(Writer::doubt_indexes, |writer| {
-            Ok(self.repair_in_turn(writer, entities)?.then_some(()))
-        })?;
+        let doubt = |writer: &mut Writer| {
+            writer.doubt_indexes();
+            true
+        };
+        self.alone(doubt, |writer| Ok(self.repair_in_turn(writer, entities)?.then_some(())))?;
         let batch = self.writer.lock().batch;
         self.flush(batch)
     }
 
-    /// Makes tables anew whose trees are broken, from their rows that can be read; what is not among them shows
+    /// Makes tables anew whose trees are broken, from their rows that can be read; what is not
+    /// among them shows
     /// afterwards as missing. How many there were.
     ///
-    /// The broken tree stays in the file under another name: were it dropped, redb would free pages that it
+    /// The broken tree stays in the file under another name: were it dropped, redb would free pages
+    /// that it
     /// may never have had, and give them away while another table still needs them.
     pub(crate) fn mend_trees(&self) -> Result<u64> {
-        self.alone(|_| (), |writer| {
-            if !writer.pending.records.is_empty() || !writer.pending.healed.is_empty() {
-                return Ok(None);
-            }
-            let tables = self.tables()?;
-            let mut mended = 0;
-            for (table, _, checked) in tables.check_trees() {
-                match checked {
-                    Err(Error::Corrupt { .. }) => self.mend_tree(&tables, table)?,
-                    other => {
-                        other?;
-                        continue;
-                    }
+        // a commit may need a table that is broken: none is made that need not be
+        self.alone(
+            |writer| is_writing(writer),
+            |writer| {
+                if is_writing(writer) {
+                    return Ok(None);
                 }
-                mended += 1;
-            }
-            if mended > 0 {
-                self.is_marred();
-                self.read_anew(writer)?;
-                self.caches.clear();
-            }
-            Ok(Some(mended))
-        })
+                let tables = self.tables()?;
+                let mut mended = 0;
+                for (table, _, checked) in tables.check_trees() {
+                    match checked {
+                        Err(Error::Corrupt { .. }) => self.mend_tree(&tables, table)?,
+                        other => {
+                            other?;
+                            continue;
+                        }
+                    }
+                    mended += 1;
+                }
+                if mended > 0 {
+                    self.is_marred();
+                    let tables = self.read_anew(writer)?;
+                    self.caches.clear();
+                    match self.load_writer(writer, &tables, self.durable.load(Ordering::Acquire)) {
+                        Ok(()) => writer.damage = None,
+                        Err(damage @ Error::Corrupt { .. }) => writer.damage = Some(damage),
+                        other => other?,
+                    }
+                    // what is gone without a trace is not written again
+                    self.leave_own_log(writer);
+                }
+                Ok(Some(mended))
+            },
+        )
     }
 
     fn mend_tree(&self, tables: &Tables, table: Table) -> Result<()> {
@@ -93,12 +108,7 @@ impl Store {
     }
 
     /// The records between, which are found where somebody knows of them.
-    fn look_up_records(
-        &self,
-        tables: &Tables,
-        broken: &ReadTable,
-        made: &mut WriteTable<'_>,
-    ) -> Result<()> {
+    fn look_up_records(&self, tables: &Tables, broken: &ReadTable, made: &mut WriteTable<'_>) -> Result<()> {
         for row in tables.dots.iter().into_iter().flatten().map_while(Result::ok) {
             let Ok(lsn) = row.1.value().try_into().map(u64::from_be_bytes) else { continue };
             for piece in 0.. {
@@ -112,11 +122,12 @@ impl Store {
         Ok(())
     }
 
-    /// Does something while nobody writes. `first`, with the writer, before each attempt; nothing comes of one
-    /// while commits are on their way.
+    /// Does something while nobody writes. `first` says before each attempt whether what is on its
+    /// way has to be
+    /// durable; nothing comes of one while commits are on their way.
     fn alone<T>(
         &self,
-        mut first: impl FnMut(&mut Writer),
+        mut first: impl FnMut(&mut Writer) -> bool,
         mut act: impl FnMut(&mut Writer) -> Result<Option<T>>,
     ) -> Result<T> {
         self.check_not_held()?;
@@ -129,10 +140,11 @@ impl Store {
             }
             let batch = {
                 let mut writer = self.writer.lock();
-                first(&mut writer);
-                writer.batch
+                first(&mut writer).then_some(writer.batch)
             };
-            self.flush(batch)?;
+            if let Some(batch) = batch {
+                self.flush(batch)?;
+            }
             if let Some(done) = self.group.in_turn(|| act(&mut self.writer.lock()))? {
                 return Ok(done);
             }
@@ -141,7 +153,7 @@ impl Store {
 
     /// False if commits are on their way. `entities`: heads of so many are held at a time.
     fn repair_in_turn(&self, writer: &mut Writer, entities: u64) -> Result<bool> {
-        if !writer.pending.records.is_empty() || !writer.pending.healed.is_empty() {
+        if is_writing(writer) {
             return Ok(false);
         }
         let commits = self.durable.load(Ordering::Acquire);
@@ -328,6 +340,11 @@ impl Store {
     }
 }
 
+/// Whether commits are on their way.
+fn is_writing(writer: &Writer) -> bool {
+    !writer.pending.records.is_empty() || !writer.pending.healed.is_empty()
+}
+
 /// Divides entities evenly.
 pub(crate) fn part_of(id: &EntityId, parts: u64) -> u64 {
     // ids may ascend in time: their last bytes are spread
@@ -338,11 +355,7 @@ pub(crate) fn part_of(id: &EntityId, parts: u64) -> u64 {
 type Folded = HashMap<EntityId, (Vec<Dot>, bool)>;
 
 /// Which versions are heads.
-fn fold_heads(
-    view: &View<'_>,
-    commits: u64,
-    mine: &dyn Fn(&EntityId) -> bool,
-) -> Result<Folded> {
+fn fold_heads(view: &View<'_>, commits: u64, mine: &dyn Fn(&EntityId) -> bool) -> Result<Folded> {
     let mut out = Folded::new();
     let local = view.directory.local();
     for lsn in view.lsns(0, commits) {

@@ -1,10 +1,12 @@
-//! Rows of redb's tables: all that is read of them, and written to them, goes through here. A lint refuses redb's
-//! tables and transactions anywhere else in the engine, so that no new code can forget it.
+//! Rows of redb's tables: all that is read of them, and written to them, goes through here. A lint
+//! refuses redb's tables and transactions anywhere else in the engine, so that no new code can
+//! forget it.
 //!
-//! redb checks the sums of its pages when it recovers a file, and trusts them when it reads one. What is damaged in
-//! its trees makes it panic, or give rows out of order. Both become [`Error::Corrupt`] here, with the table and the
-//! key at which it happened; nothing else of the store is touched by it. The panic hook is the application's: what
-//! it prints of a caught panic it still prints.
+//! redb checks the sums of its pages when it recovers a file, and trusts them when it reads one.
+//! What is damaged in its trees makes it panic, or give rows out of order. Both become
+//! [`Error::Corrupt`] here, with the table and the key at which it happened; nothing else of the
+//! store is touched by it. The panic hook is the application's: what it prints of a caught panic it
+//! still prints.
 
 #![allow(clippy::disallowed_types)]
 
@@ -14,9 +16,8 @@ use std::ops::RangeBounds;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redb::{
-    AccessGuard, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase,
-    ReadableTable, ReadableTableMetadata, TableDefinition, TableError, TableHandle,
-    WriteTransaction,
+    AccessGuard, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, TableDefinition, TableError, TableHandle, WriteTransaction,
 };
 
 use super::sealed::hex;
@@ -51,8 +52,7 @@ fn guard<T, E: Into<redb::Error>>(
 
 /// The same of what is more than one row: opening, closing, a whole commit.
 pub(super) fn catching<T>(place: impl Display, act: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(act))
-        .unwrap_or_else(|_| Err(Error::corrupt("redb", place, DAMAGED)))
+    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|_| Err(Error::corrupt("redb", place, DAMAGED)))
 }
 
 /// A key or a value.
@@ -70,7 +70,8 @@ impl<'t> Bytes<'t> {
     }
 }
 
-/// Rows one by one, from both ends. The first error is its end: behind it nothing is known to be right.
+/// Rows one by one, from both ends. The first error is its end: behind it nothing is known to be
+/// right.
 pub(crate) struct Rows<'t> {
     table: &'static str,
     rows: Option<redb::Range<'t, Column, Column>>,
@@ -105,11 +106,7 @@ impl<'t> Rows<'t> {
         found
     }
 
-    fn in_order(
-        &mut self,
-        row: (Bytes<'t>, Bytes<'t>),
-        end: usize,
-    ) -> Result<(Bytes<'t>, Bytes<'t>)> {
+    fn in_order(&mut self, row: (Bytes<'t>, Bytes<'t>), end: usize) -> Result<(Bytes<'t>, Bytes<'t>)> {
         let key = row.0.value();
         let [front, back] = self.seen.each_ref().map(|seen| seen.as_deref());
         if front.is_some_and(|front| key <= front) || back.is_some_and(|back| key >= back) {
@@ -169,8 +166,8 @@ impl ReadTable {
         guard(self.name, || "all".to_owned(), || self.table.len())
     }
 
-    /// Reads all of it: whether rows come in order, each is found by its key, and there are as many as redb says.
-    /// How many were read, and what is wrong.
+    /// Reads all of it: whether rows come in order, each is found by its key, and there are as many
+    /// as redb says. How many were read, and what is wrong.
     pub(crate) fn check(&self) -> (u64, Result<()>) {
         let mut rows = 0;
         let checked = self.check_rows(&mut rows);
@@ -217,12 +214,7 @@ impl ReadTables {
 
     /// The same in a file that is known to be a store: one of other types is damaged.
     pub(super) fn of_store(&self, table: Table) -> Result<Option<ReadTable>> {
-        self.optional(table).map_err(|e| match e {
-            Error::Storage(e) if is_of_other_types(&e) => {
-                Error::corrupt(table.name(), "its root", format!("{DAMAGED}: {e}"))
-            }
-            e => e,
-        })
+        self.optional(table).map_err(of_other_types(table))
     }
 
     /// A table that every store has.
@@ -243,14 +235,22 @@ impl ReadTables {
     }
 }
 
-fn is_of_other_types(e: &redb::Error) -> bool {
-    matches!(
-        e,
-        redb::Error::TableTypeMismatch { .. }
-            | redb::Error::TypeDefinitionChanged { .. }
-            | redb::Error::TableIsMultimap(_)
-            | redb::Error::TableIsNotMultimap(_)
-    )
+/// What says of a table of ours that it is not of bytes was damaged.
+fn of_other_types(table: Table) -> impl Fn(Error) -> Error {
+    move |e| match e {
+        Error::Storage(e)
+            if matches!(
+                *e,
+                redb::Error::TableTypeMismatch { .. }
+                    | redb::Error::TypeDefinitionChanged { .. }
+                    | redb::Error::TableIsMultimap(_)
+                    | redb::Error::TableIsNotMultimap(_)
+            ) =>
+        {
+            Error::corrupt(table.name(), "its root", format!("{DAMAGED}: {e}"))
+        }
+        e => e,
+    }
 }
 
 /// A table in a write transaction.
@@ -310,7 +310,8 @@ impl<'t> WriteTable<'t> {
 }
 
 impl Drop for WriteTable<'_> {
-    /// Where redb panicked inside, it panics here again; one panic more while another unwinds ends the process.
+    /// Where redb panicked inside, it panics here again; one panic more while another unwinds ends
+    /// the process.
     fn drop(&mut self) {
         drop(catch_unwind(AssertUnwindSafe(|| self.table = None)));
     }
@@ -323,7 +324,8 @@ impl WriteTables {
     /// A table, made if there is none.
     pub(crate) fn open_table(&self, table: Table) -> Result<WriteTable<'_>> {
         let open = || self.0.open_table(definition(table));
-        let open = guard(table.name(), || "its root".to_owned(), open)?;
+        let open = guard(table.name(), || "its root".to_owned(), open);
+        let open = open.map_err(of_other_types(table))?;
         Ok(WriteTable { name: table.name(), table: Some(open) })
     }
 
@@ -332,8 +334,8 @@ impl WriteTables {
         guard(table.name(), || "all".to_owned(), || self.0.delete_table(definition(table))).map(drop)
     }
 
-    /// Puts a table whose tree is broken out of the way, and an empty one in its place. Its pages are not freed:
-    /// nobody knows whether they are its own.
+    /// Puts a table whose tree is broken out of the way, and an empty one in its place. Its pages
+    /// are not freed: nobody knows whether they are its own.
     pub(super) fn set_aside(&self, table: Table) -> Result<WriteTable<'_>> {
         for number in 0u32.. {
             let name = format!("{ASIDE}{}/{number}", table.name());
@@ -342,7 +344,8 @@ impl WriteTables {
                 Err(TableError::TableExists(_)) => Ok(false),
                 other => other.map(|()| true),
             };
-            if guard::<_, TableError>(table.name(), || "its root".to_owned(), renamed)? {
+            let renamed = guard::<_, TableError>(table.name(), || "its root".to_owned(), renamed);
+            if renamed.map_err(of_other_types(table))? {
                 break;
             }
         }
@@ -353,10 +356,11 @@ impl WriteTables {
 /// How the names of tables begin that were set aside.
 pub(super) const ASIDE: &str = "broken/";
 
-/// One redb transaction: all of what is written, or nothing. `quick`: the next opening need not walk the file.
+/// One redb transaction: all of what is written, or nothing. `quick`: the next opening need not
+/// walk the file.
 ///
-/// No panic passes through it: redb would leave it for the next opening to walk the whole file, which it
-/// refuses where anything is damaged.
+/// No panic passes through it: redb would leave it for the next opening to walk the whole file,
+/// which it refuses where anything is damaged.
 pub(super) fn transact<T>(
     database: &Database,
     durability: Durability,
