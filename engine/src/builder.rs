@@ -20,6 +20,7 @@ pub struct Builder {
     label: String,
     managed: bool,
     dataset: Option<DatasetId>,
+    dataset_name: Option<String>,
     install: Option<Vec<u8>>,
     idle_flush: Option<Duration>,
     cache_bytes: usize,
@@ -42,6 +43,7 @@ impl Default for Builder {
             label: "device".to_owned(),
             managed: false,
             dataset: None,
+            dataset_name: None,
             install: None,
             idle_flush: Some(Duration::from_secs(5)),
             cache_bytes: 64 << 20,
@@ -86,13 +88,15 @@ impl Builder {
     /// The dataset by name: devices that use the same name can write before they ever meet.
     #[must_use]
     pub fn dataset_name(self, name: &str) -> Self {
-        self.dataset(DatasetId::from_name(name))
+        Self { dataset_name: Some(name.to_owned()), ..self.dataset(DatasetId::from_name(name)) }
     }
 
-    /// The dataset. Default: that of the file; of a new one it is random with the first write, or adopted from the first peer.
+    /// The dataset. Default: that of the file; of a new one it is random with the first write, or
+    /// adopted from the first peer. A store that has one keeps it, written to or not: a peer of
+    /// another is refused.
     #[must_use]
     pub fn dataset(mut self, dataset: DatasetId) -> Self {
-        self.dataset = Some(dataset);
+        (self.dataset, self.dataset_name) = (Some(dataset), None);
         self
     }
 
@@ -244,6 +248,9 @@ impl Builder {
         let store = Arc::new(store);
         let _indexer = Indexer::start(&store, self.index_in_background && !store.read_only);
         let _idle = IdleFlush::start(&store, self.idle_flush);
+        // never from the application's entropy: two stores that draw the same are not one
+        let [a, b, c, d, e, f, g, h, ..] = uuid::Uuid::new_v4().into_bytes();
+        let instance = [a, b, c, d, e, f, g, h];
         Engine {
             inner: Arc::new(Inner {
                 _indexer,
@@ -254,6 +261,8 @@ impl Builder {
                 local_types: self.local_types,
                 new_id: self.new_id,
                 closed_cuts: ClosedCuts::default(),
+                dataset_name: self.dataset_name,
+                instance,
             }),
         }
     }

@@ -1,5 +1,6 @@
 //! The change log: every version that became durable here, in the order of arrival, own and remote alike (R12).
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Weak};
@@ -150,6 +151,7 @@ pub struct Change {
     device: String,
     kind: Kind,
     entity_type: Arc<str>,
+    type_before: Option<Arc<str>>,
     local: bool,
 }
 
@@ -162,12 +164,16 @@ impl fmt::Debug for Change {
 }
 
 impl Change {
-    fn new(engine: &Engine, view: &View<'_>, at: At, kind: Kind, entity_type: Arc<str>) -> Result<Self> {
+    fn new(engine: &Engine, view: &View<'_>, at: At, kind: Kind, types: Types) -> Result<Self> {
+        let Types { now: entity_type, turn } = types;
+        let turned = turn.filter(|(was, became)| was != became);
+        let type_before = turned.and_then(|(was, _)| was);
         let ordinal = at.record.ordinal;
         let log = view.log_id(ordinal)?;
         let device = view.directory.device(ordinal, at.record.header.last());
         let local = engine.store().wrote(view, ordinal, at.record.header.last())?;
-        Ok(Self { engine: Arc::downgrade(&engine.inner), at, log, device, kind, entity_type, local })
+        let engine = Arc::downgrade(&engine.inner);
+        Ok(Self { engine, at, log, device, kind, entity_type, type_before, local })
     }
 
     /// Where to go on after it.
@@ -194,6 +200,13 @@ impl Change {
     /// The type of that entity, as it was known when this was read.
     pub fn entity_type(&self) -> &str {
         &self.entity_type
+    }
+
+    /// The type that the entity had here before, if this change gave it another one: two devices
+    /// created it apart, each with a type of its own, and the creation that comes first in the order
+    /// of writes came here second. Nothing for all other changes.
+    pub fn type_before(&self) -> Option<&str> {
+        self.type_before.as_deref()
     }
 
     /// The version.
@@ -243,7 +256,7 @@ impl Change {
     }
 
     /// What its author saw of the entity before: what its parents together show under the policy of its type. Nothing for a creation, and where they show it
-    /// as deleted.
+    /// as deleted. What this store showed is [`shown_before`](Self::shown_before).
     ///
     /// Reads at most 32 commits for each line of parents. [`Error::Absent`] where a parent's content is not here; [`Error::Closed`].
     pub fn before(&self) -> Result<Option<Entity>> {
@@ -257,11 +270,60 @@ impl Change {
     }
 
     /// The entity as this version has it, whatever else was written meanwhile; conflicts that were open then are shown by the policy of its type. Nothing
-    /// for a tombstone.
+    /// for a tombstone. What this store showed is [`shown_after`](Self::shown_after).
     ///
     /// Reads at most 32 commits for each line of parents. [`Error::Absent`] where the content is not here; [`Error::Closed`].
     pub fn after(&self) -> Result<Option<Entity>> {
         self.shown(|view| Ok(vec![Head::clone(&*view.as_head(&self.at)?)]))
+    }
+
+    /// What this store showed of the entity before the change came here: of all versions that were
+    /// here by then together, whatever the change's author had seen. Nothing where there were none,
+    /// or they showed it as deleted.
+    ///
+    /// Costs a look at each version of the entity that came here since. [`Error::Absent`] where a
+    /// content that it takes is not here, [`Error::PolicyFailed`], [`Error::Corrupt`],
+    /// [`Error::Closed`].
+    pub fn shown_before(&self) -> Result<Option<Entity>> {
+        self.shown_at(self.lsn())
+    }
+
+    /// What this store showed of the entity once the change had come here: the version merged with
+    /// those that its author had not seen. Costs and errors as for
+    /// [`shown_before`](Self::shown_before).
+    ///
+    /// ```
+    /// # use heirloom::{Content, Engine, Patch};
+    /// # let [phone, tablet] = ["phone", "tablet"].map(|l| Engine::builder().label(l).dataset_name("home").in_memory().unwrap());
+    /// # let carry = |from: &Engine, to: &Engine| {
+    /// #     let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    /// #     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
+    /// #     to.replication().ingest(&commits).unwrap();
+    /// # };
+    /// let off = Content::new().with("plugged", false).with("on", false);
+    /// let lamp = phone.write(|tx| tx.create("lamp", &off))?;
+    /// # carry(&phone, &tablet);
+    /// let is = |e: &heirloom::Entity, f: &str| e.get(f).is_ok_and(|v| v == Some(true.into()));
+    /// let shines = move |lamp: &heirloom::Entity| is(lamp, "plugged") && is(lamp, "on");
+    /// let mut shining = phone.subscribe()?.matching(shines);
+    /// phone.write(|tx| tx.patch(lamp, Patch::new().set("plugged", true)))?;
+    /// tablet.write(|tx| tx.patch(lamp, Patch::new().set("on", true)))?;
+    /// # carry(&tablet, &phone);
+    /// // neither of the two wrote a lamp that shines; together they did
+    /// let change = shining.next()?;
+    /// assert!(!shines(&change.after()?.unwrap()) && shines(&change.shown_after()?.unwrap()));
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    pub fn shown_after(&self) -> Result<Option<Entity>> {
+        self.shown_at(self.lsn() + 1)
+    }
+
+    /// What was shown when so many commits were here.
+    fn shown_at(&self, commits: u64) -> Result<Option<Entity>> {
+        self.shown(|view| {
+            let now = view.heads(self.entity())?;
+            Ok(view.heads_at(self.entity(), &now, commits)?.list)
+        })
     }
 
     pub(crate) fn engine(&self) -> Result<Engine> {
@@ -280,9 +342,26 @@ impl Change {
         let view = engine.store().view(&tables);
         let mut list = heads(&view)?;
         list.sort_by_key(|h| h.writer.reference);
-        let entity = entity_of(&view, self.entity(), &Heads { list, unsettled: false })?;
-        Ok(entity.filter(|e| !e.is_deleted()))
+        shown(&view, self.entity(), list)
     }
+}
+
+/// What some heads together show; nothing where that is a deletion, or there are none.
+fn shown(view: &View<'_>, id: EntityId, list: Vec<Head>) -> Result<Option<Entity>> {
+    let entity = entity_of(view, id, &Heads { list, ..Heads::default() })?;
+    Ok(entity.filter(|e| !e.is_deleted()))
+}
+
+/// The types of an entity: now, and before and after a change where that may be another.
+struct Types {
+    now: Arc<str>,
+    turn: Option<(Option<Arc<str>>, Option<Arc<str>>)>,
+}
+
+/// The heads of an entity before and after a change.
+struct Turn {
+    before: Heads,
+    after: Heads,
 }
 
 /// Tells whether an entity is in it.
@@ -317,14 +396,20 @@ pub(crate) struct Scan {
     checked: bool,
     /// The commit that the cursor stands in.
     record: Option<Arc<Record>>,
+    /// The heads that entities had at the cursor, of those that were looked at lately: so that a scan
+    /// walks back once for each, and not for each change.
+    recent: HashMap<EntityId, Heads>,
 }
 
 impl Scan {
+    /// Entities whose heads it remembers, and heads of each: of more it walks again.
+    const RECENT: (usize, usize) = (1_024, 64);
     /// How many commits it looks at in one state of the store.
     const STEP: usize = 256;
 
     pub(crate) fn new(cursor: Cursor) -> Self {
-        Self { cursor, filter: Filter::default(), checked: false, record: None }
+        let (filter, recent) = (Filter::default(), HashMap::new());
+        Self { cursor, filter, checked: false, record: None, recent }
     }
 
     /// The next change that is wanted. An error leaves the scan in front of what it could not read.
@@ -368,6 +453,8 @@ impl Scan {
             Err(e) if store::is_damage(&e) => {
                 self.cursor = Cursor::past_damaged(self.cursor.lsn);
                 self.record = None;
+                // nobody knows what it changed
+                self.recent.clear();
                 Ok(true)
             }
             record => record.map(|_| false),
@@ -383,6 +470,10 @@ impl Scan {
                 if change.is_some() {
                     return Ok(change);
                 }
+            }
+        } else if !self.recent.is_empty() {
+            for version in &record.header.versions {
+                self.recent.remove(&version.entity);
             }
         }
         self.cursor = Cursor::past(record);
@@ -409,7 +500,7 @@ impl Scan {
     }
 
     fn wanted(
-        &self,
+        &mut self,
         engine: &Engine,
         view: &View<'_>,
         record: &Arc<Record>,
@@ -417,36 +508,96 @@ impl Scan {
     ) -> Result<Option<Change>> {
         let version = &record.header.versions[index];
         let Some(kind) = version.kind().filter(|_| record.void_of(index).is_none()) else { return Ok(None) };
-        if self.filter.entity.is_some_and(|e| e != version.entity) {
+        let id = version.entity;
+        let known = self.recent.remove(&id);
+        if self.filter.entity.is_some_and(|e| e != id) {
             return Ok(None);
         }
-        let entity_type = type_of(view, version.entity)?;
-        if self.filter.entity_type.as_ref().is_some_and(|t| **t != *entity_type) {
-            return Ok(None);
+        let (now, created_twice) = type_of(view, id)?;
+        let at = view.place(record, index)?;
+        let retypes = created_twice && kind == Kind::Create;
+        let turn = match retypes || self.filter.matching.is_some() {
+            true => Some(tell(turn(view, &at, known))?),
+            false => None,
+        };
+        let entity_type = |heads: &Heads| {
+            let ordinal = heads.type_ordinal();
+            ordinal.and_then(|ordinal| view.directory.entity_type(ordinal))
+        };
+        let types = |t: &Turn| (entity_type(&t.before), entity_type(&t.after));
+        let types = Types { now, turn: turn.iter().flatten().next().map(types) };
+        let is = self.is_of_type(&types) && self.matches(view, id, turn.as_ref())?;
+        if let Some(Some(Turn { after, .. })) = turn {
+            self.remember(id, after);
         }
-        let change = Change::new(engine, view, view.place(record, index)?, kind, entity_type)?;
-        Ok(if self.matches(&change)? { Some(change) } else { None })
+        Ok(if is { Some(Change::new(engine, view, at, kind, types)?) } else { None })
     }
 
-    /// Whether the entity matched before the change or does after it, or that cannot be told: nothing is lost, and nothing stands in the way.
-    fn matches(&self, change: &Change) -> Result<bool> {
-        let Some(matching) = &self.filter.matching else { return Ok(true) };
-        let fits = |entity: Result<Option<Entity>>| match entity {
-            Err(Error::Absent(_) | Error::PolicyFailed { .. }) => Ok(true),
-            entity => Ok::<_, Error>(entity?.is_some_and(|e| matching(&e))),
-        };
-        Ok(fits(change.after())? || fits(change.before())?)
+    /// Whether the entity is of the wanted type now, or the change made it so, or made it another.
+    fn is_of_type(&self, types: &Types) -> bool {
+        let Some(wanted) = &self.filter.entity_type else { return true };
+        let is = |entity_type: &Option<Arc<str>>| entity_type.as_deref() == Some(wanted);
+        let turned = types.turn.as_ref().is_some_and(|(was, became)| is(was) || is(became));
+        *types.now == **wanted || turned
+    }
+
+    /// Whether what this store showed of the entity matched before the change or did after it, or
+    /// that cannot be told: nothing is lost, and nothing stands in the way.
+    fn matches(&self, view: &View<'_>, id: EntityId, turn: Option<&Option<Turn>>) -> Result<bool> {
+        let (Some(matching), Some(turn)) = (&self.filter.matching, turn) else { return Ok(true) };
+        let Some(Turn { before, after }) = turn else { return Ok(true) };
+        let wanted = self.filter.entity_type.as_deref();
+        let is_in = |e: &Entity| wanted.is_none_or(|t| *t == *e.entity_type()) && matching(e);
+        for heads in [after, before] {
+            // what cannot be told is told
+            if tell(shown(view, id, heads.list.clone()))?.is_none_or(|e| e.is_some_and(|e| is_in(&e))) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn remember(&mut self, id: EntityId, heads: Heads) {
+        let (entities, of_each) = Self::RECENT;
+        if heads.list.len() <= of_each {
+            if self.recent.len() >= entities {
+                self.recent.clear();
+            }
+            self.recent.insert(id, heads);
+        }
     }
 }
 
-/// The type of an entity, from the begin of its row.
-fn type_of(view: &View<'_>, entity: EntityId) -> Result<Arc<str>> {
+/// Nothing where it cannot be told, for what is not here, is damaged, or fails in a policy.
+fn tell<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Err(Error::Absent(_) | Error::PolicyFailed { .. }) => Ok(None),
+        Err(e) if store::is_damage(&e) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// What a change did to the heads of its entity here. `known`: those before it.
+fn turn(view: &View<'_>, at: &At, known: Option<Heads>) -> Result<Turn> {
+    let id = at.header().entity;
+    let before = match known {
+        Some(known) => known,
+        None => view.heads_at(id, &*view.heads(id)?, at.record.lsn)?,
+    };
+    let after = view.heads_after(&before, at)?;
+    Ok(Turn { before, after })
+}
+
+/// The type of an entity, and whether it was created twice, from the begin of its row.
+fn type_of(view: &View<'_>, entity: EntityId) -> Result<(Arc<str>, bool)> {
     let key = entity.as_bytes();
     let missing = || Error::corrupt("heads", entity, "an entity of the log is missing");
     let row = view.tables.heads.get(&key[..])?.ok_or_else(missing)?;
     let bytes = store::unseal("heads", key, row.value())?;
     let (_, ordinal) = Heads::peek(bytes).map_err(store::unreadable("heads", key))?;
-    view.directory.entity_type(ordinal).ok_or_else(|| Error::corrupt("types", ordinal, "an unknown type"))
+    let entity_type = view.directory.entity_type(ordinal);
+    let entity_type = entity_type.ok_or_else(|| Error::corrupt("types", ordinal, "an unknown type"))?;
+    Ok((entity_type, Heads::peek_created_twice(bytes)))
 }
 
 /// The change log from a cursor on: an iterator over what is durable, in the order of arrival (R12, I9). Versions that are void and commits of
@@ -498,7 +649,8 @@ impl Iterator for Changes {
 macro_rules! filters {
     ($type:ty) => {
         impl $type {
-            /// Only of entities that are of this type now.
+            /// Only of entities that are of this type now, and the change by which one became of this
+            /// type here or ceased to be ([`Change::type_before`](crate::Change::type_before)).
             pub fn of_type(mut self, entity_type: impl Into<String>) -> Self {
                 self.scan.filter.entity_type = Some(entity_type.into().into());
                 self
@@ -523,9 +675,18 @@ macro_rules! filters {
                 self
             }
 
-            /// Only what enters, leaves or changes within a selection: the entity is in it before the change or after it. For a live query. Costs a
-            /// read of both contents for each change that all else lets through. Where one cannot be shown, because it is not here or its policy failed, the
-            /// change is given: its [`before`](crate::Change::before) and [`after`](crate::Change::after) say why.
+            /// Only what enters, leaves or changes within a selection: what this store showed of the
+            /// entity is in it before the change came or after it
+            /// ([`shown_before`](crate::Change::shown_before),
+            /// [`shown_after`](crate::Change::shown_after)), so also what enters or leaves by the merge
+            /// of versions that are not in it. With [`of_type`](Self::of_type) only entities of that
+            /// type are in it. For a live query.
+            ///
+            /// Costs a read of both contents for each change that all else lets through, and, where
+            /// an entity is met for the first time, a look at each version of it that came since.
+            /// Where one cannot be shown, because it is not here, is damaged, or its policy failed,
+            /// the change is given: the two methods say why. What a peer brings back of that later is
+            /// no change and is not told.
             pub fn matching(
                 mut self,
                 select: impl Fn(&$crate::Entity) -> bool + Send + Sync + 'static,

@@ -43,7 +43,7 @@ const PAGE: usize = 256;
 /// let mut form = lamps.get(desk)?.expect("it was created");
 /// lamps.update(desk, |lamp| lamp.brightness = 10)?;
 /// form.name = "bed".into();
-/// lamps.save(&form)?;
+/// lamps.save(&mut form)?;
 /// let lamp = lamps.get(desk)?.expect("it was created");
 /// assert_eq!((lamp.name.as_str(), lamp.brightness), ("bed", 10));
 ///
@@ -174,9 +174,19 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     }
 
     /// Writes back a document that was read earlier: only what was changed in it (R15). [`Error::Conflict`] if somebody else changed the
-    /// same fields since, or deleted it.
-    pub fn save(&self, document: &Document<T>) -> Result<()> {
-        self.engine.write(|tx| tx.save(document))
+    /// same fields since, or deleted it; then, and after any other error, the document is as it was.
+    ///
+    /// What was written refreshes the document: it is as if it had been read after this write, with
+    /// what others changed in other fields meanwhile, and can be changed and saved again. Where what
+    /// others wrote does not fit `T`, or is a deletion, the document stays as it was read; saving it
+    /// again is an [`Error::Conflict`] then.
+    pub fn save(&self, document: &mut Document<T>) -> Result<()> {
+        self.engine.write(|tx| tx.save(document))?;
+        // what is written stays written, whatever comes of reading it again
+        if let Ok(Some(now)) = self.get(document.id()) {
+            *document = now;
+        }
+        Ok(())
     }
 
     /// Deletes an entity. [`Error::NotFound`], [`Error::Deleted`].
@@ -326,7 +336,9 @@ impl Transaction<'_> {
     }
 
     /// Writes back a document that was read earlier: only what was changed in it since, of what its type knows (R15). If nothing was changed
-    /// nothing is written. Errors as for [`put`](Self::put).
+    /// nothing is written. Errors as for [`put`](Self::put). The document stays as it was read: once the
+    /// transaction is done, read it again before changing it further, or use
+    /// [`Collection::save`], which refreshes it.
     pub fn save<T: Serialize + DeserializeOwned>(&mut self, document: &Document<T>) -> Result<()> {
         let now = leaves_of(&document.value)?;
         match &document.before {

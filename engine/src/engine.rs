@@ -10,7 +10,9 @@ use crate::format::header::Header;
 use crate::import::Importer;
 use crate::index::Indexer;
 use crate::merge::Policy;
-use crate::model::{Chain, Clock, CommitRef, DatasetId, EntityId, LogId, LogRoot, Metadata, StateDigest};
+use crate::model::{
+    Chain, Clock, CommitRef, DatasetId, EntityId, LogId, LogRoot, Metadata, NodeId, StateDigest,
+};
 use crate::past::ClosedCuts;
 use crate::replication::Replication;
 use crate::snapshot::Snapshot;
@@ -49,6 +51,9 @@ pub(crate) struct Inner {
     pub(crate) local_types: BTreeSet<String>,
     pub(crate) new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
     pub(crate) closed_cuts: ClosedCuts,
+    pub(crate) dataset_name: Option<String>,
+    /// Tells this opening of the store from all others.
+    pub(crate) instance: [u8; 8],
 }
 
 impl std::fmt::Debug for Engine {
@@ -78,6 +83,21 @@ impl Engine {
         self.store().dataset()
     }
 
+    /// What the application called the dataset when it opened the store; nothing where it gave no name.
+    pub fn dataset_name(&self) -> Option<&str> {
+        self.inner.dataset_name.as_deref()
+    }
+
+    /// Forgets a peer that will not come back: what it holds, whether it is a hub, the beginning of a
+    /// large commit that it was sending. Nothing that anybody wrote goes. How many logs it opened here
+    /// stays counted. If it comes back it is met as a stranger. Does nothing where it is not known.
+    ///
+    /// [`Error::Closed`], [`Error::ReadOnly`], [`Error::Storage`].
+    pub fn forget_peer(&self, node: NodeId) -> Result<()> {
+        self.replication().unstage(node)?;
+        self.replication().forget(node)
+    }
+
     /// The log that this engine's writes extend; none before its first write.
     pub fn log_id(&self) -> Option<LogId> {
         let own = self.store().known().own?;
@@ -92,13 +112,18 @@ impl Engine {
 
     /// Changes entities, all or nothing (R9). What the closure did becomes one commit, durable when this returns.
     ///
-    /// The closure sees all that is durable or about to be, and its own changes. Closures run one at a time, so the closure should be quick;
-    /// commits of several threads share their way to the disk (R4, R8). A closure that changes nothing writes nothing.
+    /// The closure sees all that is durable or about to be, and its own changes. Closures run one
+    /// at a time, so the closure should be quick; commits of several threads share their way to
+    /// the disk. A closure that changes nothing writes nothing. What this returns, an error of the
+    /// closure too, never rests on less than is durable: if what the closure saw was still on its
+    /// way to the disk, it is awaited.
     ///
     /// # Errors
-    /// An error of the closure, or a panic in it, leaves no trace. [`Error::Limit`] if the commit would break a limit of the
-    /// format. After [`Error::Storage`] nothing is visible, the engine refuses further writes, and only reopening tells whether the commit got
-    /// through (it is there whole or not at all).
+    /// An error of the closure, or a panic in it, leaves no trace. [`Error::Limit`] if the commit
+    /// would break a limit of the format. After [`Error::Storage`] nothing is visible, the engine
+    /// refuses further writes, and only reopening tells whether the commit got through (it is there
+    /// whole or not at all). [`Error::Storage`] or [`Error::Poisoned`] comes in place of the
+    /// closure's own answer, too, where what it saw could not be made durable.
     pub fn write<T, E: From<Error>>(
         &self,
         f: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
@@ -124,16 +149,29 @@ impl Engine {
         let store = self.store();
         let (out, batch) = {
             let mut writer = store.writer()?;
-            let mut transaction = Transaction::new(self, store.writer_view(&writer)?, store.known().own);
-            let out = f(&mut transaction)?;
-            let plan = transaction.into_plan()?;
-            if plan.is_empty() {
-                return Ok(out);
-            }
-            self.commit(&mut writer, &metadata, plan)?;
-            (out, writer.batch)
+            let seen = writer.rests_on();
+            let out = self.attempt(&mut writer, &metadata, f);
+            let batch = if out.is_ok() { writer.rests_on() } else { seen };
+            (out, batch)
         };
+        // an answer without a commit of its own, an error too, rests on what the closure saw
         store.flush(batch)?;
+        out
+    }
+
+    /// Runs a closure, and takes in what it did.
+    fn attempt<T, E: From<Error>>(
+        &self,
+        writer: &mut crate::store::Writer,
+        metadata: &Metadata,
+        f: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut transaction = Transaction::new(self, self.store().writer_view(writer)?, writer.known.own);
+        let out = f(&mut transaction)?;
+        let plan = transaction.into_plan()?;
+        if !plan.is_empty() {
+            self.commit(writer, metadata, plan)?;
+        }
         Ok(out)
     }
 
@@ -147,16 +185,43 @@ impl Engine {
     ) -> Result<()> {
         let store = self.store();
         let (local, shared): (Vec<_>, Vec<_>) = plan.into_iter().partition(|p| self.stays_here(p));
-        let mut made = Vec::with_capacity(2);
-        if !shared.is_empty() {
-            let dataset = match store.known().dataset {
-                Some(dataset) => dataset,
-                None => {
-                    let drawn = DatasetId::from_bytes((self.inner.identity.nonce)());
-                    writer.settle_dataset(drawn);
-                    drawn
+        let known = writer.known.dataset;
+        let draw = || DatasetId::from_bytes((self.inner.identity.nonce)());
+        let dataset = if shared.is_empty() { known } else { Some(known.unwrap_or_else(draw)) };
+        let made = match self.make_both(writer, dataset, metadata, local, shared) {
+            Ok(made) => made,
+            Err(e) => {
+                // one that was drawn in vain binds nobody
+                if known.is_none() {
+                    writer.forget_log();
                 }
-            };
+                return Err(e);
+            }
+        };
+        // from here on nothing fails
+        if let Some(drawn) = dataset.filter(|_| known.is_none()) {
+            writer.settle_dataset(drawn);
+        }
+        for Made { ordinal, chain, header, places, folded } in made {
+            if !folded.local {
+                writer.wall = header.wall;
+            }
+            store.append(writer, ordinal, chain, &header, &places, folded);
+        }
+        Ok(())
+    }
+
+    fn make_both(
+        &self,
+        writer: &mut crate::store::Writer,
+        dataset: Option<DatasetId>,
+        metadata: &Metadata,
+        local: Vec<crate::store::Planned>,
+        shared: Vec<crate::store::Planned>,
+    ) -> Result<Vec<Made>> {
+        let store = self.store();
+        let mut made = Vec::with_capacity(2);
+        if let Some(dataset) = dataset.filter(|_| !shared.is_empty()) {
             let log = writer.own_log(store, dataset, &self.inner.identity);
             let refs = writer.refs(store, log.0, &shared);
             made.push(self.make(writer, log, refs, metadata, shared)?);
@@ -165,14 +230,7 @@ impl Engine {
             let log = writer.local_log(store, &self.inner.identity)?;
             made.push(self.make(writer, log, Default::default(), metadata, local)?);
         }
-        // from here on nothing fails
-        for Made { ordinal, chain, header, places, folded } in made {
-            if !folded.local {
-                writer.wall = header.wall;
-            }
-            store.append(writer, ordinal, chain, &header, &places, folded);
-        }
-        Ok(())
+        Ok(made)
     }
 
     /// Authors and folds a commit.

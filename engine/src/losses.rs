@@ -4,10 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::merge::{Live, ShownEntry as Shown, Side, conflicts, merge, show};
-use crate::model::{EntityId, Entry, Patch, Path, State, Timestamp, VersionRef, Writer};
+use crate::format::value::EMPTY_MAP;
+use crate::merge::{
+    Conflicts, Live, ShownEntry as Shown, Side, conflicts, merge, show, value_at, written_inside,
+};
+use crate::model::{EntityId, Entry, Leaf, Patch, Path, State, Timestamp, VersionRef, Writer};
 use crate::snapshot::{History, Snapshot};
-use crate::store::{Content, Head};
+use crate::store::{Content, Head, content_of};
 use crate::version::Version;
 
 /// A value that somebody wrote, and that a merge with what somebody else wrote does not show, or no longer has.
@@ -28,7 +31,7 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// Sets the field back to the value that lost. On a deleted entity restore the version that wrote it instead.
+    /// Sets the field back to the value that lost, a map as a whole. On a deleted entity restore the version that wrote it instead.
     pub fn patch(&self) -> Patch {
         Patch::new().set_at(&self.path, self.lost.value.clone())
     }
@@ -145,7 +148,15 @@ impl Losses<'_> {
             let winner = written.max_by_key(Writer::key).unwrap_or(lost.writer);
             self.loss(path, lost, to, None, Timestamp::of(winner.stamp))
         };
-        newest_of_equals(losing).into_iter().map(loss).collect()
+        let mut out: Vec<Loss> = newest_of_equals(losing).into_iter().map(loss).collect::<Result<_>>()?;
+        for (top, writer) in sides.entries() {
+            let loss = self.entry_lost(&top, &writer, at(&top), None, Timestamp::of(writer.stamp))?;
+            // a policy for whole versions may show just this one
+            if value_at(&content_of(&state), &top) != Some(&loss.lost.value) {
+                out.push(loss);
+            }
+        }
+        Ok(out)
     }
 
     /// What a version no longer has of what its parents brought together.
@@ -154,7 +165,8 @@ impl Losses<'_> {
         let at = self.snapshot.at(&view, &version.reference())?;
         let sides = Sides::new(view.parent_contents(&at)?)?;
         let mut losing = sides.at_stake(version.parents().len() > 1).peekable();
-        if losing.peek().is_none() {
+        let entries_at_stake = sides.entries();
+        if losing.peek().is_none() && entries_at_stake.is_empty() {
             return Ok(Vec::new());
         }
         let state = match view.content(&at)? {
@@ -168,7 +180,45 @@ impl Losses<'_> {
             let to = entries(path).max_by_key(|e| e.writer.key());
             self.loss(path, lost, to, Some(version.reference()), version.stamp())
         };
-        newest_of_equals(losing).into_iter().map(loss).collect()
+        let mut out: Vec<Loss> = newest_of_equals(losing).into_iter().map(loss).collect::<Result<_>>()?;
+        // whoever wrote at or below the entry let go of the rest of it, unless it was written down as it was
+        let gone = |top: &Path, writer: &Writer| {
+            let stays = |l: &&Leaf| l.path.is_below(top) && l.entries.iter().any(|e| e.writer == *writer);
+            !state.0.iter().any(|l| stays(&l))
+        };
+        for (top, writer) in entries_at_stake.iter().filter(|(top, writer)| gone(top, writer)) {
+            let to = entries(top).max_by_key(|e| e.writer.key());
+            let loss = self.entry_lost(top, writer, to, Some(version.reference()), version.stamp())?;
+            if value_at(&content_of(&state), top) != Some(&loss.lost.value) {
+                out.push(loss);
+            }
+        }
+        Ok(out)
+    }
+
+    /// An entry that one removed while this writer edited inside of it: as the writer saw it, whole.
+    fn entry_lost(
+        &self,
+        top: &Path,
+        writer: &Writer,
+        to: Option<&Entry>,
+        by: Option<VersionRef>,
+        stamp: Timestamp,
+    ) -> Result<Loss> {
+        let view = self.snapshot.view();
+        let at = self.snapshot.at(&view, &writer.reference)?;
+        let value = match view.content(&at)? {
+            Content::Live(state) => value_at(&content_of(&state), top).cloned(),
+            Content::Tombstone => None,
+            Content::Absent => return Err(Error::Absent(writer.reference)),
+        };
+        Ok(Loss {
+            path: top.as_ref().keys().map(str::to_owned).collect(),
+            lost: view.side_of(writer, value.unwrap_or_default()),
+            to: to.map(|e| view.side(self.entity, e)).transpose()?,
+            by,
+            stamp,
+        })
     }
 
     fn loss(
@@ -191,8 +241,8 @@ struct Sides {
     live: Vec<(Head, Arc<State>)>,
     tombstones: Vec<Head>,
     merged: State,
-    /// Paths that nobody had decided.
-    undecided: Vec<Path>,
+    /// What nobody had decided.
+    open: Conflicts,
 }
 
 impl Sides {
@@ -208,8 +258,14 @@ impl Sides {
         let heads: Vec<_> =
             live.iter().map(|(head, state)| Live { state, clock: &head.derived.clock }).collect();
         let merged = merge(&heads);
-        let undecided = conflicts(&merged, 1, 0).paths;
-        Ok(Self { live, tombstones, merged, undecided })
+        let open = conflicts(&merged, 1, 0);
+        Ok(Self { live, tombstones, merged, open })
+    }
+
+    /// Entries that one removed while others edited inside of them, with each of the others.
+    fn entries(&self) -> Vec<(Path, Writer)> {
+        let inside = |top: &Path| written_inside(&self.merged, top).into_iter().map(|(w, _)| w);
+        self.open.torn.tops().iter().flat_map(|top| inside(top).map(|w| (top.clone(), w))).collect()
     }
 
     /// What stood undecided or a deletion among them had not seen; with `news` also what one of them lacked.
@@ -218,8 +274,16 @@ impl Sides {
             state.get(path).is_none_or(|l| l.entries.iter().all(|e| e.writer != entry.writer))
         };
         let entries = self.merged.0.iter().flat_map(|l| l.entries.iter().map(|e| (&l.path, e)));
+        // a map is no value that somebody wrote while something stands in it
+        let is_empty = |path: &Path| {
+            let at = self.merged.0.partition_point(|l| l.path <= *path);
+            self.merged.0.get(at).is_none_or(|l| !l.path.is_below(path))
+        };
+        let entries = entries.filter(move |(path, entry)| {
+            !self.open.torn.hides(path) && (*entry.value != *EMPTY_MAP || is_empty(path))
+        });
         entries.filter(move |(path, entry)| {
-            self.undecided.binary_search(path).is_ok()
+            self.open.paths.binary_search(path).is_ok()
                 || self.tombstones.iter().any(|t| !t.derived.clock.has_seen(&entry.writer))
                 || (news && self.live.iter().any(|(_, state)| lacks(state, path, entry)))
         })

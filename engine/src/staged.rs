@@ -60,7 +60,7 @@ impl Staged {
         if let Some(t) = &self.entity_type {
             return Ok(t.clone());
         }
-        let heads = Heads { list: self.parents.clone(), unsettled: false };
+        let heads = Heads { list: self.parents.clone(), ..Heads::default() };
         view.type_of(&heads)?.ok_or_else(|| Error::corrupt("types", "?", "an entity without a type"))
     }
 

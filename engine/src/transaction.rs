@@ -10,7 +10,7 @@ use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::format::body::PatchBody;
 use crate::format::limits;
-use crate::merge::{Nearby, Policy, Resolution, conflicts, show};
+use crate::merge::{Nearby, Policy, Resolution, conflicts, is_emptied, removed, show};
 use crate::model::{CommitRef, EntityId, Kind, Patch, Path, State, VersionRef, to_content};
 use crate::staged::{Staged, content_leaves, patch_body};
 use crate::stale::{Leaves, StaleField, StaleWrite, leaf};
@@ -147,10 +147,9 @@ impl<'a> Transaction<'a> {
     /// Writes what lies between `old` and `new`, on what is there now. Both may leave out what the caller knows nothing of.
     pub(crate) fn put_change(&mut self, read: &Entity, old: &Leaves, new: &Leaves) -> Result<()> {
         let id = read.id();
-        let gone = old.iter().map(|(p, _)| p).filter(|p| leaf(new, p).is_none());
         let mut body = PatchBody {
             sets: new.iter().filter(|(p, v)| leaf(old, p) != Some(v)).cloned().collect(),
-            unsets: gone.cloned().collect(),
+            unsets: removed(old.iter().map(|(p, _)| p), new),
         };
         let seen = read.0.shown.to_owned().ok_or(Error::Deleted(id))?;
         let now = match self.get(id)? {
@@ -158,6 +157,9 @@ impl<'a> Transaction<'a> {
             None if self.known_heads(id)?.is_empty() => return Err(Error::NotFound(id)),
             None => return Err(self.stale(read.heads(), id, true, Vec::new())?),
         };
+        // where the map is gone by now the caller's, empty, takes its place
+        let stands = |p: &Path| now.iter().any(|(n, _)| n.is_below(p));
+        body.sets.retain(|(p, v)| !is_emptied(p, v, old) || !stands(p));
         let changed = |p: &&Path| leaf(&seen, p) != leaf(&now, p) && leaf(new, p) != leaf(&now, p);
         let theirs: Vec<&Path> = now.iter().chain(&seen).map(|(p, _)| p).filter(changed).collect();
         let mine = || body.sets.iter().map(|(p, _)| p).chain(&body.unsets);
@@ -462,11 +464,18 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// What `auto` shows of each open field, said explicitly.
+/// What `auto` shows of each open field, said explicitly; of an entry that one removed, that it is removed.
 fn suggestion(merged: &State) -> PatchBody {
-    let open = conflicts(merged, 1, 0).paths;
-    let shown = show(merged).into_iter().filter(|s| open.binary_search(s.path).is_ok());
-    PatchBody { unsets: Vec::new(), sets: shown.map(|s| (s.path.clone(), s.entry.value.clone())).collect() }
+    let open = conflicts(merged, 1, 0);
+    let shown = show(merged);
+    let is_open = |path: &Path| open.paths.binary_search(path).is_ok();
+    let sets = shown.iter().filter(|s| is_open(s.path));
+    let is_shown = |top: &&Path| shown.binary_search_by_key(top, |s| s.path).is_ok();
+    PatchBody {
+        // what is shown in the place of a removed entry takes the rest of it along
+        unsets: open.torn.tops().iter().filter(|top| !is_shown(top)).cloned().collect(),
+        sets: sets.map(|s| (s.path.clone(), s.entry.value.clone())).collect(),
+    }
 }
 
 impl store::Writer {

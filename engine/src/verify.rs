@@ -11,7 +11,7 @@ use crate::format::genesis::Genesis;
 use crate::format::hash::{
     branch_name, chain_after, chain_of_genesis, head_term, state_checksum, states_root,
 };
-use crate::model::{Chain, DatasetId, EntityId, StateDigest, VersionRef};
+use crate::model::{Chain, DatasetId, EntityId, Kind, StateDigest, VersionRef};
 use crate::snapshot::Snapshot;
 use crate::store::{self, At, Caches, Content, Record, View, decode_row, hex, type_key};
 use crate::{peers, verify_index};
@@ -125,6 +125,7 @@ struct Fold {
     /// Sum over the heads of all parts.
     digest: StateDigest,
     heads: BTreeMap<EntityId, BTreeSet<VersionRef>>,
+    created_twice: BTreeSet<EntityId>,
     ends: BTreeMap<u32, (u64, Chain)>,
     frontier: BTreeSet<u32>,
     /// Commits that are marked as ones whose bodies do not verify.
@@ -161,6 +162,7 @@ pub(crate) fn verify(
         part: Part { number: 0, of: parts },
         digest: StateDigest::ZERO,
         heads: BTreeMap::new(),
+        created_twice: BTreeSet::new(),
         ends: BTreeMap::new(),
         frontier: BTreeSet::new(),
         marked,
@@ -343,6 +345,9 @@ fn fold_version(view: &View<'_>, at: &At, fold: &mut Fold) -> Result<()> {
         return Ok(());
     }
     let heads = fold.heads.entry(at.header().entity).or_default();
+    if at.header().kind() == Some(Kind::Create) && !heads.is_empty() {
+        fold.created_twice.insert(at.header().entity);
+    }
     for (ordinal, sequence) in view.parents(at)? {
         let missing = || Error::corrupt("log", format!("{ordinal}/{sequence}"), "a parent is missing");
         let parent = view.version((ordinal, sequence))?.ok_or_else(missing)?;
@@ -413,6 +418,9 @@ fn check_heads(snapshot: &Snapshot, view: &View<'_>, fold: &mut Fold, out: &mut 
         if undecided != heads.unsettled {
             out.problem("heads", id, "settled or not is wrong");
         }
+        if fold.created_twice.contains(&id) != heads.created_twice {
+            out.problem("heads", id, "created twice or not is wrong");
+        }
     }
     let directory = view.directory;
     let local = directory.local().and_then(|o| directory.log_id(o));
@@ -423,6 +431,7 @@ fn check_heads(snapshot: &Snapshot, view: &View<'_>, fold: &mut Fold, out: &mut 
     }
     out.entities += fold.heads.len() as u64;
     fold.heads.clear();
+    fold.created_twice.clear();
     Ok(())
 }
 

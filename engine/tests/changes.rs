@@ -845,3 +845,216 @@ fn what_cannot_be_shown_stands_in_no_live_querys_way() {
     assert_eq!(sevens.try_next().unwrap().unwrap().entity(), lamp);
     assert!(sevens.try_next().unwrap().is_none());
 }
+
+/// Devices that have met over one entity, which is neither plugged in nor on.
+fn lamp_on(devices: &[&Engine]) -> EntityId {
+    let off = Content::new().with("plugged", false).with("on", false).with("broken", false);
+    let id = devices[0].write(|tx| tx.create("lamp", &off)).unwrap();
+    devices.iter().for_each(|device| carry(devices[0], device));
+    id
+}
+
+fn turn_on(engine: &Engine, id: EntityId, field: &str) {
+    engine.write(|tx| tx.patch(id, Patch::new().set(field, true))).unwrap();
+}
+
+fn shines(e: &heirloom::Entity) -> bool {
+    let is = |field: &str| e.get(field).unwrap() == Some(true.into());
+    is("plugged") && is("on") && !is("broken")
+}
+
+#[test]
+fn what_enters_or_leaves_a_selection_only_by_a_merge_is_told() {
+    let [phone, tablet, watch] = ["phone", "tablet", "watch"].map(engine);
+    let id = lamp_on(&[&phone, &tablet, &watch]);
+    let mut shining = phone.subscribe().unwrap().of_type("lamp").matching(shines);
+    turn_on(&phone, id, "plugged");
+    assert!(shining.try_next().unwrap().is_none());
+    turn_on(&tablet, id, "on");
+    turn_on(&watch, id, "broken");
+
+    carry(&tablet, &phone);
+    let entered = shining.try_next().unwrap().expect("the merge shines");
+    assert_eq!(entered.device(), tablet.device_id().unwrap());
+    for (entity, is) in [(entered.before(), false), (entered.after(), false)] {
+        assert_eq!(shines(&entity.unwrap().unwrap()), is, "its author never saw it shine");
+    }
+    assert!(!shines(&entered.shown_before().unwrap().unwrap()));
+    assert!(shines(&entered.shown_after().unwrap().unwrap()));
+    assert!(shining.try_next().unwrap().is_none());
+
+    carry(&watch, &phone);
+    let left = shining.try_next().unwrap().expect("and now it does not");
+    assert!(shines(&left.shown_before().unwrap().unwrap()));
+    assert!(!shines(&left.shown_after().unwrap().unwrap()));
+    assert!(shining.try_next().unwrap().is_none());
+
+    // who comes later is told the same
+    let later: Vec<_> = phone.changes(Cursor::START).matching(shines).map(|c| c.unwrap().cursor()).collect();
+    assert_eq!(later, [entered.cursor(), left.cursor()]);
+    // and what was shown then does not change with what comes
+    turn_on(&phone, id, "on");
+    assert!(shines(&entered.shown_after().unwrap().unwrap()));
+    assert!(phone.verify().unwrap().is_clean());
+}
+
+/// Two devices with one entity of two types: what the phone made came first in the order of writes.
+fn two_types(id: EntityId) -> [Engine; 2] {
+    let at = |label: &str, millis: i64| {
+        let clock = move || heirloom::Timestamp::from_millis(millis);
+        let builder = Engine::builder().label(label).dataset_name("home").clock(clock);
+        builder.index("lamp", "n").index("sofa", "n").in_memory().unwrap()
+    };
+    let devices = [at("phone", 1_000_000), at("tablet", 2_000_000)];
+    for (device, entity_type) in devices.iter().zip(["sofa", "lamp"]) {
+        let content = Content::new().with("n", 1);
+        device.write(|tx| tx.create_with_id(id, entity_type, &content)).unwrap();
+    }
+    devices
+}
+
+#[test]
+fn subscribers_of_both_types_are_told_of_an_entity_whose_type_changes_on_arrival() {
+    let id = EntityId::v5(&[0; 16], b"by serial number");
+    let [phone, tablet] = two_types(id);
+    let subscribe = |entity_type: &str| tablet.subscribe().unwrap().of_type(entity_type);
+    let [mut lamps, mut sofas, mut beds] = ["lamp", "sofa", "bed"].map(subscribe);
+    let ones = |e: &heirloom::Entity| e.get("n").unwrap() == Some(1.into());
+    let (mut lamps_of_one, mut sofas_of_two) =
+        (subscribe("lamp").matching(ones), subscribe("sofa").matching(move |e| !ones(e)));
+    carry(&phone, &tablet);
+    for told in [&mut lamps, &mut sofas, &mut lamps_of_one] {
+        let change = told.try_next().unwrap().expect("it was a lamp and is a sofa");
+        assert_eq!((change.entity_type(), change.type_before()), ("sofa", Some("lamp")));
+        assert_eq!(change.shown_before().unwrap().unwrap().entity_type(), "lamp");
+        assert_eq!(change.shown_after().unwrap().unwrap().entity_type(), "sofa");
+        assert!(told.try_next().unwrap().is_none());
+    }
+    for silent in [&mut beds, &mut sofas_of_two] {
+        assert!(silent.try_next().unwrap().is_none());
+    }
+    // the other way round nothing changes, and nobody else hears of it
+    let [mut lamps, mut sofas] = ["lamp", "sofa"].map(|t| phone.subscribe().unwrap().of_type(t));
+    carry(&tablet, &phone);
+    assert_eq!(sofas.try_next().unwrap().unwrap().type_before(), None);
+    assert!(lamps.try_next().unwrap().is_none());
+    // later too, and from then on it is a sofa
+    set(&tablet, id, "n", 2);
+    let told = |t: &str| tablet.changes(Cursor::START).of_type(t).count();
+    assert_eq!((told("lamp"), told("sofa"), told("bed")), (1, 3, 0));
+    assert!(tablet.verify().unwrap().is_clean() && phone.verify().unwrap().is_clean());
+}
+
+#[test]
+fn a_local_entity_that_yields_to_one_that_travels_is_told_to_subscribers_of_both_types() {
+    let id = EntityId::v5(&[0; 16], b"by hand");
+    let builder = Engine::builder().label("phone").dataset_name("home").local_type("draft");
+    let (phone, hub) = (builder.in_memory().unwrap(), engine("hub"));
+    let one = Content::new().with("n", 1);
+    create(&phone, "draft", 7);
+    phone.write(|tx| tx.create_with_id(id, "draft", &one)).unwrap();
+    create(&phone, "draft", 8);
+    hub.write(|tx| tx.create_with_id(id, "lamp", &one.clone().with("n", 2))).unwrap();
+    let [mut drafts, mut lamps] = ["draft", "lamp"].map(|t| phone.subscribe().unwrap().of_type(t));
+    let mut ones = phone.subscribe().unwrap().matching(|e| e.get("n").unwrap() == Some(1.into()));
+    carry(&hub, &phone);
+    for told in [&mut drafts, &mut lamps, &mut ones] {
+        let change = told.try_next().unwrap().expect("it was a draft and is a lamp");
+        assert_eq!((change.entity_type(), change.type_before()), ("lamp", Some("draft")));
+        let n = |e: Option<heirloom::Entity>| e.unwrap().get("n").unwrap();
+        assert_eq!(n(change.shown_before().unwrap()), Some(1.into()));
+        assert_eq!(n(change.shown_after().unwrap()), Some(2.into()));
+    }
+}
+
+#[test]
+fn all_that_is_derived_follows_an_arrival_that_changes_the_type_or_only_the_merge() {
+    let id = EntityId::v5(&[0; 16], b"by serial number");
+    let [phone, tablet] = two_types(id);
+    let seen = |engine: &Engine| {
+        let snapshot = engine.snapshot().unwrap();
+        // twice, so that the second comes from memory
+        let entity = [(); 2].map(|()| snapshot.get(id).unwrap().unwrap())[1].clone();
+        let of = |t: &str| {
+            let hits = |n: i64| snapshot.query(t, "n").unwrap().equals(n).count().unwrap();
+            let typed = engine.collection::<Content>(t).iter_in(&snapshot).count();
+            (snapshot.list(t).count().unwrap(), typed, [hits(1), hits(2), hits(3)])
+        };
+        let open = snapshot.unsettled().unwrap().count();
+        (entity.entity_type().to_owned(), entity.get("n").unwrap(), of("lamp"), of("sofa"), open)
+    };
+    let none = (0, 0, [0, 0, 0]);
+    let lamp = || ("lamp".to_owned(), Some(1.into()), (1, 1, [1, 0, 0]), none, 0);
+    assert_eq!(seen(&tablet), lamp());
+    let old = tablet.snapshot().unwrap();
+    carry(&phone, &tablet);
+    // two equal values are no conflict, two heads are unsettled
+    let sofa = |n: i64, hits, open| ("sofa".to_owned(), Some(n.into()), none, (1, 1, hits), open);
+    assert_eq!(seen(&tablet), sofa(1, [1, 0, 0], 1));
+    assert_eq!(old.get(id).unwrap().unwrap().entity_type(), "lamp", "of an older snapshot nothing changes");
+    carry(&tablet, &phone);
+    assert_eq!(seen(&phone), sofa(1, [1, 0, 0], 1));
+
+    // each writes once more: what is shown is the later of the two, on both
+    set(&phone, id, "n", 2);
+    set(&tablet, id, "n", 3);
+    assert_eq!(seen(&phone), sofa(2, [0, 1, 0], 0));
+    both_ways(&phone, &tablet);
+    for engine in [&phone, &tablet] {
+        let (shown, heads) = (seen(engine), engine.snapshot().unwrap().heads(id).unwrap().len());
+        assert_eq!((shown, heads), (sofa(3, [0, 0, 1], 1), 2));
+        assert!(engine.verify().unwrap().is_clean());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whoever keeps a selection up by what it is told has at each moment what a look at everything gives.
+    #[test]
+    fn a_live_query_is_told_all_that_a_look_at_everything_shows(
+        acts in prop::collection::vec((0usize..3, 0usize..3, 0u8..8, 0usize..4), 1..60),
+    ) {
+        let devices = ["a", "b", "c"].map(engine);
+        let ids: Vec<_> = (0..4u8).map(|n| EntityId::v5(&[0; 16], &[n])).collect();
+        let mut live = devices[0].subscribe().unwrap().of_type("lamp").matching(shines);
+        let mut kept = std::collections::BTreeSet::new();
+        for (from, to, what, which) in acts {
+            let (device, id) = (&devices[from], ids[which]);
+            match what {
+                0 | 1 => carry(device, &devices[to]),
+                2 => drop(device.write(|tx| {
+                    let entity_type = if to == 0 { "bulb" } else { "lamp" };
+                    tx.create_with_id(id, entity_type, &Content::new().with("plugged", to == 1))
+                })),
+                3 => drop(device.write(|tx| tx.delete(id))),
+                n => drop(device.write(|tx| {
+                    let field = ["plugged", "on", "on", "broken"][usize::from(n) - 4];
+                    tx.patch(id, Patch::new().set(field, to != 0))
+                })),
+            }
+            while let Some(change) = live.try_next().unwrap() {
+                let is_in = |e: &heirloom::Entity| e.entity_type() == "lamp" && shines(e);
+                let [was, is] = [change.shown_before(), change.shown_after()]
+                    .map(|e| e.unwrap().is_some_and(|e| is_in(&e)));
+                prop_assert!(was || is, "told in vain");
+                prop_assert_eq!(kept.contains(&change.entity()), was);
+                if is { kept.insert(change.entity()); } else { kept.remove(&change.entity()); }
+            }
+            let snapshot = devices[0].snapshot().unwrap();
+            let all = snapshot.list("lamp").entities().unwrap();
+            let shining: std::collections::BTreeSet<_> =
+                all.iter().filter(|e| shines(e)).map(heirloom::Entity::id).collect();
+            prop_assert_eq!(&kept, &shining);
+        }
+        let again = devices[0].changes(Cursor::START).of_type("lamp").matching(shines);
+        let cursors: Vec<_> = again.map(|c| c.unwrap().cursor()).collect();
+        let one_by_one = devices[0].changes(Cursor::START).filter(|c| {
+            let c = c.as_ref().unwrap();
+            let is_in = |e: &heirloom::Entity| e.entity_type() == "lamp" && shines(e);
+            [c.shown_before(), c.shown_after()].into_iter().any(|e| e.unwrap().is_some_and(|e| is_in(&e)))
+        });
+        prop_assert_eq!(cursors, one_by_one.map(|c| c.unwrap().cursor()).collect::<Vec<_>>());
+        prop_assert!(devices[0].verify().unwrap().is_clean());
+    }
+}

@@ -115,15 +115,56 @@ fn saving_a_form_keeps_what_came_meanwhile_and_refuses_what_overlaps() {
     let mut form = lamps.get(id).unwrap().unwrap();
     engine.write(|tx| tx.patch(id, Patch::new().set("name", "hall").set("extra", true))).unwrap();
     form.brightness = 5;
-    lamps.save(&form).unwrap();
+    let mut other = form.clone();
+    lamps.save(&mut form).unwrap();
     assert_eq!(lamps.get(id).unwrap().unwrap().into_value(), lamp("hall", 5));
     assert_eq!(content(&engine, id).get("extra"), Some(&Value::Bool(true)));
-    form.name = "bed".into();
-    let Err(Error::Conflict(stale)) = lamps.save(&form) else { panic!("the name was changed elsewhere") };
+    other.name = "bed".into();
+    let Err(Error::Conflict(stale)) = lamps.save(&mut other) else {
+        panic!("the name was changed elsewhere")
+    };
     let names: Vec<_> = stale.fields.iter().map(|f| f.path.join(".")).collect();
-    assert_eq!(names, ["name"], "its own earlier change of brightness is agreed on");
+    assert_eq!(names, ["name"], "the change of brightness is agreed on");
+    assert_eq!(*other, lamp("bed", 5), "what was refused is still in the form");
     lamps.delete(id).unwrap();
-    assert!(matches!(lamps.save(&form), Err(Error::Conflict(stale)) if stale.deleted));
+    assert!(matches!(lamps.save(&mut other), Err(Error::Conflict(stale)) if stale.deleted));
+}
+
+#[test]
+fn a_document_is_refreshed_when_it_is_saved_and_conflicts_with_nobody() {
+    let engine = Engine::in_memory().unwrap();
+    let lamps = engine.collection::<Lamp>("lamp");
+    let id = lamps.create(&lamp("desk", 1)).unwrap();
+    let mut form = lamps.get(id).unwrap().unwrap();
+    for brightness in 2..6 {
+        form.brightness = brightness;
+        lamps.save(&mut form).unwrap();
+        assert_eq!(content(&engine, id).get("brightness"), Some(&Value::Int(brightness.into())));
+    }
+    let versions = || engine.snapshot().unwrap().history(id).unwrap().count();
+    let before = versions();
+    lamps.save(&mut form).unwrap();
+    assert_eq!(versions(), before, "nothing changed, nothing written");
+
+    // what others wrote elsewhere is seen with it, and only what came after it is a conflict
+    lamps.update(id, |l| l.name = "hall".into()).unwrap();
+    form.brightness = 7;
+    lamps.save(&mut form).unwrap();
+    assert_eq!(*form, lamp("hall", 7));
+    form.name = "bed".into();
+    lamps.save(&mut form).unwrap();
+    lamps.update(id, |l| l.name = "attic".into()).unwrap();
+    form.name = "cellar".into();
+    assert!(matches!(lamps.save(&mut form), Err(Error::Conflict(_))));
+    assert_eq!(*form, lamp("cellar", 7));
+
+    // what does not fit the type any more does not undo what was written
+    let mut form = lamps.get(id).unwrap().unwrap();
+    engine.write(|tx| tx.patch(id, Patch::new().set("name", 5))).unwrap();
+    form.brightness = 9;
+    lamps.save(&mut form).unwrap();
+    assert_eq!(content(&engine, id).get("brightness"), Some(&Value::Int(9)));
+    assert_eq!(*form, lamp("attic", 9));
 }
 
 #[test]
@@ -165,7 +206,7 @@ fn what_has_no_order_or_another_default_each_time_is_written_only_when_it_change
     let things = engine.collection::<Tagged>("thing");
     let mut form = things.get(id).unwrap().unwrap();
     form.name = "y".into();
-    things.save(&form).unwrap();
+    things.save(&mut form).unwrap();
     things.update(id, |_| ()).unwrap();
     let entity = engine.snapshot().unwrap().get(id).unwrap().unwrap();
     assert_eq!(entity.content(), content.with("name", "y"));

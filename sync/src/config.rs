@@ -4,20 +4,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admission::{Admission, Hook, Introduction, Rules};
-use crate::session::limits::IDLE;
+use crate::session::limits::{HANDSHAKE, IDLE, LEAST_SPEED};
 
 /// Choices about a session. The defaults suit a phone on a mobile network as well as two processes of one machine.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) idle_timeout: Duration,
     pub(crate) compression: bool,
-    pub(crate) peer_is_hub: bool,
+    pub(crate) handshake_timeout: Duration,
+    /// Bytes a second.
+    pub(crate) least_speed: u64,
+    /// Nothing: it stays what it was.
+    pub(crate) peer_is_hub: Option<bool>,
     pub(crate) rules: Rules,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { idle_timeout: IDLE, compression: true, peer_is_hub: false, rules: Rules::default() }
+        Self {
+            idle_timeout: IDLE,
+            handshake_timeout: HANDSHAKE,
+            least_speed: LEAST_SPEED,
+            compression: true,
+            peer_is_hub: None,
+            rules: Rules::default(),
+        }
     }
 }
 
@@ -28,9 +39,29 @@ impl Config {
     }
 
     /// Gives up when nothing has moved for so long. Default 30 s: a link that is silent for longer, while acknowledgements are due every
-    /// 100 ms, has gone.
+    /// 100 ms, has gone. [`Duration::MAX`]: never.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
+        self
+    }
+
+    /// Gives up when the peer's hello is not whole after so long. Default 10 s: it is one short
+    /// frame, and until it is here nothing is known of whoever connected. [`Duration::MAX`]: only
+    /// [`idle_timeout`](Self::idle_timeout) counts.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// The least that must move after the hellos, in bytes a second of both ways together. Default
+    /// 256; 0: no floor.
+    ///
+    /// The session may wait for its peer as long as [`idle_timeout`](Self::idle_timeout) says in
+    /// all, and each so many bytes give back a second of that. So a link that stalls now and then is
+    /// no fault, and a peer that sends a byte now and then cannot hold a session for long. What this
+    /// end needs to read and write its own store does not count.
+    pub fn least_speed(mut self, bytes_a_second: u64) -> Self {
+        self.least_speed = bytes_a_second;
         self
     }
 
@@ -41,10 +72,12 @@ impl Config {
         self
     }
 
-    /// Whether the peer is a hub, a node through which others get what this one writes. Default false. It is remembered of the peer, so that the
-    /// engine's status can say what the hub holds (R13); the protocol makes no difference.
+    /// Says that the peer is a hub, a node through which others get what this one writes, or that it
+    /// is none. It is remembered of the peer once the session has come to an exchange, so that the
+    /// engine's status can say what the hub holds; the protocol makes no difference. Default: what
+    /// was said of this peer in an earlier session stays, and of a new one that it is no hub.
     pub fn peer_is_hub(mut self, yes: bool) -> Self {
-        self.peer_is_hub = yes;
+        self.peer_is_hub = Some(yes);
         self
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use heirloom::{DatasetId, LogId, LogRoot, NodeId, StateDigest};
 
@@ -15,9 +16,11 @@ pub type Result<T, E = SyncError> = std::result::Result<T, E>;
 /// | variants | who must act |
 /// |---|---|
 /// | `InvalidMessage`, `PeerMisbehaved` | the peer: it is broken or hostile; retrying the same peer will not help |
-/// | `PeerIncompatible`, `WrongDataset`, `NotAdmitted`, `Diverged` | people: the texts say what to do |
+/// | `PeerIncompatible`, `WrongDataset`, `Oneself`, `NotAdmitted`, `Diverged`, `Listen` | people: the texts say what to do |
 /// | `PeerFailed` | the peer: it gave up, and said why |
-/// | `Transport`, `Timeout` | nobody: try again |
+/// | `Lookup` | nobody if the network is away, people if the name is wrong |
+/// | `Transport` | nobody, as a rule: try again |
+/// | `Timeout`, `Overtaken` | nobody: try again |
 /// | `Cancelled` | nobody: our caller asked for it |
 /// | `Replica` | whoever keeps our own store |
 #[derive(Debug)]
@@ -34,14 +37,21 @@ pub enum SyncError {
         /// Versions spoken there.
         theirs: (u8, u8),
     },
-    /// The peer's data belongs to another dataset.
+    /// The peer's data belongs to another dataset. Nothing was exchanged.
     WrongDataset {
         /// The dataset of our store.
-        ours: DatasetId,
+        ours: Dataset,
         /// The dataset of the peer's.
-        theirs: DatasetId,
+        theirs: Dataset,
     },
-    /// We turned the peer away, and have forgotten it. Nothing that it brought in this session was kept beyond what was acknowledged.
+    /// The peer is this very store: the address leads back here. Nothing was exchanged, and nothing is
+    /// remembered of it.
+    Oneself {
+        /// Our own name among peers.
+        node: NodeId,
+    },
+    /// We turned the peer away. Nothing that it brought in this session was kept beyond what was
+    /// acknowledged; what was remembered of it before stays.
     NotAdmitted {
         /// The name that the peer gave itself.
         node: NodeId,
@@ -56,12 +66,53 @@ pub enum SyncError {
     Overtaken,
     /// The peer ended the session, for this reason.
     PeerFailed(Reason),
+    /// The peer's address could not be found out: the name service did not answer, or knows no such
+    /// name.
+    Lookup(io::Error),
+    /// This end could not begin to wait for connections.
+    Listen(io::Error),
     /// The connection failed or ended too early.
     Transport(io::Error),
-    /// Nothing moved for as long as the configuration allows.
-    Timeout,
+    /// The peer took longer than the configuration allows.
+    Timeout(Stall),
     /// Cancelled by our own caller.
     Cancelled,
+}
+
+/// A dataset, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dataset {
+    /// Its id.
+    pub id: DatasetId,
+    /// What people call it, where the store was opened with a name; the peer's is what it says.
+    pub name: Option<String>,
+}
+
+impl From<DatasetId> for Dataset {
+    fn from(id: DatasetId) -> Self {
+        Self { id, name: None }
+    }
+}
+
+impl fmt::Display for Dataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name:?} ({})", self.id),
+            None => self.id.fmt(f),
+        }
+    }
+}
+
+/// What took too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stall {
+    /// No byte came or went for this long.
+    Silent(Duration),
+    /// The peer's hello was not whole after this long.
+    NoHello(Duration),
+    /// So many bytes a second were asked for, and fewer moved.
+    TooSlow(u64),
 }
 
 /// Bytes that are no message.
@@ -161,8 +212,10 @@ pub enum Divergence {
 pub enum Reason {
     /// Its caller cancelled.
     Cancelled,
-    /// Nothing moved for too long.
+    /// We took too long.
     Timeout,
+    /// A frame of ours was altered on its way.
+    Altered,
     /// It could not read our messages.
     InvalidMessage,
     /// It says that we broke the rules.
@@ -171,6 +224,8 @@ pub enum Reason {
     Incompatible,
     /// Its data belongs to another dataset.
     WrongDataset,
+    /// It says that it is this very store.
+    Oneself,
     /// It found both ends different after the exchange.
     Diverged,
     /// Its own store failed.
@@ -194,17 +249,62 @@ impl SyncError {
         PeerMisbehaved::Refused(source.into()).into()
     }
 
-    /// Whether another attempt may succeed without anybody doing anything: the link failed, or the peer had a passing trouble.
+    /// Whether another attempt may succeed without anybody doing anything: the link failed, or the
+    /// peer had a passing trouble. Worth trying again after a while; where it stays for long somebody
+    /// should look.
+    ///
+    /// A name that could not be looked up counts as transient, since a device without a network
+    /// cannot look any up.
     pub fn is_transient(&self) -> bool {
-        use Reason::{Cancelled, Overtaken, Replica, Timeout};
-        matches!(
-            self,
-            SyncError::Transport(_)
-                | SyncError::InvalidMessage(InvalidMessage::Checksum)
-                | SyncError::Timeout
-                | SyncError::Overtaken
-                | SyncError::PeerFailed(Timeout | Cancelled | Replica | Overtaken)
-        )
+        match self {
+            SyncError::Transport(e) => passes(e.kind()),
+            SyncError::Lookup(e) => e.kind() != io::ErrorKind::InvalidInput,
+            SyncError::InvalidMessage(e) => *e == InvalidMessage::Checksum,
+            SyncError::Timeout(_) | SyncError::Overtaken => true,
+            SyncError::PeerFailed(reason) => matches!(
+                reason,
+                Reason::Timeout | Reason::Cancelled | Reason::Overtaken | Reason::Altered
+            ),
+            SyncError::PeerMisbehaved(_)
+            | SyncError::PeerIncompatible { .. }
+            | SyncError::WrongDataset { .. }
+            | SyncError::Oneself { .. }
+            | SyncError::NotAdmitted { .. }
+            | SyncError::Diverged(_)
+            | SyncError::Replica(_)
+            | SyncError::Listen(_)
+            | SyncError::Cancelled => false,
+        }
+    }
+}
+
+/// Whether a link that failed so may hold the next time. Of the others somebody is the cause: an
+/// address that cannot be, a right that is missing, a certificate that does not verify.
+fn passes(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{
+        AddrInUse, AddrNotAvailable, InvalidData, InvalidInput, PermissionDenied, Unsupported,
+    };
+    !matches!(
+        kind,
+        AddrInUse
+            | AddrNotAvailable
+            | InvalidData
+            | InvalidInput
+            | PermissionDenied
+            | Unsupported
+    )
+}
+
+/// What to do about a link that failed so.
+fn advice(kind: io::ErrorKind) -> &'static str {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
+    match kind {
+        ConnectionRefused => "nobody listens there now; check the address, or connect later",
+        HostUnreachable | NetworkDown | NetworkUnreachable | TimedOut => {
+            "check the network and the address, or connect later"
+        }
+        kind if passes(kind) => "connect again, the next session goes on from there",
+        _ => "check the address, and what this program may do",
     }
 }
 
@@ -224,7 +324,11 @@ impl fmt::Display for SyncError {
             ),
             SyncError::WrongDataset { ours, theirs } => write!(
                 f,
-                "this store holds dataset {ours}, the peer's holds {theirs}; connect to the right peer, or import the data"
+                "this store belongs to dataset {ours}, the peer's to {theirs}; connect to the right peer, or import the data"
+            ),
+            SyncError::Oneself { node } => write!(
+                f,
+                "the peer is this very store, {node}: the address leads back here; give that of another store"
             ),
             SyncError::NotAdmitted { node, reason } => {
                 write!(f, "peer {node} was turned away: {reason}; let it in by configuration, or keep it out")
@@ -232,20 +336,34 @@ impl fmt::Display for SyncError {
             SyncError::Diverged(e) => {
                 write!(f, "after the exchange the two ends differ: {e}; verify both stores and sync again")
             }
-            SyncError::Replica(_) => {
-                f.write_str("our own store failed; see the cause, repair it, then sync again")
+            SyncError::Replica(e) => {
+                write!(f, "our own store failed: {e}; sync again once that is mended")
             }
             SyncError::Overtaken => {
                 f.write_str("another session with this peer was quicker; sync again, it goes on from there")
             }
             SyncError::PeerFailed(reason) => write!(f, "the peer ended the session: {reason}"),
-            SyncError::Transport(_) => {
-                f.write_str("the connection failed; connect again, the next session goes on from there")
+            SyncError::Lookup(e) => {
+                write!(f, "the peer's address was not found: {e}; check the name and the network")
             }
-            SyncError::Timeout => {
-                f.write_str("nothing moved for too long; connect again, the next session goes on from there")
+            SyncError::Listen(e) => {
+                write!(f, "no connections can be waited for there: {e}; give another address or port")
+            }
+            SyncError::Transport(e) => write!(f, "the connection failed: {e}; {}", advice(e.kind())),
+            SyncError::Timeout(stall) => {
+                write!(f, "{stall}; connect again, the next session goes on from there")
             }
             SyncError::Cancelled => f.write_str("cancelled; the next session goes on from there"),
+        }
+    }
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stall::Silent(limit) => write!(f, "nothing moved for {limit:?}"),
+            Stall::NoHello(limit) => write!(f, "the peer did not say hello within {limit:?}"),
+            Stall::TooSlow(least) => write!(f, "less than {least} bytes a second moved"),
         }
     }
 }
@@ -312,11 +430,13 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::Cancelled => f.write_str("it was cancelled there; try later"),
-            Reason::Timeout => f.write_str("nothing moved for too long; try again"),
+            Reason::Timeout => f.write_str("we took too long; try again"),
+            Reason::Altered => f.write_str("a frame was altered on its way; try again"),
             Reason::InvalidMessage => f.write_str("it could not read our messages; update the older end"),
             Reason::Misbehaved => f.write_str("it says that we broke the protocol; update the older end"),
             Reason::Incompatible => f.write_str("no common protocol version; update the older end"),
             Reason::WrongDataset => f.write_str("it holds another dataset; connect to the right peer"),
+            Reason::Oneself => f.write_str("it is this very store; give the address of another"),
             Reason::Diverged => f.write_str("it found both ends different; verify both stores"),
             Reason::Replica => f.write_str("its own store failed; look there"),
             Reason::Overtaken => f.write_str("another session with it was quicker; sync again"),
@@ -332,7 +452,7 @@ impl std::error::Error for SyncError {
             SyncError::InvalidMessage(e) => Some(e),
             SyncError::PeerMisbehaved(e) => Some(e),
             SyncError::Replica(e) => Some(e.as_ref()),
-            SyncError::Transport(e) => Some(e),
+            SyncError::Lookup(e) | SyncError::Listen(e) | SyncError::Transport(e) => Some(e),
             _ => None,
         }
     }

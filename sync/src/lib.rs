@@ -44,7 +44,7 @@ pub mod transport;
 
 pub use admission::{Admission, Introduction, Refusal};
 pub use config::Config;
-pub use error::{Divergence, InvalidMessage, PeerMisbehaved, Reason, Result, SyncError};
+pub use error::{Dataset, Divergence, InvalidMessage, PeerMisbehaved, Reason, Result, Stall, SyncError};
 pub use replica::Replica;
 pub use report::{ClockSkew, Event, Outcome, Progress, Report};
 pub use session::Session;

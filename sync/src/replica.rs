@@ -18,11 +18,23 @@ pub trait Replica {
     /// The dataset, if it is known yet.
     fn dataset(&self) -> Result<Option<DatasetId>>;
 
-    /// Takes over a peer's dataset; only while there are no commits.
+    /// What people call the dataset, if it was given by name: for error messages.
+    fn dataset_name(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Takes over a peer's dataset; only asked where there is none. [`SyncError::WrongDataset`] where
+    /// there is another by now.
     fn adopt(&self, dataset: DatasetId) -> Result<()>;
 
     /// The name by which peers remember this replica: drawn once, the same from then on.
     fn node(&self) -> Result<NodeId>;
+
+    /// Random bytes drawn when it was opened: by them, beside its name, it recognises itself at the
+    /// other end. Nothing: it never does.
+    fn instance(&self) -> Option<[u8; 8]> {
+        None
+    }
 
     /// Fingerprint of the policies by which it shows conflicts; zero for none. Both ends are told if theirs differ.
     fn policy_fingerprint(&self) -> [u8; 8];
@@ -93,12 +105,6 @@ pub trait Replica {
     /// What is remembered of a peer: the last cut that was proven equal, how much it holds.
     fn remembered(&self, peer: NodeId) -> Result<Option<Peer>>;
 
-    /// Forgets a peer that was turned away, but for how many logs it has opened here.
-    fn forget(&self, node: NodeId) -> Result<()> {
-        let opened = self.remembered(node)?.map_or(0, |peer| peer.opened);
-        self.remember(node, Peer { opened, ..Peer::default() })
-    }
-
     /// Remembers it. Equal replicas may greet each other every few minutes: what is known already must not cost a write.
     fn remember(&self, node: NodeId, peer: Peer) -> Result<()>;
 }
@@ -108,8 +114,16 @@ impl Replica for Engine {
         Ok(self.replication().dataset())
     }
 
+    fn dataset_name(&self) -> Result<Option<String>> {
+        Ok(self.replication().dataset_name())
+    }
+
     fn adopt(&self, dataset: DatasetId) -> Result<()> {
         self.replication().adopt(dataset).map_err(sort)
+    }
+
+    fn instance(&self) -> Option<[u8; 8]> {
+        Some(self.replication().instance())
     }
 
     fn node(&self) -> Result<NodeId> {
@@ -194,10 +208,6 @@ impl Replica for Engine {
         self.replication().remembered(peer).map_err(sort)
     }
 
-    fn forget(&self, node: NodeId) -> Result<()> {
-        self.replication().forget(node).map_err(sort)
-    }
-
     fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
         self.replication().remember(node, peer).map_err(sort)
     }
@@ -208,7 +218,9 @@ fn sort(error: heirloom::Error) -> SyncError {
     match error {
         heirloom::Error::Refused(_) => SyncError::refused(error),
         heirloom::Error::OutOfOrder { log, .. } => PeerMisbehaved::OutOfOrder { log }.into(),
-        heirloom::Error::WrongDataset { ours, theirs } => SyncError::WrongDataset { ours, theirs },
+        heirloom::Error::WrongDataset { ours, theirs } => {
+            SyncError::WrongDataset { ours: ours.into(), theirs: theirs.into() }
+        }
         ours => SyncError::replica(ours),
     }
 }
@@ -220,8 +232,14 @@ macro_rules! pointer {
             fn dataset(&self) -> Result<Option<DatasetId>> {
                 (**self).dataset()
             }
+            fn dataset_name(&self) -> Result<Option<String>> {
+                (**self).dataset_name()
+            }
             fn adopt(&self, dataset: DatasetId) -> Result<()> {
                 (**self).adopt(dataset)
+            }
+            fn instance(&self) -> Option<[u8; 8]> {
+                (**self).instance()
             }
             fn node(&self) -> Result<NodeId> {
                 (**self).node()
@@ -285,9 +303,6 @@ macro_rules! pointer {
             }
             fn remembered(&self, peer: NodeId) -> Result<Option<Peer>> {
                 (**self).remembered(peer)
-            }
-            fn forget(&self, node: NodeId) -> Result<()> {
-                (**self).forget(node)
             }
             fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
                 (**self).remember(node, peer)

@@ -219,7 +219,7 @@ impl Replica for Named<'_> {
 }
 
 #[test]
-fn a_node_may_open_so_many_logs_and_being_forgotten_does_not_start_it_anew() {
+fn a_node_may_open_so_many_logs_and_being_turned_away_or_forgotten_does_not_start_it_anew() {
     let hub = writer("hub");
     let mint = NodeId::from_bytes([9; 16]);
     let config = || Config::new().opened_logs(3);
@@ -238,9 +238,12 @@ fn a_node_may_open_so_many_logs_and_being_forgotten_does_not_start_it_anew() {
             matches!(&error, SyncError::NotAdmitted { node, reason: why } if *node == mint && *why == reason),
             "{error}"
         );
-        assert!(peers(&hub).is_empty(), "forgotten");
+        assert_eq!(peers(&hub), [mint], "what is known of it stays");
         assert_eq!(hub.replication().remembered(mint).unwrap().unwrap().opened, 3);
     }
+    hub.forget_peer(mint).unwrap();
+    assert!(peers(&hub).is_empty());
+    assert_eq!(hub.replication().remembered(mint).unwrap().unwrap().opened, 3);
     assert_eq!(hub.log_root().unwrap(), before);
 
     // another node is free to join, and the one turned away to come back under a log that is known
@@ -258,7 +261,7 @@ fn a_flood_of_logs_of_one_version_each_is_refused_before_any_of_it_is_kept() {
     let reason = Refusal::LoneLogs { count: 20, limit: 19 };
     assert!(matches!(&error, SyncError::NotAdmitted { reason: why, .. } if *why == reason), "{error}");
     assert_eq!(hub.log_root().unwrap(), before);
-    assert!(peers(&hub).is_empty());
+    assert_eq!(peers(&hub), [node(&relay)], "what is known of it stays");
 
     // a store that knows nobody cannot tell a flood from a history
     let fresh = engine("fresh");

@@ -7,7 +7,9 @@ use std::thread;
 
 use heirloom::{Content, DatasetId, Engine, EntityId, Patch, Timestamp, Value};
 use heirloom_sync::transport::tcp::{PlainTcp, PlainTcpListener, sync_plain_tcp};
-use heirloom_sync::{Cancel, Config, Outcome, Replica, SyncError, sync_in_process};
+use heirloom_sync::{
+    Cancel, Config, Outcome, Replica, SyncError, sync_in_process, sync_in_process_with,
+};
 use proptest::prelude::*;
 use support::{Link, Random};
 
@@ -404,4 +406,92 @@ fn the_status_tells_which_changes_a_peer_and_the_hub_hold() {
     to_hub(&phone);
     assert!(phone.status_of(&last).unwrap().is_at_hub);
     assert_eq!(phone.status().unwrap().pending_at_hub(), Some(0));
+}
+
+#[test]
+fn a_hub_stays_one_until_somebody_says_otherwise() {
+    let (phone, hub) = (engine("phone"), engine("hub"));
+    let node = hub.replication().node().unwrap();
+    create(&phone, "desk");
+    let pending = || phone.status().unwrap().pending_at_hub();
+    let meet = |config: Config| sync_in_process_with(&phone, config, &hub, Config::new());
+    meet(Config::new().peer_is_hub(true)).unwrap();
+    assert_eq!(pending(), Some(0));
+
+    // equal, with commits, broken off, turned away: none of them says anything of it
+    meet(Config::new()).unwrap();
+    assert_eq!(pending(), Some(0));
+    create(&phone, "bed");
+    meet(Config::new()).unwrap();
+    assert_eq!(pending(), Some(0));
+    create(&hub, "hall");
+    for cut in [200, 400, 500] {
+        create(&phone, "more");
+        drop(Link::breaking(cut).sync(&phone, &hub));
+        assert!(pending().is_some(), "cut at {cut}");
+    }
+    let refusing = Config::new().lone_logs(0);
+    let stranger = engine("stranger");
+    create(&stranger, "lamp");
+    sync_in_process(&stranger, &hub).unwrap();
+    let refused = meet(refusing).unwrap_err();
+    assert!(matches!(refused, SyncError::NotAdmitted { .. }), "{refused}");
+    assert!(pending().is_some());
+
+    meet(Config::new().peer_is_hub(false)).unwrap();
+    assert_eq!(pending(), None);
+    meet(Config::new().peer_is_hub(true)).unwrap();
+    phone.forget_peer(node).unwrap();
+    assert_eq!((pending(), phone.status().unwrap().peers.len()), (None, 0));
+    phone.forget_peer(node).unwrap();
+    meet(Config::new()).unwrap();
+    assert_eq!((pending(), phone.status().unwrap().peers.len()), (None, 1), "met as a stranger");
+}
+
+#[test]
+fn a_session_with_oneself_is_refused_by_name() {
+    let phone = engine("phone");
+    create(&phone, "desk");
+    let config = || Config::new().peer_is_hub(true);
+    let own = phone.replication().node().unwrap();
+    let outcome = Link { config: config(), ..Link::default() }.sync(&phone, &phone.clone());
+    for end in [outcome.a, outcome.b] {
+        let error = end.unwrap_err();
+        assert!(matches!(error, SyncError::Oneself { node } if node == own), "{error}");
+        assert!(error.to_string().contains(&own.to_string()) && !error.is_transient());
+    }
+    let status = phone.status().unwrap();
+    assert_eq!((status.pending_at_hub(), status.peers.len()), (None, 0), "nothing is safe");
+    let refused = sync_in_process(&phone, &phone).unwrap_err();
+    assert!(matches!(refused, SyncError::Oneself { .. }), "{refused}");
+
+    // what is opened again later is the same store, and a peer that was met stays one
+    let hub = engine("hub");
+    sync_in_process_with(&phone, config(), &hub, Config::new()).unwrap();
+    assert!(sync_in_process(&phone, &phone).is_err());
+    assert_eq!(phone.status().unwrap().pending_at_hub(), Some(0));
+}
+
+#[test]
+fn a_store_that_was_given_a_dataset_keeps_it_and_both_are_told_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |name: &str| Engine::builder().dataset_name(name).open(dir.path().join("store"));
+    let (empty, office) = (open("home").unwrap(), Engine::builder().dataset_name("office"));
+    let office = office.in_memory().unwrap();
+    create(&office, "desk");
+    let outcome = Link::default().sync(&empty, &office);
+    let at_empty = outcome.a.unwrap_err();
+    let SyncError::WrongDataset { ours, theirs } = &at_empty else { panic!("{at_empty}") };
+    assert_eq!((ours.name.as_deref(), theirs.name.as_deref()), (Some("home"), Some("office")));
+    assert_eq!(theirs.id, DatasetId::from_name("office"));
+    let text = at_empty.to_string();
+    assert!(text.contains("\"home\"") && text.contains("\"office\""), "{text}");
+    let at_office = outcome.b.unwrap_err();
+    assert!(at_office.to_string().contains("\"office\""), "{at_office}");
+    assert_eq!(empty.snapshot().unwrap().commits().unwrap(), 0);
+    empty.close().unwrap();
+    let again = open("home").unwrap();
+    assert_eq!(again.dataset(), Some(DatasetId::from_name("home")));
+    // nor does another caller of the engine give it another
+    assert!(again.replication().adopt(DatasetId::from_name("office")).is_err());
 }

@@ -5,7 +5,9 @@ mod support;
 use std::time::Duration;
 
 use heirloom::DatasetId;
-use heirloom_sync::{Config, Divergence, Outcome, Reason, Replica, Session, SyncError, sync_in_process};
+use heirloom_sync::{
+    Config, Divergence, Outcome, Reason, Replica, Session, Stall, SyncError, sync_in_process,
+};
 use proptest::prelude::*;
 use support::{DATASET, Link, Naive, Random, alter, log, node};
 
@@ -307,21 +309,18 @@ fn what_was_gathered_becomes_durable_by_age_too() {
 }
 
 #[test]
-fn a_store_without_commits_adopts_the_peers_dataset() {
-    let other = DatasetId::from_bytes([9; 16]);
-    for dataset in [None, Some(other)] {
-        for empty_first in [true, false] {
-            let (a, b) = (Naive::new(1).with_dataset(dataset), Naive::new(2));
-            b.write(1, b"b");
-            let link = Link::default();
-            if empty_first {
-                link.sync(&a, &b).unwrap()
-            } else {
-                link.sync(&b, &a).unwrap()
-            };
-            assert_eq!(a.dataset().unwrap(), Some(DATASET));
-            assert!(equal(&[&a, &b]));
-        }
+fn a_store_without_a_dataset_adopts_that_of_its_peer() {
+    for empty_first in [true, false] {
+        let (a, b) = (Naive::new(1).with_dataset(None), Naive::new(2));
+        b.write(1, b"b");
+        let link = Link::default();
+        if empty_first {
+            link.sync(&a, &b).unwrap()
+        } else {
+            link.sync(&b, &a).unwrap()
+        };
+        assert_eq!(a.dataset().unwrap(), Some(DATASET));
+        assert!(equal(&[&a, &b]));
     }
     let (a, b) = (Naive::new(1).with_dataset(None), Naive::new(2));
     Link::default().sync(&a, &b).unwrap();
@@ -331,15 +330,19 @@ fn a_store_without_commits_adopts_the_peers_dataset() {
 #[test]
 fn different_datasets_are_told_apart_on_both_ends_and_nothing_flows() {
     let other = DatasetId::from_bytes([9; 16]);
-    let (a, b) = (Naive::new(1), Naive::new(2).with_dataset(Some(other)));
-    a.write(1, b"a");
-    b.write(1, b"b");
-    let outcome = Link::default().sync(&a, &b);
-    let Err(SyncError::WrongDataset { ours, theirs }) = outcome.a else { panic!("{:?}", outcome.a) };
-    assert_eq!((ours, theirs), (DATASET, other));
-    let Err(SyncError::WrongDataset { ours, theirs }) = outcome.b else { panic!("{:?}", outcome.b) };
-    assert_eq!((ours, theirs), (other, DATASET));
-    assert_eq!((a.len(), b.len()), (1, 1));
+    // written to or not
+    for (at_a, at_b) in [(1, 1), (1, 0), (0, 1), (0, 0)] {
+        let (a, b) = (Naive::new(1), Naive::new(2).with_dataset(Some(other)));
+        (0..at_a).for_each(|_| a.write(1, b"a"));
+        (0..at_b).for_each(|_| b.write(1, b"b"));
+        let outcome = Link::default().sync(&a, &b);
+        for (outcome, here, there) in [(outcome.a, DATASET, other), (outcome.b, other, DATASET)] {
+            let Err(SyncError::WrongDataset { ours, theirs }) = outcome else { panic!("{outcome:?}") };
+            assert_eq!((ours.id, theirs.id), (here, there));
+        }
+        assert_eq!((a.len(), b.len()), (at_a, at_b));
+        assert_eq!((a.dataset().unwrap(), b.dataset().unwrap()), (Some(DATASET), Some(other)));
+    }
 }
 
 #[test]
@@ -381,7 +384,8 @@ fn equal_logs_with_different_heads_are_named() {
 #[test]
 fn a_silent_peer_ends_in_a_timeout_and_a_slow_one_does_not() {
     let a = Naive::new(1);
-    let mut session = Session::initiator(&a, Default::default());
+    let config = Config::new().handshake_timeout(Duration::MAX);
+    let mut session = Session::initiator(&a, config);
     let mut out = Vec::new();
     assert!(session.poll_transmit(Duration::from_secs(5), &mut out).unwrap());
     assert_eq!(session.poll_timeout(), Some(Duration::from_secs(35)));
@@ -389,8 +393,160 @@ fn a_silent_peer_ends_in_a_timeout_and_a_slow_one_does_not() {
     session.handle_transmitted(Duration::from_secs(34));
     session.handle_timeout(Duration::from_secs(63)).unwrap();
     let error = session.handle_timeout(Duration::from_secs(64)).unwrap_err();
-    assert!(matches!(error, SyncError::Timeout), "{error}");
+    assert!(matches!(error, SyncError::Timeout(Stall::Silent(_))), "{error}");
     assert_eq!(session.poll_timeout(), None);
+}
+
+/// Seconds after which a session that has said hello gives up, if a slice of `slice` bytes of `stream`
+/// comes every `every` seconds.
+fn gives_up(mut session: Session<&Naive>, stream: &[u8], slice: usize, every: u64) -> (u64, SyncError) {
+    let mut slices = stream.chunks(slice);
+    for now in 0..100_000 {
+        let at = Duration::from_secs(now);
+        let bytes = if now % every == 0 { slices.next().unwrap_or_default() } else { &[] };
+        let took = session.handle_input(at, bytes);
+        let mut out = Vec::new();
+        while took.is_ok() && session.poll_transmit(at, &mut out).unwrap() {}
+        if let Err(error) = took.and_then(|()| session.handle_timeout(at)) {
+            return (now, error);
+        }
+    }
+    panic!("it never gave up");
+}
+
+#[test]
+fn a_peer_that_drips_bytes_gets_ten_seconds_for_its_hello_and_little_more_after_it() {
+    let (a, b) = (Naive::new(1), Naive::new(2));
+    let mut hello = Vec::new();
+    Session::initiator(&b, Config::new()).poll_transmit(Duration::ZERO, &mut hello).unwrap();
+    let responder = |config| Session::responder(&a, config);
+    for every in [1, 3, 9, 29] {
+        let (after, error) = gives_up(responder(Config::new()), &hello, 1, every);
+        let limit = Duration::from_secs(10);
+        assert!(matches!(error, SyncError::Timeout(Stall::NoHello(l)) if l == limit), "{error}");
+        assert_eq!(after, 10);
+        assert!(error.to_string().starts_with("the peer did not say hello within 10s"), "{error}");
+    }
+    let patient = Config::new().handshake_timeout(Duration::from_secs(3600));
+    let (after, error) = gives_up(responder(patient), &[], 1, 1);
+    assert!(matches!(error, SyncError::Timeout(Stall::Silent(_))), "{error}");
+    assert_eq!(after, 30);
+
+    // the hello in one piece, and of what follows a byte now and then: never a whole frame
+    a.write(1, b"so that they differ");
+    let mut stream = hello.clone();
+    stream.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    stream.extend_from_slice(&[0; 20_000]);
+    let after_hello = |config, slice, every| {
+        let mut session = responder(config);
+        session.handle_input(Duration::ZERO, &hello).unwrap();
+        gives_up(session, &stream[hello.len()..], slice, every)
+    };
+    for every in [1, 29] {
+        let (after, error) = after_hello(Config::new(), 1, every);
+        assert!(matches!(error, SyncError::Timeout(Stall::TooSlow(256))), "{error}");
+        assert!((30..=32).contains(&after), "{after}");
+        assert!(error.is_transient());
+    }
+    // at the floor it may go on, with stalls too; silence stays an end, and without a floor only that
+    assert!(after_hello(Config::new(), 256, 1).0 > 60);
+    assert!(after_hello(Config::new(), 7_000, 25).0 > 60);
+    assert!(after_hello(Config::new().least_speed(0), 1, 4).0 > 20_000);
+}
+
+#[test]
+fn what_our_own_store_needs_is_not_counted_against_the_peer() {
+    let (a, b) = small_pair();
+    let mut first = Session::initiator(&a, Config::new());
+    let mut second = Session::responder(&b, Config::new());
+    // each call of the first takes a minute
+    let mut now = Duration::ZERO;
+    for _ in 0..40 {
+        let mut bytes = Vec::new();
+        while first.poll_transmit(now, &mut bytes).unwrap() {}
+        first.handle_timeout(now).unwrap();
+        second.handle_input(now, &bytes).unwrap();
+        bytes.clear();
+        while second.poll_transmit(now, &mut bytes).unwrap() {}
+        first.handle_input(now, &bytes).unwrap();
+        now += Duration::from_secs(60);
+    }
+    assert!(first.is_finished() && second.is_finished());
+}
+
+#[test]
+fn the_longest_duration_is_allowed_everywhere() {
+    let config = || {
+        Config::new()
+            .idle_timeout(Duration::MAX)
+            .handshake_timeout(Duration::MAX)
+            .clock_limit(Duration::MAX)
+    };
+    let (a, b) = small_pair();
+    let mut first = Session::initiator(&a, config());
+    let mut second = Session::responder(&b, config());
+    for now in [Duration::ZERO, Duration::from_secs(1), Duration::MAX] {
+        let mut bytes = Vec::new();
+        while first.poll_transmit(now, &mut bytes).unwrap() {}
+        second.handle_transmitted(now);
+        second.handle_input(now, &bytes).unwrap();
+        bytes.clear();
+        while second.poll_transmit(now, &mut bytes).unwrap() {}
+        first.handle_input(now, &bytes).unwrap();
+        for session in [&mut first, &mut second] {
+            session.handle_timeout(now).unwrap();
+            session.poll_timeout();
+        }
+    }
+    assert!(first.is_finished() && second.is_finished());
+}
+
+#[test]
+fn who_bears_our_name_and_is_not_us_is_synced_with_and_not_remembered() {
+    let a = Naive::new(1);
+    a.write(1, b"before");
+    let b = a.copy();
+    b.write(1, b"after");
+    sync_in_process(&a, &b).unwrap();
+    assert!(equal(&[&a, &b]));
+    assert_eq!((a.held_by(1), b.held_by(1)), (None, None));
+}
+
+#[test]
+fn each_error_shows_its_cause_and_knows_whether_it_passes() {
+    use std::io::{Error, ErrorKind};
+    let link = |kind| SyncError::Transport(Error::new(kind, "the cause"));
+    for kind in [
+        ErrorKind::ConnectionRefused,
+        ErrorKind::ConnectionReset,
+        ErrorKind::BrokenPipe,
+        ErrorKind::UnexpectedEof,
+        ErrorKind::TimedOut,
+        ErrorKind::NetworkUnreachable,
+        ErrorKind::Other,
+    ] {
+        assert!(link(kind).is_transient(), "{kind}");
+        assert!(link(kind).to_string().contains(": the cause; "), "{kind}");
+    }
+    for kind in [ErrorKind::PermissionDenied, ErrorKind::InvalidInput, ErrorKind::InvalidData] {
+        assert!(!link(kind).is_transient(), "{kind}");
+    }
+    let refused = link(ErrorKind::ConnectionRefused).to_string();
+    assert!(refused.contains("nobody listens there"), "{refused}");
+    let ours = SyncError::replica(Error::other("the disk is full"));
+    assert!(ours.to_string().contains("the disk is full") && !ours.is_transient());
+    for (reason, passes) in [
+        (Reason::Timeout, true),
+        (Reason::Altered, true),
+        (Reason::Cancelled, true),
+        (Reason::Overtaken, true),
+        (Reason::Replica, false),
+        (Reason::InvalidMessage, false),
+        (Reason::Oneself, false),
+        (Reason::Other(200), false),
+    ] {
+        assert_eq!(SyncError::PeerFailed(reason).is_transient(), passes, "{reason}");
+    }
 }
 
 #[test]

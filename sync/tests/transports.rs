@@ -117,7 +117,7 @@ fn a_silent_peer_ends_in_a_timeout_while_reading_and_while_writing() {
         let started = Instant::now();
         let session = Session::initiator(&a, config.clone());
         let outcome = blocking::run(session, back.clone(), there.clone(), close, &Cancel::new(), |_| ());
-        assert!(matches!(outcome, Err(SyncError::Timeout)), "{outcome:?}");
+        assert!(matches!(outcome, Err(SyncError::Timeout(_))), "{outcome:?}");
         assert!(started.elapsed() < Duration::from_secs(5));
     }
 }
@@ -222,6 +222,60 @@ fn whoever_hangs_up_early_is_a_transport_error() {
     noise.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     let error = listener.accept_one(Naive::new(1), Config::default()).unwrap_err();
     assert!(matches!(error, SyncError::InvalidMessage(_)), "{error}");
+}
+
+#[test]
+fn silent_and_dripping_connections_free_their_places_for_others() {
+    let hub = Arc::new(Naive::new(1));
+    let config = Config::new().handshake_timeout(Duration::from_millis(300));
+    let listener = PlainTcpListener::bind_loopback().unwrap();
+    let server = listener.serve(Arc::clone(&hub), config, |_| ()).unwrap();
+    let address = server.local_addr();
+    let mut held: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let drips = thread::spawn(move || {
+        for byte in [0u8; 200] {
+            held.iter_mut().for_each(|stream| drop(stream.write_all(&[byte])));
+            thread::sleep(Duration::from_millis(50));
+        }
+    });
+    // waits for a place, no longer than the hellos may take
+    let phone = Naive::new(2);
+    phone.write(1, b"phone");
+    let started = Instant::now();
+    sync_plain_tcp(address, &phone).unwrap();
+    assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
+    assert_eq!(hub.root(), phone.root());
+    server.stop();
+    drips.join().unwrap();
+}
+
+#[test]
+fn a_timeout_of_any_length_is_allowed() {
+    let config = Config::new().idle_timeout(Duration::MAX).handshake_timeout(Duration::MAX);
+    let (a, b) = (Naive::new(1), Naive::new(2));
+    a.write(1, b"a");
+    let (first, second) = over_pipes(&a, &b, &config, &Cancel::new());
+    assert!(first.is_ok() && second.is_ok(), "{first:?} {second:?}");
+}
+
+#[test]
+fn what_went_wrong_with_a_connection_is_told_by_its_cause() {
+    let free = PlainTcpListener::bind_loopback().unwrap().local_addr().unwrap();
+    let refused = PlainTcp::connect(free).unwrap_err();
+    assert!(matches!(&refused, SyncError::Transport(e) if e.kind() == ErrorKind::ConnectionRefused));
+    assert!(refused.to_string().contains("refused") && refused.is_transient(), "{refused}");
+
+    let unknown = PlainTcp::connect("no-such-host.invalid:9").unwrap_err();
+    assert!(matches!(unknown, SyncError::Lookup(_)), "{unknown:?}");
+    let SyncError::Lookup(cause) = &unknown else { unreachable!() };
+    assert!(unknown.to_string().contains(&cause.to_string()) && unknown.is_transient(), "{unknown}");
+    let nonsense = PlainTcp::connect("no port").unwrap_err();
+    assert!(matches!(nonsense, SyncError::Lookup(_)) && !nonsense.is_transient(), "{nonsense}");
+
+    let taken = PlainTcpListener::bind_loopback().unwrap();
+    let twice = PlainTcpListener::bind_anywhere(taken.local_addr().unwrap()).unwrap_err();
+    assert!(matches!(&twice, SyncError::Listen(e) if e.kind() == ErrorKind::AddrInUse), "{twice:?}");
+    assert!(twice.to_string().contains("in use") && !twice.is_transient(), "{twice}");
 }
 
 #[test]

@@ -156,9 +156,9 @@ impl VersionSpec {
     }
 }
 
-/// Leaves that a version wrote itself. Keys of a path are parted by `.`.
+/// Leaves that a version wrote itself, with the maps that they stand in. Keys of a path are parted by `.`.
 pub fn own<const N: usize>(leaves: [(&str, Value); N]) -> Leaves {
-    leaves.into_iter().map(|(path, value)| (dotted(path), [(None, value)].into())).collect()
+    changes(leaves, []).apply(Leaves::new())
 }
 
 /// A patch. Keys of a path are parted by `.`.
@@ -497,6 +497,7 @@ pub(crate) mod tests {
         let first: Leaves = [
             (path(["name"]), [leaf(&a1, 0, Value::text("lamp"))].into()),
             (path(["on"]), [leaf(&a1, 0, Value::bool(false))].into()),
+            (path(["mood"]), [leaf(&a1, 0, Value::map(&[]))].into()),
             (path(["mood", "x"]), [leaf(&a1, 0, Value::int(1))].into()),
         ]
         .into();
@@ -516,6 +517,7 @@ pub(crate) mod tests {
         let merged: Leaves = [
             (path(["name"]), [leaf(&c1, 0, Value::text("Lamp"))].into()),
             (path(["on"]), [leaf(&b1, 0, Value::bool(true)), leaf(&c1, 0, Value::null())].into()),
+            (path(["mood"]), [leaf(&a1, 0, Value::map(&[]))].into()),
             (path(["mood", "x"]), [leaf(&a1, 0, Value::int(1))].into()),
         ]
         .into();
@@ -530,6 +532,7 @@ pub(crate) mod tests {
             &CommitSpec::at(600).version(VersionSpec::patch(LAMP, "lamp", after_c1, &calm).after(&c1, 0)),
         );
         let mut all = merged;
+        all.remove(&path(["mood"]));
         all.insert(path(["mood", "x"]), [leaf(&a2, 0, Value::int(2))].into());
         let off = changes([("on", Value::bool(false))], []);
         let b3 = b.commit(

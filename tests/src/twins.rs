@@ -199,12 +199,17 @@ impl Twins {
             };
             sides.insert(field.path.clone(), field.sides.iter().map(side).collect::<BTreeSet<_>>());
         }
+        let torn = decoder::torn(&leaves);
         let entries = |path: &Path| {
-            let entry = |(writer, value): (&Option<decoder::Writer>, &decoder::Value)| {
-                let writer = writer.expect("merged leaves name their writers");
-                (writer.version, writer.stamp, value.to_string())
-            };
-            leaves[path].iter().map(entry).collect::<BTreeSet<_>>()
+            let below = |p: &&Path| *p != path && p.starts_with(path);
+            let holds = leaves.keys().any(|p| below(&p));
+            let own = leaves.get(path).into_iter().flatten();
+            let own = own.filter(|(_, value)| !holds || !value.is_empty_map());
+            let mut out: BTreeSet<_> = own.map(|(writer, value)| side(writer, value.to_string())).collect();
+            if torn.contains(path) {
+                out.extend(inside(&leaves, path));
+            }
+            out
         };
         assert_eq!(
             sides,
@@ -215,6 +220,9 @@ impl Twins {
         assert_eq!(!entity.is_deleted(), live, "{id}");
         if live {
             same_leaves(&print_content(&entity.content()), &leaves);
+        }
+        for field in open.iter().flat_map(|open| &open.fields) {
+            assert_eq!(field.removed, torn.contains(&field.path), "{id}: {:?}", field.path);
         }
         let types = expected.iter().map(|head| head.entity_type.as_str());
         assert!(types.collect::<BTreeSet<_>>().contains(entity.entity_type()));
@@ -288,11 +296,52 @@ fn same_shown(shown: heirloom::Result<Option<Entity>>, state: Option<&State>) {
     }
 }
 
-/// Every leaf that stands alone is shown; of several values of a leaf one; of clashing paths some.
-fn same_leaves(shown: &BTreeMap<Path, String>, leaves: &Leaves) {
-    for path in shown.keys() {
-        assert!(leaves.contains_key(path), "{path:?} is shown, but not there");
+/// Who says what: a version, its stamp, and the value printed.
+type Said = (Ref, u64, String);
+
+fn side(writer: &Option<decoder::Writer>, value: String) -> Said {
+    let writer = writer.expect("merged leaves name their writers");
+    (writer.version, writer.stamp, value)
+}
+
+/// What each writer wrote inside of a removed entry, printed as the map that it makes.
+fn inside(leaves: &Leaves, top: &Path) -> BTreeSet<Said> {
+    let mut by_writer: BTreeMap<_, Vec<(&[String], String)>> = BTreeMap::new();
+    for (path, entries) in leaves.iter().filter(|(p, _)| *p != top && p.starts_with(top)) {
+        for (writer, value) in entries {
+            by_writer.entry(*writer).or_default().push((&path[top.len()..], value.to_string()));
+        }
     }
+    by_writer.into_iter().map(|(writer, own)| side(&writer, print_map(&own))).collect()
+}
+
+/// Leaves in order of their paths as the map that they make.
+fn print_map(leaves: &[(&[String], String)]) -> String {
+    let mut fields: BTreeMap<&String, Vec<(&[String], String)>> = BTreeMap::new();
+    for (path, value) in leaves {
+        fields.entry(&path[0]).or_default().push((&path[1..], value.clone()));
+    }
+    let field = |(key, mut own): (&String, Vec<(&[String], String)>)| {
+        // a map that holds something is told by that
+        let holds = own.len() > 1;
+        own.retain(|(rest, _)| !holds || !rest.is_empty());
+        let value = if own[0].0.is_empty() { own.remove(0).1 } else { print_map(&own) };
+        format!("{key:?}: {value}")
+    };
+    format!("{{{}}}", fields.into_iter().map(field).collect::<Vec<_>>().join(", "))
+}
+
+/// Every leaf that stands alone is shown; of several values of a leaf one; of clashing paths some; a map by what is in it, and
+/// nothing of an entry that one removed.
+fn same_leaves(shown: &BTreeMap<Path, String>, leaves: &Leaves) {
+    let torn = decoder::torn(leaves);
+    let is_orphan = |path: &Path| torn.iter().any(|top| top != path && path.starts_with(top));
+    for path in shown.keys() {
+        assert!(leaves.contains_key(path) && !is_orphan(path), "{path:?} is shown, but not there");
+    }
+    let leaves: Leaves =
+        leaves.iter().filter(|(p, _)| !is_orphan(p)).map(|(p, e)| (p.clone(), e.clone())).collect();
+    let leaves = &leaves;
     for (path, entries) in leaves {
         let related = |other: &&Path| *other != path && (other.starts_with(path) || path.starts_with(other));
         match shown.get(path) {

@@ -22,7 +22,7 @@ const fn row(name: &'static str, base: &'static str, script: &'static str) -> Si
     Situation { name, base, script }
 }
 
-const SITUATIONS: [Situation; 22] = [
+const SITUATIONS: [Situation; 28] = [
     row("different fields", "a=0 b=0", "phone: a=1; tablet: b=2"),
     row("the same field, among others", "a=0 b=0 c=0", "phone: a=1 b=1; tablet: a=2 c=2"),
     row("equal values", "a=0", "phone: a=1; tablet: a=1"),
@@ -30,6 +30,12 @@ const SITUATIONS: [Situation; 22] = [
     row("the same key of a map", "m.x=0 m.y=0", "phone: m.x=1 m.y=1; tablet: m.x=2"),
     row("a map, then a value", "b=0", "phone: m.x=2; tablet: m=1"),
     row("a value, then a map", "b=0", "phone: m=1; tablet: m.x=2"),
+    row("an entry removed, then edited inside", "e.x=0 e.y=0 b=0", "phone: -e; tablet: e.x=1"),
+    row("an entry edited inside, then removed", "e.x=0 e.y=0 b=0", "phone: e.x=1; tablet: -e"),
+    row("an entry removed, beside two edits", "e.x=0 e.y=0", "phone: -e; tablet: e.x=1; desk: e.y=2"),
+    row("somebody writes in what was removed", "e.x=0 e.y=0", "phone: -e; tablet: e.x=1; meet; desk: e.y=2"),
+    row("a value in the place of a map", "e.x=0 e.y=0", "phone: e.x=1; tablet: e=5"),
+    row("a map emptied by two", "m.x=0 m.y=0", "phone: -m.x; tablet: -m.y"),
     row("a change, then a removal", "a=0 b=0", "phone: a=1; tablet: -a"),
     row("a removal, then a change", "a=0 b=0", "phone: -a; tablet: a=1"),
     row("a change, then null", "a=0", "phone: a=1; tablet: a=null"),
@@ -65,7 +71,10 @@ fn greatest() -> Policy {
     Policy::custom("greatest", 1, |conflict| {
         let mut patch = Patch::new();
         for field in &conflict.fields {
-            patch = patch.set_at(&field.path, field.sides.iter().filter_map(|s| s.value.as_int()).max());
+            let numbers = field.sides.iter().filter_map(|s| s.value.as_int());
+            if let Some(greatest) = numbers.max() {
+                patch = patch.set_at(&field.path, greatest);
+            }
         }
         Resolution::Patch(patch)
     })
@@ -223,6 +232,7 @@ fn patch(fields: &str) -> Patch {
 
 fn leaf(path: &str, value: &Value, out: &mut Vec<String>) {
     match value {
+        Value::Map(map) if map.is_empty() => out.push(format!("{path}={{}}")),
         Value::Map(map) => map.iter().for_each(|(key, below)| leaf(&format!("{path}.{key}"), below, out)),
         Value::Int(n) => out.push(format!("{path}={n}")),
         Value::Null => out.push(format!("{path}=null")),

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::nearby::{Fitting, Nearby};
+use super::apply::{is_emptied, removed};
+use super::nearby::Nearby;
 use crate::error::{Error, Result};
 use crate::format::value::{decode_all, flatten, flatten_content};
 use crate::model::{Content, Patch, Path, ShownLeaf, Value};
@@ -19,18 +20,18 @@ use crate::model::{Content, Patch, Path, ShownLeaf, Value};
 ///
 /// [`Error::Limit`] if a content is too deep or has too long a key for the format.
 pub fn diff(a: &Content, b: &Content) -> Result<Patch> {
-    let leaves = |content| Ok::<BTreeMap<Path, _>, Error>(flatten_content(content)?.into_iter().collect());
-    let (a, b) = (leaves(a)?, leaves(b)?);
+    let (a, b) = (flatten_content(a)?, flatten_content(b)?);
+    let old: BTreeMap<&Path, &Vec<u8>> = a.iter().map(|(p, v)| (p, v)).collect();
+    let changed = b.iter().filter(|(p, v)| old.get(p) != Some(&v) && !is_emptied(p, v, &a));
     let mut patch = Patch::new();
-    let changed = b.iter().filter(|(path, value)| a.get(path) != Some(value));
     patch.sets.extend(changed.map(|(path, value)| (path.clone(), decode(value))));
     let sets = Nearby::new(patch.sets.iter().map(|(p, _)| p));
-    let gone = a.keys().filter(|p| !b.contains_key(p) && !sets.touches(p));
-    patch.unsets = gone.cloned().collect();
+    patch.unsets = removed(a.iter().map(|(p, _)| p), &b).into_iter().filter(|p| !sets.covers(p)).collect();
     Ok(patch)
 }
 
-/// A content after a patch: unsets first, then sets, each in the place of what is at, below and above its path.
+/// A content after a patch: unsets first, then sets, each in the place of what is at, below and above its path. A map
+/// whose last field is unset stays, empty; to remove it, unset the map.
 ///
 /// [`Error::Invalid`] for a path without a key, [`Error::Limit`] as for [`diff`].
 pub fn apply_patch(patch: &Patch, to: &Content) -> Result<Content> {
@@ -39,12 +40,34 @@ pub fn apply_patch(patch: &Patch, to: &Content) -> Result<Content> {
         check_path(path)?;
         flatten(path.clone(), value, &mut sets)?;
     }
-    patch.unsets.iter().try_for_each(check_path)?;
-    let unsets = Nearby::new(&patch.unsets);
-    let mut leaves = Fitting::default();
-    leaves.0.extend(flatten_content(to)?.into_iter().filter(|(p, _)| !unsets.covers(p)));
-    sets.into_iter().for_each(|(path, value)| leaves.replace(path, value));
-    Ok(unflatten(leaves.0.iter().map(|(p, v)| (p.as_ref(), &v[..]))))
+    flatten_content(to)?;
+    let mut out = to.clone();
+    for path in &patch.unsets {
+        check_path(path)?;
+        unset(&mut out, &path.as_ref().keys().collect::<Vec<_>>());
+    }
+    for (path, value) in &sets {
+        set(&mut out, &path.as_ref().keys().collect::<Vec<_>>(), decode(value));
+    }
+    Ok(out)
+}
+
+fn unset(from: &mut Content, keys: &[&str]) {
+    match keys {
+        [] => {}
+        [last] => drop(from.remove(last)),
+        [first, below @ ..] => {
+            if let Some(Value::Map(map)) = from.get_mut(first) {
+                unset(map, below);
+            }
+        }
+    }
+}
+
+fn set(to: &mut Content, keys: &[&str], value: Value) {
+    if let Some((last, above)) = keys.split_last() {
+        above.iter().fold(to, |at, key| at.map_at(key)).insert(*last, value);
+    }
 }
 
 /// Whether an entity can have something there.

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::entries::{Torn, is_map};
 use super::*;
 use crate::format::body::PatchBody;
-use crate::format::value::encode_value;
+use crate::format::value::{EMPTY_MAP, encode_value};
 use crate::model::{ChainPrefix, Entry, Leaf, LogId, Path, State, Value, VersionRef, Writer};
 
 /// One step of a random history: a device writes, seeing all heads or only some of them.
@@ -21,6 +22,7 @@ struct Step {
 #[derive(Clone, Debug)]
 enum Change {
     Set(usize, i64),
+    Empty(usize),
     Unset(usize),
 }
 
@@ -33,12 +35,23 @@ struct Version {
     patch: PatchBody,
 }
 
-const PATHS: [&[&str]; 7] = [&["a"], &["b"], &["m"], &["m", "x"], &["m", "y"], &["m", "y", "z"], &["n"]];
+const PATHS: [&[&str]; 9] = [
+    &["a"],
+    &["m"],
+    &["m", "x"],
+    &["m", "y"],
+    &["m", "y", "z"],
+    &["m", "y", "w"],
+    &["n", "y", "z"],
+    &["n", "y"],
+    &["n", "x"],
+];
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let change = prop_oneof![
         3 => (0..PATHS.len(), 0i64..3).prop_map(|(p, v)| Change::Set(p, v)),
-        1 => (0..PATHS.len()).prop_map(Change::Unset),
+        1 => (0..PATHS.len()).prop_map(Change::Empty),
+        2 => (0..PATHS.len()).prop_map(Change::Unset),
     ];
     let step = (0u32..4, any::<u8>(), 0u64..5, change);
     proptest::collection::vec(
@@ -76,6 +89,9 @@ fn history(steps: &[Step]) -> Vec<Version> {
                 let value = encode_value(&Value::Int(v)).unwrap().into();
                 PatchBody { unsets: vec![], sets: vec![(Path::new(PATHS[p]), value)] }
             }
+            Change::Empty(p) => {
+                PatchBody { unsets: vec![], sets: vec![(Path::new(PATHS[p]), EMPTY_MAP.into())] }
+            }
             Change::Unset(p) => PatchBody { unsets: vec![Path::new(PATHS[p])], sets: vec![] },
         };
         let state = apply(&merged(&versions, &parents), &patch, writer);
@@ -94,19 +110,62 @@ fn merged(versions: &[Version], heads: &[usize]) -> State {
     merge(&live)
 }
 
-/// Every write that nobody who had seen it touched again.
-fn naive(versions: &[Version], all: &BTreeSet<usize>) -> BTreeMap<Path, BTreeSet<VersionRef>> {
-    let touches = |x: usize, p: &Path| {
-        let patch = &versions[x].patch;
-        patch.unsets.iter().any(|u| p.is_below(u)) || patch.sets.iter().any(|(s, _)| p.is_related(s))
+/// An entry: its path, its writer, and whether it is a map.
+type Written = (Path, VersionRef, bool);
+
+/// What one version wrote, and what it took away.
+#[derive(Default)]
+struct Deed {
+    wrote: Vec<Written>,
+    took: Vec<Written>,
+}
+
+/// Every write that nobody who had seen it took away, told by walking the whole DAG.
+fn alive(deeds: &[Deed], all: &BTreeSet<usize>, versions: &[Version]) -> Vec<Written> {
+    let takes = |w: &Written, from: usize| {
+        all.iter().any(|x| versions[*x].past.contains(&from) && deeds[*x].took.contains(w))
     };
-    let mut out: BTreeMap<Path, BTreeSet<VersionRef>> = BTreeMap::new();
-    for v in all {
-        for (p, _) in &versions[*v].patch.sets {
-            if !all.iter().any(|x| versions[*x].past.contains(v) && touches(*x, p)) {
-                out.entry(p.clone()).or_default().insert(versions[*v].writer.reference);
-            }
+    let wrote = all.iter().flat_map(|v| deeds[*v].wrote.iter().map(move |w| (*v, w)));
+    wrote.filter(|(v, w)| !takes(w, *v)).map(|(_, w)| w.clone()).collect()
+}
+
+/// The topmost map above a path that does not stand.
+fn torn_at(alive: &[Written], path: &Path) -> Option<Path> {
+    path.above().find(|map| !alive.iter().any(|(p, _, is_map)| p == map && *is_map))
+}
+
+/// What each version did, by the rule as it is told to people: a set takes what is at and below its path, scalars
+/// above it, and what is left of a torn entry that it lies in; it makes the maps above it that do not stand.
+fn deeds(versions: &[Version]) -> Vec<Deed> {
+    let mut deeds: Vec<Deed> = Vec::new();
+    for v in versions {
+        let mut deed = Deed::default();
+        let before = alive(&deeds, &v.past, versions);
+        let takes = |(p, _, is_map): &Written, set: &Path| {
+            let torn = before.iter().filter_map(|(p, ..)| torn_at(&before, p));
+            let in_torn = torn.filter(|top| set.is_below(top)).any(|top| p.is_below(&top));
+            p.is_below(set) || (set.is_below(p) && !is_map) || in_torn
+        };
+        let own = v.writer.reference;
+        for unset in &v.patch.unsets {
+            deed.took.extend(before.iter().filter(|(p, ..)| p.is_below(unset)).cloned());
         }
+        for (set, value) in &v.patch.sets {
+            deed.took.extend(before.iter().filter(|w| takes(w, set)).cloned());
+            let left: Vec<_> = before.iter().filter(|w| !deed.took.contains(w)).cloned().collect();
+            let missing = set.above().filter(|map| !left.iter().any(|(p, _, m)| p == map && *m));
+            deed.wrote.extend(missing.map(|map| (map, own, true)));
+            deed.wrote.push((set.clone(), own, **value == *EMPTY_MAP));
+        }
+        deeds.push(deed);
+    }
+    deeds
+}
+
+fn naive(versions: &[Version], all: &BTreeSet<usize>) -> BTreeMap<Path, BTreeSet<VersionRef>> {
+    let mut out: BTreeMap<Path, BTreeSet<VersionRef>> = BTreeMap::new();
+    for (path, writer, _) in alive(&deeds(versions), all, versions) {
+        out.entry(path).or_default().insert(writer);
     }
     out
 }
@@ -196,6 +255,30 @@ proptest! {
             let base = merged(&versions, &v.parents);
             let patch = difference(&base, &v.state, &v.writer).expect("a patch was applied, so there is one");
             prop_assert_eq!(&apply(&base, &patch, v.writer), &v.state);
+        }
+    }
+
+    #[test]
+    fn nothing_is_shown_of_an_entry_that_one_removed_and_another_edited(steps in steps()) {
+        let versions = history(&steps);
+        let heads = childless(&versions, &(0..versions.len()).collect());
+        let state = merged(&versions, &heads);
+        let open = conflicts(&state, 1, 0);
+        let torn: BTreeSet<Path> = state.0.iter().filter_map(|l| {
+            l.path.above().find(|map| !state.get(map).is_some_and(is_map))
+        }).collect();
+        prop_assert!(torn.iter().all(|top| open.paths.contains(top)), "told");
+        for shown in show(&state) {
+            prop_assert!(!torn.iter().any(|top| shown.path != top && shown.path.is_below(top)));
+        }
+        for top in &torn {
+            // whoever writes there starts from nothing, so that no part of another's entry is left
+            let value = encode_value(&Value::Null).unwrap().into();
+            let patch = PatchBody { unsets: vec![], sets: vec![(top.join("new"), value)] };
+            let after = apply(&state, &patch, Writer::OWN);
+            let inside = after.0.iter().filter(|l| l.path.is_below(top)).flat_map(|l| &l.entries);
+            prop_assert!(inside.clone().all(|e| e.writer == Writer::OWN), "all of it is the writer's");
+            prop_assert!(!Torn::of(&after).tops().contains(top));
         }
     }
 

@@ -78,14 +78,21 @@ pub struct ConflictHead {
     pub content: Option<Content>,
 }
 
-/// A field that writers who had not seen each other gave different values, or whose path is the beginning of another's (R16).
+/// A field that writers who had not seen each other gave different values, or whose path is the beginning of another's, or a map that one
+/// removed while another edited inside of it (R16).
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct FieldConflict {
     /// The keys that lead to it.
     pub path: Vec<String>,
-    /// Each side's value, greatest in the order of writes first. One side only: the field clashes with another above or below it.
+    /// Each side's value, greatest in the order of writes first. One side only: the field clashes with another above or below it, or with
+    /// a removal.
     pub sides: Vec<Side>,
+    /// Somebody removed this map as a whole, or put something else in its place, and had not seen what others wrote inside of it. Then
+    /// nothing of the map is shown, and those of the sides whose values are maps say what each of the others wrote; the map as they saw it
+    /// is in the content of their versions. To bring it back set it as a whole, take such a head, or restore such a version; to
+    /// let it go unset it.
+    pub removed: bool,
 }
 
 /// One side of a conflict.

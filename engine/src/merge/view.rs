@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use super::entries::Torn;
 use super::nearby::Fitting;
 use crate::format::value::EMPTY_MAP;
 use crate::model::{Entry, Path, State};
@@ -13,21 +14,37 @@ pub(crate) struct Shown<'a> {
     pub(crate) entry: &'a Entry,
 }
 
-/// Of several values the greatest in the order of writes; of clashing paths the newest first, then what fits. In order of paths.
+impl Shown<'_> {
+    fn is_map(&self) -> bool {
+        *self.entry.value == *EMPTY_MAP
+    }
+}
+
+/// Of several values the greatest in the order of writes; of clashing paths the newest first, then what fits. No orphans; a map only
+/// where it is empty, since others are told by what is in them. In order of paths.
 pub(crate) fn show(state: &State) -> Vec<Shown<'_>> {
+    let torn = Torn::of(state);
     let mut out: Vec<Shown<'_>> = state
         .0
         .iter()
+        .filter(|leaf| !torn.hides(&leaf.path))
         .filter_map(|leaf| {
             let entry = leaf.entries.iter().max_by_key(|e| e.writer.key())?;
             Some(Shown { path: &leaf.path, entry })
         })
         .collect();
-    if out.windows(2).any(|w| w[1].path.is_below(w[0].path)) {
-        out.sort_by_key(|s| Reverse((*s.entry.value != *EMPTY_MAP, s.entry.writer.key(), s.path)));
+    let has_below = |w: &[Shown<'_>]| w[1].path.is_below(w[0].path);
+    if out.windows(2).any(|w| has_below(w) && !w[0].is_map()) {
+        out.sort_by_key(|s| Reverse((!s.is_map(), s.entry.writer.key(), s.path)));
         let mut kept = Fitting::default();
         out.into_iter().for_each(|s| kept.keep(s.path, s));
-        out = kept.0.into_values().collect();
+        return kept.0.into_values().collect();
     }
+    let mut next = 0;
+    let with_next: Vec<bool> = out.windows(2).map(has_below).collect();
+    out.retain(|_| {
+        next += 1;
+        !with_next.get(next - 1).copied().unwrap_or_default()
+    });
     out
 }

@@ -43,6 +43,16 @@ impl Path {
         self.as_ref().depth()
     }
 
+    /// Its first keys.
+    pub(crate) fn prefix(&self, keys: usize) -> Self {
+        Self::new(self.as_ref().keys().take(keys))
+    }
+
+    /// All its proper prefixes, the shortest first.
+    pub(crate) fn above(&self) -> impl Iterator<Item = Self> {
+        (1..self.depth()).map(|keys| self.prefix(keys))
+    }
+
     /// Whether it is `other` or lies below it.
     pub(crate) fn is_below(&self, other: &Self) -> bool {
         self.as_ref().is_below(other.as_ref())

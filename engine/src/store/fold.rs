@@ -14,8 +14,9 @@ use crate::format::bytes::Reader;
 use crate::format::hash::{StateChecksum, state_checksum, states_root};
 use crate::format::header::{Header, ParentName, VersionHeader};
 use crate::format::limits;
+use crate::format::value::EMPTY_MAP;
 use crate::merge::{apply, conflicts};
-use crate::model::{Chain, EntityId, Kind, LogId, State, Timestamp, VersionRef, Writer};
+use crate::model::{Chain, EntityId, Kind, LogId, Path, State, Timestamp, VersionRef, Writer};
 
 const MAX_TIME: u64 = Timestamp::MAX.as_millis() as u64;
 
@@ -415,10 +416,14 @@ fn look_up(
     Ok(fits.map(|at| at.writer).filter(|w| w.reference == reference && w.stamp == stamp))
 }
 
-/// Of the paths with an own entry none continues another.
+/// Of the paths with an own entry none continues another, unless that is a map.
 fn own_writes_fit(state: &State, own: &Writer) -> bool {
-    let own: Vec<_> = state.0.iter().filter(|l| l.entries.iter().any(|e| e.writer == *own)).collect();
-    !own.windows(2).any(|w| w[1].path.is_below(&w[0].path))
+    let own = state.0.iter().flat_map(|l| {
+        l.entries.iter().filter(|e| e.writer == *own).map(|e| (&l.path, *e.value == *EMPTY_MAP))
+    });
+    // in order, what continues a path follows it directly
+    let own: Vec<(&Path, bool)> = own.collect();
+    !own.windows(2).any(|w| w[1].0.is_below(w[0].0) && !w[0].1)
 }
 
 /// What must stand in the record because no walk back should go past it.
@@ -451,9 +456,11 @@ fn change(
     list.push(Head { writer, derived, depth: settled.depth, state });
     list.sort_by_key(|h| h.writer.reference);
     let unsettled = undecided || list.len() > 1;
+    let again = version.kind() == Some(Kind::Create) && !judged.heads.is_empty();
+    let created_twice = judged.heads.created_twice || again;
     HeadChange {
         entity: version.entity,
-        heads: Heads { list, unsettled },
+        heads: Heads { list, unsettled, created_twice },
         gone: gone.iter().filter(|h| Some(h.writer.ordinal) != local).map(|h| h.writer.reference).collect(),
         new: writer.reference,
         was_diverged: judged.heads.list.len() > 1,

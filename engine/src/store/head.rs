@@ -1,7 +1,7 @@
 //! The heads of an entity, as they lie in their table: all that the next write needs, so that it never reads the log.
 //!
 //! ```text
-//! row     flags u8 (1: unsettled) · type ordinal · list of heads
+//! row     flags u8 (1: unsettled, 2: created twice) · type ordinal · list of heads
 //! head    flags u8 (0–1: state, 2: its own creation names the type, 3: has seen only itself)
 //!         ordinal · sequence · chain prefix 16 · stamp · generation · depth · type source? · entity clock? · inline state?
 //! state   list of writers (ordinal, sequence, chain prefix 16, stamp) · leaves as in a full body
@@ -21,6 +21,9 @@ use crate::model::{ChainPrefix, PathRef, State, VersionRef, Writer};
 
 /// A state larger than this stays in the log only.
 pub(crate) const INLINE: usize = 1_024;
+
+const UNSETTLED: u8 = 1;
+const CREATED_TWICE: u8 = 2;
 
 const STATE: u8 = 3;
 const OWN_TYPE: u8 = 4;
@@ -77,6 +80,8 @@ pub(crate) struct Heads {
     pub(crate) list: Vec<Head>,
     /// Diverged, or with undecided leaves.
     pub(crate) unsettled: bool,
+    /// A second creation came, so that its type may have been another one here.
+    pub(crate) created_twice: bool,
 }
 
 impl HeadState {
@@ -162,7 +167,8 @@ impl Heads {
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
-        out.push(u8::from(self.unsettled));
+        let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+        out.push(flag(self.unsettled, UNSETTLED) | flag(self.created_twice, CREATED_TWICE));
         out.varint(u64::from(self.type_ordinal().unwrap_or(0)));
         out.varint(self.list.len() as u64);
         for head in &self.list {
@@ -173,18 +179,24 @@ impl Heads {
 
     pub(crate) fn decode(bytes: &[u8], directory: &Directory) -> Read<Self> {
         let mut r = Reader::new(bytes);
-        let unsettled = r.u8()? != 0;
+        let flags = r.u8()?;
+        let (unsettled, created_twice) = (flags & UNSETTLED != 0, flags & CREATED_TWICE != 0);
         r.varint()?;
         let n = r.count(20)?;
         let list = (0..n).map(|_| Head::read(&mut r, directory)).collect::<Read<_>>()?;
         r.end()?;
-        Ok(Self { list, unsettled })
+        Ok(Self { list, unsettled, created_twice })
     }
 
     /// Whether a row is unsettled, and its type, without reading the rest.
     pub(crate) fn peek(bytes: &[u8]) -> Read<(bool, u32)> {
         let mut r = Reader::new(bytes);
-        Ok((r.u8()? != 0, ordinal(&mut r)?))
+        Ok((r.u8()? & UNSETTLED != 0, ordinal(&mut r)?))
+    }
+
+    /// Whether a row says so, without reading the rest.
+    pub(crate) fn peek_created_twice(bytes: &[u8]) -> bool {
+        bytes.first().is_some_and(|flags| flags & CREATED_TWICE != 0)
     }
 }
 
@@ -244,10 +256,13 @@ pub(crate) fn in_place(heads: &Heads) -> Option<(Arc<[u8]>, Vec<Place>)> {
             let start = r.at();
             let at = path(&mut r)?;
             let middle = r.at();
-            // an empty map may stand above other leaves, and several writers may have written the same
-            let above = out.last().is_some_and(|[p, _]| at.is_below(PathRef::new(&bytes[p.clone()])));
-            if above || r.varint()? != 1 {
+            // several writers may have written the same
+            if r.varint()? != 1 {
                 return Ok(None);
+            }
+            // what is settled lies below nothing but maps, which are told by what is in them
+            if out.last().is_some_and(|[p, _]| at.is_below(PathRef::new(&bytes[p.clone()]))) {
+                out.pop();
             }
             r.varint()?;
             let from = r.at();

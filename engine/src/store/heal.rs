@@ -49,7 +49,8 @@ impl Store {
         for sequence in header.first..=header.last() {
             self.caches.forget((gap.ordinal, sequence));
         }
-        let entities: Vec<EntityId> = heads.iter().map(|(entity, _)| *entity).collect();
+        // also those whose heads stay as they are: what could not be read stood in no index
+        let entities: Vec<EntityId> = header.versions.iter().map(|v| v.entity).collect();
         writer.heal(lsn, folded.record, heads);
         if writer.tip(gap.ordinal).is_none_or(|tip| tip.last < header.last()) {
             let (chain, wall, is_newer) = (incoming.chain, header.wall, header.is_newer());

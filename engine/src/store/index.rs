@@ -344,6 +344,9 @@ impl Store {
 
     /// Finds what stands of entities in indexes from now on.
     pub(super) fn index_now(&self, writer: &mut Writer, entities: &[EntityId]) {
+        if !writer.indexing.indexes.iter().any(Index::is_live) {
+            return;
+        }
         // the commit is in: neither an error nor a panic of what shows entities may undo that halfway
         let index = || self.index_entities(writer, entities);
         if !matches!(catch_unwind(AssertUnwindSafe(index)), Ok(Ok(()))) {

@@ -41,19 +41,13 @@ pub(crate) enum Part<'a> {
     Upto(&'a dyn Fn(u32) -> u64),
     /// Versions stamped up to then. No place in a log: stamps do not ascend within one.
     Stamped(u64),
-}
-
-impl Part<'_> {
-    fn holds(&self, writer: &Writer) -> bool {
-        match self {
-            Self::Upto(place) => writer.reference.sequence <= place(writer.ordinal),
-            Self::Stamped(stamp) => writer.stamp <= *stamp,
-        }
-    }
+    /// The first so many commits that arrived here.
+    Arrived(u64),
 }
 
 /// A version as a walk into the past passes it: much smaller than its record.
 pub(crate) struct Step {
+    lsn: u64,
     stamp: u64,
     parents: Box<[Dot]>,
 }
@@ -145,8 +139,9 @@ impl View<'_> {
             return Ok(known);
         }
         let at = self.known(dot)?;
-        let step = Arc::new(Step { stamp: at.writer.stamp, parents: self.parents(&at)?.into() });
-        self.caches.steps.insert(dot, step.clone(), 112 + step.parents.len() * size_of::<Dot>());
+        let parents = self.parents(&at)?.into();
+        let step = Arc::new(Step { lsn: at.record.lsn, stamp: at.writer.stamp, parents });
+        self.caches.steps.insert(dot, step.clone(), 120 + step.parents.len() * size_of::<Dot>());
         Ok(step)
     }
 
@@ -351,13 +346,23 @@ impl View<'_> {
     ///
     /// Reads nothing where all of them are inside; else costs a look at each version of the entity that is not.
     pub(crate) fn heads_in(&self, now: &Heads, part: &Part<'_>) -> Result<Heads> {
-        let (inside, outside): (Vec<&Head>, _) = now.list.iter().partition(|h| part.holds(&h.writer));
-        if outside.is_empty() {
+        let (mut found, mut todo): (Vec<Head>, Vec<Dot>) = Default::default();
+        for head in &now.list {
+            let dot = (head.writer.ordinal, head.writer.reference.sequence);
+            let inside = match part {
+                Part::Upto(place) => dot.1 <= place(dot.0),
+                Part::Stamped(stamp) => head.writer.stamp <= *stamp,
+                Part::Arrived(commits) => self.step(dot)?.lsn < *commits,
+            };
+            if inside {
+                found.push(head.clone());
+            } else {
+                todo.push(dot);
+            }
+        }
+        if todo.is_empty() {
             return Ok(now.clone());
         }
-        let mut found: Vec<Head> = inside.into_iter().cloned().collect();
-        let mut todo: Vec<Dot> =
-            outside.iter().map(|h| (h.writer.ordinal, h.writer.reference.sequence)).collect();
         let (mut seen, local) = (HashSet::new(), self.directory.local());
         while let Some(dot) = todo.pop() {
             if !seen.insert(dot) {
@@ -368,6 +373,7 @@ impl View<'_> {
                 Part::Upto(place) if Some(dot.0) == local && place(dot.0) == 0 => continue,
                 Part::Upto(place) => dot.1 <= place(dot.0),
                 Part::Stamped(stamp) => self.step(dot)?.stamp <= *stamp,
+                Part::Arrived(commits) => self.step(dot)?.lsn < *commits,
             };
             if inside {
                 found.push(Head::clone(&*self.head_at(dot)?));
@@ -380,7 +386,52 @@ impl View<'_> {
             |h: &Head| found.iter().any(|o| o.writer != h.writer && o.derived.clock.has_seen(&h.writer));
         let mut list: Vec<Head> = found.iter().filter(|h| !dominated(h)).cloned().collect();
         list.sort_by_key(|h| h.writer.reference);
-        Ok(Heads { list, unsettled: false })
+        Ok(Heads { list, unsettled: false, created_twice: now.created_twice })
+    }
+
+    /// The heads that an entity had when so many commits had arrived here, given those that it has
+    /// now. Costs a look at each version of it that came later.
+    pub(crate) fn heads_at(&self, entity: EntityId, now: &Heads, commits: u64) -> Result<Heads> {
+        let found = self.heads_in(now, &Part::Arrived(commits))?;
+        if !found.is_empty() || !now.created_twice {
+            return Ok(found);
+        }
+        // nothing that travels leads to what never left this store and yielded to it
+        let list = Vec::from_iter(self.local_head_at(entity, commits)?);
+        Ok(Heads { list, ..found })
+    }
+
+    /// The last version of an entity in the local log among the first so many commits. Costs a look
+    /// at each commit of that log back to it.
+    fn local_head_at(&self, entity: EntityId, commits: u64) -> Result<Option<Head>> {
+        let Some(local) = self.directory.local() else { return Ok(None) };
+        let mut next = self.tip_among(local, commits)?;
+        while let Some(record) = next {
+            let is_it = |i: &usize| {
+                record.header.versions[*i].entity == entity && record.void_of(*i).is_none()
+            };
+            if let Some(index) = (0..record.header.versions.len()).rev().find(is_it) {
+                return Ok(Some(Head::clone(&*self.as_head(&self.place(&record, index)?)?)));
+            }
+            next = match record.header.first.checked_sub(1).filter(|before| *before > 0) {
+                Some(before) => self.commit_on(local, before)?,
+                None => None,
+            };
+        }
+        Ok(None)
+    }
+
+    /// The heads of an entity once a version of it has come, from those before: what the fold did.
+    pub(crate) fn heads_after(&self, before: &Heads, at: &At) -> Result<Heads> {
+        let (parents, local) = (self.parents(at)?, self.directory.local());
+        let yields = |h: &Head| Some(h.writer.ordinal) == local && Some(at.writer.ordinal) != local;
+        let goes = |h: &Head| {
+            yields(h) || parents.contains(&(h.writer.ordinal, h.writer.reference.sequence))
+        };
+        let mut list: Vec<Head> = before.list.iter().filter(|h| !goes(h)).cloned().collect();
+        list.push(Head::clone(&*self.as_head(at)?));
+        list.sort_by_key(|h| h.writer.reference);
+        Ok(Heads { list, unsettled: false, created_twice: before.created_twice })
     }
 }
 

@@ -18,7 +18,7 @@ use super::writer::{Writer, drop_record, put_record};
 use crate::error::{Error, Result};
 use crate::format::hash::head_term;
 use crate::merge::conflicts;
-use crate::model::{EntityId, StateDigest};
+use crate::model::{EntityId, Kind, StateDigest};
 use crate::peers;
 
 /// Memory for what is read on the way.
@@ -247,13 +247,16 @@ pub(crate) fn part_of(id: &EntityId, parts: u64) -> u64 {
     id.as_bytes()[8..].iter().fold(0u64, |n, b| n.wrapping_mul(31).wrapping_add(u64::from(*b))) % parts
 }
 
-/// Which versions are heads, by entity.
+/// Which versions are heads, by entity, and whether it was created twice.
+type Folded = HashMap<EntityId, (Vec<Dot>, bool)>;
+
+/// Which versions are heads.
 fn fold_heads(
     view: &View<'_>,
     commits: u64,
     mine: &dyn Fn(&EntityId) -> bool,
-) -> Result<HashMap<EntityId, Vec<Dot>>> {
-    let mut out: HashMap<EntityId, Vec<Dot>> = HashMap::new();
+) -> Result<Folded> {
+    let mut out = Folded::new();
     let local = view.directory.local();
     for lsn in view.lsns(0, commits) {
         let record = view.record(lsn?)?;
@@ -263,7 +266,8 @@ fn fold_heads(
             }
             let at = view.place(&record, index)?;
             let parents = view.parents(&at)?;
-            let heads = out.entry(version.entity).or_default();
+            let (heads, twice) = out.entry(version.entity).or_default();
+            *twice |= version.kind() == Some(Kind::Create) && !heads.is_empty();
             let yields = |dot: &Dot| Some(dot.0) == local && Some(at.writer.ordinal) != local;
             heads.retain(|dot| !parents.contains(dot) && !yields(dot));
             heads.push(at.dot());
@@ -273,7 +277,10 @@ fn fold_heads(
 }
 
 /// The row that these versions give.
-fn heads_of(view: &View<'_>, (id, dots): (EntityId, Vec<Dot>)) -> Result<(EntityId, Heads)> {
+fn heads_of(
+    view: &View<'_>,
+    (id, (dots, created_twice)): (EntityId, (Vec<Dot>, bool)),
+) -> Result<(EntityId, Heads)> {
     let mut list = Vec::with_capacity(dots.len());
     let mut undecided = false;
     for dot in dots {
@@ -293,7 +300,7 @@ fn heads_of(view: &View<'_>, (id, dots): (EntityId, Vec<Dot>)) -> Result<(Entity
     }
     list.sort_by_key(|h| h.writer.reference);
     let unsettled = undecided || list.len() > 1;
-    Ok((id, Heads { list, unsettled }))
+    Ok((id, Heads { list, unsettled, created_twice }))
 }
 
 fn count(view: &View<'_>, (id, heads): &(EntityId, Heads), digest: &mut StateDigest) {

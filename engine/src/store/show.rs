@@ -1,5 +1,6 @@
 //! What is shown of some heads under the policy of their type, and what a write on them starts from. A function of heads and policy alone (R19).
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,13 +10,13 @@ use super::view::View;
 use crate::error::{Error, Result};
 use crate::format::body::PatchBody;
 use crate::format::sort_key::sort_key;
-use crate::format::value::{decode_all, flatten_content};
+use crate::format::value::{EMPTY_MAP, decode_all, flatten_content};
 use crate::merge::{
     Conflict, ConflictHead, ConflictKind, Conflicts, FieldConflict, Policy, Resolution, Side, Whole, apply,
-    apply_patch, conflicts, replacement, show, unflatten, without_repetition,
+    apply_patch, conflicts, replacement, show, unflatten, without_repetition, written_inside,
 };
 use crate::model::{
-    Content, EntityId, Entry, Path, PathRef, ShownLeaf, State, Timestamp, VersionRef, Writer,
+    Content, EntityId, Entry, Path, PathRef, ShownLeaf, State, Timestamp, Value, VersionRef, Writer,
 };
 
 /// An entity as a snapshot shows it.
@@ -201,7 +202,7 @@ impl View<'_> {
         merged: &State,
         open: &Conflicts,
     ) -> Result<Conflict> {
-        let as_heads = Heads { list: heads.to_vec(), unsettled: true };
+        let as_heads = Heads { list: heads.to_vec(), unsettled: true, ..Heads::default() };
         let mut list = Vec::with_capacity(heads.len());
         for head in heads {
             let content = match self.head_content(id, head)? {
@@ -229,26 +230,41 @@ impl View<'_> {
             entity_type: self.type_of(&as_heads)?.as_deref().unwrap_or_default().to_owned(),
             kind,
             heads: list,
-            fields: open.paths.iter().map(|p| self.field(id, merged, p)).collect::<Result<_>>()?,
+            fields: open.paths.iter().map(|p| self.field(id, merged, open, p)).collect::<Result<_>>()?,
             suggestion: (!any_tombstone).then(|| content_of(merged)),
         })
     }
 
-    fn field(&self, id: EntityId, state: &State, path: &Path) -> Result<FieldConflict> {
-        let mut entries: Vec<_> = state.get(path).into_iter().flat_map(|l| &l.entries).collect();
-        entries.sort_by_key(|e| std::cmp::Reverse(e.writer.key()));
-        let sides = entries.into_iter().map(|e| self.side(id, e)).collect::<Result<_>>()?;
-        Ok(FieldConflict { path: path.as_ref().keys().map(str::to_owned).collect(), sides })
+    fn field(&self, id: EntityId, state: &State, open: &Conflicts, path: &Path) -> Result<FieldConflict> {
+        let at = state.0.partition_point(|l| l.path < *path);
+        // a map that holds something is told by what it holds
+        let holds = state.0.get(at + 1).is_some_and(|l| l.path.is_below(path));
+        let entries = state.get(path).into_iter().flat_map(|l| &l.entries);
+        let mut entries: Vec<_> = entries.filter(|e| !holds || *e.value != *EMPTY_MAP).collect();
+        entries.sort_by_key(|e| Reverse(e.writer.key()));
+        let mut sides = entries.into_iter().map(|e| self.side(id, e)).collect::<Result<Vec<_>>>()?;
+        let removed = open.torn.top_of(path).is_some();
+        if removed {
+            sides.extend(written_inside(state, path).into_iter().map(|(w, value)| self.side_of(&w, value)));
+            sides.sort_by_key(|s| Reverse((s.stamp, s.version)));
+        }
+        Ok(FieldConflict { path: path.as_ref().keys().map(str::to_owned).collect(), sides, removed })
     }
 
     /// A value with its writer.
     pub(crate) fn side(&self, id: EntityId, entry: &Entry) -> Result<Side> {
-        Ok(Side {
-            version: entry.writer.reference,
-            device: self.device(&entry.writer),
-            stamp: Timestamp::of(entry.writer.stamp),
-            value: decode_all(&entry.value).map_err(|e| Error::corrupt("heads", id, e))?,
-        })
+        let value = decode_all(&entry.value).map_err(|e| Error::corrupt("heads", id, e))?;
+        Ok(self.side_of(&entry.writer, value))
+    }
+
+    /// A writer with what it says.
+    pub(crate) fn side_of(&self, writer: &Writer, value: Value) -> Side {
+        Side {
+            version: writer.reference,
+            device: self.device(writer),
+            stamp: Timestamp::of(writer.stamp),
+            value,
+        }
     }
 
     /// Whether two heads have no version of the entity in common.

@@ -20,7 +20,8 @@ use crate::report::{Outcome, Progress, Report};
 #[derive(Clone, Copy)]
 pub(crate) struct Partner {
     pub(crate) node: NodeId,
-    pub(crate) is_hub: bool,
+    /// Whether it is a hub, where our caller says so.
+    pub(crate) is_hub: Option<bool>,
     /// Both understand the same format levels, so their folds of equal logs are equal.
     pub(crate) same_levels: bool,
 }
@@ -200,10 +201,15 @@ impl Exchange {
 /// its data. A cut at which both stood exactly lets the next clocks be relative to it: each end lists what has changed since then, and
 /// takes an unlisted log to stand where it stood in the cut. (A cut that only lay behind them would not do: the ends of it are not
 /// kept, and guessing low would send things back to where they came from.)
+///
+/// Whoever bears our own name, a copy that nobody noticed yet, is no peer that could be told apart.
 pub(crate) fn remember<R: Replica>(replica: &R, peer: Partner, cut: Option<Cut>, held: u64) -> Result<()> {
+    if peer.node == replica.node()? {
+        return Ok(());
+    }
     let before = replica.remembered(peer.node)?.unwrap_or_default();
     let known = before.cut;
     // the same cut at a later lsn says nothing new
     let cut = if known.map(|k| k.root) == cut.map(|c| c.root) { known } else { cut.or(known) };
-    replica.remember(peer.node, Peer { cut, held, is_hub: peer.is_hub, ..before })
+    replica.remember(peer.node, Peer { cut, held, is_hub: peer.is_hub.unwrap_or(before.is_hub), ..before })
 }

@@ -17,6 +17,11 @@ const POLICY: u16 = 7;
 const CUT: u16 = 8;
 const CLOCK: u16 = 9;
 const UNVERIFIED: u16 = 11;
+const INSTANCE: u16 = 12;
+const DATASET_NAME: u16 = 13;
+
+/// Bytes of a dataset's name; a longer one is not told.
+const NAME: usize = 255;
 
 /// Capability bit: frames may be compressed with lz4.
 pub(crate) const LZ4: u64 = 1;
@@ -39,6 +44,10 @@ pub(crate) struct Greeting {
     pub(crate) policy: Option<[u8; 8]>,
     /// Fingerprint of the commits whose bodies do not verify at the sender; none where all do.
     pub(crate) unverified: Option<[u8; 8]>,
+    /// Which opening of which store this is; in an answer only to somebody of the same node name.
+    pub(crate) instance: Option<[u8; 8]>,
+    /// In an answer to somebody of another dataset: what people call ours.
+    pub(crate) dataset_name: Option<String>,
     /// In an answer: root of the last cut remembered with this peer.
     pub(crate) cut: Option<LogRoot>,
     /// In an answer: the clock, when it is small.
@@ -57,6 +66,8 @@ impl Greeting {
             wall: None,
             policy: None,
             unverified: None,
+            instance: None,
+            dataset_name: None,
             cut: None,
             clock: None,
         }
@@ -84,6 +95,12 @@ impl Greeting {
         }
         if let Some(unverified) = self.unverified {
             put(UNVERIFIED, &unverified);
+        }
+        if let Some(instance) = self.instance {
+            put(INSTANCE, &instance);
+        }
+        if let Some(name) = self.dataset_name.as_deref().filter(|name| name.len() <= NAME) {
+            put(DATASET_NAME, name.as_bytes());
         }
         if let Some(cut) = self.cut {
             put(CUT, cut.as_bytes());
@@ -116,6 +133,8 @@ impl Greeting {
                 .map(Timestamp::from_millis),
             policy: array(hello, POLICY, "policy")?,
             unverified: array(hello, UNVERIFIED, "unverified")?,
+            instance: array(hello, INSTANCE, "instance")?,
+            dataset_name: text(hello, DATASET_NAME, "name of the dataset")?,
             cut: array(hello, CUT, "cut")?.map(LogRoot::from_bytes),
             clock: decoded(hello, CLOCK, "clock")?,
         })
@@ -142,6 +161,16 @@ fn array<const N: usize>(hello: &Hello, tag: u16, name: &'static str) -> Result<
     bytes.map(|bytes| bytes.try_into().map_err(|_| malformed(name))).transpose()
 }
 
+/// A name for people; one that is too long is none.
+fn text(hello: &Hello, tag: u16, name: &'static str) -> Result<Option<String>> {
+    let text = |bytes: &[u8]| {
+        let fits = Some(bytes).filter(|bytes| bytes.len() <= NAME);
+        fits.and_then(|bytes| std::str::from_utf8(bytes).ok()).map(str::to_owned)
+    };
+    let bytes = find(hello, tag, name)?;
+    bytes.map(|bytes| text(bytes).ok_or_else(|| malformed(name))).transpose()
+}
+
 fn decoded<T: bincode::Decode<()>>(hello: &Hello, tag: u16, name: &'static str) -> Result<Option<T>> {
     let bytes = find(hello, tag, name)?;
     bytes.map(|bytes| codec::decode(bytes).ok_or_else(|| malformed(name))).transpose()
@@ -161,6 +190,8 @@ mod tests {
             capabilities: LZ4,
             wall: Some(Timestamp::from_millis(1_705_314_600_123)),
             policy: Some([0; 8]),
+            instance: Some([5; 8]),
+            dataset_name: Some("home".to_owned()),
             cut: Some(LogRoot::from_bytes([4; 32])),
             clock: Some(Clock { relative: false, more: false, ends: Vec::new(), staged: None, own: None }),
             ..Greeting::new(NodeId::from_bytes([2; 16]), LogRoot::from_bytes([3; 32]))

@@ -51,6 +51,10 @@ pub(crate) const HELLO_FIELDS: usize = 64;
 
 /// A session without a byte moved for so long is over, unless configured otherwise.
 pub(crate) const IDLE: Duration = Duration::from_secs(30);
+/// Until the peer's hello is whole: whoever only connects holds a session no longer.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Bytes a second, of both ways, that give back as much waiting: a poor mobile link has several times as many.
+pub(crate) const LEAST_SPEED: u64 = 256;
 
 /// Commits that an end asks for again in one session; the next asks for the rest.
 pub(crate) const WANT_MAX: usize = 4_096;

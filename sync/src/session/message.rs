@@ -258,16 +258,21 @@ impl Close {
     pub(crate) fn for_error(error: &SyncError) -> Option<Self> {
         let reason = match error {
             SyncError::Cancelled => Reason::Cancelled,
-            SyncError::Timeout => Reason::Timeout,
+            SyncError::Timeout(_) => Reason::Timeout,
+            SyncError::InvalidMessage(InvalidMessage::Checksum) => Reason::Altered,
             SyncError::InvalidMessage(_) => Reason::InvalidMessage,
             SyncError::PeerMisbehaved(_) => Reason::Misbehaved,
             SyncError::PeerIncompatible { .. } => Reason::Incompatible,
             SyncError::WrongDataset { .. } => Reason::WrongDataset,
+            SyncError::Oneself { .. } => Reason::Oneself,
             SyncError::NotAdmitted { .. } => Reason::NotAdmitted,
             SyncError::Diverged(_) => Reason::Diverged,
             SyncError::Replica(_) => Reason::Replica,
             SyncError::Overtaken => Reason::Overtaken,
-            SyncError::PeerFailed(_) | SyncError::Transport(_) => return None,
+            SyncError::PeerFailed(_)
+            | SyncError::Transport(_)
+            | SyncError::Lookup(_)
+            | SyncError::Listen(_) => return None,
         };
         Some(Self { reason: number(reason) })
     }
@@ -280,7 +285,7 @@ impl Close {
 }
 
 /// 7 is not given.
-const REASONS: [(u8, Reason); 10] = [
+const REASONS: [(u8, Reason); 12] = [
     (1, Reason::Cancelled),
     (2, Reason::Timeout),
     (3, Reason::InvalidMessage),
@@ -291,6 +296,8 @@ const REASONS: [(u8, Reason); 10] = [
     (9, Reason::Replica),
     (10, Reason::Overtaken),
     (11, Reason::NotAdmitted),
+    (12, Reason::Oneself),
+    (13, Reason::Altered),
 ];
 
 fn number(reason: Reason) -> u8 {

@@ -9,6 +9,7 @@ mod frame;
 mod hello;
 pub(crate) mod limits;
 mod message;
+mod pace;
 mod receiver;
 mod sender;
 mod want;
@@ -23,7 +24,7 @@ use std::io;
 use std::time::Duration;
 
 use heirloom::replication::{Cut, End, Position, Staged, StagedHead, log_root};
-use heirloom::{CommitRef, DatasetId, LogId, LogRoot, NodeId};
+use heirloom::{CommitRef, LogId, LogRoot, NodeId};
 
 use self::clock::{ClockReader, PeerClock, Told};
 use self::exchange::{Exchange, Partner, remember};
@@ -31,10 +32,11 @@ use self::frame::FrameReader;
 use self::hello::{Greeting, LZ4};
 use self::limits::{CLOCK_INLINE, LEVEL, WANT_MAX};
 use self::message::{Clock, Close, Message, WireStaged};
+use self::pace::Pace;
 use self::want::{Mark, Wants};
 use crate::admission::Gate;
 use crate::config::Config;
-use crate::error::{PeerMisbehaved, Result, SyncError};
+use crate::error::{Dataset, PeerMisbehaved, Result, SyncError};
 use crate::replica::Replica;
 use crate::report::{ClockSkew, Event, Outcome, Report};
 
@@ -68,8 +70,7 @@ pub struct Session<R> {
     reader: FrameReader,
     outbox: VecDeque<Message>,
     compress: bool,
-    /// When something moved last.
-    moved: Option<Duration>,
+    pace: Pace,
     report: Report,
     skew: Option<ClockSkew>,
     progressed: bool,
@@ -120,6 +121,7 @@ impl<R: Replica> Session<R> {
 
     fn new(replica: R, config: Config, initiator: bool) -> Self {
         Self {
+            pace: Pace::new(&config),
             replica,
             config,
             initiator,
@@ -127,7 +129,6 @@ impl<R: Replica> Session<R> {
             reader: FrameReader::new(),
             outbox: VecDeque::new(),
             compress: false,
-            moved: None,
             report: Report::default(),
             skew: None,
             progressed: false,
@@ -145,11 +146,12 @@ impl<R: Replica> Session<R> {
             return Ok(());
         }
         if !bytes.is_empty() {
-            self.moved = Some(now);
+            self.pace.moved(now);
+            self.pace.earn(bytes.len() as u64);
             self.progressed = true;
         }
         self.report.bytes_in += bytes.len() as u64;
-        let outcome = self.consume(now, bytes).and_then(|()| self.settle_if_due(now));
+        let outcome = self.consume(now, bytes).and_then(|()| self.settle_if_due(now).map(|_| ()));
         self.note(outcome)
     }
 
@@ -173,19 +175,27 @@ impl<R: Replica> Session<R> {
 
     /// The link has taken bytes that were given out earlier: it is alive.
     pub fn handle_transmitted(&mut self, now: Duration) {
-        self.moved = Some(now);
+        self.pace.moved(now);
+        self.pace.waits(now);
     }
 
-    /// Does what is due at `now`: makes durable what was gathered for long enough; gives up when nothing has moved for too long. Harmless when
-    /// called too early.
+    /// Does what is due at `now`: makes durable what was gathered for long enough; gives up when the
+    /// peer has taken longer than the configuration allows. What this end needs for its own work is
+    /// not counted against the peer. Harmless when called too early.
     pub fn handle_timeout(&mut self, now: Duration) -> Result<()> {
         if self.is_over() {
             return Ok(());
         }
-        let moved = *self.moved.get_or_insert(now);
-        let idle = now.saturating_sub(moved) >= self.config.idle_timeout;
-        let outcome =
-            self.settle_if_due(now).and_then(|()| if idle { Err(SyncError::Timeout) } else { Ok(()) });
+        let late = self.pace.check(now);
+        let outcome = match self.settle_if_due(now) {
+            Ok(settled) => {
+                if !settled {
+                    self.pace.waits(now);
+                }
+                late
+            }
+            failed => failed.map(|_| ()),
+        };
         self.note(outcome)
     }
 
@@ -194,25 +204,26 @@ impl<R: Replica> Session<R> {
         if self.is_over() {
             return None;
         }
-        let idle = self.moved.map(|moved| moved + self.config.idle_timeout);
         let gathered = match &self.state {
             State::Exchanging(exchange) => exchange.deadline(),
             _ => None,
         };
-        [idle, gathered].into_iter().flatten().min()
+        [self.pace.deadline(), gathered].into_iter().flatten().min()
     }
 
     /// Appends the next frame to `out`; false if there is none now. At most about 1 MiB a call.
     pub fn poll_transmit(&mut self, now: Duration, out: &mut Vec<u8>) -> Result<bool> {
-        self.moved.get_or_insert(now);
+        self.pace.works(now);
         if self.outbox.is_empty() {
             let outcome = self.compose();
             self.note(outcome)?;
         }
+        self.pace.waits(now);
         let Some(message) = self.outbox.pop_front() else { return Ok(false) };
         let payload = message.encode();
         let start = out.len();
         frame::write(&payload, self.compress && !matches!(message, Message::Hello(_)), out);
+        self.pace.earn((out.len() - start) as u64);
         self.report.bytes_out += (out.len() - start) as u64;
         self.report.raw_out += payload.len() as u64;
         self.progressed = true;
@@ -276,13 +287,12 @@ impl<R: Replica> Session<R> {
     }
 
     fn fail(&mut self, error: &SyncError) {
-        if let State::Exchanging(exchange) = &self.state {
+        match (&self.state, error) {
+            // the refusal is what counts, whether or not the parts could be dropped
+            (_, SyncError::NotAdmitted { node, .. }) => _ = self.replica.unstage(*node).ok(),
             // only a hint for the status: the first error is the one to tell
-            exchange.break_off(&self.replica).ok();
-        }
-        if let SyncError::NotAdmitted { node, .. } = error {
-            // the refusal is what counts, whether or not it could be noted
-            self.turn_away(*node).ok();
+            (State::Exchanging(exchange), _) => _ = exchange.break_off(&self.replica).ok(),
+            _ => {}
         }
         self.state = State::Failed;
         // A hello or a proof on its way explains more than the reason alone; the rest has become pointless.
@@ -290,12 +300,14 @@ impl<R: Replica> Session<R> {
         self.outbox.extend(Close::for_error(error).map(Message::Close));
     }
 
-    fn settle_if_due(&mut self, now: Duration) -> Result<()> {
+    /// Whether there was something to make durable.
+    fn settle_if_due(&mut self, now: Duration) -> Result<bool> {
         match &mut self.state {
             State::Exchanging(exchange) if exchange.deadline().is_some_and(|deadline| deadline <= now) => {
-                exchange.settle(&self.replica, &mut self.report)
+                self.pace.works(now);
+                exchange.settle(&self.replica, &mut self.report).map(|()| true)
             }
-            _ => Ok(()),
+            _ => Ok(false),
         }
     }
 
@@ -364,6 +376,7 @@ impl<R: Replica> Session<R> {
             capabilities: if self.config.compression { LZ4 } else { 0 },
             wall: Some(self.replica.now()),
             policy: Some(self.replica.policy_fingerprint()).filter(|p| *p != [0; 8]),
+            instance: self.replica.instance(),
             ..Greeting::new(self.replica.node()?, position.log_root())
         })
     }
@@ -379,8 +392,14 @@ impl<R: Replica> Session<R> {
             return read.map(|_| State::Failed);
         };
         self.meet(&theirs);
-        let settled = self.settle_dataset(&position, &theirs);
+        let settled = self.recognise(&theirs).and_then(|()| self.settle_dataset(&theirs));
         let mut answer = self.greeting(&position)?;
+        if theirs.node != answer.node {
+            answer.instance = None;
+        }
+        if matches!(settled, Err(SyncError::WrongDataset { .. })) {
+            answer.dataset_name = self.replica.dataset_name()?;
+        }
         if settled.is_ok() && theirs.root == answer.root && self.verify_alike() {
             return self.answer_equal(position, &theirs, answer);
         }
@@ -418,7 +437,8 @@ impl<R: Replica> Session<R> {
     fn on_answer(&mut self, position: Position, hello: &message::Hello) -> Result<State> {
         let theirs = Greeting::read(hello)?;
         self.meet(&theirs);
-        self.settle_dataset(&position, &theirs)?;
+        self.recognise(&theirs)?;
+        self.settle_dataset(&theirs)?;
         if theirs.root == position.log_root() && self.verify_alike() {
             return self.end_equal(&position, &theirs);
         }
@@ -501,6 +521,7 @@ impl<R: Replica> Session<R> {
         let both = self.config.compression && theirs.capabilities & LZ4 != 0;
         self.compress = both;
         self.reader.greeted(self.config.compression);
+        self.pace.greeted();
         self.report.round_trips = 1;
         self.marks.1 = theirs.unverified;
         self.report.peer = Some(theirs.node);
@@ -512,12 +533,6 @@ impl<R: Replica> Session<R> {
 
     fn gate(&self, theirs: &Greeting) -> Result<Gate> {
         Gate::new(&self.config.rules, theirs.node, self.report.clock_skew_ms)
-    }
-
-    /// Forgets a peer that was not admitted, and the parts of a commit that it was about to bring.
-    fn turn_away(&self, node: NodeId) -> Result<()> {
-        self.replica.unstage(node)?;
-        if self.replica.remembered(node)?.is_some() { self.replica.forget(node) } else { Ok(()) }
     }
 
     fn end_equal(&mut self, position: &Position, theirs: &Greeting) -> Result<State> {
@@ -532,16 +547,25 @@ impl<R: Replica> Session<R> {
         Ok(State::Finished)
     }
 
-    /// A store without commits takes over the dataset of a peer that has some, or, if it has no dataset, of any peer.
-    fn settle_dataset(&self, position: &Position, theirs: &Greeting) -> Result<()> {
-        let (we_are_empty, they_are_empty) = (position.ends.is_empty(), theirs.root == log_root(&[]));
-        let adopt = |dataset: DatasetId| self.replica.adopt(dataset);
+    /// The peer is not this store itself, met by an address that leads back here. A copy of the file
+    /// that nobody noticed bears our name, too, but was opened by itself: it is welcome.
+    fn recognise(&self, theirs: &Greeting) -> Result<()> {
+        let (node, instance) = (self.replica.node()?, self.replica.instance());
+        if theirs.node == node && instance.is_some() && theirs.instance == instance {
+            return Err(SyncError::Oneself { node });
+        }
+        Ok(())
+    }
+
+    /// A store without a dataset takes over that of its peer. One that has one keeps it, empty or
+    /// not: somebody gave it, and would look for it under that name.
+    fn settle_dataset(&self, theirs: &Greeting) -> Result<()> {
         match (self.replica.dataset()?, theirs.dataset) {
-            (Some(ours), Some(theirs)) if ours == theirs => Ok(()),
-            (Some(_), Some(theirs)) if we_are_empty && !they_are_empty => adopt(theirs),
-            (Some(_), Some(_)) if they_are_empty && !we_are_empty => Ok(()),
-            (Some(ours), Some(theirs)) => Err(SyncError::WrongDataset { ours, theirs }),
-            (None, Some(theirs)) if we_are_empty => adopt(theirs),
+            (Some(ours), Some(other)) if ours != other => Err(SyncError::WrongDataset {
+                ours: Dataset { id: ours, name: self.replica.dataset_name()? },
+                theirs: Dataset { id: other, name: theirs.dataset_name.clone() },
+            }),
+            (None, Some(other)) => self.replica.adopt(other),
             _ => Ok(()),
         }
     }

@@ -68,7 +68,7 @@ impl Receiver {
 
     /// When [`Receiver::settle`] is due.
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        self.since.map(|since| since + GATHER_AGE)
+        self.since.map(|since| since.saturating_add(GATHER_AGE))
     }
 
     pub(crate) fn on_commits<R: Replica>(

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::cancel::{Cancel, Waker};
-use crate::error::{Result, SyncError};
+use crate::error::{Result, Stall, SyncError};
 use crate::replica::Replica;
 use crate::report::{Event, Progress, Report};
 use crate::session::Session;
@@ -19,8 +19,11 @@ use crate::session::Session;
 const INBOX: usize = 256 << 10;
 /// Bytes to write beyond which the session is not asked for more.
 const OUTBOX: usize = 256 << 10;
-/// What is read or written in one call.
+/// What is read in one call.
 const SLICE: usize = 64 << 10;
+/// What is written in one call. Only whole calls show that the link is alive, so a link that is as slow
+/// as the configuration allows by default must be able to take so much within the time of silence.
+const MORSEL: usize = 4 << 10;
 /// How long a failed session tries to tell the peer why.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -177,7 +180,8 @@ impl Link {
 
     /// Waits until something has happened or `limit` is over.
     fn wait(&self, limit: Option<Duration>) -> Heard {
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        // beyond what the clock can tell there is no deadline
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut state = self.state();
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -210,25 +214,22 @@ impl Link {
         self.changed.notify_all();
     }
 
-    /// Waits until all is written. `patience` counts from the last byte that moved.
+    /// Waits until all is written, so long at most: by then it is little, the proof at the end.
     fn flush(&self, patience: Duration) -> Result<()> {
+        let deadline = Instant::now().checked_add(patience);
         let mut state = self.state();
-        let mut deadline = Instant::now() + patience;
         loop {
-            if std::mem::take(&mut state.transmitted) {
-                deadline = Instant::now() + patience;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if let Some(error) = state.write_error.take() {
                 return Err(error.into());
             }
             if state.outbox.is_empty() && state.writing == 0 {
                 return Ok(());
             }
-            if left.is_zero() {
-                return Err(SyncError::Timeout);
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(SyncError::Timeout(Stall::Silent(patience)));
             }
-            state = self.sleep(state, Some(left));
+            state = self.sleep(state, left);
         }
     }
 
@@ -288,7 +289,7 @@ impl Link {
     /// The writer's thread.
     fn write_all(&self, mut writer: impl Write) {
         while let Some(bytes) = self.take_outbox() {
-            for slice in bytes.chunks(SLICE) {
+            for slice in bytes.chunks(MORSEL) {
                 let outcome = writer.write_all(slice).and_then(|()| writer.flush());
                 let mut state = self.state();
                 state.writing -= slice.len();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::error::{Result, SyncError};
+use crate::error::{Result, Stall, SyncError};
 use crate::replica::Replica;
 use crate::report::Report;
 use crate::session::Session;
@@ -30,7 +30,7 @@ pub fn sync_in_process_with<A: Replica, B: Replica>(
         let moved = carry(&mut a, &mut b, &mut bytes)? | carry(&mut b, &mut a, &mut bytes)?;
         if !moved {
             // Cannot happen between two sessions of this version; an endless loop would be the worst answer to it.
-            return Err(SyncError::Timeout);
+            return Err(SyncError::Timeout(Stall::Silent(Duration::ZERO)));
         }
     }
     Ok((a.report().clone(), b.report().clone()))

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::blocking;
 use super::cancel::Cancel;
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Result, SyncError};
 use crate::replica::Replica;
 use crate::report::{Progress, Report};
 use crate::session::Session;
@@ -29,9 +29,13 @@ pub struct PlainTcp {
 }
 
 impl PlainTcp {
-    /// Connects to a [`PlainTcpListener`].
+    /// Connects to a [`PlainTcpListener`]. [`SyncError::Lookup`] where the address cannot be found
+    /// out, [`SyncError::Transport`] where nobody answers there.
     pub fn connect(address: impl ToSocketAddrs) -> Result<Self> {
-        Self::new(TcpStream::connect(address)?)
+        // apart from connecting, since what a look-up says about its failure is its text alone
+        let addresses: Vec<SocketAddr> =
+            address.to_socket_addrs().map_err(SyncError::Lookup)?.collect();
+        Self::new(TcpStream::connect(&addresses[..])?)
     }
 
     fn new(stream: TcpStream) -> Result<Self> {
@@ -93,9 +97,9 @@ impl PlainTcpListener {
         Self::bind_anywhere((Ipv4Addr::LOCALHOST, 0))
     }
 
-    /// Listens wherever told. On an address that others can reach, everybody there can read and write all data.
+    /// Listens wherever told; [`SyncError::Listen`] where that cannot be. On an address that others can reach, everybody there can read and write all data.
     pub fn bind_anywhere(address: impl ToSocketAddrs) -> Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address)? })
+        Ok(Self { listener: TcpListener::bind(address).map_err(SyncError::Listen)? })
     }
 
     /// Where it listens.
@@ -126,8 +130,8 @@ impl PlainTcpListener {
     {
         let (address, cancel) = (self.local_addr()?, Cancel::new());
         let service = Service { replica, config, cancel: cancel.clone(), ended: Arc::new(ended) };
-        let thread =
-            thread::Builder::new().name("heirloom sync".into()).spawn(move || service.run(&self.listener))?;
+        let thread = thread::Builder::new().name("heirloom sync".into());
+        let thread = thread.spawn(move || service.run(&self.listener)).map_err(SyncError::Listen)?;
         Ok(PlainTcpServer { address, cancel, thread: Some(thread) })
     }
 }

@@ -392,11 +392,6 @@ impl Replica for Naive {
         Ok(self.state().peers.get(&peer).copied())
     }
 
-    fn forget(&self, node: NodeId) -> Result<()> {
-        self.state().peers.remove(&node);
-        Ok(())
-    }
-
     fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
         let mut state = self.state();
         if state.peers.insert(node, peer) != Some(peer) {

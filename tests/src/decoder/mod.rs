@@ -26,7 +26,7 @@ pub use header::{Header, Level1, MAX_HEADER, Metadata, Rest, VersionHeader, kind
 pub use names::{device_id, stamp_text, version_id};
 pub use replay::{Held, Refusal, Replay, Version};
 pub(crate) use state::put_path;
-pub use state::{Entries, Leaves, Patch, Path, State, Writer, full_body, path};
+pub use state::{Entries, Leaves, Patch, Path, State, Writer, full_body, path, torn};
 pub use value::Value;
 pub use view::Conflicts;
 pub use void::Void;

@@ -199,15 +199,33 @@ impl Patch {
         Ok(patch)
     }
 
-    /// The leaves after the patch: unsets first, then sets, each an own entry.
+    /// The leaves after the patch: unsets first, then sets, each an own entry, with the maps that it stands in.
     pub fn apply(&self, mut leaves: Leaves) -> Leaves {
         leaves.retain(|path, _| !self.unset.iter().any(|gone| at_or_below(path, gone)));
         for (path, value) in &self.set {
-            leaves.retain(|other, _| !related(other, path));
+            let removed: Vec<Path> = torn(&leaves).into_iter().filter(|top| at_or_below(path, top)).collect();
+            leaves.retain(|other, _| {
+                !at_or_below(other, path) && !removed.iter().any(|top| at_or_below(other, top))
+            });
+            for keys in 1..path.len() {
+                let above = leaves.entry(path[..keys].to_vec()).or_default();
+                above.retain(|_, value| value.is_empty_map());
+                if above.is_empty() {
+                    above.insert(None, Value::map(&[]));
+                }
+            }
             leaves.insert(path.clone(), [(None, value.clone())].into());
         }
         leaves
     }
+}
+
+/// The topmost paths below which something lies although no map stands there.
+pub fn torn(leaves: &Leaves) -> BTreeSet<Path> {
+    let is_map =
+        |path: &[String]| leaves.get(path).is_some_and(|entries| entries.values().any(Value::is_empty_map));
+    let top = |path: &Path| (1..path.len()).find(|keys| !is_map(&path[..*keys]));
+    leaves.keys().filter_map(|path| top(path).map(|keys| path[..keys].to_vec())).collect()
 }
 
 /// Fails if of paths in their order one is a prefix of another.
@@ -221,9 +239,12 @@ fn no_clash<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), Unverified>
     }
 }
 
-/// Fails if own writes clash.
+/// Fails if own writes clash: an own map may have others in it.
 pub(super) fn check_own(leaves: &Leaves) -> Result<(), Unverified> {
-    no_clash(leaves.iter().filter(|(_, entries)| entries.contains_key(&None)).map(|(path, _)| path))
+    let own: Vec<_> = leaves.iter().filter_map(|(path, entries)| Some((path, entries.get(&None)?))).collect();
+    let clash = |at: usize, above: &Path| own[at..].iter().any(|(path, _)| at_or_below(path, above));
+    let clashes = (0..own.len()).any(|at| !own[at].1.is_empty_map() && clash(at + 1, own[at].0));
+    if clashes { Err(Unverified::OwnClash) } else { Ok(()) }
 }
 
 /// The same leaves with own entries named after `own`: what other versions see.
@@ -326,6 +347,9 @@ mod tests {
         };
         assert_eq!(check_own(&own(&[&["a"], &["a", "b"]])), Err(Unverified::OwnClash));
         assert_eq!(check_own(&own(&[&["a"], &["a!"], &["b", "c"], &["b", "d"]])), Ok(()));
+        let mut nested = own(&[&["a", "b"]]);
+        nested.insert(path(["a"]), [(None, Value::map(&[]))].into());
+        assert_eq!(check_own(&nested), Ok(()), "what stands in a map");
         let mut mixed = own(&[&["a"]]);
         mixed.insert(path(["a", "b"]), [(Some(writer(1, 1)), Value::null())].into());
         assert_eq!(check_own(&mixed), Ok(()), "the other entry is not its own");
@@ -352,13 +376,20 @@ mod tests {
 
     #[test]
     fn unsets_go_first_then_sets_clear_their_place() {
-        let leaf = |value| Entries::from([(Some(writer(1, 1)), Value::int(value))]);
+        let leaf = |value| Entries::from([(Some(writer(1, 1)), value)]);
+        let (number, map) = (|n| leaf(Value::int(n)), || leaf(Value::map(&[])));
         let base: Leaves = [
-            (path(["a"]), leaf(1)),
-            (path(["b", "x"]), leaf(2)),
-            (path(["b", "y"]), leaf(3)),
-            (path(["c"]), leaf(4)),
-            (path(["d", "e"]), leaf(5)),
+            (path(["a"]), number(1)),
+            (path(["b"]), map()),
+            (path(["b", "x"]), number(2)),
+            (path(["b", "y"]), number(3)),
+            (path(["c"]), number(4)),
+            (path(["d"]), map()),
+            (path(["d", "e"]), number(5)),
+            (path(["f"]), map()),
+            (path(["f", "x"]), number(9)),
+            (path(["g", "x"]), number(9)),
+            (path(["h", "x"]), number(9)),
         ]
         .into();
         let patch = Patch {
@@ -367,14 +398,28 @@ mod tests {
                 (path(["b", "x"]), Value::int(6)),
                 (path(["c", "z"]), Value::int(7)),
                 (path(["d"]), Value::int(8)),
+                (path(["f", "y"]), Value::int(9)),
+                (path(["g", "y"]), Value::int(9)),
             ],
         };
-        let own = |value| Entries::from([(None, Value::int(value))]);
+        let own = |value| Entries::from([(None, value)]);
+        let (own_number, own_map) = (|n| own(Value::int(n)), || own(Value::map(&[])));
         let expected: Leaves = [
-            (path(["a"]), leaf(1)),
-            (path(["b", "x"]), own(6)),
-            (path(["c", "z"]), own(7)),
-            (path(["d"]), own(8)),
+            (path(["a"]), number(1)),
+            (path(["b"]), own_map()),
+            (path(["b", "x"]), own_number(6)),
+            (path(["c"]), own_map()),
+            (path(["c", "z"]), own_number(7)),
+            (path(["d"]), own_number(8)),
+            // a map that stands stays whose it is
+            (path(["f"]), map()),
+            (path(["f", "x"]), number(9)),
+            (path(["f", "y"]), own_number(9)),
+            // what was left of a removed entry goes with the first write in it
+            (path(["g"]), own_map()),
+            (path(["g", "y"]), own_number(9)),
+            // and stays as it is where nobody writes
+            (path(["h", "x"]), number(9)),
         ]
         .into();
         assert_eq!(patch.apply(base), expected);

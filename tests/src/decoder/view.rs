@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use super::{
     Id, Leaves, Path, Replay, State, Writer,
-    state::{Entries, related},
+    state::{self, Entries, related},
 };
 
 /// Where an entity is in conflict, whatever the policy.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Conflicts {
-    /// Paths with different values, and paths that are a prefix of another.
+    /// Paths with different values, paths that are a prefix of another, and those of maps that one removed while another wrote inside.
     pub paths: BTreeSet<Path>,
     /// Live heads stand beside a tombstone.
     pub deletion: bool,
@@ -56,9 +56,12 @@ impl Replay {
 
     /// Where an entity is in conflict; `None` if the content of a live head is not here.
     pub fn conflicts(&self, entity: &Id) -> Option<Conflicts> {
-        let merged = self.merged(entity)?;
+        let mut merged = self.merged(entity)?;
         let distinct = |entries: &Entries| entries.values().collect::<BTreeSet<_>>().len();
-        // An empty map gives way to what stands below it.
+        // Of what is left of a removed entry no more is told than that.
+        let torn = state::torn(&merged);
+        merged.retain(|path, _| !torn.iter().any(|top| top != path && path.starts_with(top)));
+        // A map clashes with nothing that stands in it.
         let solid: Vec<&Path> = merged
             .iter()
             .filter(|(_, e)| !e.values().all(super::Value::is_empty_map))
@@ -67,6 +70,7 @@ impl Replay {
         let clash = |path: &Path| solid.iter().any(|&other| other != path && related(other, path));
         let mut paths: BTreeSet<Path> =
             solid.iter().filter(|path| clash(path)).map(|&path| path.clone()).collect();
+        paths.extend(torn);
         paths
             .extend(merged.iter().filter(|(_, entries)| distinct(entries) > 1).map(|(path, _)| path.clone()));
         let heads = self.heads(entity);
@@ -121,6 +125,7 @@ mod tests {
         let merged: Leaves = [
             (path(["name"]), [entry(c1, 0, Value::text("Lamp"))].into()),
             (path(["on"]), on.clone()),
+            (path(["mood"]), [entry(a1, 0, Value::map(&[]))].into()),
             (path(["mood", "x"]), [entry(a1, 0, Value::int(1))].into()),
         ]
         .into();
@@ -139,12 +144,14 @@ mod tests {
             (path(["mood", "x"]), [entry(a2, 0, Value::int(2))].into()),
         ]
         .into();
-        assert_eq!(later.merged(&LAMP), Some(merged), "the change stands, what was removed stays away");
-        assert_eq!(later.conflicts(&LAMP), Some(conflict));
+        assert_eq!(later.merged(&LAMP), Some(merged), "the change is kept, its map stays away");
+        let torn = Conflicts { paths: [path(["mood"]), path(["on"])].into(), deletion: false };
+        assert_eq!(later.conflicts(&LAMP), Some(torn), "one removed the mood, another changed it");
 
         let last = replay(&[a1, b1, c1, b2, a2, c2, b3]);
         assert_eq!(heads(&last, &LAMP), refs([(b3, 0)]));
-        assert_eq!(last.conflicts(&LAMP), Some(Conflicts::default()));
+        let torn = Conflicts { paths: [path(["mood"])].into(), deletion: false };
+        assert_eq!(last.conflicts(&LAMP), Some(torn), "nobody wrote there since");
         assert_eq!(last.merged(&LAMP).unwrap()[&path(["on"])], [entry(b3, 0, Value::bool(false))].into());
     }
 

@@ -212,7 +212,9 @@ impl World {
         };
         let newer = self.ledger.of(id).filter(|x| x.writer() > v.writer());
         let mut said = newer.flat_map(|x| x.state.iter().flat_map(|s| s.of(x.writer())));
-        content.get(path) == Some(value) || said.any(|(at, newer)| related(at, path) && stands(at, newer))
+        content.get(path) == Some(value)
+            || is_told_as_removed(shown, v, path)
+            || said.any(|(at, newer)| related(at, path) && stands(at, newer))
     }
 
     pub(crate) fn may_have_forked(&self) -> bool {
@@ -247,13 +249,26 @@ impl World {
 
 /// Whether what a version said of a field stands in an open conflict or is shown.
 fn stands(shown: &Shown, v: &Known, path: &Path, value: &Value) -> bool {
-    let open = shown.conflicts.iter().find(|(p, _)| p == path);
-    match (open, &shown.content) {
-        (Some((_, sides)), _) => sides.iter().any(|(version, _)| *version == v.version.reference()),
-        (None, Some(content)) => content.get(path) == Some(value),
+    let is_side = |sides: &[(VersionRef, Value)]| sides.iter().any(|(r, _)| *r == v.version.reference());
+    let is_open = shown.conflicts.iter().any(|(p, _)| p == path);
+    match &shown.content {
+        _ if is_told_as_removed(shown, v, path) => true,
+        _ if is_open => shown.conflicts.iter().any(|(p, sides)| p == path && is_side(sides)),
+        Some(content) => content.get(path) == Some(value),
         // A deletion that had not seen it hides it; it stays among the heads' contents, which are compared.
-        (None, None) => shown.deletion,
+        None => shown.deletion,
     }
+}
+
+/// Whether a version is told as one that wrote inside of an entry that another had removed, around this path.
+fn is_told_as_removed(shown: &Shown, v: &Known, path: &Path) -> bool {
+    let inside = |(version, value): &(VersionRef, Value)| {
+        *version == v.version.reference() && matches!(value, Value::Map(_))
+    };
+    shown
+        .conflicts
+        .iter()
+        .any(|(top, sides)| top != path && path.starts_with(top) && sides.iter().any(inside))
 }
 
 type Sides = (Option<Leaves>, Option<Leaves>);

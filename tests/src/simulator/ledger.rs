@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use heirloom::{Content, Entity, EntityId, Error, Kind, Timestamp, Value, Version, VersionRef};
 
-use super::naive::{Conflict, Leaves, OWN, Path, Said, State, Writer, leaves, leaves_at, related};
+use super::naive::{
+    Conflict, Leaves, OWN, Path, Said, State, Writer, is_empty_map, leaves, leaves_at, related, removed,
+};
 use super::policy::{Asked, Choice, Rule, Rules, patched, whim};
 
 /// A version that was acknowledged to its author.
@@ -40,11 +42,13 @@ pub(crate) struct Ledger {
     rules: Rules,
     versions: BTreeMap<VersionRef, Known>,
     entities: BTreeMap<EntityId, Vec<VersionRef>>,
+    /// What no device holds any more, but for what a backup or an image may bring back.
+    lost: BTreeMap<VersionRef, Known>,
 }
 
 impl Ledger {
     pub(crate) fn new(rules: Rules) -> Self {
-        Self { rules, versions: BTreeMap::new(), entities: BTreeMap::new() }
+        Self { rules, versions: BTreeMap::new(), entities: BTreeMap::new(), lost: BTreeMap::new() }
     }
 
     pub(crate) fn rules(&self) -> Rules {
@@ -73,15 +77,30 @@ impl Ledger {
 
     pub(crate) fn add(&mut self, known: Known) {
         let (entity, reference) = (known.version.entity(), known.version.reference());
+        self.lost.remove(&reference);
         self.entities.entry(entity).or_default().push(reference);
         self.versions.insert(reference, known);
     }
 
-    /// Forgets what was lost with the only device that held it. Nothing else was built on it.
+    /// Puts aside what was lost with the only device that held it. Nothing else was built on it.
     pub(crate) fn lose(&mut self, lost: &BTreeSet<VersionRef>) {
-        self.versions.retain(|version, _| !lost.contains(version));
+        let gone = lost.iter().filter_map(|version| self.versions.remove_entry(version));
+        self.lost.extend(gone);
         self.entities.values_mut().for_each(|of| of.retain(|version| !lost.contains(version)));
         self.entities.retain(|_, of| !of.is_empty());
+    }
+
+    /// What was lost, in the order of writes.
+    pub(crate) fn lost(&self) -> Vec<&Known> {
+        let mut lost: Vec<&Known> = self.lost.values().collect();
+        lost.sort_by_key(|known| known.writer());
+        lost
+    }
+
+    /// Something of it is there again.
+    pub(crate) fn find(&mut self, version: &VersionRef) {
+        let found = self.lost.remove(version);
+        found.into_iter().for_each(|known| self.add(known));
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Known> {
@@ -148,7 +167,7 @@ impl Ledger {
                 if open.is_empty() && tombstones == 0 {
                     return Some(merged);
                 }
-                let fields = open.into_iter().map(|(p, _)| (p.clone(), merged.0[&p].clone())).collect();
+                let fields = open.into_iter().map(|(p, _)| (p.clone(), merged.sides(&p))).collect();
                 let choice = whim(&Asked { heads: heads.clone(), fields });
                 chosen(self, merged, tombstones, choice)
             }
@@ -438,17 +457,22 @@ impl<'a> Plan<'a> {
         let (old, new) = (leaves(&form.content()), leaves(content));
         let now = self.shown(form.id()).ok_or(Refusal::Conflict)?;
         let differs = |p: &&Path, a: &Leaves, b: &Leaves| a.get(*p) != b.get(*p);
-        let mine: Vec<&Path> = old.keys().chain(new.keys()).filter(|p| differs(p, &old, &new)).collect();
+        // a map that the caller emptied stays, empty, while it stands
+        let stands = |p: &Path| now.keys().any(|n| n.starts_with(p));
+        let emptied = |p: &Path, v: &Value| {
+            is_empty_map(v) && old.keys().any(|o| o != p && o.starts_with(p)) && stands(p)
+        };
+        let changed = new.iter().filter(|(p, v)| old.get(*p) != Some(v) && !emptied(p, v));
+        let sets: Leaves = changed.map(|(p, v)| (p.clone(), v.clone())).collect();
+        let gone = removed(old.keys(), &new);
         let theirs = old.keys().chain(now.keys()).filter(|p| differs(p, &old, &now));
         for p in theirs.filter(|p| differs(p, &new, &now)) {
-            if mine.iter().any(|q| related(p, q)) {
+            if sets.keys().chain(&gone).any(|q| related(p, q)) {
                 return Err(Refusal::Conflict);
             }
         }
-        let sets: Leaves =
-            new.iter().filter(|(p, v)| old.get(*p) != Some(v)).map(|(p, v)| (p.clone(), v.clone())).collect();
-        let gone = old.keys().filter(|p| !new.contains_key(*p) && !sets.keys().any(|s| related(s, p)));
-        Ok((gone.cloned().collect(), sets))
+        let gone = gone.into_iter().filter(|p| !sets.keys().any(|s| related(s, p)));
+        Ok((gone.collect(), sets))
     }
 
     /// Nothing is left to write if nobody has seen it yet.
@@ -516,8 +540,10 @@ impl<'a> Plan<'a> {
             Choice::Suggestion => {
                 let open: BTreeSet<Path> = draft.base.conflicts().into_iter().map(|(p, _)| p).collect();
                 let mut shown = draft.base.shown();
+                let torn = draft.base.torn().into_iter().filter(|top| !shown.contains_key(top));
+                let gone: Vec<Path> = torn.collect();
                 shown.retain(|p, _| open.contains(p));
-                draft.patch(&[], &shown);
+                draft.patch(&gone, &shown);
             }
             Choice::Patch { unsets, sets } => draft.patch(unsets, &one_patch(sets)?),
             Choice::Content(content) => draft.replace(&leaves(content)),

@@ -234,7 +234,9 @@ impl Meeting {
         use SyncError::{InvalidMessage as Invalid, PeerFailed, PeerMisbehaved as Misbehaved};
         let link = matches!(
             error,
-            SyncError::Transport(_) | SyncError::Timeout | PeerFailed(Reason::Timeout | Reason::Cancelled)
+            SyncError::Transport(_)
+                | SyncError::Timeout(_)
+                | PeerFailed(Reason::Timeout | Reason::Cancelled)
         );
         let noise = self.altered
             && matches!(
@@ -244,7 +246,7 @@ impl Meeting {
                         | InvalidMessage::FrameTooLong { .. }
                         | InvalidMessage::UnknownCodec(_)
                 ) | Misbehaved(PeerMisbehaved::UnnegotiatedCodec)
-                    | PeerFailed(Reason::InvalidMessage | Reason::Misbehaved)
+                    | PeerFailed(Reason::Altered | Reason::InvalidMessage | Reason::Misbehaved)
             );
         let blames_the_link = self.disturbed
             && matches!(error, Invalid(_) | Misbehaved(_) | PeerFailed(_) | SyncError::Diverged(_));

@@ -153,8 +153,10 @@ pub(crate) fn whim(asked: &Asked) -> Choice {
 pub(crate) fn patched(mut leaves: Leaves, unsets: &[Path], sets: &[(Path, Value)]) -> Leaves {
     leaves.retain(|p, _| !unsets.iter().any(|u| p.starts_with(u)));
     for (path, value) in sets {
-        leaves.retain(|p, _| !super::naive::related(p, path));
-        leaves.insert(path.clone(), value.clone());
+        super::naive::leaves_at(path.clone(), value, &mut |path, value| {
+            leaves.retain(|p, _| !super::naive::related(p, &path));
+            leaves.insert(path, value);
+        });
     }
     leaves
 }

@@ -176,7 +176,7 @@ impl World {
         drafts: Vec<(EntityId, Draft)>,
     ) -> Checked<()> {
         let may_go_back = self.nodes[node].trouble.misdirected.is_some();
-        if self.restart(node)? {
+        if self.restart(&[node])? {
             return Ok(());
         }
         let new = self.nodes[node].engine.snapshot()?.commits()? - held;
@@ -207,7 +207,7 @@ impl World {
         for field in before.iter().flat_map(|c| &c.fields) {
             // of fields that clash, each is open only for the other
             let differ = field.sides.windows(2).any(|w| w[0].value != w[1].value);
-            if !differ || draft.said.replaces(&field.path) {
+            if !differ || draft.said.is_near(&field.path) {
                 continue;
             }
             let now = after.iter().flat_map(|c| &c.fields).find(|f| f.path == field.path);

@@ -263,7 +263,8 @@ fn wrong(story: &mut Story, first: &Forged) {
         author("z").commit(&CommitSpec::at(1).version(VersionSpec::create(VASE, "vase", on(true))));
     let unseen = vase([(path(["on"]), [(Some(elsewhere.version(0)), Value::null())].into())].into());
     story.commit("wrong writer", &mut j, &CommitSpec::at(7_000).version(unseen.after(first, 2)));
-    let clash = forge::own([("a", Value::null()), ("a.b", Value::null())]);
+    let mut clash = forge::own([("a.b", Value::null())]);
+    clash.insert(path(["a"]), [(None, Value::null())].into());
     story.commit(
         "wrong, own paths clash",
         &mut j,

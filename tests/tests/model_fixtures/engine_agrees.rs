@@ -1,14 +1,12 @@
 //! The engine against the model, and against the decoder.
 
-use std::collections::BTreeMap;
-
 use heirloom::{Content, Error, Patch, Snapshot};
 use heirloom_tests::decoder::{Id, Leaves, Path, Replay, State, Value, Version, Writer, path};
 
 use crate::{
     chance::Chance,
     decoder_agrees::{heads, replay},
-    fixture::{self, Known},
+    fixture::{self, Json, Known},
     histories,
     history::History,
     observer::{self, Observer, entity_id, sorted, unless_absent},
@@ -71,9 +69,14 @@ fn contents_agree(history: &History, snapshot: &Snapshot) {
 
 /// The content that leaves make, unless there is something to choose.
 fn decided(leaves: &fixture::Leaves) -> Option<Content> {
-    let clash = leaves.windows(2).any(|pair| pair[1].0.starts_with(&pair[0].0));
+    let is_map =
+        |entries: &[(fixture::Writer, Json)]| entries.iter().all(|(_, v)| matches!(v, Json::EmptyMap));
+    let clash = leaves.windows(2).any(|pair| pair[1].0.starts_with(&pair[0].0) && !is_map(&pair[0].1));
+    let stands = |map: &[String]| leaves.iter().any(|(path, entries)| path == map && is_map(entries));
+    let whole = leaves.iter().all(|(path, _)| (1..path.len()).all(|keys| stands(&path[..keys])));
     let single = leaves.iter().all(|(_, entries)| entries.len() == 1);
-    (single && !clash).then(|| observer::content(leaves.iter().map(|(path, entries)| (path, &entries[0].1))))
+    (single && whole && !clash)
+        .then(|| observer::content(leaves.iter().map(|(path, entries)| (path, &entries[0].1))))
 }
 
 fn entities_agree(history: &History, snapshot: &Snapshot) {
@@ -102,8 +105,7 @@ fn merge_agrees(
         return assert!(merged.is_none(), "{place} is absent");
     };
     let (open, shown) = merged.flatten().unwrap_or_else(|| panic!("{place} is here"));
-    let leaves: BTreeMap<&Path, &Vec<_>> = leaves.iter().map(|(path, entries)| (path, entries)).collect();
-    let sides = |path: &Path| (path.clone(), history.sides(leaves[path]));
+    let sides = |path: &Path| (path.clone(), history.sides(leaves, path));
     let expected = conflicts.paths.iter().map(sides).collect();
     assert_eq!(observer::sides(open.as_ref()), expected, "{place}: conflicts");
     assert_eq!(shown.is_deletion_conflict(), conflicts.tombstone_beside, "{place}");

@@ -1,5 +1,7 @@
 //! A fixture's commits as bytes, and its places as refs.
 
+use std::collections::BTreeMap;
+
 use heirloom_tests::{
     decoder::{
         Bodies, Body, Commit, Header, Id, Leaves, Level1, Patch, Path, Ref, Rest, State, VersionHeader,
@@ -11,7 +13,7 @@ use heirloom_tests::{
 use crate::{
     chance::Chance,
     fixture::{self, Fixture, Json, Order, Parent, Place, hex},
-    observer::{by_version, value},
+    observer::{by_version, content, value},
 };
 
 /// The name of the dataset that all histories belong to.
@@ -143,13 +145,31 @@ impl History {
         said.iter().map(leaf).collect()
     }
 
-    /// Who wrote which of the values of a leaf.
-    pub(crate) fn sides(&self, entries: &[(fixture::Writer, Json)]) -> Vec<(Ref, heirloom::Value)> {
-        let place = |writer: &fixture::Writer| match writer {
-            fixture::Writer::Of(place) => *place,
+    /// Who says what of an open field: a value, or what it wrote inside of an entry that another had removed.
+    pub(crate) fn sides(&self, leaves: &fixture::Leaves, path: &Path) -> Vec<(Ref, heirloom::Value)> {
+        let version = |writer: &fixture::Writer| match writer {
+            fixture::Writer::Of(place) => self.writer(*place).version,
             fixture::Writer::Own(_) => panic!("a merge has no own entries"),
         };
-        by_version(entries.iter().map(|(writer, json)| (self.writer(place(writer)).version, value(json))))
+        let is_map =
+            |entries: &[(fixture::Writer, Json)]| entries.iter().any(|(_, v)| matches!(v, Json::EmptyMap));
+        let inside: Vec<_> = leaves.iter().filter(|(p, _)| p != path && p.starts_with(path)).collect();
+        let is_removed = (1..=path.len())
+            .any(|keys| !inside.is_empty() && !leaves.iter().any(|(p, e)| *p == path[..keys] && is_map(e)));
+        let at = leaves.iter().filter(|(p, _)| p == path).flat_map(|(_, entries)| entries);
+        let at = at.filter(|(_, v)| inside.is_empty() || !matches!(v, Json::EmptyMap));
+        let mut sides: Vec<_> = at.map(|(writer, v)| (version(writer), value(v))).collect();
+        if is_removed {
+            let mut maps: BTreeMap<Ref, Vec<(Path, &Json)>> = BTreeMap::new();
+            for (p, entries) in inside {
+                for (writer, v) in entries {
+                    maps.entry(version(writer)).or_default().push((p[path.len()..].to_vec(), v));
+                }
+            }
+            let map = |own: Vec<(Path, &Json)>| content(own.iter().map(|(p, v)| (p, *v)));
+            sides.extend(maps.into_iter().map(|(writer, own)| (writer, map(own).into())));
+        }
+        by_version(sides.into_iter())
     }
 
     /// The version at a place, with its stamp.
