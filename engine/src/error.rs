@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::format::Malformed;
-use crate::model::{Dataset, EntityId, LogId, VersionRef};
+use crate::misfit::Misfit;
+use crate::model::{Dataset, EntityId, LogId, Path, VersionRef};
 use crate::stale::StaleWrite;
 use crate::store::Refusal;
 
@@ -15,7 +16,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// | variants | who must act |
 /// |---|---|
-/// | `Invalid`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `NoFile`, `NotAFile`, `FileExists`, `ReadOnly`, `Cancelled`, `Forked` | the caller: nothing was written |
+/// | `Invalid`, `Inside`, `Misfit`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `NoFile`, `NotAFile`, `FileExists`, `ReadOnly`, `Cancelled`, `Forked` | the caller: nothing was written |
 /// | `UnknownPolicy`, `PolicyFailed` | the application that registered the policies |
 /// | `Absent` | nobody here: the content is on another replica, or pruned |
 /// | `Refused`, `OutOfOrder`, `WrongDataset` | the peer that sent it: nothing of it was stored |
@@ -28,6 +29,17 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// The call makes no sense as it is; the text says what to do instead.
     Invalid(String),
+    /// A path leads into a variant or an atomic map, which is one value: set that as a whole.
+    /// Nothing was written.
+    Inside {
+        /// The path, its keys joined by dots.
+        path: String,
+        /// Where the value stands that it leads into.
+        value: String,
+    },
+    /// What is stored does not fit the type that it is read as: which field, by whom, and what to
+    /// do. Nothing was written.
+    Misfit(Box<Misfit>),
     /// A limit of the format would be broken (FORMAT.md, 1.12); write less at once.
     Limit {
         /// What is limited.
@@ -104,6 +116,10 @@ pub enum Error {
     /// The application broke off what it asked for. Nothing was changed.
     Cancelled,
     /// The file is damaged at this place; the rest stays usable. `verify` lists all such places, `repair` mends them.
+    ///
+    /// Pages of redb that are damaged are found by a panic of redb, which is caught. Your panic
+    /// hook sees it, and prints it if it is
+    /// the default one: this library sets none.
     Corrupt {
         /// The table.
         table: &'static str,
@@ -213,6 +229,10 @@ impl Error {
         }
     }
 
+    pub(crate) fn inside(path: &Path, value: &Path) -> Self {
+        Error::Inside { path: path.to_string(), value: value.to_string() }
+    }
+
     pub(crate) fn corrupt(table: &'static str, key: impl fmt::Display, what: impl fmt::Display) -> Self {
         Error::Corrupt { table, key: key.to_string(), what: what.to_string() }
     }
@@ -222,6 +242,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Invalid(text) => f.write_str(text),
+            Error::Inside { path, value } => {
+                write!(f, "{path} leads into {value}, which is one value; set {value} as a whole")
+            }
+            Error::Misfit(misfit) => write!(f, "{misfit}"),
             Error::Limit { what, limit, given } => {
                 let advice = match *what {
                     "depth" => "nest less deeply",

@@ -2,13 +2,12 @@
 
 use std::io;
 use std::ops::Bound;
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use redb::{Database, ReadableTable, StorageBackend};
+use redb::{Database, StorageBackend};
 
 use super::directory::{Directory, Fork, LogInfo};
 use super::file::{self, Partial, Process, Wanted, WatchedFile};
@@ -18,8 +17,11 @@ use super::idle::Idle;
 use super::index::Field;
 use super::missing::{Gap, Missing, is_damage};
 use super::overlay::Overlay;
+use super::padded::Padded;
 use super::place;
 use super::record::{Checkpoint, ordinal};
+use super::rows;
+use super::rows::{ReadTables, catching};
 use super::sealed::{seal, unreadable, unseal};
 use super::tables::{self, Tables};
 use super::view::{Caches, View};
@@ -125,7 +127,8 @@ impl Store {
         let fresh = backend.len().map_err(|e| Error::from(redb::StorageError::from(e)))? == 0;
         catching("its backend", || {
             let idle = Arc::default();
-            let database = builder(&options, &idle).create_with_backend(backend).map_err(not_a_store)?;
+            let database =
+                builder(&options, &idle).create_with_backend(Padded(backend)).map_err(not_a_store)?;
             let mark = fingerprint::of_backend(options.install.as_deref());
             let keep_name = &|| Ok(());
             let found = Found { fresh, keep_name, mark, read_only: false, idle, watched: None };
@@ -143,7 +146,7 @@ impl Store {
             let builder = file_builder(&options, &idle);
             let (base, file) = if options.shared {
                 let file = WatchedFile::new(path, file::open(path, false)?)?;
-                let opened = builder.open_read_only_with_backend(file.clone());
+                let opened = builder.open_read_only_with_backend(Padded(file.clone()));
                 let base = opened.map_err(|e| match e {
                     redb::DatabaseError::RepairAborted => Error::NeedsWriter(path.to_owned()),
                     e => not_a_store(e),
@@ -152,7 +155,8 @@ impl Store {
             } else {
                 let overlay = Overlay::open(path)?;
                 let file = overlay.file();
-                (Base::Writing(builder.create_with_backend(overlay).map_err(not_a_store)?), file)
+                let opened = builder.create_with_backend(Padded(overlay));
+                (Base::Writing(opened.map_err(not_a_store)?), file)
             };
             if is_blank(&base)? {
                 return Err(Error::NotAStore);
@@ -206,12 +210,16 @@ impl Store {
             holder: Mutex::new(None),
             group: GroupCommit::default(),
             idle,
+            marred: AtomicBool::new(tables.set_aside()? > 0),
             durable: AtomicU64::new(next_lsn),
             wake: Arc::new(Wake::new(next_lsn)),
             now: options.now,
             declared: Vec::new(),
         };
         store.load(&mut store.writer.lock(), &tables, next_lsn)?;
+        if store.missing.first_damaged().is_some() {
+            store.is_marred();
+        }
         store.recognise(&tables, mark)?;
         *store.known.get_mut() = store.writer.get_mut().knows_from_opening();
         let named = store.read_dataset(&tables).ok().flatten().and_then(|dataset| dataset.name);
@@ -618,12 +626,6 @@ fn fresh_log(store: &Store, identity: &Identity, mut genesis: Genesis) -> (u32, 
     }
 }
 
-/// redb trusts the pages of its own trees: what is damaged there makes it panic.
-pub(super) fn catching<T>(place: impl std::fmt::Display, open: impl FnOnce() -> Result<T>) -> Result<T> {
-    std::panic::catch_unwind(AssertUnwindSafe(open))
-        .unwrap_or_else(|_| Err(Error::corrupt("redb", place, "its own pages are damaged")))
-}
-
 /// The file that is there, or a new one; whether it is new.
 fn open_or_make(
     path: &Path,
@@ -647,7 +649,7 @@ fn open_or_make(
         }
     }
     let file = WatchedFile::new(path, file::open(path, true)?)?;
-    let database = builder.create_with_backend(file.clone()).map_err(not_a_store)?;
+    let database = builder.create_with_backend(Padded(file.clone())).map_err(not_a_store)?;
     Ok((database, file, false))
 }
 
@@ -664,7 +666,7 @@ fn make(path: &Path, builder: &redb::Builder) -> Result<Option<(Database, Watche
         Err(e) => return unless_taken(e),
     };
     let file = WatchedFile::new(path, file)?;
-    let database = builder.create_with_backend(file.clone()).map_err(not_a_store)?;
+    let database = builder.create_with_backend(Padded(file.clone())).map_err(not_a_store)?;
     match partial.arrive(path, &|_| Ok(())) {
         Ok(_) => Ok(Some((database, file))),
         Err(e) => unless_taken(e),
@@ -691,31 +693,28 @@ fn file_builder(options: &Options, idle: &Arc<Idle>) -> redb::Builder {
 }
 
 pub(super) fn create_tables(database: &Database) -> Result<()> {
-    let tx = database.begin_write()?;
-    for table in tables::ALL {
-        tx.open_table(table)?;
-    }
-    let row = seal(FORMAT.as_bytes(), &varint(FILE_FORMAT));
-    tx.open_table(tables::META)?.insert(FORMAT.as_bytes(), &row[..])?;
-    tx.commit()?;
-    Ok(())
+    rows::transact(database, redb::Durability::Immediate, false, |tx| {
+        for table in tables::ALL {
+            tx.open_table(table)?;
+        }
+        let row = seal(FORMAT.as_bytes(), &varint(FILE_FORMAT));
+        tx.open_table(tables::META)?.insert(FORMAT.as_bytes(), &row[..])?;
+        Ok(())
+    })
 }
 
 /// Whether nothing was ever committed: creating the store was cut off before its first commit, which makes its tables.
 fn is_blank(base: &Base) -> Result<bool> {
-    let tx = base.begin_read()?;
-    Ok(tx.list_tables()?.next().is_none() && tx.list_multimap_tables()?.next().is_none())
+    Ok(base.begin_read()?.names()?.is_empty())
 }
 
 /// Before anything else is believed.
 fn check_format(base: &Base) -> Result<()> {
-    let tx = base.begin_read()?;
-    let meta = match tx.open_table(tables::META) {
-        Ok(meta) => meta,
-        Err(redb::TableError::TableDoesNotExist(_) | redb::TableError::TableTypeMismatch { .. }) => {
-            return Err(Error::NotAStore);
-        }
-        Err(e) => return Err(e.into()),
+    let meta = match base.begin_read()?.optional(tables::META) {
+        Ok(found) => found.ok_or(Error::NotAStore)?,
+        // a table of this name, and not of bytes: another's
+        Err(Error::Storage(_)) => return Err(Error::NotAStore),
+        Err(e) => return Err(e),
     };
     let row = meta.get(FORMAT.as_bytes())?.ok_or(Error::NotAStore)?;
     let found = number(FORMAT, unseal("meta", FORMAT.as_bytes(), row.value())?)?;
@@ -730,7 +729,7 @@ fn from(ordinal: &[u8; 4]) -> (Bound<&[u8]>, Bound<&[u8]>) {
 
 /// Those that are not known yet. Of entity types only how many there are, however many that be.
 fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
-    let logs = tables.transaction.open_table(tables::LOGS)?;
+    let logs = tables.transaction.table(tables::LOGS)?;
     for row in logs.range::<&[u8]>(from(&directory.log_count().to_be_bytes()))? {
         let (key, value) = row?;
         check_ordinal("logs", key.value(), directory.log_count())?;
