@@ -281,7 +281,10 @@ fn an_update_whose_closure_fails_writes_nothing() {
         room.name = "hall".into();
         Err("no".into())
     };
+    let version = engine.snapshot().unwrap().heads(den).unwrap()[0].reference();
     assert_eq!(rooms.update(den, refuse).unwrap_err().to_string(), "no");
+    assert_eq!(rooms.update_from(den, &version, refuse).unwrap_err().to_string(), "no");
+    assert_eq!(engine.log_root().unwrap(), root);
     // within a transaction that goes on, too
     engine
         .write(|tx| {
