@@ -437,8 +437,8 @@ impl Transaction<'_> {
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::Misfit`] if the entity does not fit the type;
-    /// [`Error::Invalid`] if the type would not read back what it writes.
+    /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::Misfit`] if the entity does not fit the
+    /// type; [`Error::Invalid`] if the type would not read back what it writes.
     pub fn update<T: Serialize + DeserializeOwned, R: Outcome>(
         &mut self,
         id: EntityId,

@@ -71,8 +71,8 @@ impl Entity {
     }
 
     /// Its content as any serde type that owns what it holds (`String`, not `&str`).
-    /// [`Error::Misfit`] if that does not fit, with the field and who wrote it, [`Error::Deleted`] if
-    /// there is none.
+    /// [`Error::Misfit`] if that does not fit, with the field and who wrote it, [`Error::Deleted`]
+    /// if there is none.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
         if self.is_deleted() {
             return Err(Error::Deleted(self.0.id));

@@ -28,7 +28,9 @@ impl Engine {
     /// The store is then told by the first sync that brings commits which go on with its own log; until both have written nothing can go wrong, and
     /// what both wrote lives on as branches (see [`Fork`](crate::Fork)).
     ///
-    /// What keeps it: renaming the file, and moving it within a file system, while nobody has it open. Where a file system gives a file another number each time it is mounted (some network shares) each opening
+    /// What keeps it: renaming the file, and moving it within a file system, while nobody has it
+    /// open. Where a file system gives a file another number each time it is mounted (some network
+    /// shares) each opening
     /// finds a copy: that costs a log and a new name among peers with the next write, and nothing else.
     pub fn opened(&self) -> Opened {
         self.store().opened

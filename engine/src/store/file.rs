@@ -92,7 +92,8 @@ impl Partial {
         Ok((partial, file))
     }
 
-    /// Gives it its name, and makes that durable, unless somebody took it meanwhile. Returns its size.
+    /// Gives it its name, and makes that durable, unless somebody took it meanwhile. Returns its
+    /// size.
     pub(crate) fn arrive(self, path: &Path, keep_name: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<u64> {
         let size = fs::metadata(&self.0)?.len();
         // unlike a rename, a link never replaces a file

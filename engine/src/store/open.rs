@@ -174,7 +174,8 @@ impl Store {
         let blank = is_blank(&base)?;
         match &base {
             Base::Writing(database) if blank => {
-                // before its first commit: after a kill between the two nobody would know what is owed
+                // before its first commit: after a kill between the two nobody would know what is
+                // owed
                 keep_name().map_err(file::failed)?;
                 create_tables(database)?;
                 idle.written();
@@ -654,8 +655,8 @@ fn open_or_make(
 }
 
 /// A new file, which gets its name when redb has made it, so that none is ever seen half made. Its
-/// tables come with its first commit, after the name was made durable. Nothing if somebody else takes
-/// the name.
+/// tables come with its first commit, after the name was made durable. Nothing if somebody else
+/// takes the name.
 fn make(path: &Path, builder: &redb::Builder) -> Result<Option<(Database, WatchedFile)>> {
     let unless_taken = |e: io::Error| match e.kind() {
         io::ErrorKind::AlreadyExists => Ok(None),
