@@ -21,7 +21,7 @@ use super::padded::Padded;
 use super::place;
 use super::record::{Checkpoint, ordinal};
 use super::rows;
-use super::rows::{ReadTables, catching};
+use super::rows::catching;
 use super::sealed::{seal, unreadable, unseal};
 use super::tables::{self, Tables};
 use super::view::{Caches, View};

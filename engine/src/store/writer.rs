@@ -16,7 +16,7 @@ use super::head::Heads;
 use super::index::{self, Indexing, Keys};
 use super::missing::{self, Gap};
 use super::record::{Checkpoint, PIECE, Record, add_checkpoint};
-use super::rows::{self, ReadTables, WriteTable, WriteTables, catching};
+use super::rows::{self, WriteTable, WriteTables, catching};
 use super::sealed::seal;
 use super::tables::{self, Tables, dot_key, log_key, type_key};
 use super::view::{Pending, View};

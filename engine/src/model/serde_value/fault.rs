@@ -111,6 +111,15 @@ impl de::Error for Fault {
     fn missing_field(field: &'static str) -> Self {
         Self { steps: vec![Step::Key(field.into())], why: Why::Missing }
     }
+
+    fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        let expected = expected.to_string();
+        let advice = match expected.starts_with("a borrowed") {
+            true => "; owned types only: use String or Vec<u8>",
+            false => "",
+        };
+        Self::new(format!("invalid type: {found}, expected {expected}{advice}"))
+    }
 }
 
 impl From<Fault> for Error {

@@ -91,15 +91,6 @@ fn name_of(value: &Value) -> &'static str {
         Value::Variant(_) => "a variant",
         Value::Atomic(_) => "an atomic map",
     }
-
-    fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        let expected = expected.to_string();
-        let advice = match expected.starts_with("a borrowed") {
-            true => "; owned types only: use String or Vec<u8>",
-            false => "",
-        };
-        Message(format!("invalid type: {found}, expected {expected}{advice}"))
-    }
 }
 
 #[cfg(test)]
@@ -170,7 +161,7 @@ mod tests {
 
     impl<'de> Deserialize<'de> for Borrows {
         fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            use de::IntoDeserializer;
+            use serde::de::IntoDeserializer;
             <&str>::deserialize(deserializer)?;
             <&str>::deserialize(String::from("x").into_deserializer()).map(|_| Self)
         }
