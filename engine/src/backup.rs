@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::store::Target;
+use crate::store::{self, Target};
 
 /// How far a backup is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -171,7 +171,7 @@ impl Partial {
             }
             Ok(()) => drop(self),
         }
-        sync_directory(path).inspect_err(|_| _ = fs::remove_file(path))?;
+        store::keep_name(path).inspect_err(|_| _ = fs::remove_file(path))?;
         Ok(size)
     }
 }
@@ -181,13 +181,4 @@ impl Drop for Partial {
         // it has arrived, or is of no use to anybody
         fs::remove_file(&self.0).ok();
     }
-}
-
-/// Makes the names in a file's directory durable, where a directory can be opened.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    if !cfg!(unix) {
-        return Ok(());
-    }
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }

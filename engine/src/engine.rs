@@ -112,13 +112,18 @@ impl Engine {
 
     /// Changes entities, all or nothing (R9). What the closure did becomes one commit, durable when this returns.
     ///
-    /// The closure sees all that is durable or about to be, and its own changes. Closures run one at a time, so the closure should be quick;
-    /// commits of several threads share their way to the disk (R4, R8). A closure that changes nothing writes nothing.
+    /// The closure sees all that is durable or about to be, and its own changes. Closures run one
+    /// at a time, so the closure should be quick; commits of several threads share their way to
+    /// the disk. A closure that changes nothing writes nothing. What this returns, an error of the
+    /// closure too, never rests on less than is durable: if what the closure saw was still on its
+    /// way to the disk, it is awaited.
     ///
     /// # Errors
-    /// An error of the closure, or a panic in it, leaves no trace. [`Error::Limit`] if the commit would break a limit of the
-    /// format. After [`Error::Storage`] nothing is visible, the engine refuses further writes, and only reopening tells whether the commit got
-    /// through (it is there whole or not at all).
+    /// An error of the closure, or a panic in it, leaves no trace. [`Error::Limit`] if the commit
+    /// would break a limit of the format. After [`Error::Storage`] nothing is visible, the engine
+    /// refuses further writes, and only reopening tells whether the commit got through (it is there
+    /// whole or not at all). [`Error::Storage`] or [`Error::Poisoned`] comes in place of the
+    /// closure's own answer, too, where what it saw could not be made durable.
     pub fn write<T, E: From<Error>>(
         &self,
         f: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
@@ -144,16 +149,29 @@ impl Engine {
         let store = self.store();
         let (out, batch) = {
             let mut writer = store.writer()?;
-            let mut transaction = Transaction::new(self, store.writer_view(&writer)?, store.known().own);
-            let out = f(&mut transaction)?;
-            let plan = transaction.into_plan()?;
-            if plan.is_empty() {
-                return Ok(out);
-            }
-            self.commit(&mut writer, &metadata, plan)?;
-            (out, writer.batch)
+            let seen = writer.rests_on();
+            let out = self.attempt(&mut writer, &metadata, f);
+            let batch = if out.is_ok() { writer.rests_on() } else { seen };
+            (out, batch)
         };
+        // an answer without a commit of its own, an error too, rests on what the closure saw
         store.flush(batch)?;
+        out
+    }
+
+    /// Runs a closure, and takes in what it did.
+    fn attempt<T, E: From<Error>>(
+        &self,
+        writer: &mut crate::store::Writer,
+        metadata: &Metadata,
+        f: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut transaction = Transaction::new(self, self.store().writer_view(writer)?, writer.known.own);
+        let out = f(&mut transaction)?;
+        let plan = transaction.into_plan()?;
+        if !plan.is_empty() {
+            self.commit(writer, metadata, plan)?;
+        }
         Ok(out)
     }
 
@@ -167,7 +185,7 @@ impl Engine {
     ) -> Result<()> {
         let store = self.store();
         let (local, shared): (Vec<_>, Vec<_>) = plan.into_iter().partition(|p| self.stays_here(p));
-        let known = store.known().dataset;
+        let known = writer.known.dataset;
         let draw = || DatasetId::from_bytes((self.inner.identity.nonce)());
         let dataset = if shared.is_empty() { known } else { Some(known.unwrap_or_else(draw)) };
         let made = match self.make_both(writer, dataset, metadata, local, shared) {

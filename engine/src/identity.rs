@@ -55,10 +55,9 @@ impl Engine {
         let store = self.store();
         let batch = {
             let mut writer = store.writer()?;
-            if store.leave_own_log(&mut writer).is_none() {
-                return Ok(());
-            }
-            writer.batch
+            store.leave_own_log(&mut writer);
+            // also where another has just left it: that is on its way
+            writer.rests_on()
         };
         store.flush(batch)
     }

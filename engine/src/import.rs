@@ -27,6 +27,10 @@ const FLUSH: usize = 4 << 20;
 /// Deterministic: log ids follow from the dataset and the device ids, so a second import of the same history gives the same bytes
 /// and adds nothing, and a longer one adds only what is new. Takes memory for each device and for what is not flushed yet, not for the history.
 ///
+/// What drafts read, and the commits that they give, are durable with the next
+/// [`flush`](Self::flush) or [`finish`](Self::finish) that returns well, not before. Errors rest on
+/// what is durable: what was on its way is made so before they are given.
+///
 /// ```
 /// use heirloom::{Content, Engine, EntityId, Timestamp};
 /// let engine = Engine::builder().dataset_name("notes").in_memory()?;
@@ -134,11 +138,10 @@ impl Importer {
     /// A handle for a commit that is here already, with its clock ([`Snapshot::clock_at`](crate::Snapshot::clock_at), or the one that
     /// [`Draft::finish`] gave). If it belongs to a device of this import, that goes on after it.
     pub fn authored(&mut self, commit: &CommitRef, clock: Clock) -> Result<Authored> {
-        let store = self.engine.store();
-        let writer = store.writer()?;
-        let view = store.writer_view(&writer)?;
+        // which may be on its way, brought by somebody else
+        self.make_durable()?;
         let none = || Error::invalid(format!("commit {commit} is not here"));
-        let record = view.find(commit)?.ok_or_else(none)?;
+        let record = self.with_view(|view| view.find(commit)?.ok_or_else(none))?;
         if let Some(device) = self.by_log.get(&commit.log).map(|i| &mut self.devices[*i])
             && device.before.0 < commit.sequence
         {
@@ -226,11 +229,21 @@ impl Importer {
         f(&store.writer_view(&writer)?)
     }
 
-    /// Makes all that was imported durable and visible. So does size, every few MiB.
+    /// Makes all that was imported durable and visible, and what others had on its way before it.
+    /// So does size, every few MiB. Writes nothing if nothing is on its way.
     pub fn flush(&mut self) -> Result<()> {
+        self.make_durable()
+    }
+
+    fn make_durable(&self) -> Result<()> {
         let store = self.engine.store();
-        let batch = store.writer()?.batch;
+        let batch = store.writer()?.rests_on();
         store.flush(batch)
+    }
+
+    /// An error rests on commits that may be on their way: on nothing less than is durable then.
+    fn refused(&self, error: Error) -> Error {
+        self.make_durable().err().unwrap_or(error)
     }
 
     /// The same, and lets go.
@@ -294,7 +307,7 @@ impl Draft<'_> {
         content: &T,
     ) -> Result<()> {
         if !self.parents(entity)?.is_empty() {
-            return Err(Error::Exists(entity));
+            return Err(self.importer.refused(Error::Exists(entity)));
         }
         self.put(entity, entity_type, content)
     }
@@ -337,7 +350,7 @@ impl Draft<'_> {
         if found != expected {
             let fields = Vec::new();
             let stale = StaleWrite { entity, seen: expected, now: found, deleted: false, fields };
-            return Err(Error::Conflict(Box::new(stale)));
+            return Err(self.importer.refused(Error::Conflict(Box::new(stale))));
         }
         self.put(entity, entity_type, content)
     }
@@ -347,10 +360,10 @@ impl Draft<'_> {
         let body = patch_body(&patch)?;
         let parents = self.parents(entity)?;
         if parents.is_empty() {
-            return Err(Error::NotFound(entity));
+            return Err(self.importer.refused(Error::NotFound(entity)));
         }
         if parents.iter().any(store::Head::is_tombstone) {
-            return Err(Error::Deleted(entity));
+            return Err(self.importer.refused(Error::Deleted(entity)));
         }
         let mut staged = self.importer.with_view(|view| Staged::over(view, entity, parents))?;
         staged.patch(body);
@@ -361,7 +374,7 @@ impl Draft<'_> {
     pub fn delete(&mut self, entity: EntityId) -> Result<()> {
         let parents = self.parents(entity)?;
         if parents.is_empty() {
-            return Err(Error::NotFound(entity));
+            return Err(self.importer.refused(Error::NotFound(entity)));
         }
         self.stage(entity, Staged::deletion(parents))
     }
@@ -405,7 +418,8 @@ impl Draft<'_> {
             return Err(Error::invalid("a commit needs at least one version"));
         }
         let versions = plan.len();
-        let (commit, stamp, new, batch) = self.append(plan)?;
+        let appended = self.append(plan);
+        let (commit, stamp, new, batch) = appended.map_err(|e| self.importer.refused(e))?;
         if let Some(batch) = batch {
             self.importer.engine.store().flush(batch)?;
         }

@@ -48,14 +48,16 @@ impl Replication {
     ///
     /// [`Error::Invalid`] if the bytes do not continue what is here, or would go beyond the limits of a commit.
     pub fn stage(&self, peer: NodeId, head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
-        let before = self.staged(peer)?.filter(|s| s.head == *head && offset > 0);
-        let fits = before.map_or(0, |s| s.bytes) == offset && offset + bytes.len() as u64 <= head.total;
-        if !fits || head.total > limits::COMMIT as u64 {
-            return Err(Error::invalid("these bytes do not continue the commit that is staged"));
-        }
         let store = self.engine.store();
         store.transact(|tx| {
             let mut table = tx.open_table(store::STAGING)?;
+            // where nobody comes between: another session with the same peer may stage, too
+            let before = staged_in(&table, peer)?.filter(|s| s.head == *head && offset > 0);
+            let end = offset.checked_add(bytes.len() as u64);
+            let fits = before.map_or(0, |s| s.bytes) == offset && end.is_some_and(|e| e <= head.total);
+            if !fits || head.total > limits::COMMIT as u64 {
+                return Err(Error::invalid("these bytes do not continue the commit that is staged"));
+            }
             let next = match before {
                 Some(_) => last_piece(&table, peer)? + 1,
                 None => {
@@ -197,6 +199,13 @@ fn drop_staged(table: &mut StagingTable<'_>, peer: NodeId) -> Result<()> {
     let (from, to) = pieces(peer, 0);
     table.retain_in(&from[..]..=&to[..], |_, _| false)?;
     Ok(())
+}
+
+/// What a peer has staged, by a table that may be in the middle of a change.
+fn staged_in(table: &StagingTable<'_>, peer: NodeId) -> Result<Option<Staged>> {
+    let key = store::staging_key(peer.as_bytes(), 0);
+    let row = ReadableTable::get(table, &key[..])?;
+    Ok(row.and_then(|row| read_staged(&key, row.value()).ok()))
 }
 
 fn last_piece(table: &StagingTable<'_>, peer: NodeId) -> Result<u32> {

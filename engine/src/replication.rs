@@ -145,7 +145,7 @@ impl Replication {
         Self { engine }
     }
 
-    /// The dataset, if it is settled.
+    /// The dataset, if it is settled durably.
     pub fn dataset(&self) -> Option<DatasetId> {
         self.engine.dataset()
     }
@@ -167,7 +167,7 @@ impl Replication {
         self.engine.inner.instance
     }
 
-    /// The log that this store's writes extend; none before the first.
+    /// The log that this store's writes extend; none before the first is durable.
     pub fn own_log(&self) -> Option<LogId> {
         self.engine.log_id()
     }
@@ -369,27 +369,29 @@ impl Replication {
         })
     }
 
-    /// Takes commits in, in arrival order, in one durable commit. What is here already is skipped after its chain was checked. What cannot be placed
-    /// because of damage here waits: see [`Ingested::waiting`].
+    /// Takes commits in, in arrival order, in one durable commit. What is here already is skipped
+    /// after its chain was checked; if another session, an import or a write brought it a moment
+    /// ago, this waits until that is durable. What cannot be placed because of damage here waits:
+    /// see [`Ingested::waiting`].
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::OutOfOrder`], [`Error::WrongDataset`] blame the commit that the ingest stopped at: those before it are
-    /// kept, and so durable; it and those after it are not.
+    /// kept, and so durable; it and those after it are not. [`Error::Storage`], [`Error::Poisoned`]:
+    /// nothing may be taken for received.
     pub fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested> {
         let store = self.engine.store();
         let mut report = Ingested::default();
         let (stopped, batch) = {
             let mut writer = store.writer()?;
-            let dataset = store
-                .known()
+            let dataset = writer
+                .known
                 .dataset
                 .ok_or_else(|| Error::invalid("no dataset yet: adopt the peer's first"))?;
             let stopped = store.ingest(&mut writer, dataset, commits, &mut report);
-            (stopped, writer.batch)
+            (stopped, writer.rests_on())
         };
-        if report.added + report.healed > 0 {
-            store.flush(batch)?;
-        }
+        // what was skipped may have come with another session, or an import, a moment ago
+        store.flush(batch)?;
         if report.healed > 0 {
             let tables = store.tables()?;
             store.withhold(&store.view(&tables), store.durable())?;

@@ -10,6 +10,7 @@ usage: replay [options] [REPOSITORY]
 
 Replays the whole history of a git repository (default: the one it stands in) through heirloom, carries it over
 TCP to two more nodes, edits it on all three while they are apart, syncs, and checks the result against git.
+Nothing is fetched: what a shallow or partial clone lacks is left out, as the summary says.
 
   --json PATH     write the summary as one flat JSON object too
   --store DIR     keep the three stores here; a later run adds only what is new (default: removed at the end)

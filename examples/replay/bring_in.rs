@@ -60,6 +60,8 @@ pub(crate) struct Imported {
     pub(crate) merge_versions: u64,
     /// Deletions.
     pub(crate) tombstones: u64,
+    /// Versions of files without size and contents, whose blobs are not in the repository.
+    pub(crate) versions_without_blob: u64,
     /// Device logs in the store that hold git commits.
     pub(crate) devices: u64,
     /// Clocks of the new commits that were to be kept.
@@ -300,8 +302,12 @@ impl Git {
         self.timed(|git| {
             let blobs: Vec<Oid> =
                 files.iter().filter(|file| !file.2.is_submodule()).map(|file| file.2.oid).collect();
-            let sizes: HashMap<Oid, u64> = blobs.iter().copied().zip(git.objects.sizes(&blobs)?).collect();
-            let wanted = |blob: &Oid| git.contents && sizes[blob] <= CONTENTS_BYTES;
+            // Of a blob that is not here neither size nor contents are known.
+            let sizes = blobs.iter().copied().zip(git.objects.sizes(&blobs)?);
+            let sizes = sizes.filter_map(|(blob, size)| Some((blob, size?)));
+            let sizes: HashMap<Oid, u64> = sizes.collect();
+            let fits = |blob: &Oid| sizes.get(blob).is_some_and(|size| *size <= CONTENTS_BYTES);
+            let wanted = |blob: &Oid| git.contents && fits(blob);
             let blobs: Vec<Oid> = blobs.into_iter().filter(wanted).collect();
             let bytes: HashMap<Oid, Vec<u8>> =
                 blobs.iter().copied().zip(git.objects.blobs(&blobs)?).collect();
@@ -397,7 +403,9 @@ impl Page<'_> {
                 }
             }
         }
-        for ((entity, ..), content) in files.iter().zip(git.files(&files)?) {
+        for ((entity, _, entry), content) in files.iter().zip(git.files(&files)?) {
+            let blob_is_here = entry.is_submodule() || content.get("size").is_some();
+            imported.versions_without_blob += u64::from(!blob_is_here);
             self.bytes += content.get("contents").map_or(0, value_bytes) + SURROUNDINGS;
             self.draft.put(*entity, FILE, &content)?;
         }

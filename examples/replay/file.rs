@@ -19,7 +19,8 @@ pub(crate) fn file_entity(path: &[u8]) -> EntityId {
     EntityId::v5(NAMESPACE, path)
 }
 
-/// The fields of a file: `size` is absent for a submodule, `bytes` are its contents if they are taken along.
+/// The fields of a file: `size` is absent for a submodule and where the blob is not in the
+/// repository, `bytes` are its contents if they are taken along.
 pub(crate) fn file_content(path: &[u8], entry: Entry, size: Option<u64>, bytes: Option<&[u8]>) -> Content {
     let mut content = Content::new().with("path", text_or_bytes(path));
     content.insert("mode", mode_text(entry));

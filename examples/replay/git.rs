@@ -2,11 +2,14 @@
 //! git's own business. Every answer is taken NUL-terminated or as raw objects: no quoting to undo.
 
 use std::{
+    collections::VecDeque,
     ffi::OsStr,
-    io::{self, BufRead, BufReader, Read, Write},
+    fs,
+    io::{self, BufRead, BufReader, Write},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
-    thread,
+    process::{Child, ChildStderr, ChildStdout, Command, Stdio},
+    thread::{self, JoinHandle},
 };
 
 use crate::{
@@ -14,6 +17,11 @@ use crate::{
     oid::Oid,
     tree::Entry,
 };
+
+/// What a history is walked from: every ref, tags peeled, and the HEAD of each work tree, detached
+/// or not. To git even a commit under `refs/replace/` is among these, where nothing is replaced,
+/// too; but it stands in for another commit and is no history of its own.
+const EVERYTHING: [&str; 2] = ["--exclude=refs/replace/*", "--all"];
 
 /// A repository that git can read.
 #[derive(Debug, Clone)]
@@ -56,10 +64,36 @@ impl Repository {
         Ok(self.ask(["rev-parse", "--is-shallow-repository"])?.starts_with(b"true"))
     }
 
+    /// Has it a remote that promised to send later what a filter left out of the clone?
+    pub(crate) fn is_partial(&self) -> Result<bool> {
+        let answer = self.ask(["config", "--list", "--name-only", "-z"])?;
+        Ok(answer.split(|byte| *byte == 0).any(|name| {
+            name == b"extensions.partialclone"
+                || name.starts_with(b"remote.")
+                    && (name.ends_with(b".promisor") || name.ends_with(b".partialclonefilter"))
+        }))
+    }
+
+    /// Does a file give commits other parents than they name? Git follows it in all that it lists,
+    /// and has no switch against that as it has against replacement.
+    pub(crate) fn is_grafted(&self) -> Result<bool> {
+        let answer = self.ask(["rev-parse", "--git-path", "info/grafts"])?;
+        let grafts = self.path.join(OsStr::from_bytes(answer.trim_ascii_end()));
+        match fs::read(grafts) {
+            Ok(grafts) => {
+                let mut lines = grafts.split(|byte| *byte == b'\n');
+                Ok(lines.any(|line| line.first().is_some_and(|first| *first != b'#')))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::Io("reading info/grafts", error)),
+        }
+    }
+
     /// Calls `visit` for each commit that a ref or a HEAD reaches, parents first, with its parents.
     pub(crate) fn commits(&self, mut visit: impl FnMut(Oid, &[Oid]) -> Result<()>) -> Result<()> {
-        let args = ["rev-list", "--all", "--topo-order", "--reverse", "--parents"];
-        let mut listing = Running::start(self.command(args))?;
+        let mut command = self.command(["rev-list"]);
+        command.args(EVERYTHING).args(["--topo-order", "--reverse", "--parents"]);
+        let mut listing = Running::start(command)?;
         let mut line = Vec::new();
         let mut ids = Vec::new();
         while listing.line(&mut line)? {
@@ -75,7 +109,8 @@ impl Repository {
 
     /// The commits that refs and HEADs point to, tags peeled.
     pub(crate) fn tips(&self) -> Result<Vec<Oid>> {
-        let answer = self.ask(["rev-list", "--all", "--no-walk=unsorted"])?;
+        let [but, all] = EVERYTHING;
+        let answer = self.ask(["rev-list", but, all, "--no-walk=unsorted"])?;
         answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(oid).collect()
     }
 
@@ -97,7 +132,9 @@ impl Repository {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")) {
             command.env_remove(name);
         }
-        command.env("LC_ALL", "C").env("GIT_NO_LAZY_FETCH", "1");
+        // Nothing is fetched, not even what a partial clone lacks: a replay is of what is here. A
+        // git that does not know the first of these, as before 2.45, stops at the second.
+        command.env("GIT_NO_LAZY_FETCH", "1").env("GIT_ALLOW_PROTOCOL", "").env("LC_ALL", "C");
         command.arg("-C").arg(&self.path);
         command.args(["--no-pager", "--no-replace-objects", "-c", "core.quotepath=off"]);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -118,6 +155,7 @@ impl Repository {
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
+    said: Option<JoinHandle<String>>,
     /// What it prints.
     pub(crate) answer: BufReader<ChildStdout>,
 }
@@ -127,7 +165,9 @@ impl Running {
     pub(crate) fn start(mut command: Command) -> Result<Self> {
         let mut child = command.spawn().map_err(start_failed)?;
         let stdout = child.stdout.take().ok_or_else(|| Error::Git("no output".to_owned()))?;
-        Ok(Self { child, answer: BufReader::with_capacity(1 << 16, stdout) })
+        // On a thread of its own: nobody reads it meanwhile, and a full pipe would stop git.
+        let said = child.stderr.take().map(|stderr| thread::spawn(|| last_lines(stderr)));
+        Ok(Self { child, said, answer: BufReader::with_capacity(1 << 16, stdout) })
     }
 
     /// What it reads, once.
@@ -144,16 +184,26 @@ impl Running {
 
     /// Waits for it; its failure is ours.
     pub(crate) fn end(mut self) -> Result<()> {
-        let mut said = String::new();
-        if let Some(stderr) = self.child.stderr.take() {
-            // What it says serves the message only: its status decides.
-            stderr.take(1 << 16).read_to_string(&mut said).ok();
-        }
+        // What it says serves the message only: its status decides.
+        let said = self.said.take().and_then(|said| said.join().ok()).unwrap_or_default();
         match self.child.wait().doing("waiting for git")?.success() {
             true => Ok(()),
             false => Err(Error::Git(said.trim().to_owned())),
         }
     }
+}
+
+/// The last lines of what a process says: what stopped it stands there, after all warnings.
+fn last_lines(stderr: ChildStderr) -> String {
+    const LINES: usize = 20;
+    let mut last = VecDeque::new();
+    for line in BufReader::new(stderr).split(b'\n').map_while(io::Result::ok) {
+        if last.len() == LINES {
+            last.pop_front();
+        }
+        last.push_back(String::from_utf8_lossy(&line).into_owned());
+    }
+    last.into_iter().collect::<Vec<_>>().join("\n")
 }
 
 impl Drop for Running {

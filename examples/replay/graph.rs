@@ -19,13 +19,12 @@ pub(crate) struct Graph {
     parents: Vec<Place>,
     ends: Vec<usize>,
     tips: Vec<Place>,
-    shallow: bool,
 }
 
 impl Graph {
     /// Reads it from git, which respects shallow boundaries and grafts.
     pub(crate) fn read(repository: &Repository) -> Result<Self> {
-        let mut graph = Self { shallow: repository.is_shallow()?, ..Self::default() };
+        let mut graph = Self::default();
         let mut places = HashMap::new();
         repository.commits(|id, parents| {
             let place =
@@ -80,10 +79,5 @@ impl Graph {
     /// Commits that a ref or a HEAD names.
     pub(crate) fn tips(&self) -> &[Place] {
         &self.tips
-    }
-
-    /// Is the history cut off below?
-    pub(crate) fn is_shallow(&self) -> bool {
-        self.shallow
     }
 }

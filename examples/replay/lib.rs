@@ -1,5 +1,9 @@
 //! The whole history of a git repository, replayed through heirloom and checked against git.
 //!
+//! It is taken as it is found: a shallow clone from its boundary on, a partial clone without the
+//! contents that are not there, grafts as git follows them, replacements as if there were none.
+//! Nothing is fetched.
+//!
 //! 1. `bring_in`: each path is an entity, each git commit a commit of one of as few devices as the graph allows.
 //! 2. `travel`: a second node pulls it over TCP, cut several times; a third pulls from the second.
 //! 3. `offline`: all three edit the same files while they are apart, then sync in a ring until they are equal.
@@ -63,7 +67,7 @@ pub fn run(options: &Options) -> Result<Summary> {
     replay.travel()?;
     replay.go_offline()?;
     replay.check(&imported)?;
-    let summary = replay.end(start.elapsed());
+    let summary = replay.end(start.elapsed())?;
     if let Some(path) = &options.json {
         summary::write_json(&summary, path)?;
     }
@@ -95,6 +99,7 @@ impl Replay<'_> {
         summary.versions = imported.versions;
         summary.merge_versions = imported.merge_versions;
         summary.tombstones = imported.tombstones;
+        summary.versions_without_blob = imported.versions_without_blob;
         summary.devices = imported.devices;
         summary.conflicts_imported = conflicts_imported;
         summary.import_peak_rss_bytes = summary::peak_rss_bytes();
@@ -179,11 +184,13 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn end(self, elapsed: Duration) -> Summary {
+    fn end(self, elapsed: Duration) -> Result<Summary> {
         let (graph, mut summary) = (&self.graph, self.summary);
         let path = self.repository.path();
         summary.repository = path.canonicalize().unwrap_or(path.to_path_buf()).display().to_string();
-        summary.shallow = graph.is_shallow();
+        summary.shallow = self.repository.is_shallow()?;
+        summary.grafted = self.repository.is_grafted()?;
+        summary.partial = self.repository.is_partial()?;
         summary.commits = graph.len() as u64;
         summary.roots = graph.roots().count() as u64;
         summary.tips = graph.tips().len() as u64;
@@ -191,6 +198,6 @@ impl Replay<'_> {
             rate(summary.disk_bytes, summary.versions_total.saturating_sub(summary.edits) as f64);
         summary.peak_rss_bytes = summary::peak_rss_bytes();
         summary.seconds = elapsed.as_secs_f64();
-        summary
+        Ok(summary)
     }
 }

@@ -35,8 +35,8 @@ impl Objects {
         self.bytes.object(kind, oid)
     }
 
-    /// Of each blob its size in bytes.
-    pub(crate) fn sizes(&mut self, blobs: &[Oid]) -> Result<Vec<u64>> {
+    /// Of each blob its size in bytes; none where a partial clone left it out.
+    pub(crate) fn sizes(&mut self, blobs: &[Oid]) -> Result<Vec<Option<u64>>> {
         self.sizes.each(blobs, |process, oid| process.heading("blob", oid))
     }
 
@@ -84,8 +84,8 @@ impl CatFile {
         self.requests.write_all(lines.as_bytes()).doing("asking git for objects")
     }
 
-    /// `<id> <kind> <size>`: the size.
-    fn heading(&mut self, kind: &str, oid: Oid) -> Result<u64> {
+    /// `<id> <kind> <size>`: the size. `<id> missing`: none.
+    fn heading(&mut self, kind: &str, oid: Oid) -> Result<Option<u64>> {
         if !self.running.line(&mut self.line)? {
             return Err(Error::Git("cat-file ended early".to_owned()));
         }
@@ -93,15 +93,20 @@ impl CatFile {
         let words: Vec<&str> = heading.split(' ').collect();
         match words[..] {
             [id, found, size] if id == oid.to_string() && found == kind => {
-                size.parse().map_err(|_| unexpected(heading.as_bytes()))
+                size.parse().map(Some).map_err(|_| unexpected(heading.as_bytes()))
             }
-            [id, "missing"] => Err(Error::Git(format!("{kind} {id} is not here: is this a partial clone?"))),
+            [id, "missing"] if id == oid.to_string() => Ok(None),
             _ => Err(unexpected(heading.as_bytes())),
         }
     }
 
     fn object(&mut self, kind: &str, oid: Oid) -> Result<Vec<u8>> {
-        let size = self.heading(kind, oid)?;
+        let size = self.heading(kind, oid)?.ok_or_else(|| {
+            Error::Git(format!(
+                "{kind} {oid} is not in this repository, and nothing is fetched; of what a clone \
+                 can leave out only blobs may be absent (--filter=blob:none)"
+            ))
+        })?;
         let mut bytes = Vec::new();
         let end = size.checked_add(1).ok_or_else(|| unexpected(&self.line))?;
         (&mut self.running.answer).take(end).read_to_end(&mut bytes).doing("reading from git")?;

@@ -14,6 +14,10 @@ pub struct Summary {
     pub repository: String,
     /// The history ends at the boundary of a shallow clone.
     pub shallow: bool,
+    /// A file gives some commits other parents than they name.
+    pub grafted: bool,
+    /// A filter left objects out when it was cloned.
+    pub partial: bool,
     /// Commits in the repository.
     pub commits: u64,
     /// Of these, brought in by this run.
@@ -34,6 +38,8 @@ pub struct Summary {
     pub merge_versions: u64,
     /// Deletions, of this run.
     pub tombstones: u64,
+    /// File versions of this run without size and contents: the blob is not in the repository.
+    pub versions_without_blob: u64,
     /// Entities in conflict after the import: branches that nobody merged.
     pub conflicts_imported: u64,
     /// Edits made while the nodes were apart.
@@ -114,8 +120,15 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let boundary = if self.shallow { ", from the boundary of a shallow clone on" } else { "" };
-        writeln!(f, "\n  {} · replayed{boundary}\n", self.repository)?;
+        write!(f, "\n  {} · replayed", self.repository)?;
+        for (found, what) in [
+            (self.shallow, ", from the boundary of a shallow clone on"),
+            (self.grafted, ", with the parents that info/grafts names"),
+            (self.partial, ", as far as a partial clone holds it"),
+        ] {
+            f.write_str(if found { what } else { "" })?;
+        }
+        writeln!(f, "\n")?;
         let mut row = |name: &str, text: String| writeln!(f, "  {name:<12}{text}");
         row(
             "history",
@@ -139,6 +152,13 @@ impl fmt::Display for Summary {
                 count(self.conflicts_imported)
             ),
         )?;
+        if self.versions_without_blob > 0 {
+            let versions = count(self.versions_without_blob);
+            let damaged = ", and this is no partial clone: `git fsck` tells more";
+            let damaged = if self.partial { "" } else { damaged };
+            let what = format!("size and contents of {versions} versions: blobs not here{damaged}");
+            row("left out", what)?;
+        }
         row(
             "brought in",
             format!(

@@ -19,7 +19,8 @@ fn replay_into(repo: &Repo, store: Option<&Path>) -> Summary {
     let summary = run(&options).unwrap();
     assert!(summary.is_verified() && summary.differences == 0, "{summary}");
     assert_eq!(summary.commits_checked, summary.commits, "{summary}");
-    let listed = repo.git(&["rev-list", "--all"]);
+    let everything = ["rev-list", "--exclude=refs/replace/*", "--all"];
+    let listed = repo.git(&[&["--no-replace-objects"], &everything[..]].concat());
     assert_eq!(summary.commits, listed.lines().count() as u64);
     summary
 }
@@ -577,6 +578,235 @@ fn a_shallow_clone_is_replayed_from_its_boundary() {
     options.store = Some(store.path().to_path_buf());
     let error = run(&options).unwrap_err();
     assert!(matches!(error, Error::OtherHistory(_)) && error.to_string().contains("--store"), "{error}");
+}
+
+/// A history of which a clone can leave much out: `a` is small, then large, then small again, and
+/// `b` and `link` stay as they are.
+fn promised() -> Repo {
+    let repo = Repo::new();
+    repo.git(&["config", "uploadpack.allowFilter", "true"]);
+    repo.write("b", "stays");
+    std::os::unix::fs::symlink("b", repo.file(b"link")).unwrap();
+    for contents in ["small".to_owned(), "large ".repeat(100), "small again".to_owned()] {
+        repo.write("a", contents);
+        repo.commit("a");
+    }
+    repo.git(&["checkout", "-q", "-b", "side", "HEAD~1"]);
+    repo.write("d/c", "beside");
+    repo.commit("c");
+    repo.git(&["checkout", "-q", "main"]);
+    repo.git(&["merge", "-q", "--no-edit", "side"]);
+    repo
+}
+
+/// The objects that a clone lacks. Asking does not fetch them.
+fn absent(clone: &Repo) -> Vec<String> {
+    let listed = clone.git(&["rev-list", "--objects", "--all", "--missing=print"]);
+    listed.lines().filter_map(|line| Some(line.strip_prefix('?')?.to_owned())).collect()
+}
+
+#[test]
+fn a_partial_clone_is_replayed_without_what_it_lacks_and_nothing_is_fetched() {
+    let repo = promised();
+    let whole = replay(&repo);
+    assert!(!whole.partial && whole.versions_without_blob == 0, "{whole}");
+    // Whatever is asked for it sends: were it asked, the clone would lack less after.
+    for (options, without, lacks) in [
+        (&["--bare", "--filter=blob:none"][..], 6, 6),
+        (&["--mirror", "--filter=blob:none"], 6, 6),
+        // What is checked out was fetched by git itself.
+        (&["--filter=blob:none"], 2, 2),
+        (&["--bare", "--filter=blob:limit=100"], 1, 1),
+        (&["--bare", "--filter=blob:none", "--depth=2", "--no-single-branch"], 8, 5),
+    ] {
+        let clone = repo.clone_with(options);
+        let before = absent(&clone);
+        assert_eq!(before.len(), lacks, "{options:?}");
+        let summary = replay(&clone);
+        assert_eq!(absent(&clone), before, "{options:?}");
+        assert_eq!(summary.versions_without_blob, without, "{options:?} {summary}");
+        assert_eq!(summary.trees_checked, summary.commits, "{options:?} {summary}");
+        let said = summary.to_string();
+        assert!(summary.partial && said.contains("partial clone"), "{said}");
+        assert!(said.contains(&format!("of {without} versions")), "{said}");
+
+        let mut options = Options::new(clone.path());
+        (options.check, options.contents) = (Check::All, false);
+        let summary = run(&options).unwrap();
+        assert!(summary.is_verified() && summary.versions_without_blob == without, "{summary}");
+        assert_eq!(absent(&clone), before);
+    }
+}
+
+#[test]
+fn what_is_left_out_of_a_version_is_not_what_an_earlier_one_had() {
+    let clone = promised().clone_with(&["--bare", "--filter=blob:limit=100"]);
+    let store = tempfile::tempdir().unwrap();
+    replay_into(&clone, Some(store.path()));
+    let engine = Engine::open(store.path().join("node-3.heirloom")).unwrap();
+    let snapshot = engine.snapshot().unwrap();
+    let mut found = Vec::new();
+    for entity in snapshot.list("file").include_deleted() {
+        for version in snapshot.history(entity.unwrap().id()).unwrap().map(Result::unwrap) {
+            let content = snapshot.content_at(&version.reference()).unwrap().unwrap_or_default();
+            if version.device().starts_with("git-") && content.get("path") == Some(&text("a")) {
+                found.push((content.get("size").cloned(), content.get("contents").cloned()));
+            }
+        }
+    }
+    found.reverse();
+    let whole = |contents: &str| (Some(Value::Int(contents.len() as i64)), Some(text(contents)));
+    assert_eq!(found, [whole("small"), (None, None), whole("small again")]);
+}
+
+#[test]
+fn what_came_after_the_first_run_on_a_partial_clone_is_taken_along_by_the_next() {
+    let (repo, store) = (promised(), tempfile::tempdir().unwrap());
+    let clone = repo.clone_with(&["--bare", "--filter=blob:none"]);
+    let first = replay_into(&clone, Some(store.path()));
+    assert_eq!(first.versions_without_blob, 6);
+    repo.write("a", "new");
+    repo.commit("a");
+    clone.git(&["fetch", "-q", "--refetch", "--filter=blob:limit=100", "origin", "+refs/*:refs/*"]);
+    let next = replay_into(&clone, Some(store.path()));
+    assert_eq!((next.commits_new, next.versions, next.versions_without_blob), (1, 2, 0));
+    assert_eq!(imported_at(store.path(), &text("a")).get("contents"), Some(&text("new")));
+}
+
+#[test]
+fn a_clone_without_trees_is_refused_with_what_it_needs() {
+    let clone = promised().clone_with(&["--bare", "--filter=tree:0"]);
+    let before = absent(&clone);
+    let error = run(&Options::new(clone.path())).unwrap_err();
+    assert!(matches!(error, Error::Git(_)), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("tree") && said.contains("blob:none"), "{said}");
+    assert_eq!(absent(&clone), before);
+}
+
+#[test]
+fn a_blob_that_is_missing_without_a_promise_is_told_as_damage() {
+    let repo = Repo::new();
+    repo.write("a", "here");
+    repo.write("b", "gone");
+    repo.commit("both");
+    let blob = repo.git(&["rev-parse", "HEAD:b"]);
+    let (directory, file) = blob.split_at(2);
+    std::fs::remove_file(repo.path().join(".git/objects").join(directory).join(file)).unwrap();
+    let summary = replay(&repo);
+    assert!(!summary.partial && summary.versions_without_blob == 1, "{summary}");
+    assert!(summary.to_string().contains("git fsck"), "{summary}");
+}
+
+#[test]
+fn a_replacement_is_no_history_of_its_own_and_replaces_nothing() {
+    let repo = Repo::new();
+    for n in 0..4 {
+        repo.write("a", n.to_string());
+        repo.commit(&n.to_string());
+    }
+    // One cuts the history off, one puts another commit in a place, one another blob into trees.
+    repo.git(&["replace", "--graft", "HEAD~1"]);
+    repo.write("a", "a lie");
+    repo.git(&["add", "-A"]);
+    let lie = repo.commit_of_index(&[], "a lie");
+    repo.git(&["replace", "HEAD~3", &lie]);
+    let blob = repo.git_with(&["hash-object", "-w", "--stdin"], b"a lie");
+    repo.git(&["replace", &repo.git(&["rev-parse", "HEAD:a"]), &blob]);
+    let store = tempfile::tempdir().unwrap();
+    let summary = replay_into(&repo, Some(store.path()));
+    assert_eq!((summary.commits, summary.roots, summary.tips, summary.devices), (4, 1, 1, 1));
+    assert_eq!(imported_at(store.path(), &text("a")).get("contents"), Some(&text("3")));
+
+    // What a branch names is a history, whatever else it replaces.
+    repo.git(&["branch", "lie", &lie]);
+    let summary = replay_into(&repo, Some(store.path()));
+    assert_eq!((summary.commits, summary.commits_new, summary.roots, summary.tips), (5, 1, 2, 2));
+}
+
+#[test]
+fn grafts_are_followed_as_git_follows_them() {
+    let repo = Repo::new();
+    let mut commits = Vec::new();
+    for n in 0..4 {
+        repo.write("a", n.to_string());
+        repo.write(format!("f{n}"), "x");
+        commits.push(repo.commit(&n.to_string()));
+    }
+    let info = repo.path().join(".git/info");
+    std::fs::create_dir_all(&info).unwrap();
+    let graft = |lines: &str| std::fs::write(info.join("grafts"), lines).unwrap();
+    let replayed = || {
+        let summary = replay(&repo);
+        (summary.grafted, summary.commits, summary.roots, summary.tips, summary.devices)
+    };
+    graft("# nothing\n");
+    assert_eq!(replayed(), (false, 4, 1, 1, 1));
+    // The second loses its parent: the first is out of reach, what follows is not.
+    graft(&format!("{}\n", commits[1]));
+    assert_eq!(replayed(), (true, 3, 1, 1, 1));
+    // The last goes on from the first, and from the second too.
+    graft(&format!("{} {} {}\n", commits[3], commits[0], commits[1]));
+    assert_eq!(replayed(), (true, 3, 1, 1, 1));
+    // What git says of each bad line is more than a pipe holds: neither waits for the other.
+    let bad = "no graft, but a line that somebody left in this file\n".repeat(3_000);
+    graft(&format!("{}\n{bad}", commits[1]));
+    assert_eq!(replayed(), (true, 3, 1, 1, 1));
+}
+
+#[test]
+fn a_history_that_its_grafts_cut_off_is_replayed_where_the_rest_is_not_here() {
+    let repo = Repo::new();
+    for n in 0..5 {
+        repo.write("a", n.to_string());
+        repo.commit(&n.to_string());
+    }
+    // So it was done before there were shallow clones.
+    let clone = repo.clone_with(&["--depth", "2"]);
+    let git = clone.path().join(".git");
+    std::fs::create_dir_all(git.join("info")).unwrap();
+    std::fs::rename(git.join("shallow"), git.join("info/grafts")).unwrap();
+    let summary = replay(&clone);
+    assert_eq!((summary.commits, summary.roots), (2, 1));
+    assert!(summary.grafted && !summary.shallow, "{summary}");
+    assert!(summary.to_string().contains("grafts"), "{summary}");
+}
+
+#[test]
+fn a_commit_that_only_a_tag_of_a_tag_reaches_is_replayed() {
+    let repo = Repo::new();
+    repo.write("a", "0");
+    let base = repo.commit("base");
+    repo.write("a", "1");
+    let tagged = repo.commit("tagged");
+    repo.git(&["tag", "-a", "-m", "of a commit", "inner"]);
+    repo.git(&["tag", "-a", "-m", "of a tag", "outer", "inner"]);
+    repo.git(&["tag", "-d", "inner"]);
+    repo.git(&["reset", "-q", "--hard", &base]);
+    let store = tempfile::tempdir().unwrap();
+    let summary = replay_into(&repo, Some(store.path()));
+    assert_eq!((summary.commits, summary.tips), (2, 2));
+    let engine = Engine::open(store.path().join("node-1.heirloom")).unwrap();
+    let snapshot = engine.snapshot().unwrap();
+    let mut commits = snapshot.list("commit").into_iter().map(|entity| entity.unwrap().content());
+    assert!(commits.any(|content| content.get("object") == Some(&text(&tagged))));
+}
+
+#[test]
+fn the_detached_head_of_another_work_tree_counts_as_a_tip() {
+    let repo = Repo::new();
+    repo.write("a", "0");
+    repo.commit("base");
+    let other = tempfile::tempdir().unwrap();
+    let path = other.path().join("tree");
+    repo.git(&["worktree", "add", "-q", "--detach", path.to_str().unwrap()]);
+    std::fs::write(path.join("a"), "there").unwrap();
+    repo.git(&["-C", path.to_str().unwrap(), "commit", "-q", "-a", "-m", "no ref names it"]);
+    let summary = replay(&repo);
+    assert_eq!((summary.commits, summary.tips), (2, 2));
+    // From there it is the same history.
+    let there = run(&Options::new(&path)).unwrap();
+    assert!(there.is_verified() && there.commits == 2 && there.tips == 2, "{there}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The two places of the engine where threads wait for each other, under a scheduler that searches the orders in which they may run: who waits
-//! for changes (`wake.rs`), and who waits for a commit to become durable (`group_commit.rs`). The files are the engine's own; only the locks
-//! below them are the searcher's. A hang is a failure: it shows as a deadlock.
+//! for changes (`wake.rs`), and who waits for a commit to become durable (`group_commit.rs`), be it its own or one that its answer rests on. The
+//! files are the engine's own; only the locks below them are the searcher's. A hang is a failure: it shows as a deadlock.
 //!
 //! Beside each stands a variant with a classical fault, to show that the search would find it.
 
@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use group_commit::{GroupCommit, Journal};
+use group_commit::{GroupCommit, Journal, rests_on};
 use shuttle::sync::atomic::{AtomicBool, AtomicU64};
 use shuttle::sync::{Arc, Condvar, Mutex};
 use shuttle::{future, thread};
@@ -164,8 +164,12 @@ fn every_task_and_every_thread_is_woken_for_more_and_for_the_end() {
 struct Disk {
     /// The batch that is open, and what it holds.
     open: Mutex<(u64, Vec<u64>)>,
+    /// All that was ever added: what whoever has the writer sees.
+    seen: Mutex<Vec<u64>>,
     written: Mutex<Vec<u64>>,
     published: Mutex<Vec<u64>>,
+    /// How much each batch held.
+    sizes: Mutex<Vec<usize>>,
     writing: AtomicBool,
     /// The batch that cannot be written.
     bad: u64,
@@ -175,8 +179,10 @@ impl Disk {
     fn new(bad: u64) -> Self {
         Self {
             open: Mutex::new((1, Vec::new())),
+            seen: Mutex::default(),
             written: Mutex::default(),
             published: Mutex::default(),
+            sizes: Mutex::default(),
             writing: AtomicBool::new(false),
             bad,
         }
@@ -214,6 +220,7 @@ impl Journal for Disk {
 
     fn write(&self, (number, items): &Self::Batch) -> Result<Vec<u64>, Failed> {
         assert!(!self.writing.swap(true, SeqCst), "two write at once");
+        self.sizes.lock().unwrap().push(items.len());
         thread::yield_now();
         self.writing.store(false, SeqCst);
         if *number == self.bad {
@@ -380,4 +387,96 @@ impl Flush for Trusting {
 fn the_search_finds_faults_in_group_commit() {
     assert!(finds_a_fault(all_written::<Early>));
     assert!(finds_a_fault(all_written::<Trusting>));
+}
+
+/// How somebody who looked at what is on its way, and added to it or not, waits before it answers:
+/// the batch that was open then, whether it held anything, and whether some of that is its own.
+type Waits = fn(&GroupCommit, &Disk, (u64, bool), bool) -> Result<(), Failed>;
+
+fn as_the_engine_does(
+    group: &GroupCommit,
+    disk: &Disk,
+    (open, holds): (u64, bool),
+    _: bool,
+) -> Result<(), Failed> {
+    group.flush(disk, rests_on(open, holds))
+}
+
+/// Two sessions that bring the same commits, and a write that looks and changes nothing. What each
+/// says of what it saw is published when it says so, or it is told that the storage failed; and
+/// nobody makes a batch without anything in it. How many were told so.
+fn answers(waits: Waits, bad: u64) -> usize {
+    let (group, disk) = (Arc::new(GroupCommit::default()), Arc::new(Disk::new(bad)));
+    let answer = move |group: &GroupCommit, disk: &Disk, brings: Option<u64>| {
+        let (saw, open, adds) = {
+            let (mut open, mut seen) = (disk.open.lock().unwrap(), disk.seen.lock().unwrap());
+            let adds = brings.filter(|item| !seen.contains(item));
+            open.1.extend(adds);
+            seen.extend(adds);
+            (seen.clone(), (open.0, !open.1.is_empty()), adds.is_some())
+        };
+        let out = waits(group, disk, open, adds);
+        let published = disk.published.lock().unwrap();
+        if out.is_ok() {
+            assert!(saw.iter().all(|item| published.contains(item)), "told, and not durable");
+        }
+        out
+    };
+    let session = |_| {
+        let (group, disk) = (group.clone(), disk.clone());
+        thread::spawn(move || (0..2).map(|item| answer(&group, &disk, Some(item))).collect())
+    };
+    let looks = {
+        let (group, disk) = (group.clone(), disk.clone());
+        thread::spawn(move || (0..2).map(|_| answer(&group, &disk, None)).collect())
+    };
+    let answers: Vec<_> = [0, 1].map(session).into_iter().chain([looks]).collect();
+    let answers = answers.into_iter().flat_map(|a: thread::JoinHandle<Vec<_>>| a.join().unwrap());
+    let refused = answers.filter(Result::is_err).count();
+    assert!(disk.sizes.lock().unwrap().iter().all(|size| *size > 0), "an empty durable commit");
+    refused
+}
+
+#[test]
+fn whatever_is_told_is_published_whoever_brought_it() {
+    search(|| assert_eq!(answers(as_the_engine_does, u64::MAX), 0));
+}
+
+#[test]
+fn what_cannot_be_made_durable_is_told_to_nobody() {
+    search(|| assert!(answers(as_the_engine_does, 1) > 0));
+    // all may have gone with the first batch
+    search(|| _ = answers(as_the_engine_does, 2));
+}
+
+/// Takes what is skipped for durable, and what a write that changed nothing has seen.
+fn for_its_own_only(
+    group: &GroupCommit,
+    disk: &Disk,
+    (open, _): (u64, bool),
+    own: bool,
+) -> Result<(), Failed> {
+    if own { group.flush(disk, open) } else { Ok(()) }
+}
+
+/// Thinks of what is open, and not of what is on its way to the disk already.
+fn for_the_open_batch(
+    group: &GroupCommit,
+    disk: &Disk,
+    (open, holds): (u64, bool),
+    _: bool,
+) -> Result<(), Failed> {
+    if holds { group.flush(disk, open) } else { Ok(()) }
+}
+
+/// Makes a batch of its own, with nothing in it.
+fn for_an_empty_one(group: &GroupCommit, disk: &Disk, (open, _): (u64, bool), _: bool) -> Result<(), Failed> {
+    group.flush(disk, open)
+}
+
+#[test]
+fn the_search_finds_answers_that_rest_on_what_is_not_durable() {
+    for waits in [for_its_own_only, for_the_open_batch, for_an_empty_one] as [Waits; 3] {
+        assert!(finds_a_fault(move || _ = answers(waits, u64::MAX)));
+    }
 }

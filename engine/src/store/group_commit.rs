@@ -21,6 +21,13 @@ pub(crate) trait Journal {
     fn refused() -> Self::Error;
 }
 
+/// The batch that whoever has looked at what is on its way must wait for before it says anything:
+/// the open one if that `holds` something, else the one before. So an answer waits for what it
+/// rests on, and never makes an empty batch.
+pub(crate) fn rests_on(open: u64, holds: bool) -> u64 {
+    if holds { open } else { open - 1 }
+}
+
 /// Whose turn it is, and how far it got.
 #[derive(Default)]
 pub(crate) struct GroupCommit {

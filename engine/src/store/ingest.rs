@@ -187,7 +187,7 @@ impl Store {
         report.voids.extend(folded.voids.iter().copied().map(void));
         report.diverged +=
             folded.changes.iter().filter(|c| !c.was_diverged && c.heads.list.len() > 1).count() as u64;
-        let own = self.known().own.filter(|own| self.directory.log_id(*own) == Some(parts.log));
+        let own = writer.known.own.filter(|own| self.directory.log_id(*own) == Some(parts.log));
         let before = own.and_then(|own| writer.tip(own));
         if folded.unverified && folded.voids.is_empty() {
             let gap = Gap { ordinal, first: header.first, damaged: false };

@@ -239,6 +239,10 @@ impl Store {
 
     /// Looks whether these commits can be read, and notes durably which cannot, so that peers are asked for them. How many that are.
     pub(crate) fn note_damage(&self, lsns: impl IntoIterator<Item = u64>) -> Result<u64> {
+        // what another session has just healed is whole as soon as it is durable
+        self.check_not_held()?;
+        let batch = self.writer.lock().rests_on();
+        self.flush(batch)?;
         let tables = self.tables()?;
         let view = self.view(&tables);
         let (mut found, commits) = (0, self.durable());

@@ -16,6 +16,7 @@ mod missing;
 mod open;
 mod overlay;
 mod past;
+mod place;
 mod primitives;
 mod read_cache;
 mod record;
@@ -52,6 +53,7 @@ pub use ingest::Ingested;
 use open::catching;
 pub(crate) use open::{Identity, Options};
 pub(crate) use past::{At, Content, Dot, Part};
+pub(crate) use place::keep_name;
 pub use read_cache::CacheStats;
 pub(crate) use record::Record;
 pub use record::Void as VoidReason;
@@ -91,7 +93,7 @@ pub(crate) struct Store {
     pub(crate) policies: Policies,
     pub(crate) caches: Caches,
     writer: Mutex<Writer>,
-    known: Arc<RwLock<Known>>,
+    known: RwLock<Known>,
     /// The thread that has the writer, so that a write inside a write is an error and no deadlock.
     holder: Mutex<Option<ThreadId>>,
     /// Who makes commits durable; who waits for it joins the next one.
@@ -113,7 +115,7 @@ impl Store {
         self.published.read().clone().ok_or(Error::Closed)
     }
 
-    /// What this store knows of itself.
+    /// What this store knows of itself, as far as that is durable.
     pub(crate) fn known(&self) -> Known {
         *self.known.read()
     }

@@ -1,5 +1,6 @@
 //! Opening and creating a store; what it knows of itself.
 
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::idle::Idle;
 use super::index::Field;
 use super::missing::{Gap, Missing, is_damage};
 use super::overlay::Overlay;
+use super::place;
 use super::record::{Checkpoint, ordinal};
 use super::sealed::{seal, unreadable, unseal};
 use super::tables::{self, Tables};
@@ -62,9 +64,11 @@ pub(crate) struct Identity {
 }
 
 /// What is known of what is opened.
-struct Found {
+struct Found<'a> {
     /// Nothing is in it yet.
     fresh: bool,
+    /// Makes its name durable.
+    keep_name: &'a dyn Fn() -> io::Result<()>,
     mark: Option<Fingerprint>,
     read_only: bool,
     /// Knows whether it was recovered.
@@ -85,12 +89,22 @@ fn not_a_store(e: redb::DatabaseError) -> Error {
 
 impl Store {
     pub(crate) fn open_file(path: &Path, options: Options) -> Result<Self> {
+        Self::open_file_with(path, options, &place::keep_name)
+    }
+
+    fn open_file_with(
+        path: &Path,
+        options: Options,
+        keep_name: &dyn Fn(&Path) -> io::Result<()>,
+    ) -> Result<Self> {
         let fresh = std::fs::metadata(path).map_or(true, |m| m.len() == 0);
         let mut store = catching(path.display(), || {
             let idle = Arc::default();
             let database = builder(&options, &idle).create(path).map_err(not_a_store)?;
             let mark = fingerprint::of_file(path, options.install.as_deref());
-            Self::open(database, Found { fresh, mark, read_only: false, idle }, options)
+            let keep_name = &|| keep_name(path);
+            let found = Found { fresh, keep_name, mark, read_only: false, idle };
+            Self::open(database, found, options)
         })?;
         store.file = Some(path.to_owned());
         Ok(store)
@@ -102,7 +116,9 @@ impl Store {
             let idle = Arc::default();
             let database = builder(&options, &idle).create_with_backend(backend).map_err(not_a_store)?;
             let mark = fingerprint::of_backend(options.install.as_deref());
-            Self::open(database, Found { fresh, mark, read_only: false, idle }, options)
+            let keep_name = &|| Ok(());
+            let found = Found { fresh, keep_name, mark, read_only: false, idle };
+            Self::open(database, found, options)
         })
     }
 
@@ -118,16 +134,20 @@ impl Store {
             if is_blank(&database)? {
                 return Err(Error::NotAStore);
             }
-            Self::open(database, Found { fresh: false, mark: None, read_only: true, idle }, options)
+            let (mark, keep_name) = (None, &|| Ok(()));
+            let found = Found { fresh: false, keep_name, mark, read_only: true, idle };
+            Self::open(database, found, options)
         })?;
         store.file = Some(path.to_owned());
         Ok(store)
     }
 
-    fn open(database: Database, found: Found, options: Options) -> Result<Self> {
-        let Found { fresh, mark, read_only, idle } = found;
+    fn open(database: Database, found: Found<'_>, options: Options) -> Result<Self> {
+        let Found { fresh, keep_name, mark, read_only, idle } = found;
         let fresh = fresh || is_blank(&database)?;
         if fresh {
+            // before its first commit: after a kill between the two nobody would know what is owed
+            keep_name().map_err(redb::StorageError::Io)?;
             create_tables(&database)?;
             idle.written();
         } else {
@@ -137,14 +157,7 @@ impl Store {
         let directory = Directory::default();
         load_names(&tables, &directory)?;
         let next_lsn = last_lsn(&tables)?.map_or(0, |lsn| lsn + 1);
-        let known = Arc::new(RwLock::new(Known::default()));
-        let writer = Writer::new(
-            tables.clone(),
-            known.clone(),
-            directory.log_count(),
-            directory.type_count(),
-            next_lsn,
-        );
+        let writer = Writer::new(tables.clone(), directory.log_count(), directory.type_count(), next_lsn);
         let mut store = Self {
             database: RwLock::new(Some(database)),
             opened: if fresh { Opened::New } else { Opened::Known },
@@ -156,7 +169,7 @@ impl Store {
             policies: options.policies,
             caches: Caches::new(options.cache_bytes / 4),
             writer: Mutex::new(writer),
-            known,
+            known: RwLock::default(),
             holder: Mutex::new(None),
             group: GroupCommit::default(),
             idle,
@@ -165,7 +178,8 @@ impl Store {
             now: options.now,
             declared: Vec::new(),
         };
-        store.load_known(&tables)?;
+        let known = store.load_known(&tables)?;
+        store.writer.get_mut().known = known;
         let loaded = store.load_writer(&mut store.writer.lock(), &tables, next_lsn);
         match loaded {
             // where it cannot be told how logs end nothing can be written; all else stays readable, and `repair` mends it
@@ -173,6 +187,7 @@ impl Store {
             other => other?,
         }
         store.recognise(&tables, mark)?;
+        *store.known.get_mut() = store.writer.get_mut().knows_from_opening();
         store.agree_on_dataset(options.dataset)?;
         store.declare(options.indexes)?;
         Ok(store)
@@ -189,7 +204,7 @@ impl Store {
         writer.set_meta(FINGERPRINT, Some(mark.to_vec()));
         if known.is_some() {
             // peers would take it for the other
-            writer.known.write().node = None;
+            writer.know(|known| known.node = None);
             writer.set_meta(NODE, None);
             if let Some(log) = self.leave_own_log(&mut writer) {
                 self.opened = Opened::Copied { log };
@@ -200,7 +215,7 @@ impl Store {
 
     /// Goes on under a fresh log. Returns the one that it left.
     pub(crate) fn leave_own_log(&self, writer: &mut Writer) -> Option<LogId> {
-        let own = self.known().own?;
+        let own = writer.known.own?;
         let info = self.directory.log(own)?;
         let tip = writer.tip(own);
         let tip = tip.map(|t| CommitRef { log: info.id, sequence: t.last, prefix: t.chain.prefix() });
@@ -208,7 +223,7 @@ impl Store {
         Some(info.id)
     }
 
-    fn load_known(&self, tables: &Tables) -> Result<()> {
+    fn load_known(&self, tables: &Tables) -> Result<Known> {
         let own = self.own_as_of(tables)?;
         if let Some(local) = self.meta(tables, LOCAL)?.map(|b| number(LOCAL, &b)).transpose()? {
             let known = u32::try_from(local).ok().filter(|o| *o < self.directory.log_count());
@@ -220,14 +235,13 @@ impl Store {
         }
         let node = self.meta(tables, NODE)?.map(|b| b.try_into());
         let node = node.transpose().map_err(|_| Error::corrupt("meta", NODE, "not a node id"))?;
-        *self.known.write() = Known { dataset, own, predecessor: None, node: node.map(NodeId::from_bytes) };
-        Ok(())
+        Ok(Known { dataset, own, predecessor: None, node: node.map(NodeId::from_bytes) })
     }
 
     /// One record a log, and the checkpoint of the last: however long the history.
     pub(super) fn load_writer(&self, writer: &mut Writer, tables: &Tables, next_lsn: u64) -> Result<()> {
         let view = self.view(tables);
-        self.known.write().predecessor = self.predecessor_as_of(tables)?;
+        writer.known.predecessor = self.predecessor_as_of(tables)?;
         self.missing.load(tables, next_lsn)?;
         let mut cut_short = Vec::new();
         for ordinal in 0..self.directory.log_count() {
@@ -253,7 +267,7 @@ impl Store {
             writer.digest = digest;
             writer.frontier = frontier.into_iter().collect();
         }
-        writer.wall = self.known().own.and_then(|o| writer.tip(o)).map_or(0, |t| t.wall);
+        writer.wall = writer.known.own.and_then(|o| writer.tip(o)).map_or(0, |t| t.wall);
         Ok(())
     }
 
@@ -315,10 +329,17 @@ impl Store {
         }
         let (node, batch) = {
             let mut writer = self.writer()?;
-            let drawn = NodeId::from_bytes(draw());
-            let node = *writer.known.write().node.get_or_insert(drawn);
-            writer.set_meta(NODE, Some(node.as_bytes().to_vec()));
-            (node, writer.batch)
+            let node = match writer.known.node {
+                // drawn by another session, and on its way
+                Some(node) => node,
+                None => {
+                    let drawn = NodeId::from_bytes(draw());
+                    writer.know(|known| known.node = Some(drawn));
+                    writer.set_meta(NODE, Some(drawn.as_bytes().to_vec()));
+                    drawn
+                }
+            };
+            (node, writer.rests_on())
         };
         self.flush(batch)?;
         Ok(node)
@@ -326,40 +347,48 @@ impl Store {
 
     /// The dataset of a peer, where there is none yet.
     pub(crate) fn adopt(&self, dataset: DatasetId) -> Result<()> {
-        let batch = {
+        let (adopted, batch) = {
             let mut writer = self.writer()?;
-            match self.known().dataset {
+            let adopted = match writer.known.dataset {
                 Some(ours) if ours != dataset => {
-                    return Err(Error::WrongDataset { ours, theirs: dataset });
+                    Err(Error::WrongDataset { ours, theirs: dataset })
                 }
-                Some(_) => {}
-                None => writer.settle_dataset(dataset),
-            }
-            writer.batch
+                Some(_) => Ok(()),
+                None => {
+                    writer.settle_dataset(dataset);
+                    Ok(())
+                }
+            };
+            // what is there already may be on its way, brought by another
+            (adopted, writer.rests_on())
         };
-        self.flush(batch)
+        self.flush(batch)?;
+        adopted
     }
 
     /// Another one, by the application. Only of a store without commits but local ones.
     fn set_dataset(&self, dataset: DatasetId) -> Result<()> {
-        let batch = {
+        let (settled, batch) = {
             let mut writer = self.writer()?;
-            if !is_empty(&self.writer_view(&writer)?)? {
-                let ours = self.known().dataset.unwrap_or(dataset);
-                return if ours == dataset {
-                    Ok(())
-                } else {
+            let settled = match writer.known.dataset {
+                Some(ours) if ours == dataset => Ok(()),
+                Some(ours) if !is_empty(&self.writer_view(&writer)?)? => {
                     Err(Error::WrongDataset { ours, theirs: dataset })
-                };
-            }
-            writer.settle_dataset(dataset);
-            if self.known().own.is_some() {
-                // drawn for a first commit that failed, and of the dataset that was
-                writer.forget_log();
-            }
-            writer.batch
+                }
+                _ => {
+                    writer.settle_dataset(dataset);
+                    if writer.known.own.is_some() {
+                        // drawn for a first commit that failed, and of the dataset that was
+                        writer.forget_log();
+                    }
+                    Ok(())
+                }
+            };
+            // what is there already may be on its way, brought by another
+            (settled, writer.rests_on())
         };
-        self.flush(batch)
+        self.flush(batch)?;
+        settled
     }
 }
 
@@ -376,7 +405,7 @@ fn is_empty(view: &View<'_>) -> Result<bool> {
 impl Writer {
     /// For good, once a commit is here.
     pub(crate) fn settle_dataset(&mut self, dataset: DatasetId) {
-        self.known.write().dataset = Some(dataset);
+        self.know(|known| known.dataset = Some(dataset));
         self.set_meta(DATASET, Some(dataset.as_bytes().to_vec()));
     }
 
@@ -384,10 +413,10 @@ impl Writer {
     pub(crate) fn own_log(&mut self, store: &Store, dataset: DatasetId, identity: &Identity) -> (u32, LogId) {
         self.leave_newer_log(store);
         // where a commit of it is damaged no peer would take what follows; and of a damaged end nobody knows where it was
-        if store.known().own.is_some_and(|own| store.missing.until(own).is_some()) {
+        if self.known.own.is_some_and(|own| store.missing.until(own).is_some()) {
             store.leave_own_log(self);
         }
-        if let Some((ordinal, log)) = store.known().own.and_then(|o| Some((o, store.directory.log_id(o)?))) {
+        if let Some((ordinal, log)) = self.known.own.and_then(|o| Some((o, store.directory.log_id(o)?))) {
             return (ordinal, log);
         }
         let genesis = Genesis {
@@ -397,7 +426,7 @@ impl Writer {
             managed: identity.managed,
             label: identity.label.clone(),
             public_key: None,
-            predecessor: store.known().predecessor,
+            predecessor: self.known.predecessor,
         };
         let (ordinal, log) = fresh_log(store, identity, genesis);
         self.know_log(Some(ordinal), None);
@@ -443,14 +472,13 @@ impl Writer {
         self.set_meta(OWN, None);
     }
 
-    fn know_log(&self, own: Option<u32>, predecessor: Option<CommitRef>) {
-        let mut known = self.known.write();
-        (known.own, known.predecessor) = (own, predecessor);
+    fn know_log(&mut self, own: Option<u32>, predecessor: Option<CommitRef>) {
+        self.know(|known| (known.own, known.predecessor) = (own, predecessor));
     }
 
     /// A newer version of this library has written here: its commits stay, but nothing can be built on a state that cannot be read.
     fn leave_newer_log(&mut self, store: &Store) {
-        let own = store.known().own.and_then(|o| Some((store.directory.log_id(o)?, self.tip(o)?)));
+        let own = self.known.own.and_then(|o| Some((store.directory.log_id(o)?, self.tip(o)?)));
         if let Some((log, tip)) = own.filter(|(_, tip)| tip.is_newer) {
             self.leave_log(Some(CommitRef { log, sequence: tip.last, prefix: tip.chain.prefix() }));
         }
@@ -636,4 +664,43 @@ fn commit_ref(bytes: &[u8]) -> Result<CommitRef> {
         Ok(CommitRef { log, sequence: r.varint()?, prefix: ChainPrefix::from_bytes(r.array()?) })
     };
     read().map_err(|e| Error::corrupt("meta", PREDECESSOR, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::model::Timestamp;
+
+    fn options() -> Options {
+        Options {
+            cache_bytes: 1 << 20,
+            now: Arc::new(|| Timestamp::EPOCH),
+            dataset: None,
+            policies: Policies::default(),
+            install: None,
+            indexes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_directory_of_a_new_file_is_synced_before_its_first_commit_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let failing = |_: &Path| Err(io::Error::other("this sync fails"));
+        let opened = Store::open_file_with(&path, options(), &failing);
+        assert!(matches!(opened, Err(Error::Storage(_))));
+        // it failed before the first commit, and so the next opening makes up for it
+        let synced = Cell::new(0);
+        let counting = |file: &Path| {
+            assert_eq!(file, path);
+            synced.set(synced.get() + 1);
+            Ok(())
+        };
+        for opened in [Opened::New, Opened::Known, Opened::Known] {
+            let store = Store::open_file_with(&path, options(), &counting).unwrap();
+            assert_eq!((store.opened, synced.get()), (opened, 1));
+        }
+    }
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::ThreadId;
 
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Mutex, MutexGuard};
 use redb::Durability;
 
 use super::Store;
 use super::fold::Folded;
-use super::group_commit::Journal;
+use super::group_commit::{self, Journal};
 use super::head::Heads;
 use super::index::{self, Indexing, Keys};
 use super::missing::{self, Gap};
@@ -46,7 +46,8 @@ impl Tip {
     }
 }
 
-/// What a store knows of itself. Changed by the writer, read by anybody at any time, inside a write too.
+/// What a store knows of itself. The writer has its own, which is ahead of what is durable; all
+/// others are shown what is (I9).
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Known {
     pub(crate) dataset: Option<DatasetId>,
@@ -68,7 +69,9 @@ pub(crate) struct Writer {
     pub(crate) frontier: BTreeSet<u32>,
     pub(crate) digest: StateDigest,
     pub(crate) next_lsn: u64,
-    pub(crate) known: Arc<RwLock<Known>>,
+    pub(crate) known: Known,
+    /// The last batch that changes what it knows.
+    known_in: u64,
     /// Commits get this batch; those of earlier ones are durable or on their way there.
     pub(crate) batch: u64,
     /// First lsn, log and type ordinal that are not written yet.
@@ -94,16 +97,11 @@ pub(crate) struct Batch {
     missing: BTreeMap<u64, Option<Gap>>,
     next_lsn: u64,
     checkpoint: Checkpoint,
+    known: Known,
 }
 
 impl Writer {
-    pub(crate) fn new(
-        tables: Arc<Tables>,
-        known: Arc<RwLock<Known>>,
-        logs: u32,
-        types: u32,
-        next_lsn: u64,
-    ) -> Self {
+    pub(crate) fn new(tables: Arc<Tables>, logs: u32, types: u32, next_lsn: u64) -> Self {
         Self {
             tables: Some(tables),
             pending: Pending::default(),
@@ -111,7 +109,8 @@ impl Writer {
             frontier: BTreeSet::new(),
             digest: StateDigest::ZERO,
             next_lsn,
-            known,
+            known: Known::default(),
+            known_in: 0,
             batch: 1,
             written: (next_lsn, logs, types),
             meta: Vec::new(),
@@ -119,6 +118,27 @@ impl Writer {
             wall: 0,
             damage: None,
         }
+    }
+
+    /// The last batch with something that an answer may rest on: commits, or what the store knows
+    /// of itself. Whoever has looked at more than what is durable waits for it before it answers,
+    /// with an error too (I9).
+    pub(crate) fn rests_on(&self) -> u64 {
+        let heals = || self.pending.healed.values().any(|(_, batch)| *batch == self.batch);
+        let holds = self.next_lsn > self.written.0 || heals();
+        group_commit::rests_on(self.batch, holds).max(self.known_in)
+    }
+
+    /// Changes what the store knows of itself, with the next durable commit.
+    pub(super) fn know(&mut self, change: impl FnOnce(&mut Known)) {
+        change(&mut self.known);
+        self.known_in = self.batch;
+    }
+
+    /// What it knows comes from the file, or will be found out again: there is nothing to wait for.
+    pub(super) fn knows_from_opening(&mut self) -> Known {
+        self.known_in = 0;
+        self.known
     }
 
     pub(crate) fn tip(&self, ordinal: u32) -> Option<Tip> {
@@ -201,6 +221,7 @@ impl Writer {
             missing,
             next_lsn: self.next_lsn,
             checkpoint: Checkpoint { digest: self.digest, frontier: self.frontier.iter().copied().collect() },
+            known: self.known,
         };
         self.written = (self.next_lsn, logs, types);
         self.pending.bytes = 0;
@@ -415,6 +436,7 @@ impl Journal for Store {
         }
         self.caches.entities.changed(batch.number, batch.heads.iter().map(|(id, _)| id));
         *self.published.write() = Some(tables.clone());
+        *self.known.write() = batch.known;
         if let Some((last, _)) = batch.lsns.last() {
             self.durable.store(last + 1, Ordering::Release);
         }

@@ -1,11 +1,4 @@
-//! Runs the simulator over many seeds, then hunts each canary; or replays one seed.
-//!
-//! ```text
-//! simulate [--seeds N] [--from N] [--json]           N seeds (200) on all cores, then each canary; exit code 1 if anything failed.
-//!                                                    With --json, standard output is one JSON object
-//! simulate --canary NAME [--from N]                  only this canary, until a seed catches it
-//! simulate --seed N [--canary NAME]                  one seed, step by step
-//! ```
+//! Runs the simulator over many seeds, then hunts each canary; or replays one seed. `--help` says how.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -15,29 +8,54 @@ use std::time::Instant;
 
 use heirloom_tests::simulator::{Canary, Failure, Fault, Tally, hunt, run};
 
+const HELP: &str = "\
+Runs the simulator over many seeds, then hunts each planted bug; or replays one seed.
+
+  simulate [--seeds N] [--from N] [--jobs N] [--json]
+                                    N seeds (200) from one on (0), on all cores or so many,
+                                    then each planted bug
+  simulate --canary NAME [--from N] only this planted bug, until a seed catches it
+  simulate --seed N [--canary NAME] one seed, step by step
+  simulate --help                   this
+
+With --json standard output holds one JSON object, and words go to standard error.
+A seed is the same run every time and on any number of cores.
+
+Exit code: 0 if all went well, 1 if a seed failed or a planted bug was missed (with --seed and
+--canary: if it was not caught), 2 if the arguments are wrong or nothing could be printed.
+
+Planted bugs:
+";
+
 struct Args {
     seeds: u64,
     from: u64,
     seed: Option<u64>,
     canary: Option<Canary>,
     json: bool,
+    jobs: usize,
+    help: bool,
 }
 
 impl Args {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut out = Args { seeds: 200, from: 0, seed: None, canary: None, json: false };
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut out = Args { seeds: 200, from: 0, seed: None, canary: None, json: false, jobs, help: false };
         while let Some(name) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{name} needs a value"));
-            let number = |text: String| text.parse().map_err(|_| format!("{text:?} is no number of seeds"));
+            let number = |text: String| text.parse().map_err(|_| format!("{text:?} is no number"));
             match name.as_str() {
                 "--seeds" => out.seeds = number(value()?)?,
                 "--from" => out.from = number(value()?)?,
                 "--seed" => out.seed = Some(number(value()?)?),
                 "--canary" => out.canary = Some(value()?.parse()?),
                 "--json" => out.json = true,
+                "--jobs" => out.jobs = usize::try_from(number(value()?)?).unwrap_or(jobs).max(1),
+                "--help" | "-h" => out.help = true,
                 _ => {
                     return Err(format!(
-                        "{name:?} is unknown; there are --seeds, --from, --seed, --canary, --json"
+                        "{name:?} is unknown; there are --seeds, --from, --jobs, --seed, --canary, \
+                         --json, --help"
                     ));
                 }
             }
@@ -53,6 +71,7 @@ fn main() -> ExitCode {
     let outcome = Args::parse(std::env::args().skip(1)).and_then(|args| {
         let mut out = std::io::stdout().lock();
         let done = match (args.seed, args.canary) {
+            _ if args.help => help(&mut out),
             (Some(seed), canary) => replay(&mut out, seed, canary),
             (None, Some(canary)) => find(&mut out, canary, args.from),
             (None, None) => campaign(&mut out, &args),
@@ -67,6 +86,14 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn help(out: &mut impl Write) -> std::io::Result<bool> {
+    write!(out, "{HELP}")?;
+    for canary in Canary::ALL {
+        writeln!(out, "  {:34} breaks {}", canary.name(), canary.breaks())?;
+    }
+    Ok(true)
 }
 
 /// One seed with its trace. Well: an honest run holds, one with a canary does not.
@@ -101,16 +128,15 @@ struct Campaign {
     failures: Vec<Failure>,
 }
 
-/// Runs the seeds on all cores. What comes of them does not depend on how many there are.
-fn run_all(from: u64, seeds: u64) -> Campaign {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+/// Runs the seeds on so many threads. What comes of them does not depend on how many there are.
+fn run_all(from: u64, seeds: u64, jobs: usize) -> Campaign {
     let (next, done) = (AtomicU64::new(from), Mutex::new(Campaign::default()));
     std::thread::scope(|scope| {
-        for _ in 0..cores {
+        for _ in 0..jobs {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= from + seeds {
+                    if seed.wrapping_sub(from) >= seeds {
                         break;
                     }
                     let outcome = run(seed, None, false);
@@ -133,7 +159,7 @@ fn campaign(out: &mut impl Write, args: &Args) -> std::io::Result<bool> {
     // with --json, standard output holds the object alone
     let mut words: Box<dyn Write + '_> =
         if args.json { Box::new(std::io::stderr().lock()) } else { Box::new(&mut *out) };
-    let Campaign { total, failures } = run_all(args.from, args.seeds);
+    let Campaign { total, failures } = run_all(args.from, args.seeds, args.jobs);
     for failure in &failures {
         writeln!(words, "FAILED  {failure}\n        replay: simulate --seed {}", failure.seed)?;
     }
@@ -179,6 +205,7 @@ fn report(args: &Args, total: &Tally, failures: usize, found: usize, seconds: f6
         "clock_jumps": total.jumps,
         "void_commits": total.void_commits,
         "hub_losses": total.losses,
+        "imports": total.imports,
         "canaries_planted": Canary::ALL.len(),
         "canaries_found": found,
         "seconds": seconds,

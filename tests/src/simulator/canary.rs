@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use heirloom::replication::{Batch, End, Ingested, Located, Peer, Position, Staged, StagedHead, WireCommit};
@@ -42,6 +43,10 @@ pub enum Canary {
     DecidesWhatItDidNotTouch,
     /// Acknowledges, and passes on, what is not on its disk yet.
     AcknowledgesBeforeItIsDurable,
+    /// Acknowledges commits that somebody else has brought, and that are not on its disk yet.
+    AcknowledgesWhatAnotherBrought,
+    /// Tells its application what it sees, and has not on its disk yet.
+    AnswersFromWhatIsNotDurable,
     /// Sends what follows a commit, and not the commit.
     LeavesOutACommit,
     /// Passes commits on with other headers than they have.
@@ -60,7 +65,7 @@ pub enum Canary {
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Canary; 21] = [
+    pub const ALL: [Canary; 23] = [
         Canary::ForgetsAnAcknowledgedCommit,
         Canary::ClaimsWhatItDoesNotHold,
         Canary::TakesACutOffForReceived,
@@ -75,6 +80,8 @@ impl Canary {
         Canary::ShowsUnderAnotherPolicy,
         Canary::DecidesWhatItDidNotTouch,
         Canary::AcknowledgesBeforeItIsDurable,
+        Canary::AcknowledgesWhatAnotherBrought,
+        Canary::AnswersFromWhatIsNotDurable,
         Canary::LeavesOutACommit,
         Canary::AltersAHeader,
         Canary::AltersContents,
@@ -101,6 +108,8 @@ impl Canary {
             Canary::ShowsUnderAnotherPolicy => "shows-under-another-policy",
             Canary::DecidesWhatItDidNotTouch => "decides-what-it-did-not-touch",
             Canary::AcknowledgesBeforeItIsDurable => "acknowledges-before-it-is-durable",
+            Canary::AcknowledgesWhatAnotherBrought => "acknowledges-what-another-brought",
+            Canary::AnswersFromWhatIsNotDurable => "answers-from-what-is-not-durable",
             Canary::LeavesOutACommit => "leaves-out-a-commit",
             Canary::AltersAHeader => "alters-a-header",
             Canary::AltersContents => "alters-contents",
@@ -128,6 +137,8 @@ impl Canary {
             Canary::ShowsUnderAnotherPolicy => "I7",
             Canary::DecidesWhatItDidNotTouch => "R20",
             Canary::AcknowledgesBeforeItIsDurable => "I9",
+            Canary::AcknowledgesWhatAnotherBrought => "I9",
+            Canary::AnswersFromWhatIsNotDurable => "I9",
             Canary::LeavesOutACommit => "I2",
             Canary::AltersAHeader => "I6",
             Canary::AltersContents => "R33",
@@ -145,6 +156,8 @@ impl Canary {
             Canary::SpoilsAStagedPart => 200,
             // what it needs comes in a few seeds of a hundred: copies that are not noticed, right clocks that meet wrong ones
             Canary::HidesABranch | Canary::FollowsAnyClock => 100,
+            // of some nodes one, in one of three ways, twice a seed
+            Canary::AcknowledgesWhatAnotherBrought => 100,
             _ => 40,
         }
     }
@@ -166,11 +179,19 @@ impl FromStr for Canary {
 
 /// What a lying replica remembers over its sessions.
 #[derive(Clone, Default)]
-pub(crate) struct Lies(Arc<Mutex<BTreeMap<LogId, End>>>);
+pub(crate) struct Lies {
+    claims: Arc<Mutex<BTreeMap<LogId, End>>>,
+    on_their_way: Arc<AtomicU64>,
+}
 
 impl Lies {
     fn claimed(&self) -> MutexGuard<'_, BTreeMap<LogId, End>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.claims.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// So many commits are on their way, and will come once more.
+    pub(crate) fn on_their_way(&self, commits: u64) {
+        self.on_their_way.store(commits, Ordering::Relaxed);
     }
 
     /// From now on it claims to hold all this.
@@ -302,6 +323,12 @@ impl Replica for Tampered {
     }
 
     fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested> {
+        let on_their_way = self.lies.on_their_way.load(Ordering::Relaxed);
+        if self.canary == Canary::AcknowledgesWhatAnotherBrought && on_their_way > 0 {
+            let mut skipped = Ingested::default();
+            skipped.skipped = commits.len() as u64;
+            return Ok(skipped);
+        }
         let forgets = Canary::ForgetsAnAcknowledgedCommit == self.canary;
         let claims = Canary::ClaimsWhatItDoesNotHold == self.canary;
         let Some((last, rest)) = commits.split_last().filter(|_| forgets || claims) else {

@@ -92,8 +92,20 @@ impl World {
         self.reopen(node, disk, false).map(drop)
     }
 
-    /// The disk has failed under the engine, so the process ends and begins again. True if the store was lost with it.
-    pub(crate) fn restart(&mut self, node: usize) -> Checked<bool> {
+    /// The disks have failed under these engines, so the processes end and begin again. Whether a
+    /// store was lost with its disk: what else holds what it held is known when all are open again.
+    pub(crate) fn restart(&mut self, nodes: &[usize]) -> Checked<bool> {
+        let mut is_lost = false;
+        for node in nodes {
+            is_lost |= self.open_again(*node)?;
+        }
+        if is_lost {
+            self.strike_what_nobody_holds()?;
+        }
+        Ok(is_lost)
+    }
+
+    fn open_again(&mut self, node: usize) -> Checked<bool> {
         let trouble = self.nodes[node].trouble;
         let fault = [
             (trouble.cut.is_some(), Fault::PowerCut),
@@ -111,12 +123,12 @@ impl World {
         self.reopen(node, disk, fault == Fault::Misdirected)
     }
 
-    fn reopen(&mut self, node: usize, disk: Disk, may_be_damaged: bool) -> Checked<bool> {
+    pub(crate) fn reopen(&mut self, node: usize, disk: Disk, may_be_damaged: bool) -> Checked<bool> {
         self.tally.crashes += 1;
         self.hang_up(node)?;
         let opened = self.nodes[node].reopen(disk);
         if may_be_damaged && !self.is_sound(node, opened.as_ref().err())? {
-            self.lose(node)?;
+            self.begin_with_nothing(node)?;
             return Ok(true);
         }
         opened.map_err(|e| Wrong(format!("node {node} does not open after a crash: {}", chain(&e))))?;
@@ -180,18 +192,18 @@ impl World {
     fn forget(&mut self, node: usize) -> Checked<()> {
         self.count(Fault::Forgets);
         self.hang_up(node)?;
-        self.lose(node)
+        self.begin_with_nothing(node)?;
+        self.strike_what_nobody_holds()
     }
 
-    /// The device begins anew, with an empty store; what nobody else held is lost for all.
-    fn lose(&mut self, node: usize) -> Checked<()> {
+    /// The device begins anew, with an empty store; what nobody else holds is lost for all.
+    fn begin_with_nothing(&mut self, node: usize) -> Checked<()> {
         self.tally.losses += 1;
         self.tell(|| format!("node {node} has lost everything"));
         self.nodes[node].begin_anew();
         self.nodes[node].backup = None;
         self.nodes[node].image = None;
-        self.nodes[node].reopen(Disk::new())?;
-        self.strike_what_nobody_holds()
+        Ok(self.nodes[node].reopen(Disk::new())?)
     }
 
     fn back_up(&mut self, node: usize) -> Checked<()> {
@@ -212,6 +224,7 @@ impl World {
         self.hang_up(node)?;
         self.nodes[node].begin_anew();
         self.nodes[node].reopen(Disk::holding(bytes))?;
+        self.find_what_is_back(node)?;
         self.strike_what_nobody_holds()
     }
 
@@ -268,7 +281,29 @@ impl World {
         self.nodes[node].line = line;
         self.nodes[node].moves(notices.then_some(mark));
         self.nodes[node].reopen(image)?;
+        self.find_what_is_back(node)?;
         self.strike_what_nobody_holds()
+    }
+
+    /// A backup or an image may hold what all devices had lost.
+    fn find_what_is_back(&mut self, node: usize) -> Checked<()> {
+        let snapshot = self.nodes[node].engine.snapshot()?;
+        let mut commits = BTreeSet::new();
+        let mut back = Vec::new();
+        for known in self.ledger.lost() {
+            if snapshot.version(&known.version.reference()).is_ok() {
+                back.push(known.version.reference());
+                commits.insert(known.version.commit());
+            }
+        }
+        drop(snapshot);
+        if !back.is_empty() {
+            self.tell(|| format!("node {node} brings back {back:?}"));
+        }
+        back.iter().for_each(|version| self.ledger.find(version));
+        self.tally.commits += commits.len() as u64;
+        self.tally.lost_commits -= commits.len() as u64;
+        self.find_lost_forgeries(node)
     }
 
     fn strike_what_nobody_holds(&mut self) -> Checked<()> {

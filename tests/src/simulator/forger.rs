@@ -51,6 +51,7 @@ impl World {
         let versions = if is_newer { 0 } else { count };
         // the same forgery, given to several
         self.forged.retain(|forged| forged.commit != commit);
+        self.lost_forgeries.retain(|forged| forged.commit != commit);
         self.forged.push(Forged { commit, versions, voids: count, unverified });
         Ok(self.nodes[node].note_told()?)
     }
@@ -68,13 +69,24 @@ impl World {
             for node in &self.nodes {
                 is_held |= node.engine.replication().locate(&forged.commit)?.is_some();
             }
-            if is_held { kept.push(forged) } else { lost.push(forged.commit) }
+            if is_held { kept.push(forged) } else { lost.push(forged) }
         }
         self.forged = kept;
         let names = |clock: &heirloom::Clock, c: &CommitRef| {
             clock.iter().any(|(log, entry)| log == c.log && entry.sequence >= c.sequence)
         };
-        self.moments.retain(|moment| !lost.iter().any(|commit| names(&moment.clock, commit)));
+        self.moments.retain(|moment| !lost.iter().any(|f| names(&moment.clock, &f.commit)));
+        self.lost_forgeries.extend(lost);
+        Ok(())
+    }
+
+    /// A backup or an image may bring some of them back.
+    pub(crate) fn find_lost_forgeries(&mut self, node: usize) -> Checked<()> {
+        let replication = self.nodes[node].engine.replication();
+        for forged in std::mem::take(&mut self.lost_forgeries) {
+            let is_back = replication.locate(&forged.commit)?.is_some();
+            if is_back { &mut self.forged } else { &mut self.lost_forgeries }.push(forged);
+        }
         Ok(())
     }
 

@@ -42,11 +42,13 @@ pub(crate) struct Ledger {
     rules: Rules,
     versions: BTreeMap<VersionRef, Known>,
     entities: BTreeMap<EntityId, Vec<VersionRef>>,
+    /// What no device holds any more, but for what a backup or an image may bring back.
+    lost: BTreeMap<VersionRef, Known>,
 }
 
 impl Ledger {
     pub(crate) fn new(rules: Rules) -> Self {
-        Self { rules, versions: BTreeMap::new(), entities: BTreeMap::new() }
+        Self { rules, versions: BTreeMap::new(), entities: BTreeMap::new(), lost: BTreeMap::new() }
     }
 
     pub(crate) fn rules(&self) -> Rules {
@@ -75,15 +77,30 @@ impl Ledger {
 
     pub(crate) fn add(&mut self, known: Known) {
         let (entity, reference) = (known.version.entity(), known.version.reference());
+        self.lost.remove(&reference);
         self.entities.entry(entity).or_default().push(reference);
         self.versions.insert(reference, known);
     }
 
-    /// Forgets what was lost with the only device that held it. Nothing else was built on it.
+    /// Puts aside what was lost with the only device that held it. Nothing else was built on it.
     pub(crate) fn lose(&mut self, lost: &BTreeSet<VersionRef>) {
-        self.versions.retain(|version, _| !lost.contains(version));
+        let gone = lost.iter().filter_map(|version| self.versions.remove_entry(version));
+        self.lost.extend(gone);
         self.entities.values_mut().for_each(|of| of.retain(|version| !lost.contains(version)));
         self.entities.retain(|_, of| !of.is_empty());
+    }
+
+    /// What was lost, in the order of writes.
+    pub(crate) fn lost(&self) -> Vec<&Known> {
+        let mut lost: Vec<&Known> = self.lost.values().collect();
+        lost.sort_by_key(|known| known.writer());
+        lost
+    }
+
+    /// Something of it is there again.
+    pub(crate) fn find(&mut self, version: &VersionRef) {
+        let found = self.lost.remove(version);
+        found.into_iter().for_each(|known| self.add(known));
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Known> {

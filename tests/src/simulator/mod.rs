@@ -12,6 +12,8 @@
 //!   no room; stores lost for good, files copied, backups and images that devices go on with; frames repeated, lost, made up; rows that rot. After each crash what a node had said to hold is there.
 //! - **Forgers**: members write what is void, newer, or in another's name, and replace contents on their way.
 //!
+//! - **Imports** (`imports`): histories that are on their way while a peer brings them, too, or the application asks for them.
+//!
 //! The `ledger` keeps what every author was told, outside of the nodes, and says by the `naive` model what each write must give. While
 //! it runs, only the typed errors that it foretells may come. **At rest** everybody syncs with everybody until nothing moves, and `check`
 //! compares all nodes with each other and with the ledger: log roots, digests, clocks, heads, contents of all versions, merges, conflicts, times past;
@@ -23,6 +25,7 @@ mod canary;
 mod check;
 mod faults;
 mod forger;
+mod imports;
 mod ledger;
 mod link;
 mod naive;
@@ -44,7 +47,7 @@ pub use swarm::Fault;
 use world::World;
 
 /// What a seed does depends on it: raised with each change that makes seeds other runs.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// What a run met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -97,6 +100,8 @@ pub struct Tally {
     pub restores: u64,
     /// Commits that nobody else held when their device lost its store.
     pub lost_commits: u64,
+    /// Imports that were under way while somebody asked for what they bring.
+    pub imports: u64,
     /// Faults that struck, in the order of [`Fault::ALL`].
     pub faults: [u64; Fault::ALL.len()],
 }
@@ -132,6 +137,7 @@ impl Tally {
         self.void_commits += other.void_commits;
         self.restores += other.restores;
         self.lost_commits += other.lost_commits;
+        self.imports += other.imports;
         self.faults.iter_mut().zip(other.faults).for_each(|(sum, more)| *sum += more);
     }
 
@@ -152,6 +158,7 @@ impl Tally {
             ("resumed bytes", self.resumed_bytes, 300_000),
             ("forks", self.forks, 15),
             ("void commits", self.void_commits, 100),
+            ("imports", self.imports, 100),
             ("rotten records", self.faults[Fault::RottenRecord as usize], 15),
             ("spoilt contents", self.faults[Fault::SpoiltBodies as usize], 15),
         ];

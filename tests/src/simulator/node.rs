@@ -47,6 +47,8 @@ pub(crate) struct Node {
     pub(crate) trouble: Faults,
     /// The ends of its logs, when it was last asked: durable, since it told them.
     pub(crate) told: Vec<End>,
+    /// How many syncs its disk had seen then: without another nothing more is durable.
+    told_at: Option<u64>,
     /// A file that its backup made, at some time.
     pub(crate) backup: Option<Vec<u8>>,
     /// What its disk held, at some time.
@@ -107,6 +109,7 @@ impl Node {
             disk,
             trouble: Faults::default(),
             told: Vec::new(),
+            told_at: None,
             backup: None,
             image: None,
             line: BTreeSet::new(),
@@ -128,6 +131,7 @@ impl Node {
     pub(crate) fn reopen(&mut self, disk: Disk) -> heirloom::Result<()> {
         self.forms.clear();
         self.trouble = Faults::default();
+        self.told_at = None;
         self.disk = disk.clone();
         self.engine = self.builder.clone().open_backend(disk)?;
         Ok(())
@@ -147,10 +151,15 @@ impl Node {
         self.wall = Timestamp::EPOCH;
         self.last.clear();
         self.told.clear();
+        self.told_at = None;
     }
 
     /// What it says to hold, to be compared after a crash.
     pub(crate) fn note_told(&mut self) -> heirloom::Result<()> {
+        let syncs = self.disk.counts().syncs;
+        if self.told_at.replace(syncs) == Some(syncs) {
+            return Ok(());
+        }
         self.told = self.engine.replication().position()?.ends;
         if self.has(Canary::FollowsAnyClock) {
             let clock = self.engine.snapshot()?.clock()?;
@@ -182,15 +191,24 @@ impl Node {
         }
     }
 
+    /// It has so many commits on their way, which a session is about to bring, too.
+    pub(crate) fn has_on_its_way(&self, commits: u64) {
+        self.lies.on_their_way(commits);
+    }
+
     /// Its end of a session, and what to call when the link breaks. `peer`: where the other end stands.
-    pub(crate) fn replica(&self, peer: Vec<End>) -> (Arc<dyn Replica>, Option<Arc<Tampered>>) {
-        match self.canary {
+    pub(crate) fn replica(
+        &self,
+        peer: impl FnOnce() -> heirloom::Result<Vec<End>>,
+    ) -> heirloom::Result<(Arc<dyn Replica>, Option<Arc<Tampered>>)> {
+        Ok(match self.canary {
             None => (Arc::new(self.engine.clone()), None),
             Some(canary) => {
-                let tampered = Arc::new(Tampered::new(self.engine.clone(), canary, self.lies.clone(), peer));
+                let (engine, lies) = (self.engine.clone(), self.lies.clone());
+                let tampered = Arc::new(Tampered::new(engine, canary, lies, peer()?));
                 (tampered.clone(), Some(tampered))
             }
-        }
+        })
     }
 
     /// Does to the engine what the application wants.

@@ -40,12 +40,16 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     /// What no honest device wrote.
     pub(crate) forged: Vec<super::forger::Forged>,
+    /// The same, of what no node holds any more.
+    pub(crate) lost_forgeries: Vec<super::forger::Forged>,
     pub(crate) entities: BTreeSet<EntityId>,
     pub(crate) moments: Vec<Moment>,
     /// Conflicts that somebody met: the entity, the path (none: deletion), who against whom.
     pub(crate) conflicts: BTreeSet<(EntityId, Option<Path>, Vec<heirloom::VersionRef>)>,
     pub(crate) tally: Tally,
     pub(crate) temper: Temper,
+    /// Chance of what is imported.
+    pub(crate) imports: Random,
     canary: Option<Canary>,
     trace: bool,
 }
@@ -82,11 +86,13 @@ impl World {
             swarm: Swarm::draw(seed),
             ledger: Ledger::new(rules),
             forged: Vec::new(),
+            lost_forgeries: Vec::new(),
             entities,
             moments: Vec::new(),
             conflicts: BTreeSet::new(),
             tally: Tally::default(),
             temper,
+            imports: Random::new(seed ^ 0x496d_706f_7274_0001),
             canary,
             trace,
         };
@@ -224,8 +230,8 @@ impl World {
     }
 
     pub(crate) fn seams(&self, [a, b]: [usize; 2]) -> Checked<[super::link::Seam; 2]> {
-        let ends = |n: usize| self.nodes[n].engine.replication().position().map(|p| p.ends);
-        Ok([self.nodes[a].replica(ends(b)?), self.nodes[b].replica(ends(a)?)])
+        let ends = |n: usize| move || self.nodes[n].engine.replication().position().map(|p| p.ends);
+        Ok([self.nodes[a].replica(ends(b))?, self.nodes[b].replica(ends(a))?])
     }
 
     fn draw_fate(&mut self) -> Fate {
@@ -273,9 +279,7 @@ impl World {
             let mut failed: Vec<_> = who.into_iter().filter(|n| self.nodes[*n].disk.has_failed()).collect();
             // who may lose its store comes last: only a store that was opened again says what it holds
             failed.sort_by_key(|n| self.nodes[*n].trouble.misdirected.is_some());
-            for node in failed {
-                self.restart(node)?;
-            }
+            self.restart(&failed)?;
             let standing = if standing == Standing::Finished { standing } else { Standing::Failed };
             self.ended(&meeting, standing)?;
             return Ok(standing);
@@ -348,6 +352,7 @@ impl World {
 
     /// Everybody syncs with everybody until nothing moves, and everything is looked at.
     pub(crate) fn rest(&mut self) -> Checked<Run> {
+        self.import_beside_others()?;
         self.meetings.clear();
         self.heal()?;
         let log_root = self.check()?;
@@ -375,7 +380,7 @@ impl World {
     }
 
     /// A whole session over a good link; true if both were equal.
-    fn sync(&mut self, who: [usize; 2]) -> Checked<bool> {
+    pub(crate) fn sync(&mut self, who: [usize; 2]) -> Checked<bool> {
         let [a, b] = self.seams(who)?;
         let failed = |e| Wrong(format!("at rest, {}", Wrong::from(e).0));
         let (a, b) = heirloom_sync::sync_in_process(&a.0, &b.0).map_err(failed)?;

@@ -176,7 +176,7 @@ impl World {
         drafts: Vec<(EntityId, Draft)>,
     ) -> Checked<()> {
         let may_go_back = self.nodes[node].trouble.misdirected.is_some();
-        if self.restart(node)? {
+        if self.restart(&[node])? {
             return Ok(());
         }
         let new = self.nodes[node].engine.snapshot()?.commits()? - held;
