@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Weak};
 
 use crate::engine::{Engine, Inner};
-use crate::entity::{Entity, entity_of};
+use crate::entity::{Entity, Origin, entity_of};
 use crate::error::{Error, Result};
 use crate::model::{CommitRef, EntityId, Kind, LogId, Metadata, Timestamp, VersionId, VersionRef};
 use crate::store::{self, At, Head, Heads, Record, View};
@@ -342,13 +342,13 @@ impl Change {
         let view = engine.store().view(&tables);
         let mut list = heads(&view)?;
         list.sort_by_key(|h| h.writer.reference);
-        shown(&view, self.entity(), list)
+        shown(&self.engine, &view, self.entity(), list)
     }
 }
 
 /// What some heads together show; nothing where that is a deletion, or there are none.
-fn shown(view: &View<'_>, id: EntityId, list: Vec<Head>) -> Result<Option<Entity>> {
-    let entity = entity_of(view, id, &Heads { list, ..Heads::default() })?;
+fn shown(origin: &Origin, view: &View<'_>, id: EntityId, list: Vec<Head>) -> Result<Option<Entity>> {
+    let entity = entity_of(origin, view, id, &Heads { list, ..Heads::default() })?;
     Ok(entity.filter(|e| !e.is_deleted()))
 }
 
@@ -551,7 +551,8 @@ impl Scan {
         let wanted = self.filter.entity_type.as_deref();
         let is_in = |e: &Entity| wanted.is_none_or(|t| *t == *e.entity_type()) && matching(e);
         for heads in [after, before] {
-            if tell(shown(view, id, heads.list.clone()))?.is_none_or(|e| e.is_some_and(|e| is_in(&e))) {
+            let entity = shown(&Origin::new(), view, id, heads.list.clone());
+            if tell(entity)?.is_none_or(|e| e.is_some_and(|e| is_in(&e))) {
                 return Ok(true);
             }
         }

@@ -1,5 +1,6 @@
 //! Entities of one type as values of one Rust type.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -7,13 +8,13 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::carry::Glass;
 use crate::engine::Engine;
 use crate::entity::Entity;
 use crate::error::{Error, Result};
-use crate::model::{EntityId, Path, VersionRef, to_content};
+use crate::model::{Content, EntityId, VersionRef, content_from, to_content};
 use crate::query::Query;
 use crate::snapshot::Snapshot;
-use crate::staged::content_leaves;
 use crate::transaction::Transaction;
 
 /// How many entities an iteration reads at a time.
@@ -24,7 +25,24 @@ const PAGE: usize = 256;
 ///
 /// A read-modify-write touches only what the Rust type knows and the caller changed: fields that a newer version of the application added survive, and so
 /// do conflicts on other fields (R15, R20). What is missing or of another type behaves as serde says: `#[serde(default)]` fills in, else
-/// it is [`Error::Invalid`] and names the field.
+/// it is [`Error::Misfit`], which names the field and who wrote it.
+///
+/// What the type does not know stays: fields of a newer release, also in items of a list that were
+/// left alone (an item that was changed is written as the type writes it; what a newer release had
+/// in it is told by [`Snapshot::losses`]), and the kind of a value that the type reads as another
+/// (bytes as `Vec<u8>`, a timestamp as `i64`). A field that the type reads under another name
+/// (`#[serde(alias)]`) has its new name after the first update that changes anything.
+///
+/// Before anything is written it is read back: what the type would not read as it was is refused,
+/// [`Error::Invalid`] with the path of the field.
+///
+/// **Enums, structs and merges.** Fields of a struct or a map in a field merge one by one. One value
+/// are: lists and tuples; variants of enums that carry something (serde's default form), see
+/// [`Variant`](crate::Variant); `Duration`, `SystemTime`, ranges; and whatever is said to be so
+/// with [`atomic`](crate::atomic). Enums under `#[serde(tag = …)]`, with or without `content`, and
+/// `#[serde(untagged)]` ones whose variants are structs, come to the store as structs: they merge
+/// field by field, and one device's tag may meet another's fields. Write such fields
+/// `#[serde(with = "heirloom::atomic")]`, or use serde's default form.
 ///
 /// ```
 /// use heirloom::Engine;
@@ -77,8 +95,9 @@ impl<T> std::fmt::Debug for Collection<T> {
 pub struct Document<T> {
     entity: Entity,
     value: T,
-    /// Its leaves before anybody could change it. Read again they might differ: a hash set has no order, a default may be the time.
-    before: Option<Vec<(Path, Box<[u8]>)>>,
+    /// What would be written of it before anybody could change it. Read again it might differ: a
+    /// hash set has no order, a default may be the time. Nothing where it cannot be written.
+    before: Option<Content>,
 }
 
 impl<T> Document<T> {
@@ -106,22 +125,34 @@ impl<T> Deref for Document<T> {
     }
 }
 
-impl<T: Serialize> DerefMut for Document<T> {
-    /// The first time it notes what was read, so that [`save`](Collection::save) knows what was changed.
+impl<T> DerefMut for Document<T> {
     fn deref_mut(&mut self) -> &mut T {
-        if self.before.is_none() {
-            // what cannot be written is an error when it is saved
-            self.before = leaves_of(&self.value).ok();
-        }
         &mut self.value
     }
 }
 
-impl<T: DeserializeOwned> Document<T> {
-    /// Reads an entity as a `T`. [`Error::Invalid`] if it does not fit, [`Error::Deleted`].
+impl<T: Serialize + DeserializeOwned> Document<T> {
+    /// Reads an entity as a `T`, and notes what would be written of it, so that
+    /// [`save`](Collection::save) knows what was changed, be it inside a `Cell`.
+    /// [`Error::Misfit`] if it does not fit, [`Error::Deleted`].
     pub fn read(entity: Entity) -> Result<Self> {
         let value = entity.read()?;
-        Ok(Self { entity, value, before: None })
+        let before = content_from(&value).ok();
+        Ok(Self { entity, value, before })
+    }
+
+    /// What is there with what was changed of it; nothing if nothing was.
+    fn made(&self) -> Result<Option<Content>> {
+        let now = to_content(&self.value)?;
+        Glass::of::<T>().carry(&self.entity.0.shown.leaves(), &*self.before()?, now)
+    }
+
+    fn before(&self) -> Result<Cow<'_, Content>> {
+        match &self.before {
+            Some(before) => Ok(Cow::Borrowed(before)),
+            // it could not be written when it was read
+            None => Ok(Cow::Owned(to_content(&self.entity.read::<T>()?)?)),
+        }
     }
 }
 
@@ -138,17 +169,26 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         &self.entity_type
     }
 
-    /// Brings an entity into being and returns its id. Errors as for [`Engine::write`].
+    /// Brings an entity into being and returns its id. [`Error::Invalid`] if `T` would not read back what it writes, with the field;
+    /// else errors as for [`Engine::write`].
     pub fn create(&self, value: &T) -> Result<EntityId> {
-        self.engine.write(|tx| tx.create(&self.entity_type, value))
+        let content = self.checked(value)?;
+        self.engine.write(|tx| tx.create(&self.entity_type, &content))
     }
 
     /// The same under an id that the application chose. [`Error::Exists`] if it is here.
     pub fn create_with_id(&self, id: EntityId, value: &T) -> Result<()> {
-        self.engine.write(|tx| tx.create_with_id(id, &self.entity_type, value))
+        let content = self.checked(value)?;
+        self.engine.write(|tx| tx.create_with_id(id, &self.entity_type, &content))
     }
 
-    /// An entity as it is now; nothing if it is unknown or deleted. [`Error::Invalid`] if it is of another type, or does not fit `T`.
+    fn checked(&self, value: &T) -> Result<Content> {
+        let content = to_content(value)?;
+        Glass::of::<T>().check_new(&content)?;
+        Ok(content)
+    }
+
+    /// An entity as it is now; nothing if it is unknown or deleted. [`Error::Invalid`] if it is of another type, [`Error::Misfit`] if it does not fit `T`.
     pub fn get(&self, id: EntityId) -> Result<Option<Document<T>>> {
         self.get_in(&self.engine.snapshot()?, id)
     }
@@ -163,13 +203,52 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     /// Changes an entity: what the closure changed is written on what is there now, in one transaction, so nothing can come between.
     /// Returns what the closure returns.
     ///
-    /// [`Error::NotFound`], [`Error::Deleted`], [`Error::Invalid`] as for [`get`](Self::get).
+    /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::Invalid`] and [`Error::Misfit`] as for [`get`](Self::get), for which
+    /// [`update_from`](Self::update_from) is the way out.
     pub fn update<R>(&self, id: EntityId, change: impl FnOnce(&mut T) -> R) -> Result<R> {
         self.engine.write(|tx| {
             if let Some(entity) = tx.get(id)? {
                 self.check_type(id, entity.entity_type())?;
             }
             tx.update(id, change)
+        })
+    }
+
+    /// The same from what a version of the entity says, whatever is shown now: the way out where that does not fit `T`. What the
+    /// closure makes of that version is written as a whole, and settles all that is in conflict.
+    ///
+    /// ```
+    /// # use heirloom::{Engine, Error, Patch};
+    /// # use serde::{Deserialize, Serialize};
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Lamp { name: String, brightness: u8 }
+    ///
+    /// let engine = Engine::in_memory()?;
+    /// let lamps = engine.collection::<Lamp>("lamp");
+    /// let desk = lamps.create(&Lamp { name: "desk".into(), brightness: 40 })?;
+    /// let good = engine.snapshot()?.heads(desk)?[0].reference();
+    /// engine.write(|tx| tx.patch(desk, Patch::new().set("brightness", "dim")))?;
+    ///
+    /// let Err(Error::Misfit(misfit)) = lamps.get(desk) else { panic!("dim is no number") };
+    /// assert_eq!(misfit.field, "brightness");
+    /// lamps.update_from(desk, &good, |lamp| lamp.brightness = 10)?;
+    /// assert_eq!(lamps.get(desk)?.expect("it was created").brightness, 10);
+    /// # Ok::<(), heirloom::Error>(())
+    /// ```
+    ///
+    /// [`Error::Misfit`] if that version does not fit either; [`Error::Deleted`] if nothing lives ([`restore`](Self::restore) it);
+    /// else errors as for [`Transaction::restore`].
+    pub fn update_from<R>(
+        &self,
+        id: EntityId,
+        version: &VersionRef,
+        change: impl FnOnce(&mut T) -> R,
+    ) -> Result<R> {
+        self.engine.write(|tx| {
+            if let Some(entity) = tx.get(id)? {
+                self.check_type(id, entity.entity_type())?;
+            }
+            tx.update_from(id, version, change)
         })
     }
 
@@ -281,7 +360,7 @@ impl<T> Documents<T> {
     }
 }
 
-impl<T: DeserializeOwned> Iterator for Documents<T> {
+impl<T: Serialize + DeserializeOwned> Iterator for Documents<T> {
     type Item = Result<Document<T>>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -296,8 +375,10 @@ impl<T: DeserializeOwned> Iterator for Documents<T> {
 }
 
 impl<'a> Query<'a> {
-    /// Reads the hits one by one as a serde type. One that does not fit is [`Error::Invalid`] in its place.
-    pub fn documents<T: DeserializeOwned>(self) -> impl Iterator<Item = Result<Document<T>>> + use<'a, T> {
+    /// Reads the hits one by one as a serde type. One that does not fit is [`Error::Misfit`] in its place.
+    pub fn documents<T: Serialize + DeserializeOwned>(
+        self,
+    ) -> impl Iterator<Item = Result<Document<T>>> + use<'a, T> {
         self.into_iter().map(|entity| Document::read(entity?))
     }
 }
@@ -322,17 +403,33 @@ impl Transaction<'_> {
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::Invalid`] if the entity does not fit the type.
+    /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::Misfit`] if the entity does not fit the type; [`Error::Invalid`] if the type
+    /// would not read back what it writes.
     pub fn update<T: Serialize + DeserializeOwned, R>(
         &mut self,
         id: EntityId,
         change: impl FnOnce(&mut T) -> R,
     ) -> Result<R> {
         let Some(entity) = self.get(id)? else { return Err(self.gone(id)?) };
-        let mut document = Document::read(entity)?;
+        let mut document = Document::read(entity.clone()).map_err(|e| self.explained(e, &entity))?;
         let out = change(&mut document);
         self.save(&document)?;
         Ok(out)
+    }
+
+    /// The same from what a version of the entity says, whatever is shown now, written as a whole: see [`Collection::update_from`]. It takes
+    /// the place of what this transaction changed of the entity before.
+    pub fn update_from<T: Serialize + DeserializeOwned, R>(
+        &mut self,
+        id: EntityId,
+        version: &VersionRef,
+        change: impl FnOnce(&mut T) -> R,
+    ) -> Result<R> {
+        self.rewrite(id, version, |entity| {
+            let mut document = Document::read(entity.clone())?;
+            let out = change(&mut document);
+            Ok((out, document.made()?))
+        })
     }
 
     /// Writes back a document that was read earlier: only what was changed in it since, of what its type knows (R15). If nothing was changed
@@ -340,15 +437,7 @@ impl Transaction<'_> {
     /// transaction is done, read it again before changing it further, or use
     /// [`Collection::save`], which refreshes it.
     pub fn save<T: Serialize + DeserializeOwned>(&mut self, document: &Document<T>) -> Result<()> {
-        let now = leaves_of(&document.value)?;
-        match &document.before {
-            Some(before) => self.put_change(&document.entity, before, &now),
-            // never lent out to be changed: what changed has changed within
-            None => self.put_change(&document.entity, &leaves_of(&document.entity.read::<T>()?)?, &now),
-        }
+        let now = to_content(&document.value)?;
+        self.put_carried(&document.entity, Glass::of::<T>(), &*document.before()?, now)
     }
-}
-
-fn leaves_of<T: Serialize>(value: &T) -> Result<Vec<(Path, Box<[u8]>)>> {
-    content_leaves(&to_content(value)?)
 }

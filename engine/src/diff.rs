@@ -99,7 +99,7 @@ impl Diff<'_> {
             return Ok(None);
         }
         let shown = |heads: &Heads| -> Result<Option<Content>> {
-            let entity = entity_of(&view, entity, heads)?;
+            let entity = entity_of(&self.from.snapshot.origin(), &view, entity, heads)?;
             Ok(entity.filter(|e| !e.is_deleted()).map(|e: Entity| e.content()))
         };
         let (before, after) = (shown(&before)?, shown(&after)?);

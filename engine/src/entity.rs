@@ -1,20 +1,33 @@
 //! What a reader gets of an entity.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Weak};
 
 use serde::de::DeserializeOwned;
 
+use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
 use crate::format::value::decode_all;
 use crate::merge::unflatten;
-use crate::model::{Content, EntityId, Value, VersionRef, from_leaves};
+use crate::misfit::Misfit;
+use crate::model::{Content, EntityId, Unread, Value, VersionRef, from_leaves};
 use crate::store::{Heads, Seen, Shown, View};
 
 /// An entity as one snapshot shows it: one value for each field, conflicts settled by its type's policy (R18). Cheap to clone.
 ///
 /// It remembers which heads it was read from, so that [`Transaction::put`](crate::Transaction::put) overwrites nothing that came since (R15).
-#[derive(Clone, Debug)]
-pub struct Entity(pub(crate) Arc<Seen>);
+#[derive(Clone)]
+pub struct Entity(pub(crate) Arc<Seen>, pub(crate) Origin);
+
+/// The engine that an entity was read from, to be asked who wrote what does not fit. It keeps
+/// nothing open.
+pub(crate) type Origin = Weak<Inner>;
+
+impl fmt::Debug for Entity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Entity").field(&self.0).finish()
+    }
+}
 
 impl Entity {
     /// Its id.
@@ -57,16 +70,19 @@ impl Entity {
         unflatten(self.0.shown.leaves().into_iter())
     }
 
-    /// Its content as any serde type. [`Error::Invalid`] if that does not fit, [`Error::Deleted`] if there is none.
+    /// Its content as any serde type. [`Error::Misfit`] if that does not fit, with the field and
+    /// who wrote it, [`Error::Deleted`] if there is none.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
         if self.is_deleted() {
             return Err(Error::Deleted(self.0.id));
         }
-        from_leaves(&self.0.shown.leaves()).map_err(|e| match e {
-            Error::Invalid(why) => {
-                Error::invalid(format!("{} {} does not fit: {why}", self.entity_type(), self.id()))
+        from_leaves(&self.0.shown.leaves(), &Unread::default()).map_err(|fault| {
+            let misfit = Misfit::new(&self.0, &fault);
+            let snapshot = self.1.upgrade().and_then(|inner| Engine { inner }.snapshot().ok());
+            match snapshot {
+                Some(snapshot) => misfit.by(&snapshot.view(), &self.0).into(),
+                None => misfit.into(),
             }
-            e => e,
         })
     }
 
@@ -85,6 +101,11 @@ impl Entity {
 }
 
 /// What the policy of their type shows of some heads; nothing where there are none.
-pub(crate) fn entity_of(view: &View<'_>, id: EntityId, heads: &Heads) -> Result<Option<Entity>> {
-    Ok(view.show(id, heads)?.map(|seen| Entity(Arc::new(seen))))
+pub(crate) fn entity_of(
+    origin: &Origin,
+    view: &View<'_>,
+    id: EntityId,
+    heads: &Heads,
+) -> Result<Option<Entity>> {
+    Ok(view.show(id, heads)?.map(|seen| Entity(Arc::new(seen), origin.clone())))
 }

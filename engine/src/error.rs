@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::format::Malformed;
-use crate::model::{DatasetId, EntityId, LogId, VersionRef};
+use crate::misfit::Misfit;
+use crate::model::{DatasetId, EntityId, LogId, Path, VersionRef};
 use crate::stale::StaleWrite;
 
 /// Result with heirloom's [`Error`].
@@ -14,7 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// | variants | who must act |
 /// |---|---|
-/// | `Invalid`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `FileExists`, `ReadOnly`, `Cancelled` | the caller: nothing was written |
+/// | `Invalid`, `Inside`, `Misfit`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `FileExists`, `ReadOnly`, `Cancelled` | the caller: nothing was written |
 /// | `UnknownPolicy`, `PolicyFailed` | the application that registered the policies |
 /// | `Absent` | nobody here: the content is on another replica, or pruned |
 /// | `Refused`, `OutOfOrder`, `WrongDataset` | the peer that sent it: nothing of it was stored |
@@ -24,6 +25,17 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// The call makes no sense as it is; the text says what to do instead.
     Invalid(String),
+    /// A path leads into a variant or an atomic map, which is one value: set that as a whole.
+    /// Nothing was written.
+    Inside {
+        /// The path, its keys joined by dots.
+        path: String,
+        /// Where the value stands that it leads into.
+        value: String,
+    },
+    /// What is stored does not fit the type that it is read as: which field, by whom, and what to
+    /// do. Nothing was written.
+    Misfit(Box<Misfit>),
     /// A limit of the format would be broken (FORMAT.md, 1.12); write less at once.
     Limit {
         /// What is limited.
@@ -140,6 +152,10 @@ impl Error {
         Error::Invalid(text.into())
     }
 
+    pub(crate) fn inside(path: &Path, value: &Path) -> Self {
+        Error::Inside { path: path.to_string(), value: value.to_string() }
+    }
+
     pub(crate) fn corrupt(table: &'static str, key: impl fmt::Display, what: impl fmt::Display) -> Self {
         Error::Corrupt { table, key: key.to_string(), what: what.to_string() }
     }
@@ -149,6 +165,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Invalid(text) => f.write_str(text),
+            Error::Inside { path, value } => {
+                write!(f, "{path} leads into {value}, which is one value; set {value} as a whole")
+            }
+            Error::Misfit(misfit) => write!(f, "{misfit}"),
             Error::Limit { what, limit, given } => {
                 let advice = match *what {
                     "depth" => "nest less deeply",

@@ -366,6 +366,7 @@ impl Draft<'_> {
             return Err(self.importer.refused(Error::Deleted(entity)));
         }
         let mut staged = self.importer.with_view(|view| Staged::over(view, entity, parents))?;
+        staged.check_inside(&patch)?;
         staged.patch(body);
         self.stage(entity, staged)
     }

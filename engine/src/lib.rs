@@ -19,8 +19,12 @@
 //! # Ok::<(), heirloom::Error>(())
 //! ```
 
+// redb's tables and transactions are used in `store/rows.rs` alone: see there
+#![warn(clippy::disallowed_types)]
+
 mod backup;
 mod builder;
+mod carry;
 mod changes;
 mod clock_ahead;
 mod collection;
@@ -37,6 +41,7 @@ mod index;
 mod local;
 mod losses;
 mod merge;
+mod misfit;
 mod model;
 mod past;
 mod peers;
@@ -77,10 +82,11 @@ pub use merge::{
     Conflict, ConflictHead, ConflictKind, CustomPolicy, FieldConflict, Policy, Resolution, Side, apply_patch,
     diff,
 };
+pub use misfit::Misfit;
 pub use model::{
-    Chain, ChainPrefix, Clock, ClockEntry, ClockOrdering, CommitRef, Content, DatasetId, EntityId, Kind,
-    LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp, Value, VersionId, VersionRef,
-    from_value, to_value,
+    Atomic, Chain, ChainPrefix, Clock, ClockEntry, ClockOrdering, CommitRef, Content, DatasetId, EntityId,
+    Kind, LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp, Value, Variant, VersionId,
+    VersionRef, atomic, from_value, to_value,
 };
 pub use past::{Past, Point};
 pub use query::{Page, Query, QueryCursor};

@@ -1,14 +1,14 @@
 //! Values that lost in a merge, and how to bring each back (R22).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::value::EMPTY_MAP;
+use crate::format::value::{EMPTY_MAP, decode_all, encode_value, tag};
 use crate::merge::{
     Conflicts, Live, ShownEntry as Shown, Side, conflicts, merge, show, value_at, written_inside,
 };
-use crate::model::{EntityId, Entry, Leaf, Patch, Path, State, Timestamp, VersionRef, Writer};
+use crate::model::{EntityId, Entry, Leaf, Patch, Path, State, Timestamp, Value, VersionRef, Writer};
 use crate::snapshot::{History, Snapshot};
 use crate::store::{Content, Head, content_of};
 use crate::version::Version;
@@ -44,6 +44,9 @@ impl Snapshot {
     /// A value loses where it stood beside another in a field that nobody had decided, or came together with what had not seen it (a deletion too),
     /// and the version that joined them has neither it nor an equal value. What one writer replaces with the only value in sight
     /// is no loss: see [`history`](Self::history). Of equal values the newest is named.
+    ///
+    /// One exception: a list whose items had fields that none of the changed items has any more is told, whoever replaced it. An older
+    /// release of an application may have written the items that it changed without what a newer one had put there.
     ///
     /// ```
     /// # use heirloom::{Content, Engine, Patch};
@@ -166,7 +169,8 @@ impl Losses<'_> {
         let sides = Sides::new(view.parent_contents(&at)?)?;
         let mut losing = sides.at_stake(version.parents().len() > 1).peekable();
         let entries_at_stake = sides.entries();
-        if losing.peek().is_none() && entries_at_stake.is_empty() {
+        let lists: Vec<&Leaf> = sides.merged.0.iter().filter(|l| l.entries.iter().any(is_list)).collect();
+        if losing.peek().is_none() && entries_at_stake.is_empty() && lists.is_empty() {
             return Ok(Vec::new());
         }
         let state = match view.content(&at)? {
@@ -191,6 +195,17 @@ impl Losses<'_> {
             let loss = self.entry_lost(top, writer, to, Some(version.reference()), version.stamp())?;
             if value_at(&content_of(&state), top) != Some(&loss.lost.value) {
                 out.push(loss);
+            }
+        }
+        for leaf in lists {
+            let own = |e: &&Entry| e.writer.reference == version.reference();
+            let Some(to) = entries(&leaf.path).find(own) else { continue };
+            for lost in leaf.entries.iter().filter(|lost| forgets(&lost.value, &to.value)) {
+                let loss =
+                    self.loss(&leaf.path, lost, Some(to), Some(version.reference()), version.stamp())?;
+                if !out.iter().any(|l| l.path == loss.path && l.lost == loss.lost) {
+                    out.push(loss);
+                }
             }
         }
         Ok(out)
@@ -287,6 +302,50 @@ impl Sides {
                 || self.tombstones.iter().any(|t| !t.derived.clock.has_seen(&entry.writer))
                 || (news && self.live.iter().any(|(_, state)| lacks(state, path, entry)))
         })
+    }
+}
+
+fn is_list(entry: &Entry) -> bool {
+    entry.value.first() == Some(&tag::ARRAY)
+}
+
+/// Whether a list took the place of another whose items had fields that none of the new items has,
+/// where items were changed: perhaps by a release that did not know these fields.
+fn forgets(old: &[u8], new: &[u8]) -> bool {
+    let items = |bytes| match decode_all(bytes) {
+        Ok(Value::Array(items)) => items,
+        _ => Vec::new(),
+    };
+    let mut changed: BTreeMap<Vec<u8>, (Value, i64)> = BTreeMap::new();
+    for (item, sign) in items(old).into_iter().map(|i| (i, -1)).chain(items(new).into_iter().map(|i| (i, 1)))
+    {
+        let bytes = encode_value(&item).unwrap_or_default();
+        changed.entry(bytes).or_insert((item, 0)).1 += sign;
+    }
+    // what stands in both as often was left alone
+    let keys = |sign: i64| {
+        let mut out = BTreeSet::new();
+        for (item, _) in changed.values().filter(|(_, count)| count.signum() == sign) {
+            keys_of(item, "", &mut out);
+        }
+        out
+    };
+    changed.values().any(|(_, count)| *count > 0) && !keys(-1).is_subset(&keys(1))
+}
+
+/// The paths of all fields in a value, those of items of one list alike.
+fn keys_of(value: &Value, at: &str, out: &mut BTreeSet<String>) {
+    match value {
+        Value::Map(map) | Value::Atomic(map) => {
+            for (key, value) in map {
+                let path = format!("{at}.{key}");
+                keys_of(value, &path, out);
+                out.insert(path);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| keys_of(item, &format!("{at}[]"), out)),
+        Value::Variant(v) => keys_of(v.content(), &format!("{at}.{}", v.name()), out),
+        _ => {}
     }
 }
 

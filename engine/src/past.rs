@@ -227,7 +227,7 @@ impl<'a> Past<'a> {
     ///
     /// [`Error::Absent`] where the content is not here.
     pub fn get(&self, id: EntityId) -> Result<Option<Entity>> {
-        let entity = entity_of(&self.snapshot.view(), id, &self.heads_by_id(id)?)?;
+        let entity = entity_of(&self.snapshot.origin(), &self.snapshot.view(), id, &self.heads_by_id(id)?)?;
         Ok(entity.filter(|e| !e.is_deleted()))
     }
 
@@ -240,7 +240,7 @@ impl<'a> Past<'a> {
     pub fn list(&self, entity_type: &str) -> Result<impl Iterator<Item = Result<Entity>> + use<'_, 'a>> {
         let found = self.of_type(entity_type)?.map(|found| {
             let (id, heads) = found?;
-            entity_of(&self.snapshot.view(), id, &heads)
+            entity_of(&self.snapshot.origin(), &self.snapshot.view(), id, &heads)
         });
         Ok(found.filter_map(|entity| entity.map(|e| e.filter(|e| !e.is_deleted())).transpose()))
     }
@@ -253,7 +253,8 @@ impl<'a> Past<'a> {
             let (id, heads) = found?;
             let shown = match &heads.list[..] {
                 [only] => !only.is_tombstone(),
-                _ => entity_of(&self.snapshot.view(), id, &heads)?.is_some_and(|e| !e.is_deleted()),
+                _ => entity_of(&self.snapshot.origin(), &self.snapshot.view(), id, &heads)?
+                    .is_some_and(|e| !e.is_deleted()),
             };
             count += u64::from(shown);
         }

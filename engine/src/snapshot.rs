@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::engine::Engine;
-use crate::entity::Entity;
+use crate::entity::{Entity, Origin};
 use crate::error::{Error, Result};
 use crate::forks::see_line;
 use crate::format::hash;
@@ -27,6 +27,10 @@ impl Snapshot {
         Self { engine, tables }
     }
 
+    pub(crate) fn origin(&self) -> Origin {
+        Arc::downgrade(&self.engine.inner)
+    }
+
     pub(crate) fn view(&self) -> View<'_> {
         self.engine.store().view(&self.tables)
     }
@@ -40,7 +44,7 @@ impl Snapshot {
 
     /// The same, deleted or not.
     pub fn get_any(&self, id: EntityId) -> Result<Option<Entity>> {
-        Ok(self.view().entity(id)?.map(Entity))
+        Ok(self.view().entity(id)?.map(|seen| Entity(seen, self.origin())))
     }
 
     /// Entities of a type, in order of their ids (R14).

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::body::PatchBody;
 use crate::format::value::flatten;
-use crate::merge::{apply, check_path, replacement, without_repetition};
+use crate::merge::{apply, check_inside, check_path, replacement, show, without_repetition};
 use crate::model::{Content, EntityId, Kind, Patch, Path, State, Writer};
 use crate::store::{Head, Heads, Planned, View};
 
@@ -62,6 +62,12 @@ impl Staged {
         }
         let heads = Heads { list: self.parents.clone(), ..Heads::default() };
         view.type_of(&heads)?.ok_or_else(|| Error::corrupt("types", "?", "an entity without a type"))
+    }
+
+    /// Whether no path of a patch leads into a value of what is there.
+    pub(crate) fn check_inside(&self, patch: &Patch) -> Result<()> {
+        let Some(state) = &self.state else { return Ok(()) };
+        check_inside(patch, show(state).iter().map(|s| (s.path, &*s.entry.value)))
     }
 
     /// Applies a patch, without what changes nothing.

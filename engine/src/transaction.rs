@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use crate::carry::Glass;
 use crate::engine::Engine;
 use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::format::body::PatchBody;
 use crate::format::limits;
+use crate::format::value::is_closed;
 use crate::merge::{Nearby, Policy, Resolution, conflicts, is_emptied, removed, show};
-use crate::model::{CommitRef, EntityId, Kind, Patch, Path, State, VersionRef, to_content};
+use crate::misfit::Misfit;
+use crate::model::{CommitRef, EntityId, Fault, Kind, Patch, Path, State, VersionRef, to_content};
 use crate::staged::{Staged, content_leaves, patch_body};
 use crate::stale::{Leaves, StaleField, StaleWrite, leaf};
 use crate::store::{self, Content, Head, Heads, Planned, Seen, Shown, View, content_of, shown_leaves};
@@ -38,10 +42,10 @@ impl<'a> Transaction<'a> {
     /// An entity as this transaction sees it; nothing if it is unknown or shown as deleted.
     pub fn get(&self, id: EntityId) -> Result<Option<Entity>> {
         let Some(staged) = self.staged.get(&id) else {
-            return Ok(self.view.entity(id)?.map(Entity).filter(|e| !e.is_deleted()));
+            return Ok(self.view.entity(id)?.map(|e| self.entity(e)).filter(|e| !e.is_deleted()));
         };
         let Some(state) = &staged.state else { return Ok(None) };
-        Ok(Some(Entity(Arc::new(Seen {
+        Ok(Some(self.entity(Arc::new(Seen {
             id,
             entity_type: staged.entity_type(&self.view)?,
             heads: staged.parents.iter().map(|h| h.writer.reference).collect(),
@@ -49,6 +53,10 @@ impl<'a> Transaction<'a> {
             conflicts: conflicts(state, 1, 0).paths.iter().map(Path::to_string).collect(),
             deletion_conflict: false,
         }))))
+    }
+
+    fn entity(&self, seen: Arc<Seen>) -> Entity {
+        Entity(seen, Arc::downgrade(&self.engine.inner))
     }
 
     /// Brings an entity into being and returns its id. Content is a map or any serde struct.
@@ -104,21 +112,24 @@ impl<'a> Transaction<'a> {
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::Invalid`] if the patch sets a path and another below it; [`Error::Absent`] where
-    /// the content is not here; [`Error::PolicyFailed`].
+    /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::Invalid`] if the patch sets a path and another below it; [`Error::Inside`] if
+    /// a path leads into a variant or an atomic map; [`Error::Absent`] where the content is not here; [`Error::PolicyFailed`].
     pub fn patch(&mut self, id: EntityId, patch: Patch) -> Result<()> {
-        self.patch_leaves(id, patch_body(&patch)?)
-    }
-
-    fn patch_leaves(&mut self, id: EntityId, body: PatchBody) -> Result<()> {
+        let body = patch_body(&patch)?;
         let mut staged = self.open(id)?;
+        staged.check_inside(&patch)?;
         staged.patch(body);
         self.stage(id, staged);
         Ok(())
     }
 
     /// Writes back the whole content of an entity that was read: only what the caller changed, so that nothing that arrived since is
-    /// overwritten (R15). If nothing was changed nothing is written.
+    /// overwritten (R15). If nothing was changed nothing is written. What the caller's type does not know stays: fields of a newer
+    /// release, and the kind of a value that it reads as another (bytes as `Vec<u8>`, a timestamp as `i64`). A [`Content`](crate::Content)
+    /// knows everything, so what it leaves out is removed.
+    ///
+    /// The order of a list counts. A type that keeps none, like a `HashSet`, is best written as a
+    /// [`Document`](crate::Document), which knows what it was read as.
     ///
     /// ```
     /// # use heirloom::{Content, Engine, Error, Patch};
@@ -136,16 +147,35 @@ impl<'a> Transaction<'a> {
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// [`Error::Conflict`] if something that the caller changed was changed by somebody else since, or the entity was deleted. All else as for
-    /// [`patch`](Self::patch).
-    pub fn put<T: Serialize + ?Sized>(&mut self, read: &Entity, content: &T) -> Result<()> {
-        let old = read.0.shown.to_owned().ok_or(Error::Deleted(read.id()))?;
-        let new = content_leaves(&to_content(content)?)?;
-        self.put_change(read, &old, &new)
+    /// [`Error::Conflict`] if something that the caller changed was changed by somebody else since, or the entity was deleted;
+    /// [`Error::Misfit`] if what was read does not fit the type; [`Error::Invalid`] if the type would not read back what it writes. All
+    /// else as for [`patch`](Self::patch).
+    pub fn put<T: Serialize + DeserializeOwned>(&mut self, read: &Entity, content: &T) -> Result<()> {
+        let glass = Glass::of::<T>();
+        let leaves = read.0.shown.leaves();
+        if read.is_deleted() {
+            return Err(Error::Deleted(read.id()));
+        }
+        let misfit = |fault: Fault| Error::from(Misfit::new(&read.0, &fault).by(&self.view, &read.0));
+        let before = glass.see(&leaves).map_err(misfit)?;
+        self.put_carried(read, glass, &before, to_content(content)?)
     }
 
-    /// Writes what lies between `old` and `new`, on what is there now. Both may leave out what the caller knows nothing of.
-    pub(crate) fn put_change(&mut self, read: &Entity, old: &Leaves, new: &Leaves) -> Result<()> {
+    /// Writes what the caller made of what a type sees in an entity.
+    pub(crate) fn put_carried(
+        &mut self,
+        read: &Entity,
+        glass: Glass,
+        before: &crate::model::Content,
+        now: crate::model::Content,
+    ) -> Result<()> {
+        let Some(made) = glass.carry(&read.0.shown.leaves(), before, now)? else { return Ok(()) };
+        let old = read.0.shown.to_owned().ok_or(Error::Deleted(read.id()))?;
+        self.put_change(read, &old, &content_leaves(&made)?)
+    }
+
+    /// Writes what lies between `old` and `new`, on what is there now.
+    fn put_change(&mut self, read: &Entity, old: &Leaves, new: &Leaves) -> Result<()> {
         let id = read.id();
         let mut body = PatchBody {
             sets: new.iter().filter(|(p, v)| leaf(old, p) != Some(v)).cloned().collect(),
@@ -172,7 +202,12 @@ impl<'a> Transaction<'a> {
         }
         let sets = Nearby::new(body.sets.iter().map(|(p, _)| p));
         body.unsets.retain(|u| !sets.touches(u));
-        if body == PatchBody::default() { Ok(()) } else { self.patch_leaves(id, body) }
+        if body != PatchBody::default() {
+            let mut staged = self.open(id)?;
+            staged.patch(body);
+            self.stage(id, staged);
+        }
+        Ok(())
     }
 
     /// Insists that the heads of an entity are exactly these, so that what follows is written on what the caller saw, or not at all
@@ -310,7 +345,10 @@ impl<'a> Transaction<'a> {
                 return self.delete(id);
             }
             Resolution::Suggestion => staged.patch(suggestion(&merged)),
-            Resolution::Patch(patch) => staged.patch(patch_body(&patch)?),
+            Resolution::Patch(patch) => {
+                staged.check_inside(&patch)?;
+                staged.patch(patch_body(&patch)?);
+            }
             Resolution::Content(content) => staged.replace(content_leaves(&content)?),
             Resolution::Head(version) => {
                 let heads = self.view.heads(id)?;
@@ -329,6 +367,44 @@ impl<'a> Transaction<'a> {
         }
         self.stage(id, staged);
         Ok(())
+    }
+
+    /// What of an entity a version says, as a type that somebody changes; and whatever he made of it, written as a whole over all heads.
+    pub(crate) fn rewrite<R>(
+        &mut self,
+        id: EntityId,
+        version: &VersionRef,
+        change: impl FnOnce(&Entity) -> Result<(R, Option<crate::model::Content>)>,
+    ) -> Result<R> {
+        let mut staged = self.whole(id)?.0;
+        if staged.parents.iter().all(Head::is_tombstone) {
+            return Err(Error::Deleted(id));
+        }
+        let mut leaves = self.leaves_at(id, version)?;
+        let entity = self.entity(Arc::new(Seen {
+            id,
+            entity_type: staged.entity_type(&self.view)?,
+            heads: [*version].into(),
+            shown: Shown::Leaves(leaves.clone()),
+            conflicts: Vec::new(),
+            deletion_conflict: false,
+        }));
+        let (out, made) = change(&entity)?;
+        if let Some(made) = made {
+            leaves = content_leaves(&made)?;
+        }
+        staged.joins = true;
+        staged.replace(leaves);
+        self.stage(id, staged);
+        Ok(out)
+    }
+
+    /// Who wrote what does not fit, also where it is not durable yet.
+    pub(crate) fn explained(&self, error: Error, entity: &Entity) -> Error {
+        match error {
+            Error::Misfit(misfit) => misfit.by(&self.view, &entity.0).into(),
+            error => error,
+        }
     }
 
     fn leaves_at(&self, id: EntityId, version: &VersionRef) -> Result<Vec<(Path, Box<[u8]>)>> {
@@ -437,11 +513,32 @@ impl<'a> Transaction<'a> {
         for id in std::mem::take(&mut self.order) {
             let Some(staged) = self.staged.remove(&id) else { continue };
             if staged.changes_something() {
+                self.check_indexes(&staged)?;
                 self.validate(id, &staged)?;
                 plan.push(staged.into_planned(id));
             }
         }
         Ok(plan)
+    }
+
+    /// What an index is of must not lead into a value: it would find nothing, and nobody would know.
+    fn check_indexes(&self, staged: &Staged) -> Result<()> {
+        let (Some(state), declared) = (&staged.state, &self.engine.store().declared) else { return Ok(()) };
+        if declared.is_empty() {
+            return Ok(());
+        }
+        let entity_type = staged.entity_type(&self.view)?;
+        let of_type = declared.iter().filter(|d| *d.field.entity_type == *entity_type);
+        let nested: Vec<_> = of_type.map(|d| &d.field.path).filter(|p| p.depth() > 1).collect();
+        if nested.is_empty() {
+            return Ok(());
+        }
+        for said in show(state).iter().filter(|s| is_closed(&s.entry.value)) {
+            if let Some(path) = nested.iter().find(|p| p.is_below(said.path) && **p != said.path) {
+                return Err(Error::inside(path, said.path));
+            }
+        }
+        Ok(())
     }
 
     fn validate(&self, id: EntityId, staged: &Staged) -> Result<()> {
@@ -452,7 +549,7 @@ impl<'a> Transaction<'a> {
         // what cannot be shown can still be deleted, restored or resolved
         let before = match self.view.entity(id) {
             Err(Error::Absent(_) | Error::PolicyFailed { .. }) => None,
-            before => before?.map(Entity).filter(|e| !e.is_deleted()),
+            before => before?.map(|e| self.entity(e)).filter(|e| !e.is_deleted()),
         };
         rules.check(&Proposal {
             entity: id,

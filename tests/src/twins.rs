@@ -64,6 +64,8 @@ pub fn print(value: &Value) -> String {
                 list(map.iter().map(|(key, item)| format!("{key:?}: {}", print(item))).collect())
             )
         }
+        Value::Variant(variant) => format!("{}({})", variant.name(), print(variant.content())),
+        Value::Atomic(fields) => format!("#{}", print(&Value::Map(fields.clone()))),
         _ => "a value that only the engine knows".into(),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use heirloom::{
     Content, DatasetId, Engine, EntityId, Error, Kind, Metadata, Patch, Policy, Resolution, Timestamp, Value,
+    Variant,
 };
 use heirloom_tests::{
     decoder::{Frame, hashes},
@@ -52,6 +53,8 @@ fn values() -> impl Strategy<Value = Value> {
         Just(Value::Map(Content::new())),
         Just(Value::Array(vec![Value::Map(Content::new().with("k", 1)), Value::Null])),
         any::<i64>().prop_map(|millis| Value::Timestamp(Timestamp::from_millis(millis))),
+        (0..2i64).prop_map(|n| Variant::new("V", Content::new().with("x", n)).into()),
+        (0..2i64).prop_map(|n| Value::Atomic(Content::new().with("x", n))),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! A scalar as bytes whose order is that of values (FORMAT.md, 2.4). Equal values have equal keys, and a number is a number: 1 is 1.0.
 //!
-//! null < false < true < numbers < timestamps < texts < bytes. NaN comes after all other numbers; arrays and maps have no key.
+//! null < false < true < numbers < timestamps < texts < bytes. NaN comes after all other numbers; arrays, maps and variants have no key.
 
 use super::bytes::{Read, Reader};
 use super::value::NAN;
@@ -21,7 +21,7 @@ const BYTES: u8 = 7;
 const ESCAPE: u8 = 0xff;
 const END: [u8; 2] = [0, 0];
 
-/// The key of a value; arrays and maps have none.
+/// The key of a value; arrays, maps and variants have none.
 pub(crate) fn sort_key(value: &Value) -> Option<Vec<u8>> {
     Some(match value {
         Value::Null => vec![NULL],
@@ -40,7 +40,7 @@ pub(crate) fn sort_key(value: &Value) -> Option<Vec<u8>> {
         }
         Value::Text(text) => escaped(TEXT, text.as_bytes()),
         Value::Bytes(bytes) => escaped(BYTES, bytes),
-        Value::Array(_) | Value::Map(_) => return None,
+        Value::Array(_) | Value::Map(_) | Value::Variant(_) | Value::Atomic(_) => return None,
     })
 }
 
@@ -114,7 +114,7 @@ mod tests {
             Value::Timestamp(_) => 3,
             Value::Text(_) => 4,
             Value::Bytes(_) => 5,
-            Value::Array(_) | Value::Map(_) => 6,
+            Value::Array(_) | Value::Map(_) | Value::Variant(_) | Value::Atomic(_) => 6,
         }
     }
 

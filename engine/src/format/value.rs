@@ -3,7 +3,7 @@
 use super::bytes::{Put, Read, Reader};
 use super::limits;
 use crate::error::{Error, Result};
-use crate::model::{Content, Path, PathRef, Timestamp, Value};
+use crate::model::{Content, Path, PathRef, Timestamp, Value, Variant};
 
 pub(crate) mod tag {
     pub(crate) const NULL: u8 = 0x00;
@@ -16,6 +16,13 @@ pub(crate) mod tag {
     pub(crate) const TIMESTAMP: u8 = 0x07;
     pub(crate) const ARRAY: u8 = 0x08;
     pub(crate) const MAP: u8 = 0x09;
+    pub(crate) const VARIANT: u8 = 0x0a;
+    pub(crate) const ATOMIC: u8 = 0x0b;
+}
+
+/// Whether a value has an inside that is no place of its own: a variant, or an atomic map.
+pub(crate) fn is_closed(value: &[u8]) -> bool {
+    matches!(value.first(), Some(&tag::VARIANT | &tag::ATOMIC))
 }
 
 /// The empty map: a leaf that gives way to what stands below it.
@@ -23,7 +30,7 @@ pub(crate) const EMPTY_MAP: &[u8] = &[tag::MAP, 1, 0];
 /// Every NaN is this one.
 pub(crate) const NAN: u64 = 0x7ff8_0000_0000_0000;
 
-/// Appends a value. `depth`: keys, arrays and maps around it.
+/// Appends a value. `depth`: keys, arrays, maps and variants around it.
 fn encode(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<()> {
     match value {
         Value::Null => out.push(tag::NULL),
@@ -58,18 +65,30 @@ fn encode(out: &mut Vec<u8>, value: &Value, depth: usize) -> Result<()> {
             out.push(tag::ARRAY);
             out.bytes(&inner);
         }
-        Value::Map(content) => {
+        Value::Map(fields) => encode_fields(out, tag::MAP, fields, depth)?,
+        Value::Atomic(fields) => encode_fields(out, tag::ATOMIC, fields, depth)?,
+        Value::Variant(variant) => {
+            check_key(variant.name())?;
             let mut inner = Vec::new();
-            inner.varint(content.len() as u64);
-            for (key, item) in content {
-                check_key(key)?;
-                inner.bytes(key.as_bytes());
-                encode(&mut inner, item, deeper(depth)?)?;
-            }
-            out.push(tag::MAP);
+            inner.bytes(variant.name().as_bytes());
+            encode(&mut inner, variant.content(), deeper(depth)?)?;
+            out.push(tag::VARIANT);
             out.bytes(&inner);
         }
     }
+    Ok(())
+}
+
+fn encode_fields(out: &mut Vec<u8>, tag: u8, fields: &Content, depth: usize) -> Result<()> {
+    let mut inner = Vec::new();
+    inner.varint(fields.len() as u64);
+    for (key, item) in fields {
+        check_key(key)?;
+        inner.bytes(key.as_bytes());
+        encode(&mut inner, item, deeper(depth)?)?;
+    }
+    out.push(tag);
+    out.bytes(&inner);
     Ok(())
 }
 
@@ -128,8 +147,9 @@ pub(crate) fn flatten_content(content: &Content) -> Result<Vec<(Path, Vec<u8>)>>
     Ok(out)
 }
 
-/// Reads a value that was checked before, so that its depth is bounded.
-fn decode(r: &mut Reader<'_>) -> Read<Value> {
+/// Reads a value that was checked before, so that its depth is bounded; of maps the fields to
+/// `keep`, told by the bytes of their values.
+fn decode(r: &mut Reader<'_>, keep: &dyn Fn(&[u8]) -> bool) -> Read<Value> {
     Ok(match r.u8()? {
         tag::NULL => Value::Null,
         tag::FALSE => Value::Bool(false),
@@ -142,22 +162,33 @@ fn decode(r: &mut Reader<'_>) -> Read<Value> {
         tag::ARRAY => {
             let mut inner = Reader::new(r.bytes()?);
             let n = inner.count(1)?;
-            let items = (0..n).map(|_| decode(&mut inner)).collect::<Read<_>>()?;
+            let items = (0..n).map(|_| decode(&mut inner, keep)).collect::<Read<_>>()?;
             inner.end()?;
             Value::Array(items)
         }
-        tag::MAP => {
+        tag::MAP => Value::Map(decode_fields(r, keep)?),
+        tag::ATOMIC => Value::Atomic(decode_fields(r, keep)?),
+        tag::VARIANT => {
             let mut inner = Reader::new(r.bytes()?);
-            let n = inner.count(2)?;
-            let mut content = Content::new();
-            for _ in 0..n {
-                let key = inner.text()?;
-                content.insert(key, decode(&mut inner)?);
-            }
-            Value::Map(content)
+            Variant::new(inner.text()?, decode(&mut inner, keep)?).into()
         }
         _ => return r.bad("an unknown kind of value"),
     })
+}
+
+fn decode_fields(r: &mut Reader<'_>, keep: &dyn Fn(&[u8]) -> bool) -> Read<Content> {
+    let mut inner = Reader::new(r.bytes()?);
+    let n = inner.count(2)?;
+    let mut content = Content::new();
+    for _ in 0..n {
+        let key = inner.text()?;
+        let from = inner.at();
+        let value = decode(&mut inner, keep)?;
+        if keep(inner.since(from)) {
+            content.insert(key, value);
+        }
+    }
+    Ok(content)
 }
 
 fn float_bits(r: &mut Reader<'_>) -> Read<u64> {
@@ -186,7 +217,7 @@ pub(crate) fn skip<'a>(r: &mut Reader<'a>, depth: usize) -> Read<&'a [u8]> {
             }
             inner.end()?;
         }
-        tag::MAP => {
+        tag::MAP | tag::ATOMIC => {
             let mut inner = Reader::new(r.bytes()?);
             let n = inner.count(2)?;
             inner.ensure(n == 0 || depth < limits::DEPTH, "too deep")?;
@@ -198,6 +229,14 @@ pub(crate) fn skip<'a>(r: &mut Reader<'a>, depth: usize) -> Read<&'a [u8]> {
                 last = Some(key);
                 skip(&mut inner, depth + 1)?;
             }
+            inner.end()?;
+        }
+        tag::VARIANT => {
+            let mut inner = Reader::new(r.bytes()?);
+            let name = inner.text()?;
+            inner.ensure(name.len() <= limits::KEY, "a name too long")?;
+            inner.ensure(depth < limits::DEPTH, "too deep")?;
+            skip(&mut inner, depth + 1)?;
             inner.end()?;
         }
         _ => return r.bad("an unknown kind of value"),
@@ -230,7 +269,12 @@ pub(crate) fn path<'a>(r: &mut Reader<'a>) -> Read<PathRef<'a>> {
 
 /// Reads canonical bytes that this library has checked before.
 pub(crate) fn decode_all(bytes: &[u8]) -> Read<Value> {
-    decode(&mut Reader::new(bytes))
+    decode_kept(bytes, &|_| true)
+}
+
+/// The same without the fields of maps that are not to be kept, told by the bytes of their values.
+pub(crate) fn decode_kept(bytes: &[u8], keep: &dyn Fn(&[u8]) -> bool) -> Read<Value> {
+    decode(&mut Reader::new(bytes), keep)
 }
 
 #[cfg(test)]
@@ -253,8 +297,13 @@ pub(crate) mod tests {
         leaf.prop_recursive(4, 24, 4, |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
-                proptest::collection::btree_map("[a-c]{0,2}", inner, 0..4)
-                    .prop_map(|m| Value::Map(m.into_iter().collect())),
+                ("[a-c]{0,2}", inner.clone()).prop_map(|(n, v)| Variant::new(n, v).into()),
+                (proptest::collection::btree_map("[a-c]{0,2}", inner, 0..4), any::<bool>()).prop_map(
+                    |(m, atomic)| {
+                        let fields = m.into_iter().collect();
+                        if atomic { Value::Atomic(fields) } else { Value::Map(fields) }
+                    }
+                ),
             ]
         })
     }
@@ -281,7 +330,7 @@ pub(crate) mod tests {
             bytes[at] = byte;
             if skip(&mut Reader::new(&bytes), 0).is_ok() {
                 let mut r = Reader::new(&bytes);
-                let again = encode_value(&decode(&mut r).unwrap()).unwrap();
+                let again = encode_value(&decode(&mut r, &|_| true).unwrap()).unwrap();
                 prop_assert_eq!(&again[..], &bytes[..r.at()]);
             }
         }
@@ -303,5 +352,32 @@ pub(crate) mod tests {
             deep = outer;
         }
         assert!(skip_leaf(&mut Reader::new(&deep), 1).is_err());
+    }
+
+    #[test]
+    fn a_variant_counts_as_a_level_and_its_name_is_limited_as_a_key() {
+        let wrap = |v| Value::from(Variant::new("v", v));
+        let nested = |n: usize| (0..n).fold(Value::Null, |v, _| wrap(v));
+        let mut leaves = Vec::new();
+        flatten(Path::new(["k"]), &nested(limits::DEPTH - 1), &mut leaves).unwrap();
+        assert_eq!(leaves.len(), 1, "one value");
+        skip_leaf(&mut Reader::new(&leaves[0].1), 1).unwrap();
+        skip_leaf(&mut Reader::new(&leaves[0].1), 2).unwrap_err();
+        assert!(flatten(Path::new(["k"]), &nested(limits::DEPTH), &mut leaves).is_err());
+        let named = |n: usize| encode_value(&Variant::new("n".repeat(n), 1).into());
+        skip(&mut Reader::new(&named(limits::KEY).unwrap()), 0).unwrap();
+        assert!(named(limits::KEY + 1).is_err());
+    }
+
+    #[test]
+    fn an_atomic_map_is_one_leaf_and_no_map() {
+        let fields = Content::new().with("nanos", 5).with("secs", 1);
+        let mut leaves = Vec::new();
+        flatten(Path::new(["k"]), &Value::Atomic(fields.clone()), &mut leaves).unwrap();
+        assert_eq!(leaves.len(), 1);
+        skip_leaf(&mut Reader::new(&leaves[0].1), 1).unwrap();
+        assert_ne!(Value::Atomic(fields.clone()), Value::Map(fields));
+        let empty = encode_value(&Value::Atomic(Content::new())).unwrap();
+        assert_ne!(empty, EMPTY_MAP);
     }
 }

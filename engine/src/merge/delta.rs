@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::apply::{is_emptied, removed};
 use super::nearby::Nearby;
 use crate::error::{Error, Result};
-use crate::format::value::{decode_all, flatten, flatten_content};
+use crate::format::value::{decode_all, flatten, flatten_content, is_closed};
 use crate::model::{Content, Patch, Path, ShownLeaf, Value};
 
 /// The patch that turns `a` into `b`: changed leaves, removals too.
@@ -33,17 +33,19 @@ pub fn diff(a: &Content, b: &Content) -> Result<Patch> {
 /// A content after a patch: unsets first, then sets, each in the place of what is at, below and above its path. A map
 /// whose last field is unset stays, empty; to remove it, unset the map.
 ///
-/// [`Error::Invalid`] for a path without a key, [`Error::Limit`] as for [`diff`].
+/// [`Error::Invalid`] for a path without a key, [`Error::Inside`] for one that leads into a variant
+/// or another value that is one, [`Error::Limit`] as for [`diff`].
 pub fn apply_patch(patch: &Patch, to: &Content) -> Result<Content> {
     let mut sets = Vec::new();
     for (path, value) in &patch.sets {
         check_path(path)?;
         flatten(path.clone(), value, &mut sets)?;
     }
-    flatten_content(to)?;
+    patch.unsets.iter().try_for_each(check_path)?;
+    let before = flatten_content(to)?;
+    check_inside(patch, before.iter().map(|(p, v)| (p, &v[..])))?;
     let mut out = to.clone();
     for path in &patch.unsets {
-        check_path(path)?;
         unset(&mut out, &path.as_ref().keys().collect::<Vec<_>>());
     }
     for (path, value) in &sets {
@@ -78,6 +80,24 @@ pub(crate) fn check_path(path: &Path) -> Result<()> {
     flatten(path.clone(), &Value::Null, &mut Vec::new())
 }
 
+/// Whether each path of a patch ends at a value: none leads into a variant or an atomic map of
+/// these leaves, unless the patch removes that first.
+pub(crate) fn check_inside<'a>(
+    patch: &Patch,
+    leaves: impl Iterator<Item = (&'a Path, &'a [u8])>,
+) -> Result<()> {
+    for (at, _) in leaves.filter(|(_, value)| is_closed(value)) {
+        if patch.unsets.iter().any(|u| at.is_below(u)) {
+            continue;
+        }
+        let inside = |p: &&Path| p.is_below(at) && *p != at;
+        if let Some(path) = patch.sets.iter().map(|(p, _)| p).chain(&patch.unsets).find(inside) {
+            return Err(Error::inside(path, at));
+        }
+    }
+    Ok(())
+}
+
 fn decode(bytes: &[u8]) -> Value {
     // encoded a moment ago
     decode_all(bytes).unwrap_or_default()
@@ -85,6 +105,14 @@ fn decode(bytes: &[u8]) -> Value {
 
 /// Content from leaves of which none lies below another.
 pub(crate) fn unflatten<'a>(leaves: impl Iterator<Item = ShownLeaf<'a>>) -> Content {
+    unflatten_with(leaves, decode)
+}
+
+/// The same, values read in a way of one's own.
+pub(crate) fn unflatten_with<'a>(
+    leaves: impl Iterator<Item = ShownLeaf<'a>>,
+    decode: impl Fn(&'a [u8]) -> Value,
+) -> Content {
     let mut out = Content::new();
     for (path, value) in leaves {
         let (mut at, mut keys) = (&mut out, path.keys().peekable());

@@ -43,6 +43,7 @@ impl Content {
         self.0.get(name)
     }
 
+    /// A field, to be changed.
     pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut Value> {
         self.0.get_mut(name)
     }

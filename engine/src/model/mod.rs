@@ -19,9 +19,11 @@ pub use id::{Chain, ChainPrefix, DatasetId, EntityId, LogId, LogRoot, NodeId, St
 pub use metadata::Metadata;
 pub use patch::Patch;
 pub(crate) use path::{Path, PathRef};
-pub(crate) use serde_value::{ShownLeaf, from_leaves, to_content};
-pub use serde_value::{from_value, to_value};
+pub use serde_value::{Atomic, atomic, from_value, to_value};
+pub(crate) use serde_value::{
+    Fault, ShownLeaf, Step, Unread, content_from, from_leaves, print_path, to_content,
+};
 pub(crate) use state::{Entry, Leaf, State, Writer};
 pub use time::Timestamp;
-pub use value::Value;
+pub use value::{Value, Variant};
 pub use version::{CommitRef, Kind, VersionId, VersionRef};

@@ -25,6 +25,60 @@ pub enum Value {
     Array(Vec<Value>),
     /// Named fields; each merges on its own.
     Map(Content),
+    /// A variant of an enum with what it carries; one value in merges.
+    Variant(Box<Variant>),
+    /// Named fields that are one value: nothing inside merges.
+    Atomic(Content),
+}
+
+/// One of the variants of an enum, with what it carries. One value: two devices that choose
+/// different variants, or change what one variant carries, are in conflict, and nothing inside
+/// merges. A variant that carries nothing is text.
+///
+/// ```
+/// use heirloom::{Content, Engine, Value, Variant, to_value};
+/// use serde::Serialize;
+///
+/// #[derive(Serialize)]
+/// enum Mode { Off, Scene(String), Colour { hue: u16 } }
+///
+/// assert_eq!(to_value(&Mode::Off)?, "Off".into());
+/// assert_eq!(to_value(&Mode::Scene("dusk".into()))?, Variant::new("Scene", "dusk").into());
+/// let red = to_value(&Mode::Colour { hue: 0 })?;
+/// assert_eq!(red, Variant::new("Colour", Content::new().with("hue", 0)).into());
+/// assert_eq!(red.as_variant().map(Variant::name), Some("Colour"));
+/// # Ok::<(), heirloom::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    name: String,
+    content: Value,
+}
+
+impl Variant {
+    /// A variant of this name that carries this.
+    pub fn new(name: impl Into<String>, content: impl Into<Value>) -> Self {
+        Self { name: name.into(), content: content.into() }
+    }
+
+    /// Which of the enum's variants it is.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it carries.
+    pub fn content(&self) -> &Value {
+        &self.content
+    }
+
+    pub(crate) fn content_mut(&mut self) -> &mut Value {
+        &mut self.content
+    }
+
+    /// Its name and what it carries.
+    pub fn into_parts(self) -> (String, Value) {
+        (self.name, self.content)
+    }
 }
 
 impl PartialEq for Value {
@@ -39,7 +93,8 @@ impl PartialEq for Value {
             (Bytes(a), Bytes(b)) => a == b,
             (Timestamp(a), Timestamp(b)) => a == b,
             (Array(a), Array(b)) => a == b,
-            (Map(a), Map(b)) => a == b,
+            (Map(a), Map(b)) | (Atomic(a), Atomic(b)) => a == b,
+            (Variant(a), Variant(b)) => a == b,
             _ => false,
         }
     }
@@ -54,6 +109,19 @@ impl Value {
     /// The integer, if it is one.
     pub fn as_int(&self) -> Option<i64> {
         if let Value::Int(n) = self { Some(*n) } else { None }
+    }
+
+    /// The variant, if it is one that carries something.
+    pub fn as_variant(&self) -> Option<&Variant> {
+        if let Value::Variant(variant) = self { Some(variant) } else { None }
+    }
+
+    /// The fields, if it is a map, be it one that merges field by field or one that is one value.
+    pub fn as_map(&self) -> Option<&Content> {
+        match self {
+            Value::Map(fields) | Value::Atomic(fields) => Some(fields),
+            _ => None,
+        }
     }
 }
 
@@ -81,6 +149,7 @@ from! {
     Timestamp => Value::Timestamp,
     Vec<Value> => Value::Array,
     Content => Value::Map,
+    Variant => |variant| Value::Variant(Box::new(variant)),
 }
 
 impl<T: Into<Value>> From<Option<T>> for Value {

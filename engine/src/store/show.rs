@@ -281,7 +281,7 @@ impl View<'_> {
         Ok(false)
     }
 
-    fn device(&self, writer: &Writer) -> String {
+    pub(crate) fn device(&self, writer: &Writer) -> String {
         self.directory.device(writer.ordinal, writer.reference.sequence)
     }
 }

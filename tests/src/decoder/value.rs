@@ -19,6 +19,8 @@ mod tag {
     pub(super) const TIMESTAMP: u8 = 0x07;
     pub(super) const ARRAY: u8 = 0x08;
     pub(super) const MAP: u8 = 0x09;
+    pub(super) const VARIANT: u8 = 0x0a;
+    pub(super) const ATOMIC: u8 = 0x0b;
 }
 
 const NAN: u64 = 0x7ff8_0000_0000_0000;
@@ -78,15 +80,33 @@ impl Value {
         Self::written(tag::ARRAY, |out| put_bytes(out, &inner))
     }
 
-    /// A map with its keys in the order given, which should be ascending. With entries it stands only inside an array.
+    /// A map with its keys in the order given, which should be ascending. With entries it stands
+    /// only inside an array, a variant or an atomic map.
     pub fn map(entries: &[(&str, Self)]) -> Self {
+        Self::entries(tag::MAP, entries)
+    }
+
+    /// The same as one value, which may stand anywhere.
+    pub fn atomic(entries: &[(&str, Self)]) -> Self {
+        Self::entries(tag::ATOMIC, entries)
+    }
+
+    /// A variant with what it carries.
+    pub fn variant(name: &str, carried: &Self) -> Self {
+        let mut inner = Vec::new();
+        put_bytes(&mut inner, name.as_bytes());
+        inner.extend_from_slice(&carried.0);
+        Self::written(tag::VARIANT, |out| put_bytes(out, &inner))
+    }
+
+    fn entries(tag: u8, entries: &[(&str, Self)]) -> Self {
         let mut inner = Vec::new();
         put_count(&mut inner, entries.len());
         for (key, value) in entries {
             put_bytes(&mut inner, key.as_bytes());
             inner.extend_from_slice(&value.0);
         }
-        Self::written(tag::MAP, |out| put_bytes(out, &inner))
+        Self::written(tag, |out| put_bytes(out, &inner))
     }
 
     /// Any bytes, canonical or not.
@@ -121,7 +141,7 @@ impl Value {
     }
 }
 
-/// Reads over one value that `depth` keys, arrays and maps are around.
+/// Reads over one value that `depth` keys, arrays, maps and variants are around.
 fn check(r: &mut Reader<'_>, depth: usize) -> Result<(), Unverified> {
     if depth > MAX_DEPTH {
         return Err(Unverified::Limit("depth"));
@@ -145,7 +165,15 @@ fn check(r: &mut Reader<'_>, depth: usize) -> Result<(), Unverified> {
             }
             inner.end()?;
         }
-        tag::MAP => check_map(Reader::new(r.bytes()?), depth + 1)?,
+        tag::MAP | tag::ATOMIC => check_map(Reader::new(r.bytes()?), depth + 1)?,
+        tag::VARIANT => {
+            let mut inner = Reader::new(r.bytes()?);
+            if inner.text()?.len() > MAX_KEY {
+                return Err(Unverified::Limit("key"));
+            }
+            check(&mut inner, depth + 1)?;
+            inner.end()?;
+        }
         0x10..=0x12 => return Err(Unverified::Malformed("reserved tag of a value")),
         _ => return Err(Unverified::Malformed("unknown tag of a value")),
     }
@@ -180,7 +208,8 @@ impl fmt::Debug for Value {
     }
 }
 
-/// Prints a value for people: JSON where it can be, `x"…"` for bytes, `@…` for timestamps, floats with a point.
+/// Prints a value for people: JSON where it can be, `x"…"` for bytes, `@…` for timestamps, floats
+/// with a point, `Name(…)` for variants, `#{…}` for atomic maps.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut r = Reader::new(&self.0);
@@ -204,9 +233,19 @@ fn print(r: &mut Reader<'_>) -> Result<String, Fault> {
         }
         tag::TIMESTAMP => format!("@{}", r.zigzag()?),
         tag::ARRAY => format!("[{}]", print_list(r, print)?),
-        tag::MAP => format!("{{{}}}", print_list(r, |r| Ok(format!("{:?}: {}", r.text()?, print(r)?)))?),
+        tag::MAP => format!("{{{}}}", print_list(r, print_entry)?),
+        tag::ATOMIC => format!("#{{{}}}", print_list(r, print_entry)?),
+        tag::VARIANT => {
+            let mut inner = Reader::new(r.bytes()?);
+            let printed = format!("{}({})", inner.text()?, print(&mut inner)?);
+            inner.end().map(|()| printed)?
+        }
         _ => return Err(Fault::LeftOver),
     })
+}
+
+fn print_entry(r: &mut Reader<'_>) -> Result<String, Fault> {
+    Ok(format!("{:?}: {}", r.text()?, print(r)?))
 }
 
 fn print_list(
@@ -231,7 +270,7 @@ mod tests {
 
     #[test]
     fn values_have_these_bytes() {
-        let written: [(Value, &[u8], &str); 13] = [
+        let written: [(Value, &[u8], &str); 16] = [
             (Value::null(), &[0], "null"),
             (Value::bool(false), &[1], "false"),
             (Value::bool(true), &[2], "true"),
@@ -249,6 +288,13 @@ mod tests {
                 &[8, 7, 1, 9, 4, 1, 1, b'k', 0],
                 "[{\"k\": null}]",
             ),
+            (Value::atomic(&[]), &[0x0b, 1, 0], "#{}"),
+            (Value::atomic(&[("k", Value::int(1))]), &[0x0b, 5, 1, 1, b'k', 3, 2], "#{\"k\": 1}"),
+            (
+                Value::variant("On", &Value::map(&[("k", Value::null())])),
+                &[0x0a, 9, 2, b'O', b'n', 9, 4, 1, 1, b'k', 0],
+                "On({\"k\": null})",
+            ),
         ];
         for (value, bytes, text) in written {
             assert_eq!(value.as_bytes(), bytes);
@@ -260,9 +306,13 @@ mod tests {
 
     #[test]
     fn values_in_another_form_are_malformed() {
-        let refused: [&[u8]; 16] = [
+        let refused: [&[u8]; 20] = [
             &[],
             &[0x0a],
+            &[0x0a, 2, 1, b'v'],                   // a variant that carries nothing
+            &[0x0a, 4, 1, b'v', 0, 0],             // or two values
+            &[0x0b, 8, 2, 1, b'b', 0, 1, b'a', 0], // keys unsorted in an atomic map
+            &[0x0c, 1, 0],
             &[0x10, 0],
             &[0x12, 1, 1],
             &[3, 0x80, 0],
@@ -292,6 +342,10 @@ mod tests {
         assert_eq!(under(1, 63), Ok(()));
         assert_eq!(under(1, 64), Err(Unverified::Limit("depth")));
         assert_eq!(under(1, 100_000), Err(Unverified::Limit("depth")));
+        let variants =
+            |levels: usize| (0..levels).fold(Value::null(), |value, _| Value::variant("v", &value));
+        let carried = |n| Value::read(&mut Reader::new(variants(n).as_bytes()), 1).map(|_| ());
+        assert_eq!((carried(63), carried(64)), (Ok(()), Err(Unverified::Limit("depth"))));
         let empty = Value::array(&[]);
         assert_eq!(Value::read(&mut Reader::new(empty.as_bytes()), 64), Ok(empty), "nothing is inside");
     }
@@ -301,5 +355,8 @@ mod tests {
         let with_key = |length| Value::array(&[Value::map(&[(&*"k".repeat(length), Value::null())])]);
         assert!(read(with_key(1024).as_bytes()).is_ok());
         assert_eq!(read(with_key(1025).as_bytes()), Err(Unverified::Limit("key")));
+        let named = |length| Value::variant(&"n".repeat(length), &Value::null());
+        assert!(read(named(1024).as_bytes()).is_ok());
+        assert_eq!(read(named(1025).as_bytes()), Err(Unverified::Limit("key")));
     }
 }

@@ -155,6 +155,7 @@ fn value(wall: u64, random: &mut Random) -> decoder::Value {
         1 => decoder::Value::map(&[]),
         2 => decoder::Value::bool(true),
         3 => decoder::Value::float(1.0),
+        4 => decoder::Value::variant("V", &decoder::Value::int(wall as i64 % 2)),
         _ => decoder::Value::int(wall as i64 % 3),
     }
 }

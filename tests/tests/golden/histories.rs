@@ -6,7 +6,8 @@ use std::{
 };
 
 use heirloom::{
-    Content, Engine, EntityId, Kind, Metadata, Patch, Timestamp, Value, VersionRef, replication::WireCommit,
+    Content, Engine, EntityId, Kind, Metadata, Patch, Timestamp, Value, Variant, VersionRef,
+    replication::WireCommit,
 };
 use heirloom_tests::{
     decoder::{Frame, Genesis, device_id},
@@ -53,6 +54,8 @@ pub(crate) fn every_value() -> Content {
         )
         .with("empty array", Vec::<Value>::new())
         .with("empty", Content::new())
+        .with("variant", Variant::new("Scene", Content::new().with("name", "dusk").with("n", 1)))
+        .with("atomic", Value::Atomic(Content::new().with("nanos", 5).with("secs", 1)))
         .with("mood", Content::new().with("hue", 20).with("glow", Content::new().with("x", 1)))
 }
 

@@ -1,52 +1,80 @@
 //! serde in and out: any serde type to values, and values (straight from their canonical bytes) to any serde type.
 
+pub mod atomic;
+mod fault;
 mod from_bytes;
+mod from_key;
 mod from_leaves;
 mod impls;
+mod native;
+mod special;
 mod to_value;
 
-use std::fmt;
-
 use serde::Deserialize;
-use serde::de::{self, DeserializeOwned};
-use serde::ser::{self, Serialize};
+use serde::de::DeserializeOwned;
+use serde::ser::Serialize;
 
 use super::{Content, PathRef, Value};
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::format::value::encode_value;
 
+pub use atomic::Atomic;
+pub(crate) use fault::{Fault, Step, print_path};
 use from_bytes::FromBytes;
+pub(crate) use from_bytes::Unread;
 use from_leaves::FromLeaves;
 use to_value::ToValue;
 
 /// Name under which a timestamp crosses serde's data model, so that it stays one.
 const TIMESTAMP: &str = "$heirloom::Timestamp";
+/// Name under which a [`Value`] does.
+const VALUE: &str = "$heirloom::Value";
+/// Name under which does what shall be one value.
+const ATOMIC: &str = "$heirloom::Atomic";
 
-/// Any serde type as a value. Integers beyond 64 signed bits and maps whose keys are not text are [`Error::Invalid`].
+/// Any serde type as a value. An enum's variant that carries something is a
+/// [`Value::Variant`]; `Duration`, `SystemTime` and the ranges of the standard library are
+/// [`Value::Atomic`], and so is what [`Atomic`](crate::Atomic) wraps.
+///
+/// What could not be read back as it was is refused with the path of the field at fault,
+/// [`Error::Invalid`]: integers beyond 64 signed bits, keys of maps that are no text, integer,
+/// bool, char or variant without content, two fields of one name, `Some` of what is written as
+/// nothing. [`Error::Limit`] for more than 64 levels.
 pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value> {
-    value.serialize(ToValue).map_err(|Message(text)| Error::Invalid(text))
+    Ok(value.serialize(ToValue::default())?)
 }
 
 /// A serde type that is a map or a struct, as content.
 pub(crate) fn to_content<T: Serialize + ?Sized>(value: &T) -> Result<Content> {
-    match to_value(value)? {
+    Ok(content_from(value)?)
+}
+
+/// The same, saying where it fails.
+pub(crate) fn content_from<T: Serialize + ?Sized>(value: &T) -> Result<Content, Fault> {
+    match value.serialize(ToValue::default())? {
         Value::Map(content) => Ok(content),
-        other => Err(Error::invalid(format!("content must be a map or a struct, not {}", name_of(&other)))),
+        other => Err(Fault::new(format!("content must be a map or a struct, not {}", name_of(&other)))),
     }
 }
 
-/// A value as a serde type.
+/// A value as a serde type. [`Error::Invalid`] names the field that does not fit,
+/// [`Error::Limit`] if the value breaks a limit of the format.
 pub fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T> {
     let bytes = encode_value(value)?;
-    T::deserialize(FromBytes::new(&bytes)).map_err(|Message(text)| Error::Invalid(text))
+    Ok(T::deserialize(FromBytes::new(&bytes, &Unread::default()))?)
 }
 
 /// One shown leaf: its path and the canonical bytes of its value.
 pub(crate) type ShownLeaf<'a> = (PathRef<'a>, &'a [u8]);
 
-/// Leaves in order of their paths as a serde type.
-pub(crate) fn from_leaves<'de, T: Deserialize<'de>>(leaves: &'de [ShownLeaf<'de>]) -> Result<T> {
-    T::deserialize(FromLeaves::new(leaves)).map_err(|Message(text)| Error::Invalid(text))
+/// Leaves in order of their paths as a serde type, and what of them it did not read.
+pub(crate) fn from_leaves<'de, T: Deserialize<'de>>(
+    leaves: &'de [ShownLeaf<'de>],
+    unread: &'de Unread,
+) -> Result<T, Fault> {
+    T::deserialize(FromLeaves::new(leaves, unread))
 }
 
 fn name_of(value: &Value) -> &'static str {
@@ -60,29 +88,8 @@ fn name_of(value: &Value) -> &'static str {
         Value::Timestamp(_) => "a timestamp",
         Value::Array(_) => "an array",
         Value::Map(_) => "a map",
-    }
-}
-
-#[derive(Debug)]
-struct Message(String);
-
-impl fmt::Display for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Message {}
-
-impl ser::Error for Message {
-    fn custom<T: fmt::Display>(text: T) -> Self {
-        Message(text.to_string())
-    }
-}
-
-impl de::Error for Message {
-    fn custom<T: fmt::Display>(text: T) -> Self {
-        Message(text.to_string())
+        Value::Variant(_) => "a variant",
+        Value::Atomic(_) => "an atomic map",
     }
 }
 
@@ -90,7 +97,7 @@ impl de::Error for Message {
 mod tests {
     use super::*;
     use crate::format::value::{flatten_content, tests::values};
-    use crate::model::Timestamp;
+    use crate::model::{Timestamp, Variant};
     use proptest::prelude::*;
     use serde::{Deserialize, Serialize};
     use std::collections::BTreeMap;
@@ -118,7 +125,8 @@ mod tests {
         let leaves = flatten_content(&to_content(value).unwrap()).unwrap();
         let shown: Vec<_> = leaves.iter().map(|(p, v)| (p.as_ref(), &v[..])).collect();
         // an owned type borrows nothing of the leaves
-        from_leaves::<Value>(&shown).and_then(|v| from_value(&v)).unwrap()
+        let value: Value = from_leaves(&shown, &Unread::default()).unwrap();
+        from_value(&value).unwrap()
     }
 
     #[test]
@@ -137,7 +145,7 @@ mod tests {
             assert_eq!(through_leaves::<_, Lamp>(&lamp), lamp);
             let leaves = flatten_content(&to_content(&lamp).unwrap()).unwrap();
             let shown: Vec<_> = leaves.iter().map(|(p, v)| (p.as_ref(), &v[..])).collect();
-            assert_eq!(from_leaves::<Lamp>(&shown).unwrap(), lamp);
+            assert_eq!(from_leaves::<Lamp>(&shown, &Unread::default()).unwrap(), lamp);
         }
     }
 
@@ -153,6 +161,45 @@ mod tests {
         assert!(error.contains("use text"), "{error}");
         assert!(to_content(&3).is_err());
         assert!(to_value(&BTreeMap::from([(vec![1], 2)])).is_err());
+        let nested = BTreeMap::from([("a", vec![BTreeMap::from([("b", u64::MAX)])])]);
+        let error = to_value(&nested).unwrap_err().to_string();
+        assert!(error.starts_with("field a[0].b: "), "{error}");
+    }
+
+    #[test]
+    fn json_of_any_value_reads_back_as_that_value() {
+        let kinds = Content::new()
+            .with("time", Timestamp::from_millis(-5))
+            .with("bytes", vec![0u8, 255])
+            .with("nan", f64::NAN)
+            .with("variant", Variant::new("Scene", Variant::new("$map", Content::new().with("x", 1))))
+            .with("atomic", Value::Atomic(Content::new().with("secs", 1)))
+            .with("two", Content::new().with("$variant", Content::new().with("A", 1)).with("b", 2))
+            .with("one", Content::new().with("$timestamp", 5));
+        let json = serde_json::to_string(&kinds).unwrap();
+        assert_eq!(serde_json::from_str::<Content>(&json).unwrap(), kinds, "{json}");
+        let said = |v: &Value| serde_json::to_string(v).unwrap();
+        assert_eq!(said(&Variant::new("Scene", "dusk").into()), r#"{"$variant":{"Scene":"dusk"}}"#);
+        assert_eq!(said(&Timestamp::EPOCH.into()), r#"{"$timestamp":0}"#);
+        let map = Value::from(Content::new().with("$variant", 1));
+        assert_eq!(said(&map), r#"{"$map":{"$variant":1}}"#);
+        assert!(serde_json::from_str::<Value>(r#"{"$variant":1}"#).is_err(), "says nothing");
+        let plain: Value = serde_json::from_str(r#"{"Scene":"dusk"}"#).unwrap();
+        assert_eq!(plain, Content::new().with("Scene", "dusk").into(), "a map stays a map");
+    }
+
+    #[test]
+    fn a_map_is_no_enum_however_many_keys_it_has() {
+        for map in [
+            Content::new().with("Scene", "dusk"),
+            Content::new().with("Scene", "dusk").with("Colour", Content::new().with("hue", 1)),
+        ] {
+            assert!(from_value::<Mode>(&map.clone().into()).is_err());
+            let leaves = flatten_content(&Content::new().with("mode", map)).unwrap();
+            let shown: Vec<_> = leaves.iter().map(|(p, v)| (p.as_ref(), &v[..])).collect();
+            let read = from_leaves::<BTreeMap<String, Mode>>(&shown, &Unread::default());
+            assert!(read.unwrap_err().to_string().starts_with("field mode: an enum"));
+        }
     }
 
     proptest! {
@@ -160,6 +207,9 @@ mod tests {
         fn values_survive_serde(value in values()) {
             prop_assert_eq!(&to_value(&value).unwrap(), &value);
             prop_assert_eq!(&from_value::<Value>(&value).unwrap(), &value);
+            let json = serde_json::to_value(&value).unwrap();
+            let back: Value = serde_json::from_value(json).unwrap();
+            prop_assert_eq!(&back, &value);
         }
     }
 }
