@@ -394,7 +394,7 @@ impl<R: Replica> Session<R> {
         self.meet(&theirs);
         let settled = self.recognise(&theirs).and_then(|()| self.settle_dataset(&theirs));
         let mut answer = self.greeting(&position)?;
-        if theirs.node != answer.node {
+        if !matches!(settled, Err(SyncError::Oneself { .. })) {
             answer.instance = None;
         }
         if matches!(settled, Err(SyncError::WrongDataset { .. })) {
