@@ -551,10 +551,13 @@ impl<R: Replica> Session<R> {
 
     /// What it means that the peer gives up.
     fn closed(&self, close: Close) -> Result<SyncError> {
-        let (error, node) = (close.into_error(), self.replica.node()?);
-        let itself = matches!(error, SyncError::PeerFailed(Reason::Oneself));
-        let is_namesake = self.report.peer == Some(node);
-        Ok(if itself && is_namesake { SyncError::Oneself { node } } else { error })
+        let error = close.into_error();
+        if let (SyncError::PeerFailed(Reason::Oneself), Some(node)) = (&error, self.report.peer)
+            && node == self.replica.node()?
+        {
+            return Ok(SyncError::Oneself { node });
+        }
+        Ok(error)
     }
 
     /// The peer is not this store itself, met by an address that leads back here. A copy of the file
