@@ -67,7 +67,6 @@ mod tests {
     use crate::store::HEADS;
     use crate::{Content, Patch};
 
-
     #[test]
     fn heads_in_parts_are_those_of_all_at_once() {
         let engine = Engine::builder().label("phone").local_type("draft").in_memory().unwrap();

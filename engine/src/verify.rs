@@ -422,12 +422,7 @@ fn checksum(view: &View<'_>, at: &At) -> Result<[u8; 16]> {
 }
 
 /// Compares the heads of a part of the entities, and forgets them.
-fn check_heads(
-    snapshot: &Snapshot,
-    view: &View<'_>,
-    fold: &mut Fold,
-    out: &mut Verification,
-) -> Result<()> {
+fn check_heads(snapshot: &Snapshot, view: &View<'_>, fold: &mut Fold, out: &mut Verification) -> Result<()> {
     let checked = compare_heads(snapshot, view, fold, out);
     out.note(checked)?;
     let directory = view.directory;
@@ -444,12 +439,7 @@ fn check_heads(
 }
 
 /// Each row of `heads` with what the log gives.
-fn compare_heads(
-    snapshot: &Snapshot,
-    view: &View<'_>,
-    fold: &Fold,
-    out: &mut Verification,
-) -> Result<()> {
+fn compare_heads(snapshot: &Snapshot, view: &View<'_>, fold: &Fold, out: &mut Verification) -> Result<()> {
     for row in snapshot.tables.heads.range::<&[u8]>(..)? {
         let (key, value) = row?;
         let Ok(id) = <[u8; 16]>::try_from(key.value()).map(EntityId::from_bytes) else {

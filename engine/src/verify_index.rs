@@ -6,8 +6,7 @@ use crate::error::Result;
 use crate::model::EntityId;
 use crate::snapshot::Snapshot;
 use crate::store::{
-    INDEX, INDEXED, Index, IndexState, ReadTable, View, hex, index_key, index_parts, keys_of,
-    read_indexed,
+    INDEX, INDEXED, Index, IndexState, ReadTable, View, hex, index_key, index_parts, keys_of, read_indexed,
 };
 use crate::verify::Verification;
 

@@ -572,10 +572,8 @@ fn a_kind_that_a_type_reads_as_another_stays() {
         share: f64,
     }
     let engine = Engine::in_memory().unwrap();
-    let stored = Content::new()
-        .with("raw", vec![1u8, 2])
-        .with("at", Timestamp::from_millis(5))
-        .with("share", 40);
+    let stored =
+        Content::new().with("raw", vec![1u8, 2]).with("at", Timestamp::from_millis(5)).with("share", 40);
     let id = engine.write(|tx| tx.create("t", &stored)).unwrap();
     let read = engine.snapshot().unwrap().get(id).unwrap().unwrap();
     engine.write(|tx| tx.put(&read, &read.read::<Plain>()?)).unwrap();

@@ -478,11 +478,7 @@ fn entities_of(
 }
 
 /// Forgets that an index holds something of an entity.
-fn forget(
-    indexed: &mut WriteTable<'_>,
-    entity: EntityId,
-    ordinal: u32,
-) -> Result<()> {
+fn forget(indexed: &mut WriteTable<'_>, entity: EntityId, ordinal: u32) -> Result<()> {
     let id = entity.as_bytes();
     let keys = match indexed.get(&id[..])? {
         Some(row) => read_indexed(entity, row.value()),

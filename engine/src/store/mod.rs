@@ -59,10 +59,10 @@ pub use read_cache::CacheStats;
 pub(crate) use record::Record;
 pub use record::Void as VoidReason;
 pub(crate) use repair::part_of;
+use rows::catching;
+pub(crate) use rows::{ReadTable, WriteTable, WriteTables};
 pub(crate) use sealed::{hex, seal, unreadable, unseal};
 pub(crate) use show::{Seen, Shown, content_of, shown_leaves};
-pub(crate) use rows::{ReadTable, WriteTable, WriteTables};
-use rows::catching;
 #[cfg(test)]
 pub(crate) use tables::META;
 pub(crate) use tables::{HEADS, INDEX, INDEXED, PEERS, STAGING, Tables, staging_key, type_key};

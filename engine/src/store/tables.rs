@@ -46,8 +46,7 @@ pub(crate) const STAGING: Table = Table::new("staging");
 pub(crate) const PEERS: Table = Table::new("peers");
 
 /// Those that every store has.
-pub(crate) const ALL: [Table; 10] =
-    [META, LOGS, TYPES, LOG, DOTS, HEADS, BY_TYPE, UNSETTLED, STAGING, PEERS];
+pub(crate) const ALL: [Table; 10] = [META, LOGS, TYPES, LOG, DOTS, HEADS, BY_TYPE, UNSETTLED, STAGING, PEERS];
 /// Those that come into being with their first row.
 pub(crate) const OF_SOME: [Table; 3] = [MISSING, INDEX, INDEXED];
 

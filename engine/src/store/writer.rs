@@ -16,8 +16,8 @@ use super::group_commit::{self, Journal};
 use super::head::Heads;
 use super::index::{self, Indexing, Keys};
 use super::missing::{self, Gap};
-use super::rows::{self, ReadTables, WriteTable, WriteTables, catching};
 use super::record::{Checkpoint, PIECE, Record, add_checkpoint};
+use super::rows::{self, ReadTables, WriteTable, WriteTables, catching};
 use super::sealed::seal;
 use super::tables::{self, Tables, dot_key, log_key, type_key};
 use super::view::{Pending, View};
@@ -307,9 +307,7 @@ impl Store {
     pub(crate) fn read_tables(&self, commit: u64) -> Result<Arc<Tables>> {
         let database = self.database.read();
         let database = database.as_ref().ok_or(Error::Closed)?;
-        catching("its tables", || {
-            Tables::open(ReadTables::begin(database)?, commit).map(Arc::new)
-        })
+        catching("its tables", || Tables::open(ReadTables::begin(database)?, commit).map(Arc::new))
     }
 
     /// One redb transaction.
@@ -324,11 +322,7 @@ impl Store {
     }
 
     /// `quick`: opening is quick as long as no other follows.
-    pub(super) fn commit(
-        &self,
-        quick: bool,
-        write: impl FnOnce(&WriteTables) -> Result<()>,
-    ) -> Result<()> {
+    pub(super) fn commit(&self, quick: bool, write: impl FnOnce(&WriteTables) -> Result<()>) -> Result<()> {
         let database = self.database.read();
         let database = database.as_ref().ok_or(Error::Closed)?;
         let quick = quick || self.marred.load(Ordering::Acquire);
