@@ -13,8 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::value::{decode_kept, encode_value, flatten_content};
 use crate::merge::unflatten_with;
 use crate::model::{
-    Content, Fault, ShownLeaf, Step, Timestamp, Unread, Value, Variant, content_from, from_leaves,
-    print_path,
+    Content, Fault, ShownLeaf, Step, Timestamp, Unread, Value, Variant, content_from, from_leaves, print_path,
 };
 
 /// What a type writes of what it reads of leaves; it notes what it did not read.
@@ -48,9 +47,7 @@ impl Glass {
         let unread = Unread::default();
         let written = (self.sees)(leaves, &unread)?;
         let kept = leaves.iter().copied().filter(|(_, value)| !unread.has(value));
-        let read = unflatten_with(kept, |value| {
-            decode_kept(value, &|v| !unread.has(v)).unwrap_or_default()
-        });
+        let read = unflatten_with(kept, |value| decode_kept(value, &|v| !unread.has(v)).unwrap_or_default());
         Ok((written, read))
     }
 
@@ -70,12 +67,18 @@ impl Glass {
 
     /// What is to be written where `stored` stands and the caller made `now` of `before`; nothing
     /// if nothing was changed. [`Error::Invalid`] if the type would not read it back as it is.
-    pub(crate) fn carry(self, stored: &[ShownLeaf<'_>], before: &Content, now: Content) -> Result<Option<Content>> {
+    pub(crate) fn carry(
+        self,
+        stored: &[ShownLeaf<'_>],
+        before: &Content,
+        now: Content,
+    ) -> Result<Option<Content>> {
         if *before == now {
             return Ok(None);
         }
         let (again, read) = self.see_part(stored).map_err(unreadable)?;
-        let stored = unflatten_with(stored.iter().copied(), |v| decode_kept(v, &|_| true).unwrap_or_default());
+        let stored =
+            unflatten_with(stored.iter().copied(), |v| decode_kept(v, &|_| true).unwrap_or_default());
         let volatile = Volatile { before, again: &again };
         let undone = undone(&read, before);
         let gone = self.gone(&stored, &undone, volatile);
@@ -224,8 +227,7 @@ impl Readings<'_> {
             let (a, o, s) = (within(self.again), within(self.other), within(self.stored));
             if let Some(before) = child(self.before, &step) {
                 at.push(step);
-                Readings { before, again: a.as_ref(), other: o.as_ref(), stored: s.as_ref() }
-                    .differ(at, out);
+                Readings { before, again: a.as_ref(), other: o.as_ref(), stored: s.as_ref() }.differ(at, out);
                 at.pop();
             }
         }
@@ -241,7 +243,8 @@ fn same(a: Option<&Value>, b: Option<&Value>) -> bool {
 }
 
 fn unordered(value: &Value) -> Value {
-    let fields = |fields: &Content| -> Content { fields.iter().map(|(k, v)| (k.clone(), unordered(v))).collect() };
+    let fields =
+        |fields: &Content| -> Content { fields.iter().map(|(k, v)| (k.clone(), unordered(v))).collect() };
     match value {
         Value::Array(items) => {
             let mut items: Vec<Value> = items.iter().map(unordered).collect();
@@ -293,9 +296,7 @@ fn without(content: &Content, paths: &BTreeSet<Steps>) -> Content {
     let mut all = Value::Map(content.clone());
     for path in paths {
         let Some((Step::Key(key), above)) = path.split_last() else { continue };
-        if let Some(Value::Map(map) | Value::Atomic(map)) =
-            above.iter().try_fold(&mut all, child_mut)
-        {
+        if let Some(Value::Map(map) | Value::Atomic(map)) = above.iter().try_fold(&mut all, child_mut) {
             map.remove(key);
         }
     }

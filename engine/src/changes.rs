@@ -550,7 +550,9 @@ impl Scan {
         let is_in = |e: &Entity| wanted.is_none_or(|t| *t == *e.entity_type()) && matching(e);
         for heads in [after, before] {
             // what cannot be told is told
-            if tell(shown(&Origin::new(), view, id, heads.list.clone()))?.is_none_or(|e| e.is_some_and(|e| is_in(&e))) {
+            if tell(shown(&Origin::new(), view, id, heads.list.clone()))?
+                .is_none_or(|e| e.is_some_and(|e| is_in(&e)))
+            {
                 return Ok(true);
             }
         }

@@ -79,12 +79,12 @@ pub use merge::{
     Conflict, ConflictHead, ConflictKind, CustomPolicy, FieldConflict, Policy, Resolution, Side, apply_patch,
     diff,
 };
-pub use model::{
-    Chain, ChainPrefix, Clock, ClockEntry, ClockOrdering, CommitRef, Content, DatasetId, EntityId, Kind,
-    LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp, Value, Variant, VersionId, VersionRef,
-    Atomic, atomic, from_value, to_value,
-};
 pub use misfit::Misfit;
+pub use model::{
+    Atomic, Chain, ChainPrefix, Clock, ClockEntry, ClockOrdering, CommitRef, Content, DatasetId, EntityId,
+    Kind, LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp, Value, Variant, VersionId,
+    VersionRef, atomic, from_value, to_value,
+};
 pub use past::{Past, Point};
 pub use query::{Page, Query, QueryCursor};
 pub use repair::Repaired;

@@ -317,7 +317,8 @@ fn forgets(old: &[u8], new: &[u8]) -> bool {
         _ => Vec::new(),
     };
     let mut changed: BTreeMap<Vec<u8>, (Value, i64)> = BTreeMap::new();
-    for (item, sign) in items(old).into_iter().map(|i| (i, -1)).chain(items(new).into_iter().map(|i| (i, 1))) {
+    for (item, sign) in items(old).into_iter().map(|i| (i, -1)).chain(items(new).into_iter().map(|i| (i, 1)))
+    {
         let bytes = encode_value(&item).unwrap_or_default();
         changed.entry(bytes).or_insert((item, 0)).1 += sign;
     }

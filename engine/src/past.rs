@@ -253,7 +253,8 @@ impl<'a> Past<'a> {
             let (id, heads) = found?;
             let shown = match &heads.list[..] {
                 [only] => !only.is_tombstone(),
-                _ => entity_of(&self.snapshot.origin(), &self.snapshot.view(), id, &heads)?.is_some_and(|e| !e.is_deleted()),
+                _ => entity_of(&self.snapshot.origin(), &self.snapshot.view(), id, &heads)?
+                    .is_some_and(|e| !e.is_deleted()),
             };
             count += u64::from(shown);
         }

@@ -31,7 +31,8 @@ pub struct PeerStatus {
 }
 
 impl Status {
-    /// How many changes that were written here no hub is known to hold: what would be lost with this device. Nothing if no hub was met.
+    /// How many changes that were written here no hub is known to hold: what would be lost with
+    /// this device. Nothing if no hub was met.
     pub fn pending_at_hub(&self) -> Option<u64> {
         self.peers.iter().filter(|p| p.is_hub).map(|p| p.pending).min()
     }

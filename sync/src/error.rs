@@ -261,10 +261,9 @@ impl SyncError {
             SyncError::Lookup(e) => e.kind() != io::ErrorKind::InvalidInput,
             SyncError::InvalidMessage(e) => *e == InvalidMessage::Checksum,
             SyncError::Timeout(_) | SyncError::Overtaken => true,
-            SyncError::PeerFailed(reason) => matches!(
-                reason,
-                Reason::Timeout | Reason::Cancelled | Reason::Overtaken | Reason::Altered
-            ),
+            SyncError::PeerFailed(reason) => {
+                matches!(reason, Reason::Timeout | Reason::Cancelled | Reason::Overtaken | Reason::Altered)
+            }
             SyncError::PeerMisbehaved(_)
             | SyncError::PeerIncompatible { .. }
             | SyncError::WrongDataset { .. }
@@ -286,12 +285,7 @@ fn passes(kind: io::ErrorKind) -> bool {
     };
     !matches!(
         kind,
-        AddrInUse
-            | AddrNotAvailable
-            | InvalidData
-            | InvalidInput
-            | PermissionDenied
-            | Unsupported
+        AddrInUse | AddrNotAvailable | InvalidData | InvalidInput | PermissionDenied | Unsupported
     )
 }
 

@@ -7,9 +7,7 @@ use std::thread;
 
 use heirloom::{Content, DatasetId, Engine, EntityId, Patch, Timestamp, Value};
 use heirloom_sync::transport::tcp::{PlainTcp, PlainTcpListener, sync_plain_tcp};
-use heirloom_sync::{
-    Cancel, Config, Outcome, Replica, SyncError, sync_in_process, sync_in_process_with,
-};
+use heirloom_sync::{Cancel, Config, Outcome, Replica, SyncError, sync_in_process, sync_in_process_with};
 use proptest::prelude::*;
 use support::{Link, Random};
 

@@ -477,10 +477,7 @@ fn what_our_own_store_needs_is_not_counted_against_the_peer() {
 #[test]
 fn the_longest_duration_is_allowed_everywhere() {
     let config = || {
-        Config::new()
-            .idle_timeout(Duration::MAX)
-            .handshake_timeout(Duration::MAX)
-            .clock_limit(Duration::MAX)
+        Config::new().idle_timeout(Duration::MAX).handshake_timeout(Duration::MAX).clock_limit(Duration::MAX)
     };
     let (a, b) = small_pair();
     let mut first = Session::initiator(&a, config());

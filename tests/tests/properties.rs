@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use heirloom::{
-    Content, DatasetId, Engine, EntityId, Error, Kind, Metadata, Patch, Policy, Resolution, Timestamp, Value, Variant,
+    Content, DatasetId, Engine, EntityId, Error, Kind, Metadata, Patch, Policy, Resolution, Timestamp, Value,
+    Variant,
 };
 use heirloom_tests::{
     decoder::{Frame, hashes},

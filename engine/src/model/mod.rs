@@ -19,10 +19,10 @@ pub use id::{Chain, ChainPrefix, DatasetId, EntityId, LogId, LogRoot, NodeId, St
 pub use metadata::Metadata;
 pub use patch::Patch;
 pub(crate) use path::{Path, PathRef};
+pub use serde_value::{Atomic, atomic, from_value, to_value};
 pub(crate) use serde_value::{
     Fault, ShownLeaf, Step, Unread, content_from, from_leaves, print_path, to_content,
 };
-pub use serde_value::{Atomic, atomic, from_value, to_value};
 pub(crate) use state::{Entry, Leaf, State, Writer};
 pub use time::Timestamp;
 pub use value::{Value, Variant};

@@ -350,9 +350,7 @@ impl Store {
         let (adopted, batch) = {
             let mut writer = self.writer()?;
             let adopted = match writer.known.dataset {
-                Some(ours) if ours != dataset => {
-                    Err(Error::WrongDataset { ours, theirs: dataset })
-                }
+                Some(ours) if ours != dataset => Err(Error::WrongDataset { ours, theirs: dataset }),
                 Some(_) => Ok(()),
                 None => {
                     writer.settle_dataset(dataset);

@@ -407,9 +407,8 @@ impl View<'_> {
         let Some(local) = self.directory.local() else { return Ok(None) };
         let mut next = self.tip_among(local, commits)?;
         while let Some(record) = next {
-            let is_it = |i: &usize| {
-                record.header.versions[*i].entity == entity && record.void_of(*i).is_none()
-            };
+            let is_it =
+                |i: &usize| record.header.versions[*i].entity == entity && record.void_of(*i).is_none();
             if let Some(index) = (0..record.header.versions.len()).rev().find(is_it) {
                 return Ok(Some(Head::clone(&*self.as_head(&self.place(&record, index)?)?)));
             }
@@ -425,9 +424,7 @@ impl View<'_> {
     pub(crate) fn heads_after(&self, before: &Heads, at: &At) -> Result<Heads> {
         let (parents, local) = (self.parents(at)?, self.directory.local());
         let yields = |h: &Head| Some(h.writer.ordinal) == local && Some(at.writer.ordinal) != local;
-        let goes = |h: &Head| {
-            yields(h) || parents.contains(&(h.writer.ordinal, h.writer.reference.sequence))
-        };
+        let goes = |h: &Head| yields(h) || parents.contains(&(h.writer.ordinal, h.writer.reference.sequence));
         let mut list: Vec<Head> = before.list.iter().filter(|h| !goes(h)).cloned().collect();
         list.push(Head::clone(&*self.as_head(at)?));
         list.sort_by_key(|h| h.writer.reference);

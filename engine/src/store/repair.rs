@@ -251,11 +251,7 @@ pub(crate) fn part_of(id: &EntityId, parts: u64) -> u64 {
 type Folded = HashMap<EntityId, (Vec<Dot>, bool)>;
 
 /// Which versions are heads.
-fn fold_heads(
-    view: &View<'_>,
-    commits: u64,
-    mine: &dyn Fn(&EntityId) -> bool,
-) -> Result<Folded> {
+fn fold_heads(view: &View<'_>, commits: u64, mine: &dyn Fn(&EntityId) -> bool) -> Result<Folded> {
     let mut out = Folded::new();
     let local = view.directory.local();
     for lsn in view.lsns(0, commits) {

@@ -33,8 +33,7 @@ impl PlainTcp {
     /// out, [`SyncError::Transport`] where nobody answers there.
     pub fn connect(address: impl ToSocketAddrs) -> Result<Self> {
         // apart from connecting, since what a look-up says about its failure is its text alone
-        let addresses: Vec<SocketAddr> =
-            address.to_socket_addrs().map_err(SyncError::Lookup)?.collect();
+        let addresses: Vec<SocketAddr> = address.to_socket_addrs().map_err(SyncError::Lookup)?.collect();
         Self::new(TcpStream::connect(&addresses[..])?)
     }
 

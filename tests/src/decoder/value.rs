@@ -289,11 +289,7 @@ mod tests {
                 "[{\"k\": null}]",
             ),
             (Value::atomic(&[]), &[0x0b, 1, 0], "#{}"),
-            (
-                Value::atomic(&[("k", Value::int(1))]),
-                &[0x0b, 5, 1, 1, b'k', 3, 2],
-                "#{\"k\": 1}",
-            ),
+            (Value::atomic(&[("k", Value::int(1))]), &[0x0b, 5, 1, 1, b'k', 3, 2], "#{\"k\": 1}"),
             (
                 Value::variant("On", &Value::map(&[("k", Value::null())])),
                 &[0x0a, 9, 2, b'O', b'n', 9, 4, 1, 1, b'k', 0],
@@ -313,9 +309,9 @@ mod tests {
         let refused: [&[u8]; 20] = [
             &[],
             &[0x0a],
-            &[0x0a, 2, 1, b'v'],                          // a variant that carries nothing
-            &[0x0a, 4, 1, b'v', 0, 0],                    // or two values
-            &[0x0b, 8, 2, 1, b'b', 0, 1, b'a', 0],        // keys unsorted in an atomic map
+            &[0x0a, 2, 1, b'v'],                   // a variant that carries nothing
+            &[0x0a, 4, 1, b'v', 0, 0],             // or two values
+            &[0x0b, 8, 2, 1, b'b', 0, 1, b'a', 0], // keys unsorted in an atomic map
             &[0x0c, 1, 0],
             &[0x10, 0],
             &[0x12, 1, 1],
@@ -346,9 +342,8 @@ mod tests {
         assert_eq!(under(1, 63), Ok(()));
         assert_eq!(under(1, 64), Err(Unverified::Limit("depth")));
         assert_eq!(under(1, 100_000), Err(Unverified::Limit("depth")));
-        let variants = |levels: usize| {
-            (0..levels).fold(Value::null(), |value, _| Value::variant("v", &value))
-        };
+        let variants =
+            |levels: usize| (0..levels).fold(Value::null(), |value, _| Value::variant("v", &value));
         let carried = |n| Value::read(&mut Reader::new(variants(n).as_bytes()), 1).map(|_| ());
         assert_eq!((carried(63), carried(64)), (Ok(()), Err(Unverified::Limit("depth"))));
         let empty = Value::array(&[]);

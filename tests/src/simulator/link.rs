@@ -234,9 +234,7 @@ impl Meeting {
         use SyncError::{InvalidMessage as Invalid, PeerFailed, PeerMisbehaved as Misbehaved};
         let link = matches!(
             error,
-            SyncError::Transport(_)
-                | SyncError::Timeout(_)
-                | PeerFailed(Reason::Timeout | Reason::Cancelled)
+            SyncError::Transport(_) | SyncError::Timeout(_) | PeerFailed(Reason::Timeout | Reason::Cancelled)
         );
         let noise = self.altered
             && matches!(

@@ -6,7 +6,8 @@ use std::{
 };
 
 use heirloom::{
-    Content, Engine, EntityId, Kind, Metadata, Patch, Timestamp, Value, Variant, VersionRef, replication::WireCommit,
+    Content, Engine, EntityId, Kind, Metadata, Patch, Timestamp, Value, Variant, VersionRef,
+    replication::WireCommit,
 };
 use heirloom_tests::{
     decoder::{Frame, Genesis, device_id},

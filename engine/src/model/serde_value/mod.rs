@@ -15,9 +15,9 @@ use serde::de::DeserializeOwned;
 use serde::ser::Serialize;
 
 use super::{Content, PathRef, Value};
-use crate::error::Result;
 #[cfg(doc)]
 use crate::error::Error;
+use crate::error::Result;
 use crate::format::value::encode_value;
 
 pub use atomic::Atomic;
