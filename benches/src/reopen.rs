@@ -1,6 +1,6 @@
 //! How long opening takes after a kill: with the commit that `flush` makes, and without, in one run.
 //!
-//! `cargo run --release -p heirloom-benches --bin reopen [-- --gib N]`
+//! `cargo run --release -p heirloom-benches --bin reopen [-- --mib N]`
 //!
 //! A child process opens the store, writes an entity, flushes or does not, and is killed. Each opening reads the store from a file that the system
 //! has just written, so from its cache: on a phone the difference is larger.
@@ -24,13 +24,13 @@ fn main() {
     {
         return write_and_wait(Path::new(path), flush == "flush");
     }
-    let gib = args.iter().position(|a| a == "--gib").and_then(|i| args.get(i + 1));
-    let gib: usize = gib.map_or(2, |n| n.parse().expect("--gib takes a number"));
+    let mib = args.iter().position(|a| a == "--mib").and_then(|i| args.get(i + 1));
+    let mib: usize = mib.map_or(2 << 10, |n| n.parse().expect("--mib takes a number"));
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("store");
-    fill(&path, gib << 30);
+    fill(&path, mib << 20);
     let bytes = std::fs::metadata(&path).expect("the file").len();
-    println!("{:.1} GiB, {} entities", bytes as f64 / (1 << 30) as f64, (gib << 30) / SIZE);
+    println!("{:.1} GiB, {} entities", bytes as f64 / (1 << 30) as f64, (mib << 20) / SIZE);
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         with.push(killed(&path, "flush"));

@@ -249,8 +249,8 @@ impl Builder {
         let _indexer = Indexer::start(&store, self.index_in_background && !store.read_only);
         let _idle = IdleFlush::start(&store, self.idle_flush);
         // never from the application's entropy: two stores that draw the same are not one
-        let [a, b, c, d, e, f, g, h, ..] = uuid::Uuid::new_v4().into_bytes();
-        let instance = [a, b, c, d, e, f, g, h];
+        let [a, b, c, d, ..] = uuid::Uuid::new_v4().into_bytes();
+        let instance = [a, b, c, d];
         Engine {
             inner: Arc::new(Inner {
                 _indexer,

@@ -525,8 +525,10 @@ impl Scan {
             ordinal.and_then(|ordinal| view.directory.entity_type(ordinal))
         };
         let types = |t: &Turn| (entity_type(&t.before), entity_type(&t.after));
-        let types = Types { now, turn: turn.iter().flatten().next().map(types) };
-        let is = self.is_of_type(&types) && self.matches(view, id, turn.as_ref())?;
+        let types = Types { now, turn: turn.as_ref().and_then(Option::as_ref).map(types) };
+        // what cannot be told is told
+        let unknown = retypes && matches!(turn, Some(None));
+        let is = (unknown || self.is_of_type(&types)) && self.matches(view, id, turn.as_ref())?;
         if let Some(Some(Turn { after, .. })) = turn {
             self.remember(id, after);
         }
@@ -536,7 +538,7 @@ impl Scan {
     /// Whether the entity is of the wanted type now, or the change made it so, or made it another.
     fn is_of_type(&self, types: &Types) -> bool {
         let Some(wanted) = &self.filter.entity_type else { return true };
-        let is = |entity_type: &Option<Arc<str>>| entity_type.as_deref() == Some(wanted);
+        let is = |entity_type: &Option<Arc<str>>| entity_type.as_deref() == Some(&**wanted);
         let turned = types.turn.as_ref().is_some_and(|(was, became)| is(was) || is(became));
         *types.now == **wanted || turned
     }
@@ -549,10 +551,8 @@ impl Scan {
         let wanted = self.filter.entity_type.as_deref();
         let is_in = |e: &Entity| wanted.is_none_or(|t| *t == *e.entity_type()) && matching(e);
         for heads in [after, before] {
-            // what cannot be told is told
-            if tell(shown(&Origin::new(), view, id, heads.list.clone()))?
-                .is_none_or(|e| e.is_some_and(|e| is_in(&e)))
-            {
+            let entity = shown(&Origin::new(), view, id, heads.list.clone());
+            if tell(entity)?.is_none_or(|e| e.is_some_and(|e| is_in(&e))) {
                 return Ok(true);
             }
         }

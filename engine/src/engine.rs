@@ -53,7 +53,7 @@ pub(crate) struct Inner {
     pub(crate) closed_cuts: ClosedCuts,
     pub(crate) dataset_name: Option<String>,
     /// Tells this opening of the store from all others.
-    pub(crate) instance: [u8; 8],
+    pub(crate) instance: [u8; 4],
 }
 
 impl std::fmt::Debug for Engine {

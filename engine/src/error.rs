@@ -107,6 +107,10 @@ pub enum Error {
     /// The application broke off what it asked for. Nothing was changed.
     Cancelled,
     /// The file is damaged at this place; the rest stays usable. `verify` lists all such places, `repair` mends them.
+    ///
+    /// Pages of redb that are damaged are found by a panic of redb, which is caught. Your panic
+    /// hook sees it, and prints it if it is
+    /// the default one: this library sets none.
     Corrupt {
         /// The table.
         table: &'static str,

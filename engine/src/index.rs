@@ -195,7 +195,7 @@ mod tests {
         let tables = engine.store().tables().unwrap();
         let rows = |table| {
             let table = tables.optional(table).unwrap();
-            table.map_or(0, |t| redb::ReadableTableMetadata::len(&t).unwrap())
+            table.map_or(0, |t| t.len().unwrap())
         };
         (rows(INDEX), rows(INDEXED))
     }
@@ -268,9 +268,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store");
         let engine = filled(&path, &["v"]);
-        let damage = |tx: &redb::WriteTransaction| {
-            let meta = redb::TableDefinition::<&[u8], &[u8]>::new("meta");
-            tx.open_table(meta)?.insert(&b"index/0"[..], &[0; 9][..])?;
+        let damage = |tx: &crate::store::WriteTables| {
+            tx.open_table(crate::store::META)?.insert(&b"index/0"[..], &[0; 9][..])?;
             Ok(())
         };
         engine.store().transact(damage).unwrap();

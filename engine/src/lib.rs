@@ -19,6 +19,9 @@
 //! # Ok::<(), heirloom::Error>(())
 //! ```
 
+// redb's tables and transactions are used in `store/rows.rs` alone: see there
+#![warn(clippy::disallowed_types)]
+
 mod backup;
 mod builder;
 mod carry;

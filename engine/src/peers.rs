@@ -3,14 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use redb::ReadableTable;
-
 use crate::error::{Error, Result};
 use crate::format::bytes::{Put, Reader};
 use crate::format::limits;
 use crate::model::{Chain, LogId, LogRoot, NodeId};
 use crate::replication::{Cut, Peer, Replication, Staged, StagedHead};
-use crate::store::{self, Tables, seal, unseal};
+use crate::store::{self, Tables, WriteTable, WriteTables, seal, unseal};
 use crate::verify::Verification;
 
 impl Replication {
@@ -127,9 +125,8 @@ impl Replication {
         self.write_peer(node, Some(&peer_row(&peer, false)))
     }
 
-    /// Forgets a peer that will not come back, or was turned away: what it holds, and where both
-    /// last stood. How many logs it opened here is kept, so
-    /// that nobody starts anew by being turned away.
+    /// Forgets a peer that will not come back: what it holds, and where both last stood. How many logs
+    /// it opened here is kept, so that nobody starts anew by being forgotten.
     pub fn forget(&self, node: NodeId) -> Result<()> {
         let opened = self.remembered(node)?.map_or(0, |peer| peer.opened);
         let left = Peer { opened, ..Peer::default() };
@@ -194,25 +191,21 @@ fn read_peer(key: &[u8], row: &[u8], commits: u64) -> Result<(Peer, bool)> {
     read().map_err(store::unreadable("peers", key))
 }
 
-type StagingTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
-
-fn drop_staged(table: &mut StagingTable<'_>, peer: NodeId) -> Result<()> {
+fn drop_staged(table: &mut WriteTable<'_>, peer: NodeId) -> Result<()> {
     let (from, to) = pieces(peer, 0);
-    table.retain_in(&from[..]..=&to[..], |_, _| false)?;
-    Ok(())
+    table.remove_between(&from, &to)
 }
 
 /// What a peer has staged, by a table that may be in the middle of a change.
-fn staged_in(table: &StagingTable<'_>, peer: NodeId) -> Result<Option<Staged>> {
+fn staged_in(table: &WriteTable<'_>, peer: NodeId) -> Result<Option<Staged>> {
     let key = store::staging_key(peer.as_bytes(), 0);
-    let row = ReadableTable::get(table, &key[..])?;
+    let row = table.get(&key[..])?;
     Ok(row.and_then(|row| read_staged(&key, row.value()).ok()))
 }
 
-fn last_piece(table: &StagingTable<'_>, peer: NodeId) -> Result<u32> {
+fn last_piece(table: &WriteTable<'_>, peer: NodeId) -> Result<u32> {
     let (from, to) = pieces(peer, 0);
-    let Some((key, _)) = redb::ReadableTable::range(table, &from[..]..=&to[..])?.next_back().transpose()?
-    else {
+    let Some((key, _)) = table.range(&from[..]..=&to[..])?.next_back().transpose()? else {
         return Ok(0);
     };
     let piece = key.value().get(16..).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
@@ -294,7 +287,7 @@ pub(crate) fn check(tables: &Tables, out: &mut Verification) -> Result<()> {
 }
 
 /// Drops what is damaged: it costs longer clocks and parts that travel again.
-pub(crate) fn mend(tables: &Tables, tx: &redb::WriteTransaction) -> Result<()> {
+pub(crate) fn mend(tables: &Tables, tx: &WriteTables) -> Result<()> {
     let mut peers = tx.open_table(store::PEERS)?;
     for row in tables.peers.iter()? {
         let (key, value) = row?;
@@ -304,7 +297,7 @@ pub(crate) fn mend(tables: &Tables, tx: &redb::WriteTransaction) -> Result<()> {
     }
     let mut staging = tx.open_table(store::STAGING)?;
     for peer in spoilt(tables)?.into_keys() {
-        staging.retain(|key, _| !key.starts_with(&peer))?;
+        staging.remove_all_of(&peer)?;
     }
     Ok(())
 }

@@ -330,11 +330,10 @@ fn index_rows(snapshot: &Snapshot, ordinal: u32, selection: &Selection) -> Resul
     let descending = selection.descending;
     Ok(Box::new(std::iter::from_fn(move || {
         let row = if descending { rows.next_back() } else { rows.next() }?;
-        let read = |row: std::result::Result<(redb::AccessGuard<'_, &[u8]>, _), redb::StorageError>| {
-            let (_, key, id) = index_parts(row?.0.value()).map(|(o, k, id)| (o, k.to_vec(), id))?;
-            Ok((key, id))
-        };
-        Some(read(row))
+        Some(row.and_then(|(row, _)| {
+            let (_, key, id) = index_parts(row.value())?;
+            Ok((key.to_vec(), id))
+        }))
     })))
 }
 

@@ -14,13 +14,18 @@ pub struct Repaired {
     pub left: Vec<Problem>,
     /// Records of the log that are damaged: peers are asked for them from now on.
     pub damaged_commits: u64,
+    /// Tables whose tree was broken: made anew of the rows that could be read.
+    pub remade_tables: u64,
 }
 
 impl Engine {
     /// Verifies, and mends what can be mended here (R37). Tables that follow from the log (`dots`, `heads`, `by_type`, `unsettled`, indexes, the checkpoint) are made
     /// again from it; what is remembered of peers, parts of large commits and marks that cannot be
-    /// read are dropped. Records of the log that are damaged are noted, durably: towards peers
-    /// their commits count as lacking, so that any sync brings
+    /// read are dropped.
+    /// A table whose own tree is broken, be it the log's, is made anew of the rows that can be
+    /// read; the broken tree stays in the file, out of the way, until
+    /// [`compact_to`](Self::compact_to) leaves it behind. Records of the log that are damaged are
+    /// noted, durably: towards peers their commits count as lacking, so that any sync brings
     /// them back, proven by their hashes. While there are any, heads stay as they are: repair again after that sync.
     ///
     /// No version changes, and no sequence is used twice: since nobody knows what rows are gone without a trace, the next write opens a fresh log (R34). Writers
@@ -46,23 +51,21 @@ impl Engine {
             return Ok(Repaired::default());
         }
         let store = self.store();
+        let remade_tables = store.mend_trees()?;
         let damaged_commits = store.note_all_damage()?;
         store.repair(ENTITIES)?;
         self.build_indexes()?;
         let left = self.verify()?.problems;
         let mended = found.problems.into_iter().filter(|p| !left.contains(p)).collect();
-        Ok(Repaired { mended, left, damaged_commits })
+        Ok(Repaired { mended, left, damaged_commits, remade_tables })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use redb::{ReadableTable, TableDefinition};
-
     use super::*;
+    use crate::store::HEADS;
     use crate::{Content, Patch};
-
-    const HEADS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("heads");
 
     #[test]
     fn heads_in_parts_are_those_of_all_at_once() {
@@ -80,10 +83,8 @@ mod tests {
         store
             .transact(|tx| {
                 let mut heads = tx.open_table(HEADS)?;
-                let keys: Vec<Vec<u8>> = heads
-                    .iter()?
-                    .map(|row| row.map(|(key, _)| key.value().to_vec()))
-                    .collect::<Result<_, _>>()?;
+                let keys = heads.range::<&[u8]>(..)?.map(|row| Ok(row?.0.value().to_vec()));
+                let keys: Vec<Vec<u8>> = keys.collect::<Result<_>>()?;
                 for key in keys.iter().step_by(2) {
                     heads.remove(&key[..])?;
                 }

@@ -163,7 +163,7 @@ impl Replication {
 
     /// Random bytes that tell this opening of the store from any other, of a copy too: who meets them
     /// at the other end of a session talks to itself.
-    pub fn instance(&self) -> [u8; 8] {
+    pub fn instance(&self) -> [u8; 4] {
         self.engine.inner.instance
     }
 

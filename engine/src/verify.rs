@@ -30,6 +30,11 @@ pub struct Verification {
     pub voids: u64,
     /// Commits whose bodies never verified here: no damage, but their contents are missing.
     pub unverified: u64,
+    /// Trees of the file that were broken and that [`repair`](crate::Engine::repair) put out of the
+    /// way: no
+    /// damage, but they take room until [`compact_to`](crate::Engine::compact_to) leaves them
+    /// behind.
+    pub set_aside: u64,
     /// Each damaged place, the first 10,000.
     pub problems: Vec<Problem>,
     /// How many there are beyond those.
@@ -155,9 +160,18 @@ pub(crate) fn verify(
     progress: &mut dyn FnMut(VerifyProgress) -> ControlFlow<()>,
 ) -> Result<Verification> {
     let mut out = Verification::default();
-    let rows = redb::ReadableTableMetadata::len(&snapshot.tables.heads)?;
+    // before anything that goes by them
+    let mut rows = 0;
+    for (table, found, checked) in snapshot.tables.check_trees() {
+        out.note(checked)?;
+        if table == store::HEADS {
+            rows = found;
+        }
+    }
+    out.set_aside = out.note(snapshot.tables.set_aside())?.unwrap_or(0);
     let parts = rows.div_ceil(entities).max(1);
-    let mut walk = Walk { of: snapshot.commits()?.saturating_mul(parts), read: 0, progress };
+    let commits = out.note(snapshot.commits())?.unwrap_or(0);
+    let mut walk = Walk { of: commits.saturating_mul(parts), read: 0, progress };
     let mut fold = Fold {
         part: Part { number: 0, of: parts },
         digest: StateDigest::ZERO,
@@ -199,11 +213,17 @@ pub(crate) fn verify(
     if rows != out.entities {
         out.problem("heads", "all", format!("{rows} rows for {} entities", out.entities));
     }
-    check_indexes(snapshot, &mut out)?;
-    verify_index::check(snapshot, &view, &mut out)?;
-    peers::check(&snapshot.tables, &mut out)?;
-    store::check_missing(&snapshot.tables, snapshot.commits()?, &mut out)?;
-    check_dots(snapshot, &fold, &mut out)?;
+    // each goes as far as its table can be read
+    let checked = check_indexes(snapshot, &mut out);
+    out.note(checked)?;
+    let checked = verify_index::check(snapshot, &view, &mut out);
+    out.note(checked)?;
+    let checked = peers::check(&snapshot.tables, &mut out);
+    out.note(checked)?;
+    let checked = store::check_missing(&snapshot.tables, commits, &mut out);
+    out.note(checked)?;
+    let checked = check_dots(snapshot, &fold, &mut out);
+    out.note(checked)?;
     check_datasets(snapshot, &fold, &mut out);
     check_checkpoint(snapshot, &fold, &mut out)?;
     Ok(out)
@@ -235,7 +255,10 @@ impl Walk<'_> {
 impl Engine {
     /// Reads everything again: checksums, chains, states, and what is derived from the log, which it makes again and compares (R33).
     /// Reads the whole file, and the log once more for each 100,000 entities beyond the first so many; takes about 100 MiB of memory at most.
-    /// What it finds, [`repair`](Self::repair) mends.
+    /// What it finds, [`repair`](Self::repair) mends. Where it finds something each commit from
+    /// then on notes which pages are free (and writes
+    /// several times as much): after a kill the file could else not be opened for the one page that
+    /// is damaged.
     pub fn verify(&self) -> Result<Verification> {
         self.verify_with(|_| ControlFlow::Continue(()))
     }
@@ -265,7 +288,11 @@ impl Engine {
         let mut marked: BTreeSet<u64> = marks().into_iter().collect();
         let snapshot = self.snapshot()?;
         marked.extend(marks());
-        verify(&snapshot, marked, ENTITIES, &mut progress)
+        let verified = verify(&snapshot, marked, ENTITIES, &mut progress)?;
+        if !verified.is_clean() {
+            self.store().is_marred();
+        }
+        Ok(verified)
     }
 }
 
@@ -396,6 +423,23 @@ fn checksum(view: &View<'_>, at: &At) -> Result<[u8; 16]> {
 
 /// Compares the heads of a part of the entities, and forgets them.
 fn check_heads(snapshot: &Snapshot, view: &View<'_>, fold: &mut Fold, out: &mut Verification) -> Result<()> {
+    let checked = compare_heads(snapshot, view, fold, out);
+    out.note(checked)?;
+    let directory = view.directory;
+    let local = directory.local().and_then(|o| directory.log_id(o));
+    for (entity, heads) in &fold.heads {
+        for head in heads.iter().filter(|h| Some(h.log) != local) {
+            fold.digest.add(&head_term(*entity, head));
+        }
+    }
+    out.entities += fold.heads.len() as u64;
+    fold.heads.clear();
+    fold.created_twice.clear();
+    Ok(())
+}
+
+/// Each row of `heads` with what the log gives.
+fn compare_heads(snapshot: &Snapshot, view: &View<'_>, fold: &Fold, out: &mut Verification) -> Result<()> {
     for row in snapshot.tables.heads.range::<&[u8]>(..)? {
         let (key, value) = row?;
         let Ok(id) = <[u8; 16]>::try_from(key.value()).map(EntityId::from_bytes) else {
@@ -422,16 +466,6 @@ fn check_heads(snapshot: &Snapshot, view: &View<'_>, fold: &mut Fold, out: &mut 
             out.problem("heads", id, "created twice or not is wrong");
         }
     }
-    let directory = view.directory;
-    let local = directory.local().and_then(|o| directory.log_id(o));
-    for (entity, heads) in &fold.heads {
-        for head in heads.iter().filter(|h| Some(h.log) != local) {
-            fold.digest.add(&head_term(*entity, head));
-        }
-    }
-    out.entities += fold.heads.len() as u64;
-    fold.heads.clear();
-    fold.created_twice.clear();
     Ok(())
 }
 
@@ -472,8 +506,8 @@ fn check_indexes(snapshot: &Snapshot, out: &mut Verification) -> Result<()> {
         }
     }
     for (table, expected, found) in [
-        ("by_type", types, redb::ReadableTableMetadata::len(&snapshot.tables.by_type)?),
-        ("unsettled", unsettled, redb::ReadableTableMetadata::len(&snapshot.tables.unsettled)?),
+        ("by_type", types, snapshot.tables.by_type.len()?),
+        ("unsettled", unsettled, snapshot.tables.unsettled.len()?),
     ] {
         if expected != found {
             out.problem(table, "all", format!("{found} rows where {expected} belong"));
@@ -483,7 +517,7 @@ fn check_indexes(snapshot: &Snapshot, out: &mut Verification) -> Result<()> {
 }
 
 fn check_dots(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) -> Result<()> {
-    let rows = redb::ReadableTableMetadata::len(&snapshot.tables.dots)?;
+    let rows = snapshot.tables.dots.len()?;
     if rows != out.commits {
         out.problem("dots", "all", format!("{rows} rows for {} commits", out.commits));
     }

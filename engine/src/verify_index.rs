@@ -100,12 +100,12 @@ mod tests {
     use super::*;
     use crate::Engine;
     use crate::model::{Content, Patch};
-    use crate::store::seal;
+    use crate::store::{WriteTables, seal};
 
     const LAMP: EntityId = EntityId::from_bytes([1; 16]);
 
     /// What `verify` says after a change to the tables, each as `table: what`.
-    fn said_after(change: impl FnOnce(&redb::WriteTransaction) -> Result<()>) -> Vec<String> {
+    fn said_after(change: impl FnOnce(&WriteTables) -> Result<()>) -> Vec<String> {
         let engine = Engine::builder().index("lamp", "v").in_memory().unwrap();
         engine.write(|tx| tx.create_with_id(LAMP, "lamp", &Content::new().with("v", true))).unwrap();
         engine.write(|tx| tx.create("lamp", &Content::new().with("v", 8))).unwrap();

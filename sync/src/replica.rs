@@ -32,7 +32,7 @@ pub trait Replica {
 
     /// Random bytes drawn when it was opened: by them, beside its name, it recognises itself at the
     /// other end. Nothing: it never does.
-    fn instance(&self) -> Option<[u8; 8]> {
+    fn instance(&self) -> Option<[u8; 4]> {
         None
     }
 
@@ -122,7 +122,7 @@ impl Replica for Engine {
         self.replication().adopt(dataset).map_err(sort)
     }
 
-    fn instance(&self) -> Option<[u8; 8]> {
+    fn instance(&self) -> Option<[u8; 4]> {
         Some(self.replication().instance())
     }
 
@@ -238,7 +238,7 @@ macro_rules! pointer {
             fn adopt(&self, dataset: DatasetId) -> Result<()> {
                 (**self).adopt(dataset)
             }
-            fn instance(&self) -> Option<[u8; 8]> {
+            fn instance(&self) -> Option<[u8; 4]> {
                 (**self).instance()
             }
             fn node(&self) -> Result<NodeId> {

@@ -78,6 +78,25 @@ pub fn image() -> Vec<u8> {
     disk.bytes()
 }
 
+/// The smallest store that has something in each table, closed: the bytes of its file.
+pub fn smallest() -> Vec<u8> {
+    let engine = builder().in_memory().unwrap();
+    engine.build_indexes().unwrap();
+    engine.write(|tx| tx.create_with_id(entity(0), "lamp", &Content::new().with("n", 1))).unwrap();
+    engine.write(|tx| tx.create_with_id(entity(1), "draft", &Content::new().with("n", 2))).unwrap();
+    engine.write(|tx| tx.patch(entity(0), Patch::new().set("n", 3))).unwrap();
+    strangers().iter().for_each(|commit| drop(twins::ingest(&engine, commit).unwrap()));
+    meet(&engine);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("small");
+    engine.compact_to(&path).unwrap();
+    // down to the pages that it needs
+    while Database::open(&path).unwrap().compact().unwrap() {}
+    let found: std::collections::BTreeSet<_> = rows(&path).iter().map(|row| row.0).collect();
+    assert!(TABLES.iter().all(|table| found.contains(table)), "{found:?}");
+    std::fs::read(&path).unwrap()
+}
+
 fn fill(engine: Engine) {
     engine.build_indexes().unwrap();
     let why = Metadata::new().with_actor("ada").with_message("the first of all");
@@ -106,6 +125,12 @@ fn fill(engine: Engine) {
     let draft = Content::new().with("text", "for nobody else");
     engine.write(|tx| tx.create_with_id(entity(22), "draft", &draft)).unwrap();
     engine.write(|tx| tx.create_with_id(entity(21), "room", &Content::new().with("v", Value::Null))).unwrap();
+    meet(&engine);
+    engine.close().unwrap();
+}
+
+/// A peer, and the beginning of a large commit of its.
+fn meet(engine: &Engine) {
     let replication = engine.replication();
     replication.node().unwrap();
     replication.remember(PEER, Peer { cut: None, held: 3, is_hub: true, ..Default::default() }).unwrap();
@@ -117,7 +142,6 @@ fn fill(engine: Engine) {
         digest: [0xbb; 16],
     };
     replication.stage(PEER, &head, 0, b"the beginning").unwrap();
-    engine.close().unwrap();
 }
 
 /// Commits in two branches of a log, and one whose bodies are not there.

@@ -77,3 +77,22 @@ fn canaries_go_by_their_names() {
     }
     assert!("no-such-bird".parse::<Canary>().unwrap_err().contains("sends-out-of-order"));
 }
+
+#[test]
+fn help_is_answered_with_every_option_and_every_planted_bug() {
+    let simulate = |arg: &str| {
+        let run = std::process::Command::new(env!("CARGO_BIN_EXE_simulate")).arg(arg).output();
+        let run = run.expect("it runs");
+        (run.status.code(), String::from_utf8(run.stdout).expect("text"))
+    };
+    for asked in ["--help", "-h"] {
+        let (code, text) = simulate(asked);
+        assert_eq!(code, Some(0));
+        let options = ["--seeds", "--from", "--jobs", "--seed", "--canary", "--json"];
+        let canaries = Canary::ALL.map(Canary::name);
+        for named in options.into_iter().chain(canaries) {
+            assert!(text.contains(named), "{named} is missing");
+        }
+    }
+    assert_eq!(simulate("--hepl"), (Some(2), String::new()));
+}

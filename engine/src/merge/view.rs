@@ -35,7 +35,9 @@ pub(crate) fn show(state: &State) -> Vec<Shown<'_>> {
         .collect();
     let has_below = |w: &[Shown<'_>]| w[1].path.is_below(w[0].path);
     if out.windows(2).any(|w| has_below(w) && !w[0].is_map()) {
-        out.sort_by_key(|s| Reverse((!s.is_map(), s.entry.writer.key(), s.path)));
+        // whoever wrote it, a map gives way to what is in it, and so to maps in it
+        let newest = |s: &Shown<'_>| (!s.is_map()).then(|| s.entry.writer.key());
+        out.sort_by_key(|s| Reverse((newest(s), s.path)));
         let mut kept = Fitting::default();
         out.into_iter().for_each(|s| kept.keep(s.path, s));
         return kept.0.into_values().collect();

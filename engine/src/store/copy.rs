@@ -1,14 +1,14 @@
 //! A copy of one consistent state in a fresh file: row by row in the order of keys, so that it is as small as a file with these rows can be.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use redb::{Database, Durability, ReadableTableMetadata, StorageBackend, TableHandle};
+use redb::{Database, Durability, StorageBackend};
 
 use super::Store;
 use super::open::{FINGERPRINT, FORMAT, NODE, OWN, PREDECESSOR, create_tables};
+use super::rows::{self, ReadTable, WriteTables};
 use super::sealed::unseal;
-use super::tables::{self, ReadTable, Table, Tables};
+use super::tables::{self, Table, Tables};
 use crate::error::{Error, Result};
 
 /// Bytes of rows that one transaction of the copy writes.
@@ -27,8 +27,6 @@ const OF_DATA: &[Table] = &[
     tables::BY_TYPE,
     tables::UNSETTLED,
 ];
-/// Tables that only some stores have.
-const OF_SOME: &[Table] = &[tables::MISSING, tables::INDEX, tables::INDEXED];
 const OF_PEERS: &[Table] = &[tables::STAGING, tables::PEERS];
 
 /// How far a copy is.
@@ -58,20 +56,32 @@ impl Target {
         }
     }
 
-    fn failed<E: Into<redb::Error>>(&self) -> impl Fn(E) -> Error {
-        |e| not_written(&self.path, e)
+    /// An error of the target, which is not one of the store.
+    fn failed(&self) -> impl Fn(Error) -> Error {
+        |e| match e {
+            Error::Storage(why) => not_written(&self.path, *why),
+            Error::Poisoned => not_written(&self.path, redb::Error::PreviousIo),
+            other => other,
+        }
     }
 
     fn transact<T>(
         &self,
         durability: Durability,
-        write: impl FnOnce(&redb::WriteTransaction) -> Result<T>,
+        write: impl FnOnce(&WriteTables) -> Result<T>,
     ) -> Result<T> {
-        let mut transaction = self.database.begin_write().map_err(self.failed())?;
-        transaction.set_durability(durability).map_err(self.failed())?;
-        let done = write(&transaction)?;
-        transaction.commit().map_err(self.failed())?;
-        Ok(done)
+        let mut of_write = None;
+        let write = |tx: &WriteTables| {
+            write(tx).map_err(|e| {
+                of_write = Some(e);
+                Error::Cancelled
+            })
+        };
+        let done = rows::transact(&self.database, durability, false, write);
+        match of_write {
+            Some(e) => Err(e),
+            None => done.map_err(self.failed()),
+        }
     }
 
     /// Makes all of it durable.
@@ -96,7 +106,7 @@ impl Store {
         progress: &mut dyn FnMut(Copied),
     ) -> Result<()> {
         let mut sources = Vec::new();
-        for table in OF_DATA.iter().chain(OF_SOME).chain(OF_PEERS.iter().filter(|_| same)) {
+        for table in OF_DATA.iter().chain(&tables::OF_SOME).chain(OF_PEERS.iter().filter(|_| same)) {
             if let Some(rows) = tables.optional(*table)? {
                 sources.push((table, rows));
             }
@@ -106,7 +116,7 @@ impl Store {
             copied.of += rows.len()?;
         }
         for (table, rows) in &sources {
-            let is_left_out = |key: &[u8]| table.name() == tables::META.name() && is_left_out(key, same);
+            let is_left_out = |key: &[u8]| **table == tables::META && is_left_out(key, same);
             copy_table(table, rows, &target, &is_left_out, &mut copied, progress)?;
         }
         if !same && let Some(row) = self.predecessor_of_copy(tables)? {
@@ -150,29 +160,24 @@ fn copy_table(
     let mut rows = source.range::<&[u8]>(..)?;
     let mut more = true;
     while more {
-        let mut slice = || {
-            target.transact(Durability::None, |tx| {
-                let mut out = tx.open_table(*table).map_err(target.failed())?;
-                let until = copied.bytes + SLICE;
-                while copied.bytes < until {
-                    let Some(row) = rows.next() else { return Ok(false) };
-                    let (key, value) = row?;
-                    let (key, value) = (key.value(), value.value());
-                    if tables::is_sealed(*table) {
-                        unseal(table.name(), key, value)?;
-                    }
-                    copied.rows += 1;
-                    copied.bytes += (key.len() + value.len()) as u64;
-                    if !is_left_out(key) {
-                        out.insert(key, value).map_err(target.failed())?;
-                    }
+        more = target.transact(Durability::None, |tx| {
+            let mut out = tx.open_table(*table).map_err(target.failed())?;
+            let until = copied.bytes + SLICE;
+            while copied.bytes < until {
+                let Some(row) = rows.next() else { return Ok(false) };
+                let (key, value) = row?;
+                let (key, value) = (key.value(), value.value());
+                if tables::is_sealed(*table) {
+                    unseal(table.name(), key, value)?;
                 }
-                Ok(true)
-            })
-        };
-        // redb trusts the pages of its own trees: what is damaged there makes it panic
-        more = catch_unwind(AssertUnwindSafe(&mut slice))
-            .unwrap_or_else(|_| Err(Error::corrupt("redb", table.name(), "its own pages are damaged")))?;
+                copied.rows += 1;
+                copied.bytes += (key.len() + value.len()) as u64;
+                if !is_left_out(key) {
+                    out.insert(key, value).map_err(target.failed())?;
+                }
+            }
+            Ok(true)
+        })?;
         progress(*copied);
     }
     Ok(())

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Store;
 use super::fold::Folded;
+use super::rows::{WriteTable, WriteTables};
 use super::sealed::{hex, seal, unreadable, unseal};
 use super::tables::{INDEX, INDEXED, META, Tables, type_key};
 use super::view::View;
@@ -221,7 +222,7 @@ pub(crate) fn keys_of<'i>(
 
 /// Writes what a batch changes. Entities whose type changed lose what stood of them under the old one.
 pub(super) fn write(
-    tx: &redb::WriteTransaction,
+    tx: &WriteTables,
     changes: &BTreeMap<EntityId, Keys>,
     retyped: &[EntityId],
 ) -> Result<()> {
@@ -234,7 +235,7 @@ pub(super) fn write(
     let (mut index, mut indexed) = (tx.open_table(INDEX)?, tx.open_table(INDEXED)?);
     for (entity, now) in changes {
         let id = entity.as_bytes();
-        let before = match redb::ReadableTable::get(&indexed, &id[..])? {
+        let before = match indexed.get(&id[..])? {
             // where it is damaged its old rows stay behind: no query believes them, and `verify` names them
             Some(row) => read_indexed(*entity, row.value()).unwrap_or_default(),
             None => Keys::new(),
@@ -416,7 +417,7 @@ impl Store {
             let (mut index, mut indexed) = (tx.open_table(INDEX)?, tx.open_table(INDEXED)?);
             // no sort key begins so high
             let (from, to) = (ordinal.to_be_bytes(), [&ordinal.to_be_bytes()[..], &[u8::MAX]].concat());
-            let rows = redb::ReadableTable::range(&index, &from[..]..&to[..])?.take(SLICE);
+            let rows = index.range(&from[..]..&to[..])?.take(SLICE);
             let rows = rows.map(|row| Ok(row?.0.value().to_vec())).collect::<Result<Vec<_>>>()?;
             for row in &rows {
                 index.remove(&row[..])?;
@@ -477,13 +478,9 @@ fn entities_of(
 }
 
 /// Forgets that an index holds something of an entity.
-fn forget(
-    indexed: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
-    entity: EntityId,
-    ordinal: u32,
-) -> Result<()> {
+fn forget(indexed: &mut WriteTable<'_>, entity: EntityId, ordinal: u32) -> Result<()> {
     let id = entity.as_bytes();
-    let keys = match redb::ReadableTable::get(indexed, &id[..])? {
+    let keys = match indexed.get(&id[..])? {
         Some(row) => read_indexed(entity, row.value()),
         None => return Ok(()),
     };

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use parking_lot::{Mutex, RwLock};
-use redb::ReadableTable;
 
 use super::Store;
 use super::record::{Record, ordinal};
+use super::rows::WriteTables;
 use super::sealed::{hex, seal, unreadable, unseal};
 use super::tables::{self, Tables, log_key};
 use super::view::View;
@@ -155,7 +155,7 @@ pub(crate) fn check(tables: &Tables, commits: u64, out: &mut Verification) -> Re
 }
 
 /// Drops such rows.
-pub(super) fn mend(tables: &Tables, commits: u64, tx: &redb::WriteTransaction) -> Result<()> {
+pub(super) fn mend(tables: &Tables, commits: u64, tx: &WriteTables) -> Result<()> {
     let Some(table) = tables.optional(tables::MISSING)? else { return Ok(()) };
     let mut mended = tx.open_table(tables::MISSING)?;
     for row in table.iter()? {

@@ -15,12 +15,14 @@ mod ingest;
 mod missing;
 mod open;
 mod overlay;
+mod padded;
 mod past;
 mod place;
 mod primitives;
 mod read_cache;
 mod record;
 mod repair;
+mod rows;
 mod sealed;
 mod show;
 mod tables;
@@ -30,7 +32,7 @@ mod writer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::ThreadId;
 
 use parking_lot::{Mutex, RwLock};
@@ -50,7 +52,6 @@ pub(crate) use index::{
     Declared, Field, Index, State as IndexState, index_key, index_parts, keys_of, read_indexed,
 };
 pub use ingest::Ingested;
-use open::catching;
 pub(crate) use open::{Identity, Options};
 pub(crate) use past::{At, Content, Dot, Part};
 pub(crate) use place::keep_name;
@@ -58,9 +59,13 @@ pub use read_cache::CacheStats;
 pub(crate) use record::Record;
 pub use record::Void as VoidReason;
 pub(crate) use repair::part_of;
+use rows::catching;
+pub(crate) use rows::{ReadTable, WriteTable, WriteTables};
 pub(crate) use sealed::{hex, seal, unreadable, unseal};
 pub(crate) use show::{Seen, Shown, content_of, shown_leaves};
-pub(crate) use tables::{INDEX, INDEXED, PEERS, ReadTable, STAGING, Tables, staging_key, type_key};
+#[cfg(test)]
+pub(crate) use tables::META;
+pub(crate) use tables::{HEADS, INDEX, INDEXED, PEERS, STAGING, Tables, staging_key, type_key};
 pub(crate) use view::{Caches, View};
 pub(crate) use wake::{Waited, Wake};
 pub(crate) use writer::{PULL, Writer};
@@ -100,6 +105,8 @@ pub(crate) struct Store {
     group: GroupCommit,
     /// What was written since opening was made quick.
     idle: Arc<Idle>,
+    /// Something in the file is damaged: redb must not walk over it.
+    marred: AtomicBool,
     /// How many commits are published: their lsns are below it.
     durable: AtomicU64,
     /// Calls those who wait for more.
@@ -157,6 +164,14 @@ impl Store {
             writer.tables = Some(tables);
             Ok(())
         })
+    }
+
+    /// Notes that something in the file is damaged. From now on each commit says which pages are
+    /// free: after a kill
+    /// redb would else walk over all of them, and refuse the whole file for the one that is
+    /// damaged.
+    pub(crate) fn is_marred(&self) {
+        self.marred.store(true, Ordering::Release);
     }
 
     /// How many commits are durable and visible. Tables that are asked for afterwards hold them.

@@ -1,13 +1,12 @@
 //! Opening and creating a store; what it knows of itself.
 
 use std::io;
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::{Mutex, RwLock};
-use redb::{Database, ReadableTable, StorageBackend};
+use redb::{Database, StorageBackend};
 
 use super::directory::{Directory, Fork, LogInfo};
 use super::fingerprint::{self, Fingerprint};
@@ -16,8 +15,11 @@ use super::idle::Idle;
 use super::index::Field;
 use super::missing::{Gap, Missing, is_damage};
 use super::overlay::Overlay;
+use super::padded::Padded;
 use super::place;
 use super::record::{Checkpoint, ordinal};
+use super::rows;
+use super::rows::{ReadTables, catching};
 use super::sealed::{seal, unreadable, unseal};
 use super::tables::{self, Tables};
 use super::view::{Caches, View};
@@ -100,7 +102,11 @@ impl Store {
         let fresh = std::fs::metadata(path).map_or(true, |m| m.len() == 0);
         let mut store = catching(path.display(), || {
             let idle = Arc::default();
-            let database = builder(&options, &idle).create(path).map_err(not_a_store)?;
+            let mut how = std::fs::File::options();
+            how.read(true).write(true).create(true).truncate(false);
+            let file = how.open(path).map_err(|e| Error::from(redb::StorageError::Io(e)))?;
+            let backend = Padded(redb::backends::FileBackend::new(file)?);
+            let database = builder(&options, &idle).create_with_backend(backend).map_err(not_a_store)?;
             let mark = fingerprint::of_file(path, options.install.as_deref());
             let keep_name = &|| keep_name(path);
             let found = Found { fresh, keep_name, mark, read_only: false, idle };
@@ -114,7 +120,8 @@ impl Store {
         let fresh = backend.len().map_err(|e| Error::from(redb::StorageError::from(e)))? == 0;
         catching("its backend", || {
             let idle = Arc::default();
-            let database = builder(&options, &idle).create_with_backend(backend).map_err(not_a_store)?;
+            let database =
+                builder(&options, &idle).create_with_backend(Padded(backend)).map_err(not_a_store)?;
             let mark = fingerprint::of_backend(options.install.as_deref());
             let keep_name = &|| Ok(());
             let found = Found { fresh, keep_name, mark, read_only: false, idle };
@@ -130,7 +137,8 @@ impl Store {
         }
         let mut store = catching(path.display(), || {
             let idle = Arc::default();
-            let database = builder(&options, &idle).create_with_backend(overlay).map_err(not_a_store)?;
+            let database =
+                builder(&options, &idle).create_with_backend(Padded(overlay)).map_err(not_a_store)?;
             if is_blank(&database)? {
                 return Err(Error::NotAStore);
             }
@@ -153,7 +161,7 @@ impl Store {
         } else {
             check_format(&database)?;
         }
-        let tables = Arc::new(Tables::open(redb::ReadableDatabase::begin_read(&database)?, 0)?);
+        let tables = Arc::new(Tables::open(ReadTables::begin(&database)?, 0)?);
         let directory = Directory::default();
         load_names(&tables, &directory)?;
         let next_lsn = last_lsn(&tables)?.map_or(0, |lsn| lsn + 1);
@@ -173,6 +181,7 @@ impl Store {
             holder: Mutex::new(None),
             group: GroupCommit::default(),
             idle,
+            marred: AtomicBool::new(tables.set_aside()? > 0),
             durable: AtomicU64::new(next_lsn),
             wake: Arc::new(Wake::new(next_lsn)),
             now: options.now,
@@ -185,6 +194,9 @@ impl Store {
             // where it cannot be told how logs end nothing can be written; all else stays readable, and `repair` mends it
             Err(damage @ Error::Corrupt { .. }) => store.writer.lock().damage = Some(damage),
             other => other?,
+        }
+        if store.missing.first_damaged().is_some() {
+            store.is_marred();
         }
         store.recognise(&tables, mark)?;
         *store.known.get_mut() = store.writer.get_mut().knows_from_opening();
@@ -511,12 +523,6 @@ fn fresh_log(store: &Store, identity: &Identity, mut genesis: Genesis) -> (u32, 
     }
 }
 
-/// redb trusts the pages of its own trees: what is damaged there makes it panic.
-pub(super) fn catching<T>(place: impl std::fmt::Display, open: impl FnOnce() -> Result<T>) -> Result<T> {
-    std::panic::catch_unwind(AssertUnwindSafe(open))
-        .unwrap_or_else(|_| Err(Error::corrupt("redb", place, "its own pages are damaged")))
-}
-
 /// Whoever recovers a file commits to it, and not so that the next opening is quick.
 fn builder(options: &Options, idle: &Arc<Idle>) -> redb::Builder {
     let mut builder = Database::builder();
@@ -528,31 +534,28 @@ fn builder(options: &Options, idle: &Arc<Idle>) -> redb::Builder {
 }
 
 pub(super) fn create_tables(database: &Database) -> Result<()> {
-    let tx = database.begin_write()?;
-    for table in tables::ALL {
-        tx.open_table(table)?;
-    }
-    let row = seal(FORMAT.as_bytes(), &varint(FILE_FORMAT));
-    tx.open_table(tables::META)?.insert(FORMAT.as_bytes(), &row[..])?;
-    tx.commit()?;
-    Ok(())
+    rows::transact(database, redb::Durability::Immediate, false, |tx| {
+        for table in tables::ALL {
+            tx.open_table(table)?;
+        }
+        let row = seal(FORMAT.as_bytes(), &varint(FILE_FORMAT));
+        tx.open_table(tables::META)?.insert(FORMAT.as_bytes(), &row[..])?;
+        Ok(())
+    })
 }
 
 /// Whether nothing was ever committed: creating the store was cut off before its first commit, which makes its tables.
 fn is_blank(database: &Database) -> Result<bool> {
-    let tx = redb::ReadableDatabase::begin_read(database)?;
-    Ok(tx.list_tables()?.next().is_none() && tx.list_multimap_tables()?.next().is_none())
+    Ok(ReadTables::begin(database)?.names()?.is_empty())
 }
 
 /// Before anything else is believed.
 fn check_format(database: &Database) -> Result<()> {
-    let tx = redb::ReadableDatabase::begin_read(database)?;
-    let meta = match tx.open_table(tables::META) {
-        Ok(meta) => meta,
-        Err(redb::TableError::TableDoesNotExist(_) | redb::TableError::TableTypeMismatch { .. }) => {
-            return Err(Error::NotAStore);
-        }
-        Err(e) => return Err(e.into()),
+    let meta = match ReadTables::begin(database)?.optional(tables::META) {
+        Ok(found) => found.ok_or(Error::NotAStore)?,
+        // a table of this name, and not of bytes: another's
+        Err(Error::Storage(_)) => return Err(Error::NotAStore),
+        Err(e) => return Err(e),
     };
     let row = meta.get(FORMAT.as_bytes())?.ok_or(Error::NotAStore)?;
     let found = number(FORMAT, unseal("meta", FORMAT.as_bytes(), row.value())?)?;
@@ -560,7 +563,7 @@ fn check_format(database: &Database) -> Result<()> {
 }
 
 fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
-    let logs = tables.transaction.open_table(tables::LOGS)?;
+    let logs = tables.transaction.table(tables::LOGS)?;
     for row in logs.iter()? {
         let (key, value) = row?;
         check_ordinal("logs", key.value(), directory.log_count())?;
@@ -585,7 +588,7 @@ fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
             Some(_) => return wrong("a branch of another log"),
         }
     }
-    let types = tables.transaction.open_table(tables::TYPES)?;
+    let types = tables.transaction.table(tables::TYPES)?;
     for row in types.iter()? {
         let (key, value) = row?;
         check_ordinal("types", key.value(), directory.type_count())?;

@@ -4,15 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use redb::ReadableTable;
-
 use super::Store;
 use super::head::{Head, HeadState, Heads, decode_row};
 use super::missing::{self, Gap, is_damage};
 use super::past::{Content, Dot};
 use super::record::{Checkpoint, Record, add_checkpoint};
+use super::rows::{ReadTable, WriteTable, WriteTables};
 use super::sealed::seal;
-use super::tables::{self, Tables, dot_key, type_key};
+use super::tables::{self, Table, Tables, dot_key, type_key};
 use super::view::{Caches, View};
 use super::writer::{Writer, drop_record, put_record};
 use crate::error::{Error, Result};
@@ -29,6 +28,108 @@ impl Store {
     ///
     /// While records are damaged only what needs none of them: rows of `dots`, and what stands beside heads.
     pub(crate) fn repair(&self, entities: u64) -> Result<()> {
+        // from here on until they are built, queries scan
+        let doubt = |writer: &mut Writer| {
+            writer.doubt_indexes();
+            true
+        };
+        self.alone(doubt, |writer| Ok(self.repair_in_turn(writer, entities)?.then_some(())))?;
+        let batch = self.writer.lock().batch;
+        self.flush(batch)
+    }
+
+    /// Makes tables anew whose trees are broken, from their rows that can be read; what is not
+    /// among them shows
+    /// afterwards as missing. How many there were.
+    ///
+    /// The broken tree stays in the file under another name: were it dropped, redb would free pages
+    /// that it
+    /// may never have had, and give them away while another table still needs them.
+    pub(crate) fn mend_trees(&self) -> Result<u64> {
+        // a commit may need a table that is broken: none is made that need not be
+        self.alone(
+            |writer| is_writing(writer),
+            |writer| {
+                if is_writing(writer) {
+                    return Ok(None);
+                }
+                let tables = self.tables()?;
+                let mut mended = 0;
+                for (table, _, checked) in tables.check_trees() {
+                    match checked {
+                        Err(Error::Corrupt { .. }) => self.mend_tree(&tables, table)?,
+                        other => {
+                            other?;
+                            continue;
+                        }
+                    }
+                    mended += 1;
+                }
+                if mended > 0 {
+                    self.is_marred();
+                    let tables = self.read_anew(writer)?;
+                    self.caches.clear();
+                    match self.load_writer(writer, &tables, self.durable.load(Ordering::Acquire)) {
+                        Ok(()) => writer.damage = None,
+                        Err(damage @ Error::Corrupt { .. }) => writer.damage = Some(damage),
+                        other => other?,
+                    }
+                    // what is gone without a trace is not written again
+                    self.leave_own_log(writer);
+                }
+                Ok(Some(mended))
+            },
+        )
+    }
+
+    fn mend_tree(&self, tables: &Tables, table: Table) -> Result<()> {
+        let broken = match tables.optional(table) {
+            // of what cannot even be opened nothing is left
+            Err(Error::Corrupt { .. }) => None,
+            other => other?,
+        };
+        self.mend(|tx| {
+            let mut made = tx.set_aside(table)?;
+            let Some(broken) = broken else { return Ok(()) };
+            // from both ends up to the broken place
+            for row in broken.iter().into_iter().flatten().map_while(Result::ok) {
+                made.insert(row.0.value(), row.1.value())?;
+            }
+            for row in broken.iter().into_iter().flat_map(Iterator::rev).map_while(Result::ok) {
+                if made.insert(row.0.value(), row.1.value())?.is_some() {
+                    break;
+                }
+            }
+            if table == tables::LOG {
+                self.look_up_records(tables, &broken, &mut made)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The records between, which are found where somebody knows of them.
+    fn look_up_records(&self, tables: &Tables, broken: &ReadTable, made: &mut WriteTable<'_>) -> Result<()> {
+        for row in tables.dots.iter().into_iter().flatten().map_while(Result::ok) {
+            let Ok(lsn) = row.1.value().try_into().map(u64::from_be_bytes) else { continue };
+            for piece in 0.. {
+                let key = tables::log_key(lsn, piece);
+                let Ok(Some(found)) = broken.get(&key) else { break };
+                if made.get(&key)?.is_none() {
+                    made.insert(&key, found.value())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does something while nobody writes. `first` says before each attempt whether what is on its
+    /// way has to be
+    /// durable; nothing comes of one while commits are on their way.
+    fn alone<T>(
+        &self,
+        mut first: impl FnMut(&mut Writer) -> bool,
+        mut act: impl FnMut(&mut Writer) -> Result<Option<T>>,
+    ) -> Result<T> {
         self.check_not_held()?;
         if self.read_only {
             return Err(Error::ReadOnly);
@@ -39,22 +140,20 @@ impl Store {
             }
             let batch = {
                 let mut writer = self.writer.lock();
-                // from here on until they are built, queries scan
-                writer.doubt_indexes();
-                writer.batch
+                first(&mut writer).then_some(writer.batch)
             };
-            self.flush(batch)?;
-            if self.group.in_turn(|| self.repair_in_turn(&mut self.writer.lock(), entities))? {
-                break;
+            if let Some(batch) = batch {
+                self.flush(batch)?;
+            }
+            if let Some(done) = self.group.in_turn(|| act(&mut self.writer.lock()))? {
+                return Ok(done);
             }
         }
-        let batch = self.writer.lock().batch;
-        self.flush(batch)
     }
 
     /// False if commits are on their way. `entities`: heads of so many are held at a time.
     fn repair_in_turn(&self, writer: &mut Writer, entities: u64) -> Result<bool> {
-        if !writer.pending.records.is_empty() || !writer.pending.healed.is_empty() {
+        if is_writing(writer) {
             return Ok(false);
         }
         let commits = self.durable.load(Ordering::Acquire);
@@ -92,7 +191,7 @@ impl Store {
         Ok(tables)
     }
 
-    fn mend(&self, write: impl FnOnce(&redb::WriteTransaction) -> Result<()>) -> Result<()> {
+    fn mend(&self, write: impl FnOnce(&WriteTables) -> Result<()>) -> Result<()> {
         let done = self.commit(false, write);
         self.idle.written();
         done
@@ -147,7 +246,7 @@ impl Store {
 
     /// Writes each row of `heads` that is not what the log gives. Returns what a checkpoint at the end must say.
     fn mend_heads(&self, view: &View<'_>, commits: u64, entities: u64) -> Result<Checkpoint> {
-        let rows = redb::ReadableTableMetadata::len(&view.tables.heads)?;
+        let rows = view.tables.heads.len()?;
         let parts = rows.div_ceil(entities).max(1);
         let mut digest = StateDigest::ZERO;
         self.mend(|tx| {
@@ -239,6 +338,11 @@ impl Store {
             put_record(&mut log, last, &bytes)
         })
     }
+}
+
+/// Whether commits are on their way.
+fn is_writing(writer: &Writer) -> bool {
+    !writer.pending.records.is_empty() || !writer.pending.healed.is_empty()
 }
 
 /// Divides entities evenly.

@@ -1,45 +1,58 @@
 //! The whole schema: every redb table with its key and value (FORMAT.md, part 2). Keys and values are bytes that we lay out.
 
-use redb::{ReadOnlyTable, ReadTransaction, TableDefinition, TableHandle};
-
+use super::rows::{ASIDE, ReadTable, ReadTables};
 use crate::error::Result;
 use crate::model::EntityId;
 
-pub(crate) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
-pub(crate) type ReadTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+/// A table, by its name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Table(&'static str);
+
+impl Table {
+    pub(crate) const fn new(name: &'static str) -> Self {
+        Self(name)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        self.0
+    }
+}
 
 /// name → sealed value: `format`, `dataset`, `own`, `predecessor`, `node`, `index/N`, `indexes`.
-pub(crate) const META: Table = TableDefinition::new("meta");
+pub(crate) const META: Table = Table::new("meta");
 /// log ordinal (u32be) → sealed log id, genesis, where it forked from.
-pub(crate) const LOGS: Table = TableDefinition::new("logs");
+pub(crate) const LOGS: Table = Table::new("logs");
 /// type ordinal (u32be) → sealed entity type.
-pub(crate) const TYPES: Table = TableDefinition::new("types");
+pub(crate) const TYPES: Table = Table::new("types");
 /// lsn (u64be), piece (u32be) → sealed piece of a commit record.
-pub(crate) const LOG: Table = TableDefinition::new("log");
+pub(crate) const LOG: Table = Table::new("log");
 /// log ordinal (u32be), first sequence (u64be) → lsn (u64be).
-pub(crate) const DOTS: Table = TableDefinition::new("dots");
+pub(crate) const DOTS: Table = Table::new("dots");
 /// entity id → sealed heads.
-pub(crate) const HEADS: Table = TableDefinition::new("heads");
+pub(crate) const HEADS: Table = Table::new("heads");
 /// type ordinal (u32be), entity id → nothing.
-pub(crate) const BY_TYPE: Table = TableDefinition::new("by_type");
+pub(crate) const BY_TYPE: Table = Table::new("by_type");
 /// entity id → nothing; entities that are diverged or have undecided leaves.
-pub(crate) const UNSETTLED: Table = TableDefinition::new("unsettled");
+pub(crate) const UNSETTLED: Table = Table::new("unsettled");
 /// index ordinal (u32be), sort key, entity id → nothing. It and the next come into being with the first index.
-pub(crate) const INDEX: Table = TableDefinition::new("index");
+pub(crate) const INDEX: Table = Table::new("index");
 /// entity id → sealed list of what stands of it in `index`.
-pub(crate) const INDEXED: Table = TableDefinition::new("indexed");
+pub(crate) const INDEXED: Table = Table::new("indexed");
 /// lsn (u64be) → sealed: a commit that is damaged, or whose bodies do not verify. It comes into being with the first.
-pub(crate) const MISSING: Table = TableDefinition::new("missing");
+pub(crate) const MISSING: Table = Table::new("missing");
 /// peer (16), piece (u32be) → sealed; a large commit on its way in.
-pub(crate) const STAGING: Table = TableDefinition::new("staging");
+pub(crate) const STAGING: Table = Table::new("staging");
 /// node id → sealed: what is remembered of a peer.
-pub(crate) const PEERS: Table = TableDefinition::new("peers");
+pub(crate) const PEERS: Table = Table::new("peers");
 
+/// Those that every store has.
 pub(crate) const ALL: [Table; 10] = [META, LOGS, TYPES, LOG, DOTS, HEADS, BY_TYPE, UNSETTLED, STAGING, PEERS];
+/// Those that come into being with their first row.
+pub(crate) const OF_SOME: [Table; 3] = [MISSING, INDEX, INDEXED];
 
 /// Whether the rows of a table carry a checksum.
 pub(crate) fn is_sealed(table: Table) -> bool {
-    ![DOTS, BY_TYPE, UNSETTLED, INDEX].iter().any(|t| t.name() == table.name())
+    ![DOTS, BY_TYPE, UNSETTLED, INDEX].contains(&table)
 }
 
 pub(crate) fn log_key(lsn: u64, piece: u32) -> [u8; 12] {
@@ -77,31 +90,46 @@ pub(crate) struct Tables {
     pub(crate) peers: ReadTable,
     /// Number of the durable commit that it shows, counted since opening.
     pub(crate) commit: u64,
-    pub(crate) transaction: ReadTransaction,
+    pub(super) transaction: ReadTables,
 }
 
 impl Tables {
-    pub(crate) fn open(transaction: ReadTransaction, commit: u64) -> Result<Self> {
+    pub(super) fn open(transaction: ReadTables, commit: u64) -> Result<Self> {
         Ok(Self {
             commit,
-            meta: transaction.open_table(META)?,
-            log: transaction.open_table(LOG)?,
-            dots: transaction.open_table(DOTS)?,
-            heads: transaction.open_table(HEADS)?,
-            by_type: transaction.open_table(BY_TYPE)?,
-            unsettled: transaction.open_table(UNSETTLED)?,
-            staging: transaction.open_table(STAGING)?,
-            peers: transaction.open_table(PEERS)?,
+            meta: transaction.table(META)?,
+            log: transaction.table(LOG)?,
+            dots: transaction.table(DOTS)?,
+            heads: transaction.table(HEADS)?,
+            by_type: transaction.table(BY_TYPE)?,
+            unsettled: transaction.table(UNSETTLED)?,
+            staging: transaction.table(STAGING)?,
+            peers: transaction.table(PEERS)?,
             transaction,
         })
     }
 
     /// A table that only some stores have.
     pub(crate) fn optional(&self, table: Table) -> Result<Option<ReadTable>> {
-        match self.transaction.open_table(table) {
-            Ok(table) => Ok(Some(table)),
-            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(e) => Err(e.into()),
-        }
+        self.transaction.of_store(table)
+    }
+
+    /// Whether the tree of each table is sound, as redb must have it: rows read, and what is wrong.
+    pub(crate) fn check_trees(&self) -> Vec<(Table, u64, Result<()>)> {
+        let check = |table: Table| match self.optional(table) {
+            Ok(Some(found)) => {
+                let (rows, checked) = found.check();
+                (table, rows, checked)
+            }
+            Ok(None) => (table, 0, Ok(())),
+            Err(e) => (table, 0, Err(e)),
+        };
+        ALL.into_iter().chain(OF_SOME).map(check).collect()
+    }
+
+    /// How many broken trees `repair` put out of the way.
+    pub(crate) fn set_aside(&self) -> Result<u64> {
+        let names = self.transaction.names()?;
+        Ok(names.iter().filter(|name| name.starts_with(ASIDE)).count() as u64)
     }
 }

@@ -11,14 +11,14 @@ use super::missing::{Missing, is_damage};
 use super::past::{Content, Dot, Step};
 use super::read_cache::ReadCache;
 use super::record::{Bytes, Checkpoint, PIECE, Record};
+use super::rows::ReadTable;
 use super::sealed::unseal;
 use super::show::Seen;
-use super::tables::{ReadTable, Tables, dot_key, log_key};
+use super::tables::{Tables, dot_key, log_key};
 use crate::error::{Error, Result};
 use crate::format::hash::head_term;
 use crate::merge::Policies;
 use crate::model::{ChainPrefix, CommitRef, EntityId, LogId, StateDigest};
-use redb::ReadableTable;
 
 /// Commits that are folded but not durable yet. Each entry knows the batch that will make it so.
 #[derive(Default)]
@@ -177,11 +177,13 @@ impl<'a> View<'a> {
 
     /// Lsns of the durable records from one on up to before another. By rows and not by number: a damaged key may claim any.
     pub(crate) fn lsns(&self, mut from: u64, until: u64) -> impl Iterator<Item = Result<u64>> + '_ {
+        let mut over = false;
         std::iter::from_fn(move || {
-            let found = self.stored_from(from).transpose()?;
-            let next = found.as_ref().map_or(u64::MAX, |lsn| lsn.saturating_add(1));
-            from = next;
-            found.map(|lsn| (lsn < until).then_some(lsn)).transpose()
+            let found = (!over).then(|| self.stored_from(from).transpose()).flatten();
+            // the same error would come again and again
+            over = !matches!(found, Some(Ok(_)));
+            from = found.as_ref()?.as_ref().map_or(u64::MAX, |lsn| lsn.saturating_add(1));
+            found?.map(|lsn| (lsn < until).then_some(lsn)).transpose()
         })
     }
 

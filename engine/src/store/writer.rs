@@ -16,8 +16,8 @@ use super::group_commit::{self, Journal};
 use super::head::Heads;
 use super::index::{self, Indexing, Keys};
 use super::missing::{self, Gap};
-use super::open::catching;
 use super::record::{Checkpoint, PIECE, Record, add_checkpoint};
+use super::rows::{self, ReadTables, WriteTable, WriteTables, catching};
 use super::sealed::seal;
 use super::tables::{self, Tables, dot_key, log_key, type_key};
 use super::view::{Pending, View};
@@ -307,13 +307,11 @@ impl Store {
     pub(crate) fn read_tables(&self, commit: u64) -> Result<Arc<Tables>> {
         let database = self.database.read();
         let database = database.as_ref().ok_or(Error::Closed)?;
-        catching("its tables", || {
-            Tables::open(redb::ReadableDatabase::begin_read(database)?, commit).map(Arc::new)
-        })
+        catching("its tables", || Tables::open(ReadTables::begin(database)?, commit).map(Arc::new))
     }
 
     /// One redb transaction.
-    pub(crate) fn transact(&self, write: impl FnOnce(&redb::WriteTransaction) -> Result<()>) -> Result<()> {
+    pub(crate) fn transact(&self, write: impl FnOnce(&WriteTables) -> Result<()>) -> Result<()> {
         self.check_not_held()?;
         if self.read_only {
             return Err(Error::ReadOnly);
@@ -324,23 +322,11 @@ impl Store {
     }
 
     /// `quick`: opening is quick as long as no other follows.
-    pub(super) fn commit(
-        &self,
-        quick: bool,
-        write: impl FnOnce(&redb::WriteTransaction) -> Result<()>,
-    ) -> Result<()> {
+    pub(super) fn commit(&self, quick: bool, write: impl FnOnce(&WriteTables) -> Result<()>) -> Result<()> {
         let database = self.database.read();
         let database = database.as_ref().ok_or(Error::Closed)?;
-        catching("a commit", || {
-            let mut transaction = database.begin_write()?;
-            transaction
-                .set_durability(Durability::Immediate)
-                .map_err(|e| Error::from(redb::Error::from(e)))?;
-            transaction.set_quick_repair(quick);
-            write(&transaction)?;
-            transaction.commit()?;
-            Ok(())
-        })
+        let quick = quick || self.marred.load(Ordering::Acquire);
+        rows::transact(database, Durability::Immediate, quick, write)
     }
 
     fn write_batch(&self, batch: &Batch) -> Result<()> {
@@ -380,7 +366,7 @@ impl Store {
         })
     }
 
-    fn write_names(&self, tx: &redb::WriteTransaction, batch: &Batch) -> Result<()> {
+    fn write_names(&self, tx: &WriteTables, batch: &Batch) -> Result<()> {
         if !batch.meta.is_empty() {
             let mut meta = tx.open_table(tables::META)?;
             for (name, value) in &batch.meta {
@@ -448,9 +434,7 @@ impl Journal for Store {
     }
 }
 
-type LogTable<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
-
-pub(super) fn put_record(log: &mut LogTable<'_>, lsn: u64, bytes: &[u8]) -> Result<()> {
+pub(super) fn put_record(log: &mut WriteTable<'_>, lsn: u64, bytes: &[u8]) -> Result<()> {
     for (i, piece) in bytes.chunks(PIECE).enumerate() {
         let key = log_key(lsn, i as u32);
         log.insert(&key[..], &seal(&key, piece)[..])?;
@@ -458,19 +442,19 @@ pub(super) fn put_record(log: &mut LogTable<'_>, lsn: u64, bytes: &[u8]) -> Resu
     Ok(())
 }
 
-pub(super) fn drop_record(log: &mut LogTable<'_>, lsn: u64) -> Result<()> {
-    Ok(log.retain_in(&log_key(lsn, 0)[..]..=&log_key(lsn, u32::MAX)[..], |_, _| false)?)
+pub(super) fn drop_record(log: &mut WriteTable<'_>, lsn: u64) -> Result<()> {
+    log.remove_between(&log_key(lsn, 0), &log_key(lsn, u32::MAX))
 }
 
 /// Heads, and the tables that follow from them: the difference to the row that stood there tells what changes. Returns whose type changed.
-fn write_heads(tx: &redb::WriteTransaction, batch: &Batch) -> Result<Vec<EntityId>> {
+fn write_heads(tx: &WriteTables, batch: &Batch) -> Result<Vec<EntityId>> {
     let mut table = tx.open_table(tables::HEADS)?;
     let (mut by_type, mut unsettled) = (Vec::new(), Vec::new());
     for (entity, heads) in &batch.heads {
         let key = entity.as_bytes();
         let row = seal(key, &heads.encode());
         let before = match table.insert(&key[..], &row[..])? {
-            Some(old) => Some(peek(*entity, old.value())?),
+            Some(old) => Some(peek(*entity, &old)?),
             None => None,
         };
         let now = peek(*entity, &row)?;

@@ -45,7 +45,7 @@ pub(crate) struct Greeting {
     /// Fingerprint of the commits whose bodies do not verify at the sender; none where all do.
     pub(crate) unverified: Option<[u8; 8]>,
     /// Which opening of which store this is; in an answer only to somebody of the same node name.
-    pub(crate) instance: Option<[u8; 8]>,
+    pub(crate) instance: Option<[u8; 4]>,
     /// In an answer to somebody of another dataset: what people call ours.
     pub(crate) dataset_name: Option<String>,
     /// In an answer: root of the last cut remembered with this peer.
@@ -190,7 +190,7 @@ mod tests {
             capabilities: LZ4,
             wall: Some(Timestamp::from_millis(1_705_314_600_123)),
             policy: Some([0; 8]),
-            instance: Some([5; 8]),
+            instance: Some([5; 4]),
             dataset_name: Some("home".to_owned()),
             cut: Some(LogRoot::from_bytes([4; 32])),
             clock: Some(Clock { relative: false, more: false, ends: Vec::new(), staged: None, own: None }),

@@ -262,6 +262,9 @@ impl Replica for Tampered {
         if self.canary == Canary::HidesABranch {
             position.ends.dedup_by_key(|end| end.log);
         }
+        if !self.canary.lies_about_its_position() {
+            return Ok(position);
+        }
         let mut ends: BTreeMap<LogId, End> = position.ends.iter().map(|end| (end.log, *end)).collect();
         let claimed: Vec<LogId> = self.lies.claimed().keys().copied().collect();
         for log in claimed {

@@ -9,7 +9,7 @@ use heirloom::{
 
 use super::forger::Forged;
 use super::ledger::{Known, Shown};
-use super::naive::{Leaves, Path, State, is_empty_map, leaves, related};
+use super::naive::{Leaves, Path, State, is_empty_map, leaves, leaves_at, related};
 use super::node::Node;
 use super::policy::Rule;
 use super::report::{Report, device_of};
@@ -177,13 +177,19 @@ impl World {
         if !self.temper.is_plain || !self.ledger.rules().0.into_iter().all(Rule::is_by_field) {
             return Ok(());
         }
+        let mut came_back = false;
         for (path, sides) in &shown.conflicts {
-            for v in sides.iter().filter_map(|(version, _)| self.ledger.get(version)) {
-                let mut later = self.ledger.of(id).filter(|x| after(v, x));
-                let replaced = later.any(|x| x.replaces(path, v.writer()));
-                ensure(!replaced, || format!("{}: a replaced value of {id} came back", node.name))?;
+            for (version, value) in sides {
+                let Some(v) = self.ledger.get(version) else { continue };
+                // what stands in a map, or was written inside of one that is gone, leaf by leaf
+                leaves_at(path.clone(), value, &mut |path, value| {
+                    let mut later = self.ledger.of(id).filter(|x| after(v, x));
+                    let replaced = later.any(|x| x.replaces(&path, v.writer()));
+                    came_back |= replaced && !is_empty_map(&value);
+                });
             }
         }
+        ensure(!came_back, || format!("{}: a replaced value of {id} came back", node.name))?;
         Ok(())
     }
 

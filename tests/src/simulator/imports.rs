@@ -119,6 +119,7 @@ impl World {
         let who = if self.imports.percent(50) { who } else { [who[1], who[0]] };
         let [a, b] = self.seams(who)?;
         let met = heirloom_sync::sync_in_process(&a.0, &b.0);
+        self.nodes[here].has_on_its_way(0);
         let (a, b) = met.map_err(|e| Wrong(format!("beside an import, {}", Wrong::from(e).0)))?;
         let skipped = a.commits_skipped + b.commits_skipped;
         same("commits that an import had on their way", &skipped, &history.commits())?;

@@ -224,16 +224,14 @@ impl State {
     /// One value a leaf: the last write. Of paths that clash the newest, then what fits; a map is told by what is in it.
     pub(crate) fn shown(&self) -> Leaves {
         let last = |entries: &BTreeMap<Writer, Value>| {
-            entries.last_key_value().map(|(w, v)| (!is_empty_map(v), *w, v.clone()))
+            entries.last_key_value().map(|(w, v)| ((!is_empty_map(v)).then_some(*w), v.clone()))
         };
         let whole = self.whole();
-        let mut candidates: Vec<_> = whole
-            .iter()
-            .filter_map(|(p, entries)| last(entries).map(|(solid, w, v)| (solid, w, p, v)))
-            .collect();
-        candidates.sort_by_key(|(solid, writer, path, _)| std::cmp::Reverse((*solid, *writer, *path)));
+        let mut candidates: Vec<_> =
+            whole.iter().filter_map(|(p, entries)| last(entries).map(|(w, v)| (w, p, v))).collect();
+        candidates.sort_by_key(|(writer, path, _)| std::cmp::Reverse((*writer, *path)));
         let mut out = Leaves::new();
-        for (_, _, path, value) in candidates {
+        for (_, path, value) in candidates {
             if !out.keys().any(|p| related(p, path)) {
                 out.insert(path.clone(), value);
             }

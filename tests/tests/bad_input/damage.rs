@@ -236,9 +236,8 @@ fn a_file_that_was_cut_short_is_a_typed_error() {
     }
 }
 
-/// Bits flipped in the file, beneath redb. What lies in rows is ours: there nothing may panic, and nothing false is returned unless `verify`
-/// names it. redb trusts the pages that hold its own trees; where it panics at opening that is a typed error, later the
-/// panic is redb's.
+/// Bits flipped in the file, beneath redb, in its own trees too: nothing panics, and nothing false
+/// is returned unless `verify` names it.
 #[test]
 fn bits_flipped_in_the_file_are_noticed() {
     let scene = scene();
@@ -264,15 +263,12 @@ fn bits_flipped_in_the_file_are_noticed() {
                 assert!(told || found.is_nothing(), "bit {} of byte {at}: {found:?}", i % 8);
                 assert!(!ours[at] || found.wrong.is_empty(), "bit {} of byte {at}: {found:?}", i % 8);
             }
-            Err(_) => {
-                assert!(!ours[at], "a panic over a byte of ours, {at}");
-                panics += 1;
-            }
+            Err(_) => panics += 1,
         }
     }
     // others hit pages that are free
     assert!(noticed > FLIPS / 10, "{noticed}");
-    assert!(panics < FLIPS / 50, "{panics}");
+    assert_eq!(panics, 0);
 }
 
 const FLIPS: usize = 500;

@@ -4,3 +4,4 @@
 mod commits;
 mod damage;
 mod files;
+mod pages;
