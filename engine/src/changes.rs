@@ -355,8 +355,11 @@ fn shown(origin: &Origin, view: &View<'_>, id: EntityId, list: Vec<Head>) -> Res
 /// The types of an entity: now, and before and after a change where that may be another.
 struct Types {
     now: Arc<str>,
-    turn: Option<(Option<Arc<str>>, Option<Arc<str>>)>,
+    turn: Option<(Type, Type)>,
 }
+
+/// Nothing where there is no entity.
+type Type = Option<Arc<str>>;
 
 /// The heads of an entity before and after a change.
 struct Turn {
@@ -538,7 +541,7 @@ impl Scan {
     /// Whether the entity is of the wanted type now, or the change made it so, or made it another.
     fn is_of_type(&self, types: &Types) -> bool {
         let Some(wanted) = &self.filter.entity_type else { return true };
-        let is = |entity_type: &Option<Arc<str>>| entity_type.as_deref() == Some(&**wanted);
+        let is = |entity_type: &Type| entity_type.as_deref() == Some(&**wanted);
         let turned = types.turn.as_ref().is_some_and(|(was, became)| is(was) || is(became));
         *types.now == **wanted || turned
     }
