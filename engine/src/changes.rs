@@ -355,8 +355,11 @@ fn shown(origin: &Origin, view: &View<'_>, id: EntityId, list: Vec<Head>) -> Res
 /// The types of an entity: now, and before and after a change where that may be another.
 struct Types {
     now: Arc<str>,
-    turn: Option<(Option<Arc<str>>, Option<Arc<str>>)>,
+    turn: Option<(Type, Type)>,
 }
+
+/// Nothing where there is no entity.
+type Type = Option<Arc<str>>;
 
 /// The heads of an entity before and after a change.
 struct Turn {
@@ -527,9 +530,11 @@ impl Scan {
             ordinal.map(|ordinal| view.entity_type(ordinal)).transpose()
         };
         let types = |t: &Turn| -> Result<_> { Ok((entity_type(&t.before)?, entity_type(&t.after)?)) };
-        let turned = turn.iter().flatten().next().map(types);
+        let turned = turn.as_ref().and_then(Option::as_ref).map(types);
         let types = Types { now, turn: turned.transpose()? };
-        let is = self.is_of_type(&types) && self.matches(view, id, turn.as_ref())?;
+        // what cannot be told is told
+        let unknown = retypes && matches!(turn, Some(None));
+        let is = (unknown || self.is_of_type(&types)) && self.matches(view, id, turn.as_ref())?;
         if let Some(Some(Turn { after, .. })) = turn {
             self.remember(id, after);
         }
@@ -539,7 +544,7 @@ impl Scan {
     /// Whether the entity is of the wanted type now, or the change made it so, or made it another.
     fn is_of_type(&self, types: &Types) -> bool {
         let Some(wanted) = &self.filter.entity_type else { return true };
-        let is = |entity_type: &Option<Arc<str>>| entity_type.as_deref() == Some(wanted);
+        let is = |entity_type: &Type| entity_type.as_deref() == Some(&**wanted);
         let turned = types.turn.as_ref().is_some_and(|(was, became)| is(was) || is(became));
         *types.now == **wanted || turned
     }
@@ -552,10 +557,8 @@ impl Scan {
         let wanted = self.filter.entity_type.as_deref();
         let is_in = |e: &Entity| wanted.is_none_or(|t| *t == *e.entity_type()) && matching(e);
         for heads in [after, before] {
-            // what cannot be told is told
-            if tell(shown(&Origin::new(), view, id, heads.list.clone()))?
-                .is_none_or(|e| e.is_some_and(|e| is_in(&e)))
-            {
+            let entity = shown(&Origin::new(), view, id, heads.list.clone());
+            if tell(entity)?.is_none_or(|e| e.is_some_and(|e| is_in(&e))) {
                 return Ok(true);
             }
         }

@@ -276,8 +276,8 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     ///
     /// What was written refreshes the document: it is as if it had been read after this write, with
     /// what others changed in other fields meanwhile, and can be changed and saved again. Where what
-    /// others wrote does not fit `T`, or is a deletion, the document stays as it was read; saving it
-    /// again is an [`Error::Conflict`] then.
+    /// others wrote does not fit `T`, or is a deletion, the document stays as it was read: read it
+    /// again before changing it further.
     pub fn save(&self, document: &mut Document<T>) -> Result<()> {
         self.check_type(document.id(), document.entity.entity_type())?;
         self.engine.write(|tx| tx.save(document))?;

@@ -125,8 +125,8 @@ impl Replication {
         self.write_peer(node, Some(&peer_row(&peer, false)))
     }
 
-    /// Forgets a peer that will not come back, or was turned away: what it holds, and where both last stood. How many logs it opened here is kept, so
-    /// that nobody starts anew by being turned away.
+    /// Forgets a peer that will not come back: what it holds, and where both last stood. How many logs
+    /// it opened here is kept, so that nobody starts anew by being forgotten.
     pub fn forget(&self, node: NodeId) -> Result<()> {
         let opened = self.remembered(node)?.map_or(0, |peer| peer.opened);
         let left = Peer { opened, ..Peer::default() };

@@ -31,7 +31,9 @@ pub struct PeerStatus {
 }
 
 impl Status {
-    /// How many changes that were written here no hub is known to hold: what would be lost with this device. Nothing if no hub was met.
+    /// How many changes that were written here no hub is known to hold: what would be lost with this
+    /// device. Nothing if no peer that was met was called a hub, or all that were are forgotten
+    /// ([`Engine::forget_peer`]).
     pub fn pending_at_hub(&self) -> Option<u64> {
         self.peers.iter().filter(|p| p.is_hub).map(|p| p.pending).min()
     }

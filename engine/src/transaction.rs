@@ -171,9 +171,11 @@ impl<'a> Transaction<'a> {
         before: &crate::model::Content,
         now: crate::model::Content,
     ) -> Result<()> {
-        let Some(made) = glass.carry(&read.0.shown.leaves(), before, now)? else { return Ok(()) };
+        let made = glass.carry(&read.0.shown.leaves(), before, now)?;
         let old = read.0.shown.to_owned().ok_or(Error::Deleted(read.id()))?;
-        self.put_change(read, &old, &content_leaves(&made)?)
+        // nothing is written where nothing was changed; that it is gone is told all the same
+        let new = made.map_or_else(|| Ok(old.clone()), |made| content_leaves(&made))?;
+        self.put_change(read, &old, &new)
     }
 
     /// Writes what lies between `old` and `new`, on what is there now.

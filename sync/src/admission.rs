@@ -184,6 +184,10 @@ impl Gate {
         let Some(log) = self.newcomer else { return Ok(()) };
         if !replica.ends_of(log)?.is_empty() {
             self.newcomer = None;
+            // a copy of ours that nobody noticed yet
+            if self.node == replica.node()? {
+                return Ok(());
+            }
             let mut peer = replica.remembered(self.node)?.unwrap_or_default();
             peer.opened += 1;
             replica.remember(self.node, peer)?;

@@ -62,7 +62,7 @@ pub(crate) fn without_repetition(base: &State, mut patch: PatchBody) -> PatchBod
     patch.unsets.retain(|u| all.get(first_at(&all, u)).is_some_and(|l| l.path.is_below(u)));
     let unsets = Nearby::new(&patch.unsets);
     let rest: Vec<&Leaf> = all.into_iter().filter(|l| !unsets.covers(&l.path)).collect();
-    let torn = Torn::of(base);
+    let torn = Torn::among(rest.iter().copied());
     // what clashes with leaves below it, so that a set on its line is not idle
     let clashes = rest.windows(2).filter(|w| w[1].path.is_below(&w[0].path) && !is_only_map(w[0]));
     let clashes = Nearby::new(clashes.map(|w| &w[0].path));

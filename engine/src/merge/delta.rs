@@ -27,6 +27,14 @@ pub fn diff(a: &Content, b: &Content) -> Result<Patch> {
     patch.sets.extend(changed.map(|(path, value)| (path.clone(), decode(value))));
     let sets = Nearby::new(patch.sets.iter().map(|(p, _)| p));
     patch.unsets = removed(a.iter().map(|(p, _)| p), &b).into_iter().filter(|p| !sets.covers(p)).collect();
+    // a map in the place of a variant: no path leads into that, so it goes first
+    let is_map_in_b = |path: &Path| {
+        let at = b.partition_point(|(p, _)| p <= path);
+        b.get(at).is_some_and(|(p, _)| p.is_below(path))
+    };
+    let replaced = a.iter().filter(|(p, v)| is_closed(v) && is_map_in_b(p));
+    patch.unsets.extend(replaced.map(|(p, _)| p.clone()));
+    patch.unsets.sort();
     Ok(patch)
 }
 

@@ -19,9 +19,14 @@ impl Torn {
     /// One pass over the leaves: what continues a path follows it directly, so the map leaves on
     /// the line of the next leaf are all on a stack. Costs nothing where no map is nested.
     pub(crate) fn of(state: &State) -> Self {
+        Self::among(&state.0)
+    }
+
+    /// As [`of`](Self::of), of some leaves in order.
+    pub(super) fn among<'l>(leaves: impl IntoIterator<Item = &'l Leaf>) -> Self {
         let mut standing: Vec<&Path> = Vec::new();
         let mut tops: Vec<Path> = Vec::new();
-        for leaf in &state.0 {
+        for leaf in leaves {
             let path = &leaf.path;
             if tops.last().is_some_and(|top| path.is_below(top)) {
                 continue;

@@ -15,7 +15,7 @@ use super::record::{Derived, clock, ordinal, put_clock};
 use crate::error::Result;
 use crate::format::body::{leaves, put_state};
 use crate::format::bytes::{Put, Read, Reader};
-use crate::format::value::{path, skip_leaf};
+use crate::format::value::{EMPTY_MAP, path, skip_leaf};
 use crate::merge::EntityClock;
 use crate::model::{ChainPrefix, PathRef, State, VersionRef, Writer};
 
@@ -252,6 +252,8 @@ pub(crate) fn in_place(heads: &Heads) -> Option<(Arc<[u8]>, Vec<Place>)> {
         }
         let n = r.count(5)?;
         let mut out: Vec<Place> = Vec::with_capacity(n);
+        // the maps that the next leaf may stand in
+        let mut maps: Vec<PathRef<'_>> = Vec::new();
         for _ in 0..n {
             let start = r.at();
             let at = path(&mut r)?;
@@ -260,13 +262,23 @@ pub(crate) fn in_place(heads: &Heads) -> Option<(Arc<[u8]>, Vec<Place>)> {
             if r.varint()? != 1 {
                 return Ok(None);
             }
-            // what is settled lies below nothing but maps, which are told by what is in them
+            r.varint()?;
+            let from = r.at();
+            let is_map = skip_leaf(&mut r, at.depth())? == EMPTY_MAP;
+            while maps.last().is_some_and(|map| !at.is_below(*map)) {
+                maps.pop();
+            }
+            // a map for each key above it, else it clashes with a scalar or is an orphan
+            if maps.len() + 1 != at.depth() {
+                return Ok(None);
+            }
+            // a map that holds something is told by what it holds
             if out.last().is_some_and(|[p, _]| at.is_below(PathRef::new(&bytes[p.clone()]))) {
                 out.pop();
             }
-            r.varint()?;
-            let from = r.at();
-            skip_leaf(&mut r, at.depth())?;
+            if is_map {
+                maps.push(at);
+            }
             out.push([start..middle, from..r.at()]);
         }
         Ok(Some(out))

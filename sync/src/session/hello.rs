@@ -44,7 +44,7 @@ pub(crate) struct Greeting {
     pub(crate) policy: Option<[u8; 8]>,
     /// Fingerprint of the commits whose bodies do not verify at the sender; none where all do.
     pub(crate) unverified: Option<[u8; 8]>,
-    /// Which opening of which store this is; in an answer only to somebody of the same node name.
+    /// In an answer to somebody of our node name: which opening of which store this is.
     pub(crate) instance: Option<[u8; 4]>,
     /// In an answer to somebody of another dataset: what people call ours.
     pub(crate) dataset_name: Option<String>,

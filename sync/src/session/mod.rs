@@ -36,7 +36,7 @@ use self::pace::Pace;
 use self::want::{Mark, Wants};
 use crate::admission::Gate;
 use crate::config::Config;
-use crate::error::{PeerMisbehaved, Result, SyncError};
+use crate::error::{PeerMisbehaved, Reason, Result, SyncError};
 use crate::replica::Replica;
 use crate::report::{ClockSkew, Event, Outcome, Report};
 
@@ -324,7 +324,7 @@ impl<R: Replica> Session<R> {
 
     fn on_message(&mut self, now: Duration, message: Message) -> Result<()> {
         self.state = match (std::mem::replace(&mut self.state, State::Failed), message) {
-            (_, Message::Close(close)) => return Err(close.into_error()),
+            (_, Message::Close(close)) => return Err(self.closed(close)?),
             (State::Fresh, Message::Hello(hello)) if !self.initiator => self.on_hello(&hello)?,
             (State::Greeted(position), Message::Hello(hello)) => self.on_answer(position, &hello)?,
             (State::Comparing(comparing), Message::Clock(frame)) => self.on_clock(comparing, frame)?,
@@ -376,7 +376,6 @@ impl<R: Replica> Session<R> {
             capabilities: if self.config.compression { LZ4 } else { 0 },
             wall: Some(self.replica.now()),
             policy: Some(self.replica.policy_fingerprint()).filter(|p| *p != [0; 8]),
-            instance: self.replica.instance(),
             ..Greeting::new(self.replica.node()?, position.log_root())
         })
     }
@@ -392,15 +391,17 @@ impl<R: Replica> Session<R> {
             return read.map(|_| State::Failed);
         };
         self.meet(&theirs);
-        let settled = self.recognise(&theirs).and_then(|()| self.settle_dataset(&theirs));
+        let settled = self.settle_dataset(&theirs);
         let mut answer = self.greeting(&position)?;
-        if theirs.node != answer.node {
-            answer.instance = None;
+        // it may be this store itself: by our answer the initiator tells, and says so
+        let namesake = theirs.node == answer.node;
+        if namesake {
+            answer.instance = self.replica.instance();
         }
         if matches!(settled, Err(SyncError::WrongDataset { .. })) {
             answer.dataset_name = self.replica.dataset_name()?;
         }
-        if settled.is_ok() && theirs.root == answer.root && self.verify_alike() {
+        if settled.is_ok() && theirs.root == answer.root && self.verify_alike() && !namesake {
             return self.answer_equal(position, &theirs, answer);
         }
         let base = self.remembered(theirs.node, position.lsn, None)?;
@@ -439,7 +440,8 @@ impl<R: Replica> Session<R> {
         self.meet(&theirs);
         self.recognise(&theirs)?;
         self.settle_dataset(&theirs)?;
-        if theirs.root == position.log_root() && self.verify_alike() {
+        let namesake = theirs.node == self.replica.node()?;
+        if theirs.root == position.log_root() && self.verify_alike() && !namesake {
             return self.end_equal(&position, &theirs);
         }
         let gate = self.gate(&theirs)?;
@@ -545,6 +547,17 @@ impl<R: Replica> Session<R> {
         self.report.settled = position.whole;
         self.report.damaged = !position.whole;
         Ok(State::Finished)
+    }
+
+    /// What it means that the peer gives up.
+    fn closed(&self, close: Close) -> Result<SyncError> {
+        let error = close.into_error();
+        if let (SyncError::PeerFailed(Reason::Oneself), Some(node)) = (&error, self.report.peer)
+            && node == self.replica.node()?
+        {
+            return Ok(SyncError::Oneself { node });
+        }
+        Ok(error)
     }
 
     /// The peer is not this store itself, met by an address that leads back here. A copy of the file

@@ -1,4 +1,5 @@
-//! A program that draws a new log with each start fills everybody's clock. It is refused, named and forgotten; the others go on.
+//! A program that draws a new log with each start fills everybody's clock. It is refused and named;
+//! the others go on.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +17,7 @@ fn mint(n: usize) -> Engine {
 }
 
 #[test]
-fn it_is_refused_named_and_forgotten() {
+fn it_is_refused_and_named_and_its_logs_stay_counted() {
     let (hub, phone, tablet) =
         (Device::new("hub", START), Device::new("phone", START), Device::new("tablet", START));
     let id = phone.engine.write(|tx| tx.create("note", &Content::new().with("text", "one"))).unwrap();
@@ -43,7 +44,11 @@ fn it_is_refused_named_and_forgotten() {
         }
     }
     assert_eq!((refused, asked.lock().unwrap().clone()), (35, vec![0, 1, 2, 3, 4]));
+    assert!(hub.engine.status().unwrap().peers.iter().any(|peer| peer.node == node));
+    hub.engine.forget_peer(node).unwrap();
     assert!(hub.engine.status().unwrap().peers.iter().all(|peer| peer.node != node));
+    let again = sync_in_process_with(&mint(40), Config::new(), &hub.engine, config());
+    assert!(matches!(again, Err(SyncError::NotAdmitted { .. })), "{again:?}");
     assert_eq!(hub.engine.clock().unwrap().iter().count(), 1 + 5, "the phone's log and five");
 
     // the network goes on, and what was taken in before travels like anything else

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use heirloom::{Content, EntityId, Error, Patch};
+use heirloom::{Content, Engine, EntityId, Error, Patch};
 use heirloom_sync::sync_in_process;
 use heirloom_tests::{
     decoder::Value,
@@ -134,6 +134,30 @@ fn every_damaged_record_is_brought_back_by_a_peer() {
             phone.note("and on");
             settle(&[&phone, &world.tablet]);
         }
+    }
+}
+
+#[test]
+fn what_could_not_be_read_when_its_index_was_built_is_in_it_once_it_is_brought_back() {
+    for lsn in 0..COMMITS - 1 {
+        let world = world();
+        damage(&world.path(), lsn, Rot::End);
+        let builder = Engine::builder().label("phone").dataset_name("stories").index("note", "text");
+        let phone = builder.index_in_background(false).open(world.path()).unwrap();
+        phone.build_indexes().unwrap();
+        assert_eq!(phone.repair().unwrap().damaged_commits, 1, "{lsn}");
+        phone.build_indexes().unwrap();
+        let (report, _) = sync_in_process(&phone, &world.tablet.engine).unwrap();
+        assert_eq!((report.healed, report.damaged), (1, false), "{lsn}");
+        assert!(phone.indexes().unwrap()[0].ready);
+        let snapshot = phone.snapshot().unwrap();
+        for id in &world.ids {
+            let text = world.tablet.text(*id);
+            let hits = snapshot.query("note", "text").unwrap().equals(text).entities().unwrap();
+            assert!(hits.iter().any(|hit| hit.id() == *id), "{lsn}: {id}");
+        }
+        let verified = phone.verify().unwrap();
+        assert!(verified.is_clean(), "{lsn}: {verified:?}");
     }
 }
 

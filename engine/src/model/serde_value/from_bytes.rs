@@ -31,10 +31,6 @@ impl Unread {
     pub(crate) fn has(&self, value: &[u8]) -> bool {
         self.0.borrow().contains(&(value.as_ptr() as usize))
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
-    }
 }
 
 #[derive(Clone, Copy)]
