@@ -136,8 +136,7 @@ impl Glass {
     fn needed(self, stored: &Content, paths: BTreeSet<Steps>, volatile: Volatile<'_>) -> Gone {
         let mut rest = Value::Map(without(stored, &paths));
         let mut needed = BTreeSet::new();
-        loop {
-            let Value::Map(content) = &rest else { break };
+        while let Value::Map(content) = &rest {
             match self.see_content(content) {
                 Ok((written, _)) => {
                     needed.extend(volatile.differences(&written, stored));

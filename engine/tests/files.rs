@@ -331,7 +331,7 @@ fn who_does_not_ask_to_share_is_kept_out_and_keeps_out() {
     let path = dir.path().join("store");
     let hub = builder().shared().open(&path).unwrap();
     let refused = |opened: Result<Engine, Error>| {
-        let error = opened.err().expect("somebody else has it");
+        let error = opened.expect_err("somebody else has it");
         assert!(matches!(error, Error::AlreadyOpen), "{error:?}");
         assert!(error.to_string().contains("shared"), "{error}");
     };

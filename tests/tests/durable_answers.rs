@@ -207,11 +207,14 @@ fn an_answer_that_rests_on_what_is_durable_writes_nothing() {
     assert_eq!(disk.counts().changes, before);
 }
 
+/// Who waits at it, and what lets it through.
+type Bolt = Option<(Sender<()>, Receiver<()>)>;
+
 /// A disk in memory whose next syncs wait until they are let go.
 #[derive(Debug)]
 struct Gate {
     bytes: InMemoryBackend,
-    shut: Arc<Mutex<Option<(Sender<()>, Receiver<()>)>>>,
+    shut: Arc<Mutex<Bolt>>,
 }
 
 impl StorageBackend for Gate {
@@ -297,7 +300,8 @@ fn a_dataset_that_another_session_adopts_is_waited_for() {
     let adopt = move |engine: &Engine| engine.replication().adopt(dataset);
     let nothing = |engine: &Engine| assert_eq!(engine.replication().dataset(), None);
     let (engine, first, second) = while_it_syncs(false, adopt, nothing, adopt);
-    (first.unwrap(), second.unwrap());
+    first.unwrap();
+    second.unwrap();
     assert_eq!(engine.dataset(), Some(dataset));
 }
 

@@ -54,7 +54,7 @@ mod tests {
         let home = fs::canonicalize(folder.path()).unwrap();
         let file = home.join("a");
         fs::write(&file, "").unwrap();
-        assert_eq!(synced(&file), [home.clone()]);
+        assert_eq!(synced(&file), [home]);
         assert_eq!(synced(Path::new("Cargo.toml")), [fs::canonicalize(".").unwrap()]);
         keep_name(&file).unwrap();
     }

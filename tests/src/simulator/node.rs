@@ -9,10 +9,10 @@ use heirloom::{
     Builder, Clock, Content, Engine, Entity, EntityId, FieldConflict, LogId, Patch, Snapshot, Timestamp,
     Transaction, VersionRef,
 };
-use heirloom_sync::Replica;
 
 use super::canary::{Canary, Lies, Tampered};
 use super::ledger::{Op, Shown};
+use super::link::Seam;
 use super::naive::{Leaves, leaves};
 use super::policy::{Rule, Rules, patch};
 use crate::disk::{Disk, Faults};
@@ -200,7 +200,7 @@ impl Node {
     pub(crate) fn replica(
         &self,
         peer: impl FnOnce() -> heirloom::Result<Vec<End>>,
-    ) -> heirloom::Result<(Arc<dyn Replica>, Option<Arc<Tampered>>)> {
+    ) -> heirloom::Result<Seam> {
         Ok(match self.canary {
             None => (Arc::new(self.engine.clone()), None),
             Some(canary) => {

@@ -398,6 +398,10 @@ impl World {
         ensure(!equal || empty || a.bytes_in + a.bytes_out < 200, || {
             format!("{} bytes to find equal stores equal", a.bytes_in + a.bytes_out)
         })?;
-        Ok(equal)
+        // copies that nobody told apart bear one name, and compare their logs before they are sure that
+        // neither talks to itself: then all is said if nothing came
+        let names = who.map(|node| self.nodes[node].engine.replication().node());
+        let [Ok(one), Ok(other)] = names else { return Ok(equal) };
+        Ok(equal || (one == other && [&a, &b].iter().all(|r| r.commits_received + r.healed == 0)))
     }
 }
