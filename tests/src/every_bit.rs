@@ -136,7 +136,7 @@ impl Scene {
                 (read, Some(truth)) if read == truth => {}
                 // saves work, and is as good as forgotten
                 (Ok(_), _) if what == "staged" || what == "peers" => {}
-                (Ok(_), _) => wrong.push(what.clone()),
+                (Ok(_), truth) => wrong.push(format!("{what}: {read:?}, where {truth:?} is right")),
                 (Err(_), _) => errors += 1,
             }
         }

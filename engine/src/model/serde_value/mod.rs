@@ -36,7 +36,7 @@ const ATOMIC: &str = "$heirloom::Atomic";
 
 /// Any serde type as a value. An enum's variant that carries something is a
 /// [`Value::Variant`]; `Duration`, `SystemTime` and the ranges of the standard library are
-/// [`Value::Atomic`], and so is what [`Atomic`](crate::Atomic) wraps.
+/// [`Value::Atomic`], and so is what [`Atomic`] wraps.
 ///
 /// What could not be read back as it was is refused with the path of the field at fault,
 /// [`Error::Invalid`]: integers beyond 64 signed bits, keys of maps that are no text, integer,
