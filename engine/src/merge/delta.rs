@@ -44,14 +44,20 @@ pub fn diff(a: &Content, b: &Content) -> Result<Patch> {
 /// [`Error::Invalid`] for a path without a key, [`Error::Inside`] for one that leads into a variant
 /// or another value that is one, [`Error::Limit`] as for [`diff`].
 pub fn apply_patch(patch: &Patch, to: &Content) -> Result<Content> {
+    let before = flatten_content(to)?;
+    check_inside(patch, before.iter().map(|(p, v)| (p, &v[..])))?;
+    apply_decision(patch, to)
+}
+
+/// A content after a policy has decided its open fields, of which one may be a variant and another
+/// lie below it: there a path may lead into a value, which it takes the place of.
+pub(crate) fn apply_decision(patch: &Patch, to: &Content) -> Result<Content> {
     let mut sets = Vec::new();
     for (path, value) in &patch.sets {
         check_path(path)?;
         flatten(path.clone(), value, &mut sets)?;
     }
     patch.unsets.iter().try_for_each(check_path)?;
-    let before = flatten_content(to)?;
-    check_inside(patch, before.iter().map(|(p, v)| (p, &v[..])))?;
     let mut out = to.clone();
     for path in &patch.unsets {
         unset(&mut out, &path.as_ref().keys().collect::<Vec<_>>());

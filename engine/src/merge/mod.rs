@@ -14,8 +14,8 @@ mod view;
 
 pub(crate) use apply::{apply, difference, is_emptied, removed, replacement, without_repetition};
 pub(crate) use conflict::{Conflicts, conflicts};
+pub(crate) use delta::{apply_decision, check_inside, check_path, unflatten, unflatten_with};
 pub use delta::{apply_patch, diff};
-pub(crate) use delta::{check_inside, check_path, unflatten, unflatten_with};
 pub(crate) use entity_clock::EntityClock;
 pub(crate) use entries::{value_at, written_inside};
 pub(crate) use heads::{Live, merge};

@@ -301,9 +301,11 @@ impl Store {
                     by_type.remove(key.value())?;
                 }
             }
-            if view.tables.optional(tables::INDEX)?.is_some() {
-                tx.delete_table(tables::INDEX)?;
-                tx.delete_table(tables::INDEXED)?;
+            // each by itself: lists that lead to rows of a table that is gone would stand for them
+            for table in [tables::INDEX, tables::INDEXED] {
+                if view.tables.optional(table)?.is_some() {
+                    tx.delete_table(table)?;
+                }
             }
             let mut unsettled = tx.open_table(tables::UNSETTLED)?;
             for row in view.tables.unsettled.iter()? {

@@ -13,7 +13,7 @@ use crate::format::sort_key::sort_key;
 use crate::format::value::{EMPTY_MAP, decode_all, flatten_content};
 use crate::merge::{
     Conflict, ConflictHead, ConflictKind, Conflicts, FieldConflict, Policy, Resolution, Side, Whole, apply,
-    apply_patch, conflicts, replacement, show, unflatten, without_repetition, written_inside,
+    apply_decision, conflicts, replacement, show, unflatten, without_repetition, written_inside,
 };
 use crate::model::{
     Content, EntityId, Entry, Path, PathRef, ShownLeaf, State, Timestamp, Value, VersionRef, Writer,
@@ -178,7 +178,7 @@ impl View<'_> {
             Resolution::Suggestion => return Ok(conflict.suggestion.is_some().then(|| merged.clone())),
             Resolution::Delete => return Ok(None),
             Resolution::Content(content) => content,
-            Resolution::Patch(patch) => apply_patch(&patch, &content_of(merged))?,
+            Resolution::Patch(patch) => apply_decision(&patch, &content_of(merged))?,
             Resolution::Head(version) => {
                 let head = heads.iter().find(|h| h.writer.reference == version);
                 let head = head.ok_or_else(|| Error::invalid(format!("{version} is none of the heads")))?;
