@@ -28,7 +28,8 @@ impl Builder {
     /// Keeps an index of a field of an entity type, so that [`Snapshot::query`](crate::Snapshot::query) finds entities by its value (R14).
     ///
     /// Indexed is what is shown: null, true and false, numbers, timestamps, texts, bytes; an array, a map or a field that is not there is
-    /// found by no query. Each commit that changes an entity of the type brings its rows along: about two rows for each changed
+    /// found by no query, and a variant has no fields of its own: to write one where the path goes on is [`Error::Inside`], and one
+    /// that another device wrote there is found by no query. Each commit that changes an entity of the type brings its rows along: about two rows for each changed
     /// value. Other types cost nothing.
     ///
     /// Indexes are a choice of each opening. One that is new for the file is built in the background by a thread `heirloom-index`, in slices between

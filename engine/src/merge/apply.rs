@@ -14,10 +14,10 @@ use crate::model::{Entry, Leaf, Path, State, Writer};
 pub(crate) fn apply(base: &State, patch: &PatchBody, own: Writer) -> State {
     let unsets = Nearby::new(&patch.unsets);
     let sets = Nearby::new(patch.sets.iter().map(|(p, _)| p));
-    let dropped = Dropped::by(base, &sets);
+    let dropped = Torn::of(base).written_in(&sets);
     let stays = |leaf: &Leaf| -> Option<Leaf> {
         let path = &leaf.path;
-        if unsets.covers(path) || sets.covers(path) || dropped.covers(path) {
+        if unsets.covers(path) || sets.covers(path) || dropped.top_of(path).is_some() {
             return None;
         }
         if !sets.touches(path) {
@@ -36,22 +36,6 @@ pub(crate) fn apply(base: &State, patch: &PatchBody, own: Writer) -> State {
     leaves.extend(patch.sets.iter().map(|(path, value)| own(path.clone(), value.clone())));
     leaves.sort_by(|a, b| a.path.cmp(&b.path));
     State(leaves)
-}
-
-/// Torn entries in which something is written: what is left of them goes.
-struct Dropped(Vec<Path>);
-
-impl Dropped {
-    fn by(base: &State, sets: &Nearby<'_>) -> Self {
-        let torn = Torn::of(base);
-        // a set above a torn entry takes it along anyway
-        Self(torn.tops().iter().filter(|top| sets.touches(top)).cloned().collect())
-    }
-
-    fn covers(&self, path: &Path) -> bool {
-        let after = self.0.partition_point(|top| top <= path);
-        self.0[..after].last().is_some_and(|top| path.is_below(top))
-    }
 }
 
 /// A patch without what changes nothing: unsets that touch nothing, sets of what is already the only
@@ -139,8 +123,8 @@ pub(crate) fn difference(base: &State, state: &State, own: &Writer) -> Option<Pa
     }
     patch.sets.reverse();
     let sets = Nearby::new(patch.sets.iter().map(|(p, _)| p));
-    let dropped = Dropped::by(base, &sets);
-    let goes = |p: &Path| state.get(p).is_none() && !sets.touches(p) && !dropped.covers(p);
+    let dropped = Torn::of(base).written_in(&sets);
+    let goes = |p: &Path| state.get(p).is_none() && !sets.touches(p) && dropped.top_of(p).is_none();
     patch.unsets.extend(base.0.iter().map(|l| &l.path).filter(|p| goes(p)).cloned());
     patch.unsets.sort();
     patch.unsets.dedup_by(|path, above| path.is_below(above));

@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 
+use super::nearby::Nearby;
 use super::unflatten;
 use crate::format::value::EMPTY_MAP;
 use crate::model::{Content, Leaf, Path, State, Value, Writer};
@@ -44,6 +45,12 @@ impl Torn {
 
     pub(crate) fn tops(&self) -> &[Path] {
         &self.0
+    }
+
+    /// Those in which one of these paths lies, or that lie below one.
+    pub(super) fn written_in(mut self, paths: &Nearby<'_>) -> Self {
+        self.0.retain(|top| paths.touches(top));
+        self
     }
 
     /// The top that a path is, or lies below.
