@@ -1,4 +1,5 @@
-//! A phone and a tablet write about one lamp before they ever met. They sync; both edits are there on both.
+//! A phone and a tablet write about one lamp before they ever met. They sync; both edits are there
+//! on both.
 #![allow(clippy::print_stdout)]
 
 use heirloom::{Content, Engine, EntityId, Patch};

@@ -1,5 +1,5 @@
-//! A day of edits to a shopping list, on a phone and a laptop, looked at afterwards: how it was at any time, what changed between two times, who did it,
-//! and how to get something back.
+//! A day of edits to a shopping list, on a phone and a laptop, looked at afterwards: how it was at
+//! any time, what changed between two times, who did it, and how to get something back.
 #![allow(clippy::print_stdout)]
 
 use std::fmt::Write;
@@ -83,7 +83,12 @@ pub(crate) fn story() -> Outcome<String> {
 
     // How it was.
     let snapshot = phone.snapshot()?;
-    show(&mut out, &snapshot, "at noon, as the phone saw it", Point::from(&what_the_phone_knew_at_noon))?;
+    show(
+        &mut out,
+        &snapshot,
+        "at noon, as the phone saw it",
+        Point::from(&what_the_phone_knew_at_noon),
+    )?;
     // What the laptop wrote at 10:30 came in the afternoon; by its time it belongs to the morning.
     show(&mut out, &snapshot, "at noon, as we know now", noon)?;
     show(&mut out, &snapshot, "now", Point::Now)?;
@@ -116,11 +121,21 @@ pub(crate) fn story() -> Outcome<String> {
     Ok(out)
 }
 
-fn show(out: &mut String, snapshot: &heirloom::Snapshot, when: &str, point: impl Into<Point>) -> Outcome<()> {
+fn show(
+    out: &mut String,
+    snapshot: &heirloom::Snapshot,
+    when: &str,
+    point: impl Into<Point>,
+) -> Outcome<()> {
     writeln!(out, "\n{when}")?;
     for item in snapshot.as_of(point)?.list("item")? {
         let item = item?;
-        writeln!(out, "  {} {}", text(item.get("amount")?.as_ref()), text(item.get("name")?.as_ref()))?;
+        writeln!(
+            out,
+            "  {} {}",
+            text(item.get("amount")?.as_ref()),
+            text(item.get("name")?.as_ref())
+        )?;
     }
     Ok(())
 }

@@ -4,10 +4,12 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use heirloom::{Content, Engine, Patch};
 
 fn reads(c: &mut Criterion) {
-    let engine =
-        |label: &str| Engine::builder().label(label).dataset_name("bench").in_memory().expect("open");
+    let engine = |label: &str| {
+        Engine::builder().label(label).dataset_name("bench").in_memory().expect("open")
+    };
     let (a, b) = (engine("a"), engine("b"));
-    let content = (0..8).fold(Content::new(), |c, i| c.with(format!("field{i}"), "some words of text"));
+    let content =
+        (0..8).fold(Content::new(), |c, i| c.with(format!("field{i}"), "some words of text"));
     let create = |e: &Engine| e.write(|tx| tx.create("lamp", &content)).expect("create");
     let (settled, diverged) = (create(&a), create(&a));
     heirloom_sync::sync_in_process(&a, &b).expect("sync");
@@ -22,7 +24,9 @@ fn reads(c: &mut Criterion) {
     c.bench_function("get diverged", |x| {
         x.iter(|| snapshot.get(diverged).expect("get").expect("there").content())
     });
-    c.bench_function("history of two", |x| x.iter(|| snapshot.history(diverged).expect("history").count()));
+    c.bench_function("history of two", |x| {
+        x.iter(|| snapshot.history(diverged).expect("history").count())
+    });
 }
 
 criterion_group!(benches, reads);

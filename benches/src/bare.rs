@@ -21,14 +21,18 @@ fn encode(content: &Appliance) -> Vec<u8> {
 }
 
 fn decode(bytes: &[u8]) -> Appliance {
-    bincode::serde::decode_from_slice(bytes, bincode::config::standard()).expect("written by encode").0
+    bincode::serde::decode_from_slice(bytes, bincode::config::standard())
+        .expect("written by encode")
+        .0
 }
 
 impl Bare {
     pub(crate) fn create(path: &Path) -> Self {
         let (file, counts) = CountedFile::create(path);
-        let database =
-            Database::builder().set_cache_size(64 << 20).create_with_backend(file).expect("a fresh file");
+        let database = Database::builder()
+            .set_cache_size(64 << 20)
+            .create_with_backend(file)
+            .expect("a fresh file");
         Self { database, counts }
     }
 
@@ -53,10 +57,13 @@ impl Bare {
             let mut old = tx.open_table(OLD).expect("table");
             for (index, brightness) in chunk {
                 let id = items[*index].id;
-                let mut content = decode(now.get(&id.as_bytes()[..]).expect("get").expect("there").value());
+                let mut content =
+                    decode(now.get(&id.as_bytes()[..]).expect("get").expect("there").value());
                 content.brightness = *brightness;
-                let before =
-                    now.insert(&id.as_bytes()[..], &encode(&content)[..]).expect("insert").expect("there");
+                let before = now
+                    .insert(&id.as_bytes()[..], &encode(&content)[..])
+                    .expect("insert")
+                    .expect("there");
                 number += 1;
                 let key = [&id.as_bytes()[..], &number.to_be_bytes()].concat();
                 old.insert(&key[..], before.value()).expect("insert");
@@ -74,8 +81,9 @@ impl Bare {
     pub(crate) fn read_all(&self, picks: &[usize], items: &[Item]) -> i64 {
         let tx = self.database.begin_read().expect("read");
         let table = tx.open_table(NOW).expect("table");
-        let read =
-            |i: &usize| decode(table.get(&items[*i].id.as_bytes()[..]).expect("get").expect("there").value());
+        let read = |i: &usize| {
+            decode(table.get(&items[*i].id.as_bytes()[..]).expect("get").expect("there").value())
+        };
         picks.iter().map(|i| read(i).brightness).sum()
     }
 
@@ -98,13 +106,15 @@ impl Bare {
 
     /// Without a digest kept, equality is a scan of both sides.
     pub(crate) fn equals(&self, other: &Bare) -> bool {
-        let (a, b) = (self.database.begin_read().expect("read"), other.database.begin_read().expect("read"));
+        let (a, b) =
+            (self.database.begin_read().expect("read"), other.database.begin_read().expect("read"));
         let (a, b) = (a.open_table(NOW).expect("table"), b.open_table(NOW).expect("table"));
         let (mut a, mut b) = (a.iter().expect("iter"), b.iter().expect("iter"));
         loop {
             match (a.next(), b.next()) {
                 (None, None) => return true,
-                (Some(Ok((k, v))), Some(Ok((l, w)))) if k.value() == l.value() && v.value() == w.value() => {}
+                (Some(Ok((k, v))), Some(Ok((l, w))))
+                    if k.value() == l.value() && v.value() == w.value() => {}
                 _ => return false,
             }
         }

@@ -18,8 +18,8 @@ pub(crate) struct Appliance {
 
 pub(crate) const TYPES: [&str; 6] = ["lamp", "lock", "sensor", "speaker", "valve", "blind"];
 const WORDS: [&str; 16] = [
-    "amber", "basin", "cedar", "delta", "ember", "fjord", "grove", "haven", "inlet", "jetty", "knoll",
-    "larch", "marsh", "north", "oasis", "prism",
+    "amber", "basin", "cedar", "delta", "ember", "fjord", "grove", "haven", "inlet", "jetty",
+    "knoll", "larch", "marsh", "north", "oasis", "prism",
 ];
 
 /// SplitMix64: small, seeded, the same everywhere.

@@ -30,8 +30,14 @@ pub(crate) struct CountedFile {
 
 impl CountedFile {
     pub(crate) fn create(path: &Path) -> (Self, Arc<Counts>) {
-        let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        let file = FileBackend::new(file.expect("a temporary file")).expect("no other process has it");
+        let file = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path);
+        let file =
+            FileBackend::new(file.expect("a temporary file")).expect("no other process has it");
         let counts = Arc::new(Counts::default());
         (Self { file, counts: counts.clone() }, counts)
     }

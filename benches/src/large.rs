@@ -1,9 +1,10 @@
-//! A large history from a seed, brought in and synced: does memory grow with it, and where does the time go?
+//! A large history from a seed, brought in and synced: does memory grow with it, and where does the
+//! time go?
 //!
 //! `cargo run --release -p heirloom-benches --bin large [-- [--versions N] [--keep DIR]]`
 //!
-//! 50 devices write versions of entities that they share, merging each other's work as they go. The peak of resident memory is
-//! taken for each phase apart (Linux only; elsewhere 0).
+//! 50 devices write versions of entities that they share, merging each other's work as they go. The
+//! peak of resident memory is taken for each phase apart (Linux only; elsewhere 0).
 #![allow(clippy::print_stdout)]
 
 use std::path::Path;
@@ -18,7 +19,8 @@ const CACHE: usize = 32 << 20;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let option = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).cloned();
+    let option =
+        |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).cloned();
     let versions: u64 =
         option("--versions").map_or(2_000_000, |v| v.parse().expect("--versions takes a number"));
     let temporary = tempfile::tempdir().expect("a temporary folder");
@@ -55,7 +57,9 @@ fn run(dir: &Path, versions: u64) {
         engine
     });
     let to = open(dir, "to");
-    let report = phase("sync into an empty store", versions, || sync_in_process(&to, &from).expect("sync").0);
+    let report = phase("sync into an empty store", versions, || {
+        sync_in_process(&to, &from).expect("sync").0
+    });
     assert_eq!(from.log_root().expect("root"), to.log_root().expect("root"));
     assert_eq!(from.state_digest().expect("digest"), to.state_digest().expect("digest"));
     println!(
@@ -75,7 +79,8 @@ fn run(dir: &Path, versions: u64) {
     assert_eq!(caught_up, versions, "each change once");
     to.close().expect("close");
     let to = phase("index an existing field", versions, || {
-        let builder = Engine::builder().dataset_name("large").cache_bytes(CACHE).index("thing", "by");
+        let builder =
+            Engine::builder().dataset_name("large").cache_bytes(CACHE).index("thing", "by");
         let engine = builder.index_in_background(false).open(dir.join("to")).expect("open");
         engine.build_indexes().expect("build");
         engine
@@ -96,8 +101,9 @@ fn entity(n: u64) -> EntityId {
 
 /// Returns how many commits there are.
 fn generate(importer: &mut Importer, versions: u64) -> u64 {
-    let devices: Vec<Device> =
-        (0..DEVICES).map(|i| importer.device(&format!("device-{i:02}")).expect("a device id")).collect();
+    let devices: Vec<Device> = (0..DEVICES)
+        .map(|i| importer.device(&format!("device-{i:02}")).expect("a device id"))
+        .collect();
     let mut last: Vec<Option<Authored>> = vec![None; DEVICES];
     let (mut seed, mut written, mut commits, mut created) = (1u64, 0u64, 0u64, 0u64);
     let mut draw = |n: u64| {
@@ -128,9 +134,12 @@ fn generate(importer: &mut Importer, versions: u64) -> u64 {
             } else {
                 let patch = Patch::new().set("level", draw(1_000_000) as i64).set("by", me as i64);
                 if draft.patch(id, patch).is_err() {
-                    // not seen by this device yet, or written already in this commit: one of its own instead
+                    // not seen by this device yet, or written already in this commit: one of its
+                    // own instead
                     let content = Content::new().with("name", "own").with("by", me as i64);
-                    draft.create(entity((1 << 63) | (written + k)), "thing", &content).expect("create");
+                    draft
+                        .create(entity((1 << 63) | (written + k)), "thing", &content)
+                        .expect("create");
                 }
             }
         }
@@ -147,8 +156,11 @@ fn phase<T>(name: &str, versions: u64, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let out = work();
     let seconds = start.elapsed().as_secs_f64();
-    let rate =
-        if versions > 1 { format!("{:9.0} versions/s", versions as f64 / seconds) } else { String::new() };
+    let rate = if versions > 1 {
+        format!("{:9.0} versions/s", versions as f64 / seconds)
+    } else {
+        String::new()
+    };
     println!("{name:26} {seconds:9.3} s  peak {:6.1} MiB  {rate}", peak() as f64 / 1024.0);
     out
 }

@@ -1,8 +1,10 @@
-//! W1, W2, W4, W5 and W8 for heirloom beside the same work on bare redb tables, in one run, answers checked.
+//! W1, W2, W4, W5 and W8 for heirloom beside the same work on bare redb tables, in one run, answers
+//! checked.
 //!
 //! `cargo run --release -p heirloom-benches --bin workloads [-- [--entities N] [--json PATH]]`
 //!
-//! Milliseconds on a shared machine say little: read the ratios. Bytes, syncs and round trips are exact.
+//! Milliseconds on a shared machine say little: read the ratios. Bytes, syncs and round trips are
+//! exact.
 #![allow(clippy::print_stdout)]
 
 mod bare;
@@ -37,7 +39,14 @@ fn measured<T>(counts: &Counts, work: impl FnOnce() -> T) -> (Cost, T) {
     let (before, start) = (counts.read(), Instant::now());
     let out = work();
     let (bytes, syncs) = counts.read();
-    (Cost { seconds: start.elapsed().as_secs_f64(), bytes: bytes - before.0, syncs: syncs - before.1 }, out)
+    (
+        Cost {
+            seconds: start.elapsed().as_secs_f64(),
+            bytes: bytes - before.0,
+            syncs: syncs - before.1,
+        },
+        out,
+    )
 }
 
 fn engine(path: &Path, label: &str) -> (Engine, Arc<Counts>) {
@@ -49,7 +58,8 @@ fn engine(path: &Path, label: &str) -> (Engine, Arc<Counts>) {
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1));
-    let n: usize = option("--entities").map_or(100_000, |v| v.parse().expect("--entities takes a number"));
+    let n: usize =
+        option("--entities").map_or(100_000, |v| v.parse().expect("--entities takes a number"));
     let rows = run(n);
     print(n, &rows);
     if let Some(path) = option("--json") {
@@ -78,7 +88,8 @@ fn run(n: usize) -> Vec<Row> {
     });
 
     let mut rng = Rng(7);
-    let picks: Vec<(usize, i64)> = (0..n).map(|_| (rng.below(n), rng.below(1_000) as i64)).collect();
+    let picks: Vec<(usize, i64)> =
+        (0..n).map(|_| (rng.below(n), rng.below(1_000) as i64)).collect();
     let (ours, ()) = measured(&counts, || update(&heirloom, &picks, &items));
     let (theirs, ()) = measured(&bare.counts, || bare.update(&picks, &items, 100));
     check_updates(&heirloom, &picks, &items);
@@ -128,7 +139,11 @@ fn sync_rows(dir: &Path, items: &[Item]) -> Vec<Row> {
     source.create_all(items, 1_000);
     let (ours, report) = measured(&counts, || sync_in_process(&to, &from).expect("sync").0);
     let (theirs, ()) = measured(&target.counts, || target.pull(&source, 1_000));
-    assert_eq!(from.state_digest().expect("digest"), to.state_digest().expect("digest"), "W5 digests");
+    assert_eq!(
+        from.state_digest().expect("digest"),
+        to.state_digest().expect("digest"),
+        "W5 digests"
+    );
     assert_eq!(from.log_root().expect("root"), to.log_root().expect("root"), "W5 roots");
     let wire = (report.bytes_in + report.bytes_out) as f64 / 1e6;
     let w5 = Row {
@@ -142,7 +157,8 @@ fn sync_rows(dir: &Path, items: &[Item]) -> Vec<Row> {
     let (theirs, equal) = measured(&target.counts, || target.equals(&source));
     assert!(equal, "W8 bare tables");
     let bytes = report.bytes_in + report.bytes_out;
-    let note = format!("{bytes} bytes, {} round trip, proven; bare: a scan of both", report.round_trips);
+    let note =
+        format!("{bytes} bytes, {} round trip, proven; bare: a scan of both", report.round_trips);
     vec![w5, Row { name: "W8 equal", heirloom: ours, bare: theirs, note }]
 }
 
@@ -157,7 +173,9 @@ fn create(engine: &Engine, items: &[Item]) {
 fn update(engine: &Engine, picks: &[(usize, i64)], items: &[Item]) {
     for chunk in picks.chunks(100) {
         let one = |tx: &mut heirloom::Transaction<'_>| {
-            chunk.iter().try_for_each(|(i, b)| tx.patch(items[*i].id, Patch::new().set("brightness", *b)))
+            chunk
+                .iter()
+                .try_for_each(|(i, b)| tx.patch(items[*i].id, Patch::new().set("brightness", *b)))
         };
         engine.write::<(), Error>(one).expect("update");
     }
@@ -171,8 +189,12 @@ fn check_updates(engine: &Engine, picks: &[(usize, i64)], items: &[Item]) {
         let now: Appliance =
             snapshot.get(items[*index].id).expect("get").expect("there").read().expect("decode");
         assert_eq!(now.brightness, last, "W2 new value");
-        let oldest =
-            snapshot.history(items[*index].id).expect("history").last().expect("created").expect("read");
+        let oldest = snapshot
+            .history(items[*index].id)
+            .expect("history")
+            .last()
+            .expect("created")
+            .expect("read");
         let content = snapshot.content_at(&oldest.reference()).expect("content").expect("live");
         let first = content.get("brightness").and_then(heirloom::Value::as_int);
         assert_eq!(first, Some(items[*index].content.brightness), "W2 old value");
@@ -182,7 +204,12 @@ fn check_updates(engine: &Engine, picks: &[(usize, i64)], items: &[Item]) {
 fn read_all(engine: &Engine, picks: &[usize], items: &[Item]) -> i64 {
     let snapshot = engine.snapshot().expect("open");
     let read = |i: &usize| {
-        snapshot.get(items[*i].id).expect("get").expect("there").read::<Appliance>().expect("decode")
+        snapshot
+            .get(items[*i].id)
+            .expect("get")
+            .expect("there")
+            .read::<Appliance>()
+            .expect("decode")
     };
     picks.iter().map(|i| read(i).brightness).sum()
 }
@@ -200,8 +227,10 @@ fn print(n: usize, rows: &[Row]) {
     println!("{n} entities; seconds, MB written, syncs");
     println!("{:20} {:>26} {:>26} {:>7} {:>7}", "", "heirloom", "bare redb", "time", "bytes");
     for r in rows {
-        let cost = |c: Cost| format!("{:8.3} s {:7.1} MB {:5}", c.seconds, c.bytes as f64 / 1e6, c.syncs);
-        let ratio = |a: f64, b: f64| if b > 0.0 { format!("{:.2}×", a / b) } else { "–".to_owned() };
+        let cost =
+            |c: Cost| format!("{:8.3} s {:7.1} MB {:5}", c.seconds, c.bytes as f64 / 1e6, c.syncs);
+        let ratio =
+            |a: f64, b: f64| if b > 0.0 { format!("{:.2}×", a / b) } else { "–".to_owned() };
         println!(
             "{:20} {:>26} {:>26} {:>7} {:>7}   {}",
             r.name,
@@ -215,11 +244,23 @@ fn print(n: usize, rows: &[Row]) {
 }
 
 fn json(n: usize, rows: &[Row]) -> String {
-    let cost =
-        |c: Cost| serde_json::json!({ "seconds": c.seconds, "bytes_written": c.bytes, "syncs": c.syncs });
+    let cost = |c: Cost| {
+        serde_json::json!({
+            "seconds": c.seconds,
+            "bytes_written": c.bytes,
+            "syncs": c.syncs,
+        })
+    };
     let rows: Vec<_> = rows
         .iter()
-        .map(|r| serde_json::json!({ "workload": r.name, "heirloom": cost(r.heirloom), "bare_redb": cost(r.bare), "note": r.note }))
+        .map(|r| {
+            serde_json::json!({
+                "workload": r.name,
+                "heirloom": cost(r.heirloom),
+                "bare_redb": cost(r.bare),
+                "note": r.note,
+            })
+        })
         .collect();
     serde_json::json!({ "entities": n, "workloads": rows }).to_string()
 }

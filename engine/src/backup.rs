@@ -1,4 +1,5 @@
-//! Copies of a store in use: a backup, which is another store with the same past, and a compact copy that takes the store's place.
+//! Copies of a store in use: a backup, which is another store with the same past, and a compact
+//! copy that takes the store's place.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -24,22 +25,26 @@ pub struct BackupProgress {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Compaction {
-    /// Bytes of the store's file; none if it lies in memory or on a storage of the application's own.
+    /// Bytes of the store's file; none if it lies in memory or on a storage of the application's
+    /// own.
     pub before: Option<u64>,
     /// Bytes of the copy.
     pub after: u64,
 }
 
 impl Engine {
-    /// Writes a backup to a new file: one consistent state (R10), that of the last durable commit, while readers and writers go on. Returns the
-    /// file's size in bytes.
+    /// Writes a backup to a new file: one consistent state (R10), that of the last durable commit,
+    /// while readers and writers go on. Returns the file's size in bytes.
     ///
-    /// **To restore is to open it**, here or on another device, instead of the store or beside it. The backup is a store of its own (R34): it has
-    /// all entities, versions and logs, the dataset, the indexes, and of local types what was there; its first write opens a fresh log, which
-    /// names as its predecessor the last commit that the store had written; it knows no peers, and none knows it. So whatever was
-    /// written in the store after the backup comes back with the next sync, if it ever got to a peer, and stands beside what the backup wrote meanwhile. Any number of
-    /// backups may be opened and written to, and the store too. Policies, rules and indexes are declared by the application when
-    /// it opens it, as ever; a builder with a [`device_id`](crate::Builder::device_id) has to give a new one.
+    /// **To restore is to open it**, here or on another device, instead of the store or beside it.
+    /// The backup is a store of its own (R34): it has all entities, versions and logs, the dataset,
+    /// the indexes, and of local types what was there; its first write opens a fresh log, which
+    /// names as its predecessor the last commit that the store had written; it knows no peers, and
+    /// none knows it. So whatever was written in the store after the backup comes back with the
+    /// next sync, if it ever got to a peer, and stands beside what the backup wrote meanwhile. Any
+    /// number of backups may be opened and written to, and the store too. Policies, rules and
+    /// indexes are declared by the application when it opens it, as ever; a builder with a
+    /// [`device_id`](crate::Builder::device_id) has to give a new one.
     ///
     /// ```
     /// use heirloom::{Content, Engine};
@@ -59,22 +64,25 @@ impl Engine {
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// It reads the whole file and checks the checksum of each row; it does not look at what the rows say, as [`verify`](Self::verify) does, which can be
-    /// asked of the opened backup. While it runs redb keeps the pages of the state that it copies, so the file grows by what is rewritten meanwhile.
-    /// It takes about 20 MiB of memory. The backup is written in key order without gaps, so it is mostly smaller than the store.
+    /// It reads the whole file and checks the checksum of each row; it does not look at what the
+    /// rows say, as [`verify`](Self::verify) does, which can be asked of the opened backup. While
+    /// it runs redb keeps the pages of the state that it copies, so the file grows by what is
+    /// rewritten meanwhile. It takes about 20 MiB of memory. The backup is written in key order
+    /// without gaps, so it is mostly smaller than the store.
     ///
-    /// The file gets its name when all of it is durable: a crash leaves none, but maybe one beside it whose name ends in `.partial` and that can be
-    /// deleted.
+    /// The file gets its name when all of it is durable: a crash leaves none, but maybe one beside
+    /// it whose name ends in `.partial` and that can be deleted.
     ///
     /// # Errors
-    /// [`Error::FileExists`], [`Error::NotWritten`]. [`Error::Corrupt`] names a damaged row: a backup holds no damage. After an error nothing stands at that path, and
-    /// the store is as it was.
+    /// [`Error::FileExists`], [`Error::NotWritten`]. [`Error::Corrupt`] names a damaged row: a
+    /// backup holds no damage. After an error nothing stands at that path, and the store is as it
+    /// was.
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<u64> {
         self.backup_with(path, |_| {})
     }
 
-    /// Like [`backup`](Self::backup); says every few megabytes how far it is, with no lock held: the closure may read and write. If it panics,
-    /// nothing stands at that path.
+    /// Like [`backup`](Self::backup); says every few megabytes how far it is, with no lock held:
+    /// the closure may read and write. If it panics, nothing stands at that path.
     pub fn backup_with(
         &self,
         path: impl AsRef<Path>,
@@ -88,11 +96,13 @@ impl Engine {
         })
     }
 
-    /// Writes the store anew into another file, without the room that redb keeps free inside, and closes the store for all clones.
+    /// Writes the store anew into another file, without the room that redb keeps free inside, and
+    /// closes the store for all clones.
     ///
-    /// The copy **is** the store: same log, same name among peers. It is there to take the file's place, and whoever writes to both makes one log into
-    /// two ([`Fork`](crate::Fork)). So writers wait while it runs, and get [`Error::Closed`] then; readers go on until the end. For a second store there
-    /// is [`backup`](Self::backup).
+    /// The copy **is** the store: same log, same name among peers. It is there to take the file's
+    /// place, and whoever writes to both makes one log into two ([`Fork`](crate::Fork)). So writers
+    /// wait while it runs, and get [`Error::Closed`] then; readers go on until the end. For a
+    /// second store there is [`backup`](Self::backup).
     ///
     /// ```
     /// # use heirloom::{Content, Engine};
@@ -111,8 +121,8 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// As for [`backup`](Self::backup); [`Error::Poisoned`] after a write that failed. After an error nothing stands at that path, and the store stays open for other
-    /// clones.
+    /// As for [`backup`](Self::backup); [`Error::Poisoned`] after a write that failed. After an
+    /// error nothing stands at that path, and the store stays open for other clones.
     pub fn compact_to(self, path: impl AsRef<Path>) -> Result<Compaction> {
         let store = self.store();
         let size = |file: &PathBuf| fs::metadata(file).ok().map(|m| m.len());

@@ -67,13 +67,14 @@ impl Default for Builder {
 
 /// The machine's clock; before 1970 and after 9999 the bounds of the format.
 fn system_now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 impl Builder {
-    /// What people shall call this device; the device id adds 8 digits, so labels may repeat. Default: `device`. 1 to 55 printable ASCII
-    /// characters without space.
+    /// What people shall call this device; the device id adds 8 digits, so labels may repeat.
+    /// Default: `device`. 1 to 55 printable ASCII characters without space.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
@@ -81,7 +82,8 @@ impl Builder {
         self
     }
 
-    /// The exact device id, where the application manages identity and never gives one twice. 1 to 64 printable ASCII characters without space.
+    /// The exact device id, where the application manages identity and never gives one twice. 1 to
+    /// 64 printable ASCII characters without space.
     #[must_use]
     pub fn device_id(mut self, id: impl Into<String>) -> Self {
         self.label = id.into();
@@ -112,7 +114,8 @@ impl Builder {
         self
     }
 
-    /// How entities of a type are shown that diverged (R18). Default: [`Policy::Auto`]. The last one given for a type counts.
+    /// How entities of a type are shown that diverged (R18). Default: [`Policy::Auto`]. The last
+    /// one given for a type counts.
     #[must_use]
     pub fn policy(mut self, entity_type: impl Into<String>, policy: Policy) -> Self {
         let entity_type = entity_type.into();
@@ -121,13 +124,16 @@ impl Builder {
         self
     }
 
-    /// The same by name, as it stands in a configuration: one of the eight that [`Policy`] lists, or of a custom one given to
-    /// [`register_policy`](Self::register_policy). Opening gives [`Error::UnknownPolicy`] if there is none.
+    /// The same by name, as it stands in a configuration: one of the eight that [`Policy`] lists,
+    /// or of a custom one given to [`register_policy`](Self::register_policy). Opening gives
+    /// [`Error::UnknownPolicy`] if there is none.
     ///
     /// ```
     /// use heirloom::{Engine, Error, Policy, Resolution};
-    /// let keep = Policy::custom("keep", 1, |conflict| Resolution::Head(conflict.heads[0].version));
-    /// let engine = Engine::builder().register_policy(keep).policy_named("note", "keep").in_memory()?;
+    /// let keep =
+    ///     Policy::custom("keep", 1, |conflict| Resolution::Head(conflict.heads[0].version));
+    /// let engine =
+    ///     Engine::builder().register_policy(keep).policy_named("note", "keep").in_memory()?;
     /// assert_eq!(engine.policy("note").name(), "keep");
     /// let unknown = Engine::builder().policy_named("note", "newest").in_memory();
     /// assert!(matches!(unknown, Err(Error::UnknownPolicy(name)) if name == "newest"));
@@ -148,14 +154,17 @@ impl Builder {
         self
     }
 
-    /// A rule for what is written here on entities of a type (R8): it sees each entity before and after, and an error of it undoes the whole
-    /// transaction with [`Error::Rejected`]. Several rules must all agree. What other devices wrote was judged there and is taken as it is.
+    /// A rule for what is written here on entities of a type (R8): it sees each entity before and
+    /// after, and an error of it undoes the whole transaction with [`Error::Rejected`]. Several
+    /// rules must all agree. What other devices wrote was judged there and is taken as it is.
     ///
     /// ```
     /// use heirloom::{Content, Engine, Error, Value};
     /// let engine = Engine::builder()
     ///     .validate("lamp", |lamp| match lamp.after.as_ref().and_then(|c| c.get("brightness")) {
-    ///         Some(Value::Int(n)) if !(0..=100).contains(n) => Err(format!("brightness {n} is not 0 to 100")),
+    ///         Some(Value::Int(n)) if !(0..=100).contains(n) => {
+    ///             Err(format!("brightness {n} is not 0 to 100"))
+    ///         }
     ///         _ => Ok(()),
     ///     })
     ///     .in_memory()?;
@@ -173,8 +182,10 @@ impl Builder {
         self
     }
 
-    /// Some bytes that the application keeps outside of what is backed up or copied (a keychain, a registry, a file that backups leave out), drawn when it was installed. A store that is opened with
-    /// another one than it was written with is a copy (R34): see [`Engine::opened`]. Default: none; a file is then told from its copies by what the system says of it.
+    /// Some bytes that the application keeps outside of what is backed up or copied (a keychain, a
+    /// registry, a file that backups leave out), drawn when it was installed. A store that is
+    /// opened with another one than it was written with is a copy (R34): see [`Engine::opened`].
+    /// Default: none; a file is then told from its copies by what the system says of it.
     #[must_use]
     pub fn install_id(mut self, id: impl Into<Vec<u8>>) -> Self {
         self.install = Some(id.into());
@@ -258,7 +269,8 @@ impl Builder {
         self
     }
 
-    /// After how long without a write the engine does by itself what [`Engine::flush`] does, on a thread of its own. Of stores in files only. Default: 5 seconds; `None`: never.
+    /// After how long without a write the engine does by itself what [`Engine::flush`] does, on a
+    /// thread of its own. Of stores in files only. Default: 5 seconds; `None`: never.
     #[must_use]
     pub fn idle_flush(mut self, after: impl Into<Option<Duration>>) -> Self {
         self.idle_flush = after.into();
@@ -272,8 +284,9 @@ impl Builder {
         self
     }
 
-    /// Where randomness comes from: 16 fresh bytes a call, for the nonces of logs, random datasets and new entity ids. Default:
-    /// the machine's. For tests and simulations: two logs that draw the same are one log.
+    /// Where randomness comes from: 16 fresh bytes a call, for the nonces of logs, random datasets
+    /// and new entity ids. Default: the machine's. For tests and simulations: two logs that draw
+    /// the same are one log.
     #[must_use]
     pub fn entropy(mut self, draw: impl Fn() -> [u8; 16] + Send + Sync + 'static) -> Self {
         self.entropy = Arc::new(draw);
@@ -282,8 +295,9 @@ impl Builder {
         self
     }
 
-    /// Opens the store in a file, or makes one. Does not read the log, however long it is. Damage in the log does not keep it from
-    /// opening: what is sound stays readable; if the last commits are damaged, writing is [`Error::Corrupt`].
+    /// Opens the store in a file, or makes one. Does not read the log, however long it is. Damage
+    /// in the log does not keep it from opening: what is sound stays readable; if the last commits
+    /// are damaged, writing is [`Error::Corrupt`].
     ///
     /// After a crash or a power cut the file holds all that was acknowledged. A new file gets its
     /// name when it is a store: a crash before leaves none, but maybe one beside it whose name ends
@@ -295,10 +309,11 @@ impl Builder {
     /// from this one every call is [`Error::Forked`].
     ///
     /// # Errors
-    /// [`Error::AlreadyOpen`], [`Error::UnknownFormat`], [`Error::NotAStore`], [`Error::Corrupt`], [`Error::Storage`]: the file is as it was.
-    /// [`Error::NotAFile`] for a directory, a pipe, a socket, a device; [`Error::EmptyFile`] for
-    /// one that was cut to nothing: a store is only made where there is no file.
-    /// [`Error::WrongDataset`] if it holds commits of another dataset than the one given. [`Error::Invalid`] for a label that is none.
+    /// [`Error::AlreadyOpen`], [`Error::UnknownFormat`], [`Error::NotAStore`], [`Error::Corrupt`],
+    /// [`Error::Storage`]: the file is as it was. [`Error::NotAFile`] for a directory, a pipe, a
+    /// socket, a device; [`Error::EmptyFile`] for one that was cut to nothing: a store is only made
+    /// where there is no file. [`Error::WrongDataset`] if it holds commits of another dataset than
+    /// the one given. [`Error::Invalid`] for a label that is none.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
         let store = Store::open_file(path.as_ref(), self.options()?)?;
         Ok(self.engine(store))
@@ -319,7 +334,8 @@ impl Builder {
         if !crate::format::genesis::is_label(&self.label, self.managed) {
             let most = if self.managed { "64" } else { "55" };
             return Err(Error::invalid(format!(
-                "{:?} cannot name a device: use 1 to {most} printable ASCII characters without space",
+                "{:?} cannot name a device: use 1 to {most} printable ASCII characters without \
+                 space",
                 self.label
             )));
         }
@@ -327,7 +343,11 @@ impl Builder {
             cache_bytes: self.cache_bytes,
             now: self.now.clone(),
             dataset: self.dataset,
-            policies: Policies::new(self.policies.clone(), &self.named_policies, &self.registered_policies)?,
+            policies: Policies::new(
+                self.policies.clone(),
+                &self.named_policies,
+                &self.registered_policies,
+            )?,
             install: self.install.clone(),
             indexes: crate::index::checked(&self.indexes)?,
             dataset_name: self.dataset_name.clone(),

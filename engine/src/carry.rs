@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::format::value::{decode_kept, encode_value, flatten_content};
 use crate::merge::unflatten_with;
 use crate::model::{
-    Content, Fault, ShownLeaf, Step, Timestamp, Unread, Value, Variant, content_from, from_leaves, print_path,
+    Content, Fault, ShownLeaf, Step, Timestamp, Unread, Value, Variant, content_from, from_leaves,
+    print_path,
 };
 
 /// What a type writes of what it reads of leaves; it notes what it did not read.
@@ -47,7 +48,9 @@ impl Glass {
         let unread = Unread::default();
         let written = (self.sees)(leaves, &unread)?;
         let kept = leaves.iter().copied().filter(|(_, value)| !unread.has(value));
-        let read = unflatten_with(kept, |value| decode_kept(value, &|v| !unread.has(v)).unwrap_or_default());
+        let read = unflatten_with(kept, |value| {
+            decode_kept(value, &|v| !unread.has(v)).unwrap_or_default()
+        });
         Ok((written, read))
     }
 
@@ -77,8 +80,9 @@ impl Glass {
             return Ok(None);
         }
         let (again, read) = self.see_part(stored).map_err(unreadable)?;
-        let stored =
-            unflatten_with(stored.iter().copied(), |v| decode_kept(v, &|_| true).unwrap_or_default());
+        let stored = unflatten_with(stored.iter().copied(), |v| {
+            decode_kept(v, &|_| true).unwrap_or_default()
+        });
         let volatile = Volatile { before, again: &again };
         let undone = undone(&read, before);
         let gone = self.gone(&stored, &undone, volatile);
@@ -119,7 +123,8 @@ impl Glass {
         }
         let mut kinds: BTreeMap<Vec<&str>, BTreeSet<Steps>> = BTreeMap::new();
         for path in undone {
-            let keys = path.iter().filter_map(|s| if let Step::Key(k) = s { Some(&**k) } else { None });
+            let keys =
+                path.iter().filter_map(|s| if let Step::Key(k) = s { Some(&**k) } else { None });
             kinds.entry(keys.collect()).or_default().insert(path.clone());
         }
         let matters = |paths: &BTreeSet<Steps>| !self.is_same_without(stored, paths, volatile);
@@ -127,7 +132,12 @@ impl Glass {
         self.needed(stored, paths, volatile)
     }
 
-    fn is_same_without(self, stored: &Content, paths: &BTreeSet<Steps>, volatile: Volatile<'_>) -> bool {
+    fn is_same_without(
+        self,
+        stored: &Content,
+        paths: &BTreeSet<Steps>,
+        volatile: Volatile<'_>,
+    ) -> bool {
         let rest = without(stored, paths);
         self.see_content(&rest).is_ok_and(|(w, _)| volatile.differences(&w, stored).is_empty())
     }
@@ -226,7 +236,8 @@ impl Readings<'_> {
             let (a, o, s) = (within(self.again), within(self.other), within(self.stored));
             if let Some(before) = child(self.before, &step) {
                 at.push(step);
-                Readings { before, again: a.as_ref(), other: o.as_ref(), stored: s.as_ref() }.differ(at, out);
+                Readings { before, again: a.as_ref(), other: o.as_ref(), stored: s.as_ref() }
+                    .differ(at, out);
                 at.pop();
             }
         }
@@ -242,8 +253,9 @@ fn same(a: Option<&Value>, b: Option<&Value>) -> bool {
 }
 
 fn unordered(value: &Value) -> Value {
-    let fields =
-        |fields: &Content| -> Content { fields.iter().map(|(k, v)| (k.clone(), unordered(v))).collect() };
+    let fields = |fields: &Content| -> Content {
+        fields.iter().map(|(k, v)| (k.clone(), unordered(v))).collect()
+    };
     match value {
         Value::Array(items) => {
             let mut items: Vec<Value> = items.iter().map(unordered).collect();
@@ -295,7 +307,9 @@ fn without(content: &Content, paths: &BTreeSet<Steps>) -> Content {
     let mut all = Value::Map(content.clone());
     for path in paths {
         let Some((Step::Key(key), above)) = path.split_last() else { continue };
-        if let Some(Value::Map(map) | Value::Atomic(map)) = above.iter().try_fold(&mut all, child_mut) {
+        if let Some(Value::Map(map) | Value::Atomic(map)) =
+            above.iter().try_fold(&mut all, child_mut)
+        {
             map.remove(key);
         }
     }
@@ -316,7 +330,9 @@ fn undone(read: &Content, before: &Content) -> BTreeSet<Steps> {
     }
     fn values(read: &Value, before: &Value, at: &mut Steps, out: &mut BTreeSet<Steps>) {
         match (read, before) {
-            (Value::Map(r) | Value::Atomic(r), Value::Map(b) | Value::Atomic(b)) => fields(r, b, at, out),
+            (Value::Map(r) | Value::Atomic(r), Value::Map(b) | Value::Atomic(b)) => {
+                fields(r, b, at, out)
+            }
             (Value::Array(r), Value::Array(b)) if come_from(r, b) => {
                 for (i, (r, b)) in r.iter().zip(b).enumerate() {
                     at.push(Step::Item(i));
@@ -384,11 +400,19 @@ struct Gone {
 impl Gone {
     /// Whether something at or below a path goes, or must be written.
     fn concerns(&self, at: &Steps) -> bool {
-        let below = |set: &BTreeSet<Steps>| set.range(at.clone()..).next().is_some_and(|p| p.starts_with(at));
+        let below = |set: &BTreeSet<Steps>| {
+            set.range(at.clone()..).next().is_some_and(|p| p.starts_with(at))
+        };
         below(&self.paths) || below(&self.needed)
     }
 
-    fn fields(&self, stored: &Content, before: Option<&Content>, now: Content, at: &mut Steps) -> Content {
+    fn fields(
+        &self,
+        stored: &Content,
+        before: Option<&Content>,
+        now: Content,
+        at: &mut Steps,
+    ) -> Content {
         let mut out = Content::new();
         for (key, s) in stored {
             at.push(Step::Key(key.clone()));
@@ -456,7 +480,13 @@ impl Gone {
 
     /// Items that the caller left alone stay as they stand, wherever they are now; the others are
     /// written as the type writes them.
-    fn items(&self, stored: &[Value], before: &[Value], now: Vec<Value>, at: &mut Steps) -> Vec<Value> {
+    fn items(
+        &self,
+        stored: &[Value],
+        before: &[Value],
+        now: Vec<Value>,
+        at: &mut Steps,
+    ) -> Vec<Value> {
         let mut left: BTreeMap<Vec<u8>, VecDeque<usize>> = BTreeMap::new();
         for (i, b) in before.iter().enumerate() {
             left.entry(encode_value(b).unwrap_or_default()).or_default().push_back(i);

@@ -1,4 +1,5 @@
-//! The change log: every version that became durable here, in the order of arrival, own and remote alike (R12).
+//! The change log: every version that became durable here, in the order of arrival, own and remote
+//! alike (R12).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,8 +12,9 @@ use crate::error::{Error, Result};
 use crate::model::{CommitRef, EntityId, Kind, LogId, Metadata, Timestamp, VersionId, VersionRef};
 use crate::store::{self, At, Head, Heads, Record, View};
 
-/// A place in the change log of one store file, to go on from later. Cursors of one file are ordered as its changes are; they mean nothing in
-/// another file, and a scan that starts from one there, or in an older copy, notices it: [`Error::CursorLost`].
+/// A place in the change log of one store file, to go on from later. Cursors of one file are
+/// ordered as its changes are; they mean nothing in another file, and a scan that starts from one
+/// there, or in an older copy, notices it: [`Error::CursorLost`].
 ///
 /// As text it is stable and opaque; printing and parsing are inverse.
 ///
@@ -31,7 +33,8 @@ pub struct Cursor {
     lsn: u64,
     /// Versions of that commit that are passed.
     index: u32,
-    /// Begin of the chain of the last commit of which something is passed; [`UNKNOWN`] where that one is damaged.
+    /// Begin of the chain of the last commit of which something is passed; [`UNKNOWN`] where that
+    /// one is damaged.
     guard: [u8; 8],
 }
 
@@ -122,7 +125,9 @@ impl FromStr for Cursor {
         };
         // only as it is printed
         let cursor = read().filter(|c| c.to_string() == text);
-        cursor.ok_or_else(|| Error::invalid(format!("{text:?} is not a cursor: pass on what one printed")))
+        cursor.ok_or_else(|| {
+            Error::invalid(format!("{text:?} is not a cursor: pass on what one printed"))
+        })
     }
 }
 
@@ -141,8 +146,8 @@ pub enum ChangeKind {
     Restore,
 }
 
-/// One version in the change log. Holds nothing open: contents are read when they are asked for, and an engine that is dropped or closed
-/// meanwhile is [`Error::Closed`] then.
+/// One version in the change log. Holds nothing open: contents are read when they are asked for,
+/// and an engine that is dropped or closed meanwhile is [`Error::Closed`] then.
 #[derive(Clone)]
 pub struct Change {
     engine: Weak<Inner>,
@@ -158,7 +163,9 @@ pub struct Change {
 impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Change");
-        out.field("kind", &self.kind()).field("entity", &self.entity()).field("version", &self.version());
+        out.field("kind", &self.kind())
+            .field("entity", &self.entity())
+            .field("version", &self.version());
         out.finish_non_exhaustive()
     }
 }
@@ -203,8 +210,8 @@ impl Change {
     }
 
     /// The type that the entity had here before, if this change gave it another one: two devices
-    /// created it apart, each with a type of its own, and the creation that comes first in the order
-    /// of writes came here second. Nothing for all other changes.
+    /// created it apart, each with a type of its own, and the creation that comes first in the
+    /// order of writes came here second. Nothing for all other changes.
     pub fn type_before(&self) -> Option<&str> {
         self.type_before.as_deref()
     }
@@ -244,8 +251,9 @@ impl Change {
         Timestamp::of(self.at.record.header.wall)
     }
 
-    /// Whether it was written through this file; imports and all that sync brought were not. A store that was copied takes its original's past
-    /// for its own; what the other copy wrote afterwards is remote, in whatever log it lies.
+    /// Whether it was written through this file; imports and all that sync brought were not. A
+    /// store that was copied takes its original's past for its own; what the other copy wrote
+    /// afterwards is remote, in whatever log it lies.
     pub fn is_local(&self) -> bool {
         self.local
     }
@@ -255,24 +263,29 @@ impl Change {
         &self.at.record.header.metadata
     }
 
-    /// What its author saw of the entity before: what its parents together show under the policy of its type. Nothing for a creation, and where they show it
-    /// as deleted. What this store showed is [`shown_before`](Self::shown_before).
+    /// What its author saw of the entity before: what its parents together show under the policy of
+    /// its type. Nothing for a creation, and where they show it as deleted. What this store showed
+    /// is [`shown_before`](Self::shown_before).
     ///
-    /// Reads at most 32 commits for each line of parents. [`Error::Absent`] where a parent's content is not here; [`Error::Closed`].
+    /// Reads at most 32 commits for each line of parents. [`Error::Absent`] where a parent's
+    /// content is not here; [`Error::Closed`].
     pub fn before(&self) -> Result<Option<Entity>> {
         self.shown(|view| {
-            let missing =
-                |(o, s): store::Dot| Error::corrupt("log", format!("{o}/{s}"), "a version is missing");
+            let missing = |(o, s): store::Dot| {
+                Error::corrupt("log", format!("{o}/{s}"), "a version is missing")
+            };
             let parents = view.parents(&self.at)?;
             let head = |dot| view.as_head(&view.version(dot)?.ok_or_else(|| missing(dot))?);
             parents.into_iter().map(|dot| Ok(Head::clone(&*head(dot)?))).collect()
         })
     }
 
-    /// The entity as this version has it, whatever else was written meanwhile; conflicts that were open then are shown by the policy of its type. Nothing
-    /// for a tombstone. What this store showed is [`shown_after`](Self::shown_after).
+    /// The entity as this version has it, whatever else was written meanwhile; conflicts that were
+    /// open then are shown by the policy of its type. Nothing for a tombstone. What this store
+    /// showed is [`shown_after`](Self::shown_after).
     ///
-    /// Reads at most 32 commits for each line of parents. [`Error::Absent`] where the content is not here; [`Error::Closed`].
+    /// Reads at most 32 commits for each line of parents. [`Error::Absent`] where the content is
+    /// not here; [`Error::Closed`].
     pub fn after(&self) -> Result<Option<Entity>> {
         self.shown(|view| Ok(vec![Head::clone(&*view.as_head(&self.at)?)]))
     }
@@ -294,9 +307,11 @@ impl Change {
     ///
     /// ```
     /// # use heirloom::{Content, Engine, Patch};
-    /// # let [phone, tablet] = ["phone", "tablet"].map(|l| Engine::builder().label(l).dataset_name("home").in_memory().unwrap());
+    /// # let [phone, tablet] = ["phone", "tablet"]
+    /// #     .map(|l| Engine::builder().label(l).dataset_name("home").in_memory().unwrap());
     /// # let carry = |from: &Engine, to: &Engine| {
-    /// #     let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    /// #     let batch =
+    /// #         from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     /// #     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     /// #     to.replication().ingest(&commits).unwrap();
     /// # };
@@ -347,7 +362,12 @@ impl Change {
 }
 
 /// What some heads together show; nothing where that is a deletion, or there are none.
-fn shown(origin: &Origin, view: &View<'_>, id: EntityId, list: Vec<Head>) -> Result<Option<Entity>> {
+fn shown(
+    origin: &Origin,
+    view: &View<'_>,
+    id: EntityId,
+    list: Vec<Head>,
+) -> Result<Option<Entity>> {
     let entity = entity_of(origin, view, id, &Heads { list, ..Heads::default() })?;
     Ok(entity.filter(|e| !e.is_deleted()))
 }
@@ -391,7 +411,8 @@ pub(crate) enum Step {
     End,
 }
 
-/// A scan of the change log: a place, and what is wanted. Between two steps it holds no state of the store, so none is kept from being reused.
+/// A scan of the change log: a place, and what is wanted. Between two steps it holds no state of
+/// the store, so none is kept from being reused.
 pub(crate) struct Scan {
     pub(crate) cursor: Cursor,
     pub(crate) filter: Filter,
@@ -399,8 +420,8 @@ pub(crate) struct Scan {
     checked: bool,
     /// The commit that the cursor stands in.
     record: Option<Arc<Record>>,
-    /// The heads that entities had at the cursor, of those that were looked at lately: so that a scan
-    /// walks back once for each, and not for each change.
+    /// The heads that entities had at the cursor, of those that were looked at lately: so that a
+    /// scan walks back once for each, and not for each change.
     recent: HashMap<EntityId, Heads>,
 }
 
@@ -467,7 +488,12 @@ impl Scan {
     }
 
     /// Looks through the rest of a commit, and moves past what it looked at.
-    fn find(&mut self, engine: &Engine, view: &View<'_>, record: &Arc<Record>) -> Result<Option<Change>> {
+    fn find(
+        &mut self,
+        engine: &Engine,
+        view: &View<'_>,
+        record: &Arc<Record>,
+    ) -> Result<Option<Change>> {
         if self.wants_commit(engine, view, record)? {
             for index in self.cursor.index as usize..record.header.versions.len() {
                 let change = self.wanted(engine, view, record, index)?;
@@ -512,7 +538,9 @@ impl Scan {
         index: usize,
     ) -> Result<Option<Change>> {
         let version = &record.header.versions[index];
-        let Some(kind) = version.kind().filter(|_| record.void_of(index).is_none()) else { return Ok(None) };
+        let Some(kind) = version.kind().filter(|_| record.void_of(index).is_none()) else {
+            return Ok(None);
+        };
         let id = version.entity;
         let known = self.recent.remove(&id);
         if self.filter.entity.is_some_and(|e| e != id) {
@@ -529,7 +557,8 @@ impl Scan {
             let ordinal = heads.type_ordinal();
             ordinal.map(|ordinal| view.entity_type(ordinal)).transpose()
         };
-        let types = |t: &Turn| -> Result<_> { Ok((entity_type(&t.before)?, entity_type(&t.after)?)) };
+        let types =
+            |t: &Turn| -> Result<_> { Ok((entity_type(&t.before)?, entity_type(&t.after)?)) };
         let turned = turn.as_ref().and_then(Option::as_ref).map(types);
         let types = Types { now, turn: turned.transpose()? };
         // what cannot be told is told
@@ -606,11 +635,13 @@ fn type_of(view: &View<'_>, entity: EntityId) -> Result<(Arc<str>, bool)> {
     Ok((view.entity_type(ordinal)?, Heads::peek_created_twice(bytes)))
 }
 
-/// The change log from a cursor on: an iterator over what is durable, in the order of arrival (R12, I9). Versions that are void and commits of
-/// a newer format have no effect and are left out.
+/// The change log from a cursor on: an iterator over what is durable, in the order of arrival (R12,
+/// I9). Versions that are void and commits of a newer format have no effect and are left out.
 ///
-/// It is not fused: at the end it gives nothing, and more once more is there. After an error it stands in front of the place that it could not
-/// read and tries that again; [`pass_damaged`](Self::pass_damaged) leads on. Between two changes it holds no state of the store: scan as long as you like, the file does not grow for it.
+/// It is not fused: at the end it gives nothing, and more once more is there. After an error it
+/// stands in front of the place that it could not read and tries that again;
+/// [`pass_damaged`](Self::pass_damaged) leads on. Between two changes it holds no state of the
+/// store: scan as long as you like, the file does not grow for it.
 #[must_use = "a scan does nothing until it is read"]
 pub struct Changes {
     engine: Engine,
@@ -623,8 +654,10 @@ impl Changes {
         self.scan.cursor
     }
 
-    /// Moves past the commit that it could not read because its record is damaged ([`Error::Corrupt`] in table `log`). Its changes are not told, then: a peer
-    /// may bring it back, but nobody is told of that. False, and nothing moves, where the next commit is not damaged.
+    /// Moves past the commit that it could not read because its record is damaged
+    /// ([`Error::Corrupt`] in table `log`). Its changes are not told, then: a peer may bring it
+    /// back, but nobody is told of that. False, and nothing moves, where the next commit is not
+    /// damaged.
     pub fn pass_damaged(&mut self) -> Result<bool> {
         self.scan.pass_damaged(&self.engine)
     }
@@ -655,21 +688,23 @@ impl Iterator for Changes {
 macro_rules! filters {
     ($type:ty) => {
         impl $type {
-            /// Only of entities that are of this type now, and the change by which one became of this
-            /// type here or ceased to be ([`Change::type_before`](crate::Change::type_before)).
+            /// Only of entities that are of this type now, and the change by which one became of
+            /// this type here or ceased to be
+            /// ([`Change::type_before`](crate::Change::type_before)).
             pub fn of_type(mut self, entity_type: impl Into<String>) -> Self {
                 self.scan.filter.entity_type = Some(entity_type.into().into());
                 self
             }
 
-            /// Only of this entity. It still passes every commit: the past of one entity is quicker through
-            /// [`Snapshot::history`](crate::Snapshot::history).
+            /// Only of this entity. It still passes every commit: the past of one entity is quicker
+            /// through [`Snapshot::history`](crate::Snapshot::history).
             pub fn entity(mut self, id: $crate::EntityId) -> Self {
                 self.scan.filter.entity = Some(id);
                 self
             }
 
-            /// Only what was written through this file ([`Change::is_local`](crate::Change::is_local)); takes back `remote`.
+            /// Only what was written through this file
+            /// ([`Change::is_local`](crate::Change::is_local)); takes back `remote`.
             pub fn local(mut self) -> Self {
                 self.scan.filter.local = Some(true);
                 self
@@ -681,18 +716,18 @@ macro_rules! filters {
                 self
             }
 
-            /// Only what enters, leaves or changes within a selection: what this store showed of the
-            /// entity is in it before the change came or after it
+            /// Only what enters, leaves or changes within a selection: what this store showed of
+            /// the entity is in it before the change came or after it
             /// ([`shown_before`](crate::Change::shown_before),
-            /// [`shown_after`](crate::Change::shown_after)), so also what enters or leaves by the merge
-            /// of versions that are not in it. With [`of_type`](Self::of_type) only entities of that
-            /// type are in it. For a live query.
+            /// [`shown_after`](crate::Change::shown_after)), so also what enters or leaves by the
+            /// merge of versions that are not in it. With [`of_type`](Self::of_type) only entities
+            /// of that type are in it. For a live query.
             ///
             /// Costs a read of both contents for each change that all else lets through, and, where
             /// an entity is met for the first time, a look at each version of it that came since.
             /// Where one cannot be shown, because it is not here, is damaged, or its policy failed,
-            /// the change is given: the two methods say why. What a peer brings back of that later is
-            /// no change and is not told.
+            /// the change is given: the two methods say why. What a peer brings back of that later
+            /// is no change and is not told.
             pub fn matching(
                 mut self,
                 select: impl Fn(&$crate::Entity) -> bool + Send + Sync + 'static,
@@ -722,9 +757,11 @@ impl Engine {
         Cursor::end(&self.store().view(&tables), durable)
     }
 
-    /// All changes after a cursor, oldest first (R12). Costs a look at each commit, and one at the entity for each change.
+    /// All changes after a cursor, oldest first (R12). Costs a look at each commit, and one at the
+    /// entity for each change.
     ///
-    /// A cursor of another file, or one that this file, an older copy, has not reached, is [`Error::CursorLost`] with the first change.
+    /// A cursor of another file, or one that this file, an older copy, has not reached, is
+    /// [`Error::CursorLost`] with the first change.
     ///
     /// ```
     /// use heirloom::{ChangeKind, Content, Cursor, Engine, Patch};

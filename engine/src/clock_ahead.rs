@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::model::LogId;
 use crate::store::PULL;
 
-/// A log whose last commit was written at a time that is more than five minutes ahead of this device's clock. What it wrote is kept and
-/// counts; its time moves nobody's clock.
+/// A log whose last commit was written at a time that is more than five minutes ahead of this
+/// device's clock. What it wrote is kept and counts; its time moves nobody's clock.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct ClockAhead {
@@ -29,7 +29,11 @@ impl ClockAhead {
 impl fmt::Display for ClockAhead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let by = Span(self.by_ms);
-        write!(f, "the clock of {} is {by} ahead of this device's; set the one that is wrong", self.device)
+        write!(
+            f,
+            "the clock of {} is {by} ahead of this device's; set the one that is wrong",
+            self.device
+        )
     }
 }
 
@@ -44,12 +48,14 @@ impl fmt::Display for Span {
         const UNITS: [(&str, u64); 5] =
             [("year", 31_536_000), ("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)];
         let mut left = self.0 / 1_000;
-        let largest = UNITS.iter().position(|(_, length)| left >= *length).unwrap_or(UNITS.len() - 1);
+        let largest =
+            UNITS.iter().position(|(_, length)| left >= *length).unwrap_or(UNITS.len() - 1);
         for (i, (unit, length)) in UNITS.iter().enumerate().skip(largest).take(2) {
             let n = left / length;
             left %= length;
             if i == largest || n > 0 {
-                let (space, plural) = (if i == largest { "" } else { " " }, if n == 1 { "" } else { "s" });
+                let (space, plural) =
+                    (if i == largest { "" } else { " " }, if n == 1 { "" } else { "s" });
                 write!(f, "{space}{n} {unit}{plural}")?;
             }
         }
@@ -58,18 +64,23 @@ impl fmt::Display for Span {
 }
 
 impl Engine {
-    /// The logs whose last commit is more than five minutes ahead of this device's clock, now. The own log is among them if this device's clock was
-    /// ahead when it wrote and has been put right since: its times stay ahead until the clock has
-    /// caught up, or the device goes on under a fresh log: see [`Engine::start_fresh_log`].
+    /// The logs whose last commit is more than five minutes ahead of this device's clock, now. The
+    /// own log is among them if this device's clock was ahead when it wrote and has been put right
+    /// since: its times stay ahead until the clock has caught up, or the device goes on under a
+    /// fresh log: see [`Engine::start_fresh_log`].
     ///
-    /// Whether *this* clock is the wrong one, peers tell: see the report of a session. Costs a look-up a log.
+    /// Whether *this* clock is the wrong one, peers tell: see the report of a session. Costs a
+    /// look-up a log.
     ///
     /// ```
     /// use heirloom::{Content, Engine, Timestamp};
     /// use std::sync::atomic::{AtomicI64, Ordering};
     ///
     /// static NOW: AtomicI64 = AtomicI64::new(1_700_003_600_000);
-    /// let engine = Engine::builder().label("phone").clock(|| Timestamp::from_millis(NOW.load(Ordering::Relaxed))).in_memory()?;
+    /// let engine = Engine::builder()
+    ///     .label("phone")
+    ///     .clock(|| Timestamp::from_millis(NOW.load(Ordering::Relaxed)))
+    ///     .in_memory()?;
     /// engine.write(|tx| tx.create("lamp", &Content::new()))?;
     /// assert!(engine.clocks_ahead()?.is_empty());
     ///
@@ -85,7 +96,8 @@ impl Engine {
         let now = (self.store().now)().saturated();
         let mut out = Vec::new();
         for ordinal in view.directory.all_shared() {
-            let (Some(tip), Some(info)) = (view.shown_tip(ordinal)?, view.directory.log(ordinal)) else {
+            let (Some(tip), Some(info)) = (view.shown_tip(ordinal)?, view.directory.log(ordinal))
+            else {
                 continue;
             };
             let by = tip.header.wall.saturating_sub(now);

@@ -21,12 +21,14 @@ use crate::transaction::Transaction;
 /// How many entities an iteration reads at a time.
 const PAGE: usize = 256;
 
-/// All entities of a type, read and written as a serde type. Cheap to clone. Each call is a transaction, or a snapshot, of its own; for several changes at
-/// once there are [`Transaction::update`] and [`Transaction::save`].
+/// All entities of a type, read and written as a serde type. Cheap to clone. Each call is a
+/// transaction, or a snapshot, of its own; for several changes at once there are
+/// [`Transaction::update`] and [`Transaction::save`].
 ///
-/// A read-modify-write touches only what the Rust type knows and the caller changed: fields that a newer version of the application added survive, and so
-/// do conflicts on other fields (R15, R20). What is missing or of another type behaves as serde says: `#[serde(default)]` fills in, else
-/// it is [`Error::Misfit`], which names the field and who wrote it.
+/// A read-modify-write touches only what the Rust type knows and the caller changed: fields that a
+/// newer version of the application added survive, and so do conflicts on other fields (R15, R20).
+/// What is missing or of another type behaves as serde says: `#[serde(default)]` fills in, else it
+/// is [`Error::Misfit`], which names the field and who wrote it.
 ///
 /// What the type does not know stays: fields of a newer release, also in items of a list that were
 /// left alone (an item that was changed is written as the type writes it; what a newer release had
@@ -37,8 +39,8 @@ const PAGE: usize = 256;
 /// Before anything is written it is read back: what the type would not read as it was is refused,
 /// [`Error::Invalid`] with the path of the field.
 ///
-/// **Enums, structs and merges.** Fields of a struct or a map in a field merge one by one. One value
-/// are: lists and tuples; variants of enums that carry something (serde's default form), see
+/// **Enums, structs and merges.** Fields of a struct or a map in a field merge one by one. One
+/// value are: lists and tuples; variants of enums that carry something (serde's default form), see
 /// [`Variant`](crate::Variant); `Duration`, `SystemTime`, ranges; and whatever is said to be so
 /// with [`atomic`](crate::atomic). Enums under `#[serde(tag = …)]`, with or without `content`, and
 /// `#[serde(untagged)]` ones whose variants are structs, come to the store as structs: they merge
@@ -171,8 +173,8 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         &self.entity_type
     }
 
-    /// Brings an entity into being and returns its id. [`Error::Invalid`] if `T` would not read back what it writes, with the field;
-    /// else errors as for [`Engine::write`].
+    /// Brings an entity into being and returns its id. [`Error::Invalid`] if `T` would not read
+    /// back what it writes, with the field; else errors as for [`Engine::write`].
     pub fn create(&self, value: &T) -> Result<EntityId> {
         let content = self.checked(value)?;
         self.engine.write(|tx| tx.create(&self.entity_type, &content))
@@ -190,7 +192,8 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         Ok(content)
     }
 
-    /// An entity as it is now; nothing if it is unknown or deleted. [`Error::Invalid`] if it is of another type, [`Error::Misfit`] if it does not fit `T`.
+    /// An entity as it is now; nothing if it is unknown or deleted. [`Error::Invalid`] if it is of
+    /// another type, [`Error::Misfit`] if it does not fit `T`.
     pub fn get(&self, id: EntityId) -> Result<Option<Document<T>>> {
         self.get_in(&self.engine.snapshot()?, id)
     }
@@ -202,8 +205,9 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         Document::read(entity).map(Some)
     }
 
-    /// Changes an entity: what the closure changed is written on what is there now, in one transaction, so nothing can come between.
-    /// If the closure returns an error nothing is written; else returns what it has in `Ok`.
+    /// Changes an entity: what the closure changed is written on what is there now, in one
+    /// transaction, so nothing can come between. If the closure returns an error nothing is
+    /// written; else returns what it has in `Ok`.
     ///
     /// ```
     /// # use heirloom::{Engine, Error};
@@ -215,7 +219,11 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     /// let ada = accounts.create(&Account { cents: 500 })?;
     /// let refused = accounts.update(ada, |account| {
     ///     account.cents -= 800;
-    ///     if account.cents < 0 { Err(Error::Invalid("too much; take less".into())) } else { Ok(()) }
+    ///     if account.cents < 0 {
+    ///         Err(Error::Invalid("too much; take less".into()))
+    ///     } else {
+    ///         Ok(())
+    ///     }
     /// });
     /// assert!(refused.is_err());
     /// assert_eq!(accounts.get(ada)?.expect("it was created").cents, 500);
@@ -235,8 +243,9 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         })
     }
 
-    /// The same from what a version of the entity says, whatever is shown now: the way out where that does not fit `T`. What the
-    /// closure makes of that version is written as a whole, and settles all that is in conflict.
+    /// The same from what a version of the entity says, whatever is shown now: the way out where
+    /// that does not fit `T`. What the closure makes of that version is written as a whole, and
+    /// settles all that is in conflict.
     ///
     /// ```
     /// # use heirloom::{Engine, Error, Patch};
@@ -257,8 +266,8 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// [`Error::Misfit`] if that version does not fit either; [`Error::Deleted`] if nothing lives ([`restore`](Self::restore) it);
-    /// else errors as for [`Transaction::restore`].
+    /// [`Error::Misfit`] if that version does not fit either; [`Error::Deleted`] if nothing lives
+    /// ([`restore`](Self::restore) it); else errors as for [`Transaction::restore`].
     pub fn update_from<R: Outcome>(
         &self,
         id: EntityId,
@@ -271,13 +280,14 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         })
     }
 
-    /// Writes back a document that was read earlier: only what was changed in it (R15). [`Error::Conflict`] if somebody else changed the
-    /// same fields since, or deleted it; then, and after any other error, the document is as it was.
+    /// Writes back a document that was read earlier: only what was changed in it (R15).
+    /// [`Error::Conflict`] if somebody else changed the same fields since, or deleted it; then, and
+    /// after any other error, the document is as it was.
     ///
     /// What was written refreshes the document: it is as if it had been read after this write, with
-    /// what others changed in other fields meanwhile, and can be changed and saved again. Where what
-    /// others wrote does not fit `T`, or is a deletion, the document stays as it was read: read it
-    /// again before changing it further.
+    /// what others changed in other fields meanwhile, and can be changed and saved again. Where
+    /// what others wrote does not fit `T`, or is a deletion, the document stays as it was read:
+    /// read it again before changing it further.
     pub fn save(&self, document: &mut Document<T>) -> Result<()> {
         self.check_type(document.id(), document.entity.entity_type())?;
         self.engine.write(|tx| tx.save(document))?;
@@ -306,8 +316,9 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         })
     }
 
-    /// All of them in order of their ids, as they are now: one snapshot, which lives as long as the iterator. One that does not fit `T`, or cannot be shown, is an error in
-    /// its place, and the next follows.
+    /// All of them in order of their ids, as they are now: one snapshot, which lives as long as the
+    /// iterator. One that does not fit `T`, or cannot be shown, is an error in its place, and the
+    /// next follows.
     pub fn iter(&self) -> Result<Documents<T>> {
         Ok(self.iter_in(&self.engine.snapshot()?))
     }
@@ -339,12 +350,15 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     ///
     /// let snapshot = engine.snapshot()?;
     /// let bright = lamps.query(&snapshot, "brightness")?.at_least(50).documents::<Lamp>();
-    /// let names = bright.map(|lamp| Ok(lamp?.into_value().name)).collect::<heirloom::Result<Vec<_>>>()?;
+    /// let names = bright
+    ///     .map(|lamp| Ok(lamp?.into_value().name))
+    ///     .collect::<heirloom::Result<Vec<_>>>()?;
     /// assert_eq!(names, ["hall"]);
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// [`Error::NoIndex`] unless the field was declared with [`Builder::index`](crate::Builder::index).
+    /// [`Error::NoIndex`] unless the field was declared with
+    /// [`Builder::index`](crate::Builder::index).
     pub fn query<'s>(&self, snapshot: &'s Snapshot, field: &str) -> Result<Query<'s>> {
         snapshot.query(&self.entity_type, field)
     }
@@ -358,7 +372,9 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
             return Ok(());
         }
         let wanted = &self.entity_type;
-        Err(Error::invalid(format!("entity {id} is of type {found:?}, not {wanted:?}; use that collection")))
+        Err(Error::invalid(format!(
+            "entity {id} is of type {found:?}, not {wanted:?}; use that collection"
+        )))
     }
 }
 
@@ -407,7 +423,8 @@ impl<T: Serialize + DeserializeOwned> Iterator for Documents<T> {
 }
 
 impl<'a> Query<'a> {
-    /// Reads the hits one by one as a serde type. One that does not fit is [`Error::Misfit`] in its place.
+    /// Reads the hits one by one as a serde type. One that does not fit is [`Error::Misfit`] in its
+    /// place.
     pub fn documents<T: Serialize + DeserializeOwned>(
         self,
     ) -> impl Iterator<Item = Result<Document<T>>> + use<'a, T> {
@@ -428,12 +445,14 @@ impl Transaction<'_> {
     ///
     /// # let engine = Engine::in_memory()?;
     /// let accounts = engine.collection::<Account>("account");
-    /// let (ada, ben) = (accounts.create(&Account { cents: 500 })?, accounts.create(&Account { cents: 0 })?);
+    /// let ada = accounts.create(&Account { cents: 500 })?;
+    /// let ben = accounts.create(&Account { cents: 0 })?;
     /// engine.write(|tx| {
     ///     tx.update(ada, |a: &mut Account| a.cents -= 200)?;
     ///     tx.update(ben, |b: &mut Account| b.cents += 200)
     /// })?;
-    /// assert_eq!((accounts.get(ada)?.unwrap().cents, accounts.get(ben)?.unwrap().cents), (300, 200));
+    /// assert_eq!(accounts.get(ada)?.unwrap().cents, 300);
+    /// assert_eq!(accounts.get(ben)?.unwrap().cents, 200);
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
@@ -445,14 +464,16 @@ impl Transaction<'_> {
         change: impl FnOnce(&mut T) -> R,
     ) -> Result<R::Value, R::Error> {
         let Some(entity) = self.get(id)? else { return Err(self.gone(id)?.into()) };
-        let mut document = Document::read(entity.clone()).map_err(|e| self.explained(e, &entity))?;
+        let mut document =
+            Document::read(entity.clone()).map_err(|e| self.explained(e, &entity))?;
         let out = change(&mut document).into_result()?;
         self.save(&document)?;
         Ok(out)
     }
 
-    /// The same from what a version of the entity says, whatever is shown now, written as a whole: see [`Collection::update_from`]. It takes
-    /// the place of what this transaction changed of the entity before.
+    /// The same from what a version of the entity says, whatever is shown now, written as a whole:
+    /// see [`Collection::update_from`]. It takes the place of what this transaction changed of the
+    /// entity before.
     pub fn update_from<T: Serialize + DeserializeOwned, R: Outcome>(
         &mut self,
         id: EntityId,
@@ -466,10 +487,10 @@ impl Transaction<'_> {
         })
     }
 
-    /// Writes back a document that was read earlier: only what was changed in it since, of what its type knows (R15). If nothing was changed
-    /// nothing is written. Errors as for [`put`](Self::put). The document stays as it was read: once the
-    /// transaction is done, read it again before changing it further, or use
-    /// [`Collection::save`], which refreshes it.
+    /// Writes back a document that was read earlier: only what was changed in it since, of what its
+    /// type knows (R15). If nothing was changed nothing is written. Errors as for
+    /// [`put`](Self::put). The document stays as it was read: once the transaction is done, read it
+    /// again before changing it further, or use [`Collection::save`], which refreshes it.
     pub fn save<T: Serialize + DeserializeOwned>(&mut self, document: &Document<T>) -> Result<()> {
         let now = to_content(&document.value)?;
         self.put_carried(&document.entity, Glass::of::<T>(), &*document.before()?, now)

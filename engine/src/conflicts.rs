@@ -11,7 +11,8 @@ use crate::store::{Heads, View};
 use crate::version::Version;
 
 impl Snapshot {
-    /// The conflict that an entity is in, if it is in one (R16, R17). Costs distinct leaves × heads.
+    /// The conflict that an entity is in, if it is in one (R16, R17). Costs distinct leaves ×
+    /// heads.
     ///
     /// [`Error::Absent`] where the content of a head is not here.
     pub fn conflict(&self, id: EntityId) -> Result<Option<Conflict>> {
@@ -19,8 +20,9 @@ impl Snapshot {
         conflict_in(&view, id, &*view.heads(id)?)
     }
 
-    /// All conflicts that are open, in order of the entities' ids, whatever their types' policies (R17). Costs a look at each entity that is diverged or
-    /// has undecided fields, and at no other.
+    /// All conflicts that are open, in order of the entities' ids, whatever their types' policies
+    /// (R17). Costs a look at each entity that is diverged or has undecided fields, and at no
+    /// other.
     ///
     /// ```
     /// # let engine = heirloom::Engine::in_memory()?;
@@ -38,22 +40,33 @@ impl Snapshot {
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     pub fn conflicts(&self) -> Conflicts<'_> {
-        Conflicts { snapshot: self, entity_type: None, after: None, limit: usize::MAX, manual: false }
+        Conflicts {
+            snapshot: self,
+            entity_type: None,
+            after: None,
+            limit: usize::MAX,
+            manual: false,
+        }
     }
 
-    /// The conflicts that await a person: those of types under [`Policy::Manual`] (R21). They stay here over restarts until somebody, here or elsewhere,
-    /// decides with [`Transaction::resolve`](crate::Transaction::resolve) or by writing the open fields. The options of each are its sides and its heads.
+    /// The conflicts that await a person: those of types under [`Policy::Manual`] (R21). They stay
+    /// here over restarts until somebody, here or elsewhere, decides with
+    /// [`Transaction::resolve`](crate::Transaction::resolve) or by writing the open fields. The
+    /// options of each are its sides and its heads.
     pub fn queue(&self) -> Conflicts<'_> {
         Conflicts { manual: true, ..self.conflicts() }
     }
 
-    /// The newest version that all heads of an entity have in their past (R17; of stamps at the last moment of the year 9999 none is the newest);
-    /// nothing if they have none in common, as two creations have not. Of a settled entity its only head. Costs a look at each version between the heads and it; its content, while it is kept, is told by
+    /// The newest version that all heads of an entity have in their past (R17; of stamps at the
+    /// last moment of the year 9999 none is the newest); nothing if they have none in common, as
+    /// two creations have not. Of a settled entity its only head. Costs a look at each version
+    /// between the heads and it; its content, while it is kept, is told by
     /// [`content_at`](Self::content_at).
     pub fn common_ancestor(&self, id: EntityId) -> Result<Option<Version>> {
         let view = self.view();
         let heads = view.heads(id)?;
-        // children come after their parents in the order of writes, so whoever has all heads above it when its turn comes is the newest such
+        // children come after their parents in the order of writes, so whoever has all heads above
+        // it when its turn comes is the newest such
         let mut todo = BinaryHeap::new();
         let mut below: HashMap<_, Vec<usize>> = HashMap::new();
         for (i, head) in heads.list.iter().enumerate() {
@@ -63,7 +76,8 @@ impl Snapshot {
         }
         while let Some((_, dot)) = todo.pop() {
             let Some(from) = below.get(&dot).cloned() else { continue };
-            let missing = || Error::corrupt("log", format!("{}/{}", dot.0, dot.1), "a version is missing");
+            let missing =
+                || Error::corrupt("log", format!("{}/{}", dot.0, dot.1), "a version is missing");
             let at = view.version(dot)?.ok_or_else(missing)?;
             if from.len() == heads.list.len() {
                 return Version::new(&view, &at, &view.parents(&at)?).map(Some);

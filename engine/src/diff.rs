@@ -12,18 +12,20 @@ use crate::snapshot::Snapshot;
 use crate::store::{Heads, View};
 
 impl Snapshot {
-    /// What differs between two points, entity by entity, in order of their ids. Applied to what was shown at the first, all of it gives what was
-    /// shown at the second (R24, one level up).
+    /// What differs between two points, entity by entity, in order of their ids. Applied to what
+    /// was shown at the first, all of it gives what was shown at the second (R24, one level up).
     ///
     /// ```
     /// # use heirloom::{Content, Engine, Patch, Point};
     /// # let engine = Engine::in_memory()?;
-    /// let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("name", "desk").with("brightness", 40)))?;
+    /// let desk = Content::new().with("name", "desk").with("brightness", 40);
+    /// let lamp = engine.write(|tx| tx.create("lamp", &desk))?;
     /// let before = engine.clock()?;
     /// engine.write(|tx| tx.patch(lamp, Patch::new().set("brightness", 80)))?;
     ///
     /// let snapshot = engine.snapshot()?;
-    /// let found: Vec<_> = snapshot.diff(&before, Point::Now)?.of_type("lamp").collect::<Result<_, _>>()?;
+    /// let found: Vec<_> =
+    ///     snapshot.diff(&before, Point::Now)?.of_type("lamp").collect::<Result<_, _>>()?;
     /// let fields = found[0].fields()?;
     /// assert_eq!((found.len(), fields.len()), (1, 1));
     /// assert_eq!(fields[0].path, ["brightness"]);
@@ -32,9 +34,10 @@ impl Snapshot {
     /// ```
     ///
     /// # Costs
-    /// Between clocks and arrival positions a look at each commit that lies on one side only, and for each entity that these changed a walk over its
-    /// later versions; 16 bytes of memory for each such entity. Where a point is a time, a look at the heads of each entity that there is, and such a
-    /// walk for those that changed after it.
+    /// Between clocks and arrival positions a look at each commit that lies on one side only, and
+    /// for each entity that these changed a walk over its later versions; 16 bytes of memory for
+    /// each such entity. Where a point is a time, a look at the heads of each entity that there is,
+    /// and such a walk for those that changed after it.
     ///
     /// # Errors
     /// As for [`as_of`](Self::as_of). The items are [`Error::Absent`] where a content is not here.
@@ -61,7 +64,9 @@ fn touched(view: &View<'_>, from: &Seen, to: &Seen) -> Result<Option<BTreeSet<En
         while sequence > a.min(b) {
             let Some(record) = view.commit_on(ordinal, sequence)? else { break };
             let versions = record.header.versions.iter().enumerate();
-            out.extend(versions.filter(|(i, _)| record.void_of(*i).is_none()).map(|(_, v)| v.entity));
+            out.extend(
+                versions.filter(|(i, _)| record.void_of(*i).is_none()).map(|(_, v)| v.entity),
+            );
             sequence = record.header.first - 1;
         }
     }
@@ -88,12 +93,14 @@ impl Diff<'_> {
         let view = self.from.snapshot.view();
         let now = view.heads(entity)?;
         let (before, after) = (self.from.heads_of(&now)?, self.to.heads_of(&now)?);
-        let refs = |heads: &Heads| heads.list.iter().map(|h| h.writer.reference).collect::<Vec<_>>();
+        let refs =
+            |heads: &Heads| heads.list.iter().map(|h| h.writer.reference).collect::<Vec<_>>();
         if refs(&before) == refs(&after) {
             return Ok(None);
         }
         let type_ordinal = after.type_ordinal().or(before.type_ordinal());
-        let type_ordinal = type_ordinal.ok_or_else(|| Error::corrupt("types", entity, "an unknown type"))?;
+        let type_ordinal =
+            type_ordinal.ok_or_else(|| Error::corrupt("types", entity, "an unknown type"))?;
         let entity_type = view.entity_type(type_ordinal)?;
         if self.entity_type.as_ref().is_some_and(|wanted| **wanted != *entity_type) {
             return Ok(None);
@@ -104,7 +111,12 @@ impl Diff<'_> {
         };
         let (before, after) = (shown(&before)?, shown(&after)?);
         let same = before == after;
-        Ok((!same).then(|| Difference { entity, entity_type: (&*entity_type).into(), before, after }))
+        Ok((!same).then(|| Difference {
+            entity,
+            entity_type: (&*entity_type).into(),
+            before,
+            after,
+        }))
     }
 }
 
@@ -148,8 +160,8 @@ pub struct FieldDifference {
 }
 
 impl Difference {
-    /// The leaves that differ, in order of their paths: a field of a nested map counts for itself. An entity that appears or goes shows all its
-    /// fields; none differ where an empty one does.
+    /// The leaves that differ, in order of their paths: a field of a nested map counts for itself.
+    /// An entity that appears or goes shows all its fields; none differ where an empty one does.
     pub fn fields(&self) -> Result<Vec<FieldDifference>> {
         let (before, after) = (leaves(self.before.as_ref())?, leaves(self.after.as_ref())?);
         let (mut a, mut b) = (before.iter().peekable(), after.iter().peekable());
@@ -164,7 +176,8 @@ impl Difference {
             let old = if order.is_le() { a.next() } else { None };
             let new = if order.is_ge() { b.next() } else { None };
             if let Some((path, _)) = old.or(new).filter(|_| old != new) {
-                let value = |leaf: Option<&(Path, Vec<u8>)>| leaf.map(|(_, v)| decode_all(v)).transpose();
+                let value =
+                    |leaf: Option<&(Path, Vec<u8>)>| leaf.map(|(_, v)| decode_all(v)).transpose();
                 let unreadable = |e| Error::corrupt("heads", self.entity, e);
                 out.push(FieldDifference {
                     path: path.as_ref().keys().map(str::to_owned).collect(),
@@ -175,8 +188,8 @@ impl Difference {
         }
     }
 
-    /// The patch from what was shown before to what is shown after, each nothing where the entity was not there. Of two contents
-    /// [`diff`](crate::diff()) gives it.
+    /// The patch from what was shown before to what is shown after, each nothing where the entity
+    /// was not there. Of two contents [`diff`](crate::diff()) gives it.
     /// ```
     /// # use heirloom::{Content, Engine, Patch, Point};
     /// # let engine = Engine::in_memory()?;
@@ -192,7 +205,10 @@ impl Difference {
     /// ```
     pub fn patch(&self) -> Result<Patch> {
         let nothing = Content::new();
-        crate::merge::diff(self.before.as_ref().unwrap_or(&nothing), self.after.as_ref().unwrap_or(&nothing))
+        crate::merge::diff(
+            self.before.as_ref().unwrap_or(&nothing),
+            self.after.as_ref().unwrap_or(&nothing),
+        )
     }
 }
 

@@ -16,13 +16,17 @@ use crate::model::{
 use crate::past::ClosedCuts;
 use crate::replication::Replication;
 use crate::snapshot::Snapshot;
-use crate::store::{Bodies, CacheStats, Folded, Identity, IdleFlush, Incoming, Place, Store, author, fold};
+use crate::store::{
+    Bodies, CacheStats, Folded, Identity, IdleFlush, Incoming, Place, Store, author, fold,
+};
 use crate::transaction::Transaction;
 use crate::validation::Rules;
 
-/// An embedded store of versioned entities. Cheap to clone; all clones are the same engine; `Send + Sync`.
+/// An embedded store of versioned entities. Cheap to clone; all clones are the same engine;
+/// `Send + Sync`.
 ///
-/// Every write makes a new version and keeps all earlier ones (R2); all operations work without any peer (R8).
+/// Every write makes a new version and keeps all earlier ones (R2); all operations work without any
+/// peer (R8).
 ///
 /// ```
 /// use heirloom::{Content, Engine, Patch};
@@ -58,7 +62,10 @@ pub(crate) struct Inner {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("dataset", &self.dataset()).field("log", &self.log_id()).finish()
+        f.debug_struct("Engine")
+            .field("dataset", &self.dataset())
+            .field("log", &self.log_id())
+            .finish()
     }
 }
 
@@ -78,7 +85,8 @@ impl Engine {
         Self::builder().in_memory()
     }
 
-    /// The dataset: given by name or id, else drawn with the first write, or adopted from the first peer; until then none.
+    /// The dataset: given by name or id, else drawn with the first write, or adopted from the first
+    /// peer; until then none.
     pub fn dataset(&self) -> Option<DatasetId> {
         self.store().dataset()
     }
@@ -89,9 +97,10 @@ impl Engine {
         self.inner.dataset_name.as_deref()
     }
 
-    /// Forgets a peer that will not come back: what it holds, whether it is a hub, the beginning of a
-    /// large commit that it was sending. Nothing that anybody wrote goes. How many logs it opened here
-    /// stays counted. If it comes back it is met as a stranger. Does nothing where it is not known.
+    /// Forgets a peer that will not come back: what it holds, whether it is a hub, the beginning of
+    /// a large commit that it was sending. Nothing that anybody wrote goes. How many logs it opened
+    /// here stays counted. If it comes back it is met as a stranger. Does nothing where it is not
+    /// known.
     ///
     /// [`Error::Closed`], [`Error::ReadOnly`], [`Error::Storage`].
     pub fn forget_peer(&self, node: NodeId) -> Result<()> {
@@ -111,7 +120,8 @@ impl Engine {
         self.store().directory.log(own).map(|l| l.device.clone())
     }
 
-    /// Changes entities, all or nothing (R9). What the closure did becomes one commit, durable when this returns.
+    /// Changes entities, all or nothing (R9). What the closure did becomes one commit, durable when
+    /// this returns.
     ///
     /// The closure sees all that is durable or about to be, and its own changes. Closures run one
     /// at a time, so the closure should be quick; commits of several threads share their way to
@@ -167,7 +177,8 @@ impl Engine {
         metadata: &Metadata,
         f: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut transaction = Transaction::new(self, self.store().writer_view(writer)?, writer.known.own);
+        let mut transaction =
+            Transaction::new(self, self.store().writer_view(writer)?, writer.known.own);
         let out = f(&mut transaction)?;
         let plan = transaction.into_plan()?;
         if !plan.is_empty() {
@@ -176,8 +187,8 @@ impl Engine {
         Ok(out)
     }
 
-    /// Makes what a transaction did a commit of this engine's own log, and what of it never leaves one of its local log. Durable with the writer's
-    /// batch, both or neither.
+    /// Makes what a transaction did a commit of this engine's own log, and what of it never leaves
+    /// one of its local log. Durable with the writer's batch, both or neither.
     fn commit(
         &self,
         writer: &mut crate::store::Writer,
@@ -252,7 +263,8 @@ impl Engine {
         };
         // what stays here orders nobody's writes but ours: its times may go back when our clock was
         // put right
-        let wall_before = if store.directory.is_local(ordinal) { 0 } else { tip.map_or(0, |t| t.wall) };
+        let wall_before =
+            if store.directory.is_local(ordinal) { 0 } else { tip.map_or(0, |t| t.wall) };
         let wall = writer.wall.max(wall_before).max((store.now)().saturated());
         let view = store.writer_view(writer)?;
         let authored = author(&view, Place { log, ordinal, before }, wall, refs, metadata, plan)?;
@@ -270,8 +282,9 @@ impl Engine {
         Ok(Made { ordinal, chain: authored.chain, header: authored.header, places, folded })
     }
 
-    /// One consistent state over all entities, as of the last durable commit (R10). Costs nothing; never blocks a writer.
-    /// While it lives, redb keeps the pages that it can see: drop it when done.
+    /// One consistent state over all entities, as of the last durable commit (R10). Costs nothing;
+    /// never blocks a writer. While it lives, redb keeps the pages that it can see: drop it when
+    /// done.
     pub fn snapshot(&self) -> Result<Snapshot> {
         Ok(Snapshot::new(self.clone(), self.store().tables()?))
     }
@@ -294,7 +307,8 @@ impl Engine {
     /// Brings in existing versioned data, as commits of other devices.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the store has no dataset yet: an import derives ids from it, so it must be given by name or id.
+    /// [`Error::Invalid`] if the store has no dataset yet: an import derives ids from it, so it
+    /// must be given by name or id.
     pub fn importer(&self) -> Result<Importer> {
         Importer::new(self.clone())
     }
@@ -304,13 +318,15 @@ impl Engine {
         self.store().policies.of(entity_type).clone()
     }
 
-    /// A hash over all types whose policy is not `auto`, with the policies' names and versions; zero if there are none. Stores that give the same show
-    /// the same (R19); in a sync both sides are told if they do not.
+    /// A hash over all types whose policy is not `auto`, with the policies' names and versions;
+    /// zero if there are none. Stores that give the same show the same (R19); in a sync both sides
+    /// are told if they do not.
     pub fn policy_fingerprint(&self) -> [u8; 8] {
         self.store().policies.fingerprint()
     }
 
-    /// How the memory for decoded entities is used (R8), since opening. An entity is kept from the second read on.
+    /// How the memory for decoded entities is used (R8), since opening. An entity is kept from the
+    /// second read on.
     ///
     /// ```
     /// # use heirloom::{Content, Engine};
@@ -332,19 +348,22 @@ impl Engine {
         Replication::new(self.clone())
     }
 
-    /// Makes the next opening quick even if the process is killed: call it when the application goes to the background (R37).
+    /// Makes the next opening quick even if the process is killed: call it when the application
+    /// goes to the background (R37).
     ///
-    /// What was written is durable without it. But after a kill redb walks the whole file at opening (some seconds for some GiB), unless the last commit was made by
-    /// this, or by itself when nothing was written for a while ([`Builder::idle_flush`]). Writes several times what an ordinary commit does; does nothing if nothing was
-    /// written since.
+    /// What was written is durable without it. But after a kill redb walks the whole file at
+    /// opening (some seconds for some GiB), unless the last commit was made by this, or by itself
+    /// when nothing was written for a while ([`Builder::idle_flush`]). Writes several times what an
+    /// ordinary commit does; does nothing if nothing was written since.
     ///
     /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Storage`]: all that was durable is.
     pub fn flush(&self) -> Result<()> {
         self.store().flush_for_opening()
     }
 
-    /// Closes the store for all clones and frees the file for others. Whoever still uses a clone or a [`Snapshot`] gets [`Error::Closed`], at the
-    /// latest where something would have to be read from the file.
+    /// Closes the store for all clones and frees the file for others. Whoever still uses a clone or
+    /// a [`Snapshot`] gets [`Error::Closed`], at the latest where something would have to be read
+    /// from the file.
     pub fn close(self) -> Result<()> {
         self.store().close()
     }
@@ -365,7 +384,8 @@ struct Made {
 }
 
 impl EntityId {
-    /// A fresh id from the machine's clock and randomness (UUID v7), so that ids of one device ascend.
+    /// A fresh id from the machine's clock and randomness (UUID v7), so that ids of one device
+    /// ascend.
     pub fn new_v7() -> Self {
         Self::from_bytes(uuid::Uuid::now_v7().into_bytes())
     }

@@ -13,9 +13,11 @@ use crate::misfit::Misfit;
 use crate::model::{Content, EntityId, Unread, Value, VersionRef, from_leaves};
 use crate::store::{Heads, Seen, Shown, View};
 
-/// An entity as one snapshot shows it: one value for each field, conflicts settled by its type's policy (R18). Cheap to clone.
+/// An entity as one snapshot shows it: one value for each field, conflicts settled by its type's
+/// policy (R18). Cheap to clone.
 ///
-/// It remembers which heads it was read from, so that [`Transaction::put`](crate::Transaction::put) overwrites nothing that came since (R15).
+/// It remembers which heads it was read from, so that [`Transaction::put`](crate::Transaction::put)
+/// overwrites nothing that came since (R15).
 #[derive(Clone)]
 pub struct Entity(pub(crate) Arc<Seen>, pub(crate) Origin);
 
@@ -50,7 +52,8 @@ impl Entity {
         matches!(self.0.shown, Shown::Deleted)
     }
 
-    /// Whether somebody still has to decide something (R16): see [`conflicting_fields`](Self::conflicting_fields).
+    /// Whether somebody still has to decide something (R16): see
+    /// [`conflicting_fields`](Self::conflicting_fields).
     pub fn is_conflicted(&self) -> bool {
         self.0.deletion_conflict || !self.0.conflicts.is_empty()
     }

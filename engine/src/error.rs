@@ -14,13 +14,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, whose fault it is, and what to do.
 ///
-/// | variants | who must act |
-/// |---|---|
-/// | `Invalid`, `Inside`, `Misfit`, `Limit`, `NoIndex`, `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `NoFile`, `NotAFile`, `FileExists`, `ReadOnly`, `Cancelled`, `Forked` | the caller: nothing was written |
-/// | `UnknownPolicy`, `PolicyFailed` | the application that registered the policies |
-/// | `Absent` | nobody here: the content is on another replica, or pruned |
-/// | `Refused`, `OutOfOrder`, `WrongDataset` | the peer that sent it: nothing of it was stored |
-/// | `Corrupt`, `UnknownFormat`, `NotAStore`, `EmptyFile`, `NeedsWriter`, `FileChanged`, `AlreadyOpen`, `Storage`, `NotWritten`, `Poisoned`, `Closed` | whoever keeps the file |
+/// Who must act:
+///
+/// - the caller (nothing was written): `Invalid`, `Inside`, `Misfit`, `Limit`, `NoIndex`,
+///   `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `NoFile`, `NotAFile`,
+///   `FileExists`, `ReadOnly`, `Cancelled`, `Forked`;
+/// - the application that registered the policies: `UnknownPolicy`, `PolicyFailed`;
+/// - nobody here (the content is on another replica, or pruned): `Absent`;
+/// - the peer that sent it (nothing of it was stored): `Refused`, `OutOfOrder`, `WrongDataset`;
+/// - whoever keeps the file: `Corrupt`, `UnknownFormat`, `NotAStore`, `EmptyFile`, `NeedsWriter`,
+///   `FileChanged`, `AlreadyOpen`, `Storage`, `NotWritten`, `Poisoned`, `Closed`.
 ///
 /// Each is shown with its cause and with what to do. [`is_transient`](Self::is_transient) tells
 /// which pass by themselves.
@@ -49,7 +52,8 @@ pub enum Error {
         /// What was given.
         given: u64,
     },
-    /// A query over a field that is not indexed: declare it with [`Builder::index`](crate::Builder::index).
+    /// A query over a field that is not indexed: declare it with
+    /// [`Builder::index`](crate::Builder::index).
     NoIndex {
         /// The entity type that was asked for.
         entity_type: String,
@@ -67,7 +71,8 @@ pub enum Error {
         /// It is shown as deleted.
         deleted: bool,
     },
-    /// Somebody else changed what this write is based on: read it again and decide (R15). Carries both sides.
+    /// Somebody else changed what this write is based on: read it again and decide (R15). Carries
+    /// both sides.
     Conflict(Box<StaleWrite>),
     /// A rule of the application refused the write (R8).
     Rejected {
@@ -80,7 +85,8 @@ pub enum Error {
     },
     /// No policy has this name (R18).
     UnknownPolicy(String),
-    /// A custom policy panicked, answered two ways, or answered nonsense about this entity; all others can still be read.
+    /// A custom policy panicked, answered two ways, or answered nonsense about this entity; all
+    /// others can still be read.
     PolicyFailed {
         /// Its name.
         policy: String,
@@ -89,10 +95,12 @@ pub enum Error {
         /// What went wrong.
         why: String,
     },
-    /// The content of this version is not here (its body did not verify, or was withheld or pruned).
+    /// The content of this version is not here (its body did not verify, or was withheld or
+    /// pruned).
     Absent(VersionRef),
-    /// A [`Cursor`](crate::Cursor) names a place in the change log of another file, or one that this file, an older copy, has not reached:
-    /// start again from [`Cursor::START`](crate::Cursor::START) or [`Engine::cursor`](crate::Engine::cursor).
+    /// A [`Cursor`](crate::Cursor) names a place in the change log of another file, or one that
+    /// this file, an older copy, has not reached: start again from
+    /// [`Cursor::START`](crate::Cursor::START) or [`Engine::cursor`](crate::Engine::cursor).
     CursorLost,
     /// These bytes are not a commit.
     Refused(Malformed),
@@ -110,16 +118,16 @@ pub enum Error {
         /// The other.
         theirs: Dataset,
     },
-    /// An import brought other bytes for a commit that is here already: the source history was rewritten, or the import is not
-    /// deterministic. Nothing was stored.
+    /// An import brought other bytes for a commit that is here already: the source history was
+    /// rewritten, or the import is not deterministic. Nothing was stored.
     ImportDiffers(VersionRef),
     /// The application broke off what it asked for. Nothing was changed.
     Cancelled,
-    /// The file is damaged at this place; the rest stays usable. `verify` lists all such places, `repair` mends them.
+    /// The file is damaged at this place; the rest stays usable. `verify` lists all such places,
+    /// `repair` mends them.
     ///
     /// Pages of redb that are damaged are found by a panic of redb, which is caught. Your panic
-    /// hook sees it, and prints it if it is
-    /// the default one: this library sets none.
+    /// hook sees it, and prints it if it is the default one: this library sets none.
     Corrupt {
         /// The table.
         table: &'static str,
@@ -135,7 +143,8 @@ pub enum Error {
         /// The newest that this library knows.
         known: u64,
     },
-    /// The file is no database (or what begins it is damaged), or a redb database but not of heirloom. It was not changed.
+    /// The file is no database (or what begins it is damaged), or a redb database but not of
+    /// heirloom. It was not changed.
     NotAStore,
     /// No file is at this path, and one was to be there:
     /// see [`Builder::must_exist`](crate::Builder::must_exist).
@@ -174,16 +183,16 @@ pub enum Error {
     /// Something is at this path already, and a copy, or a store that must be new, is never written
     /// over it: give another path, or move that away.
     FileExists(PathBuf),
-    /// A copy could not be written, for want of space or of the right to write there. The store itself is as it was, and nothing stands at
-    /// that path.
+    /// A copy could not be written, for want of space or of the right to write there. The store
+    /// itself is as it was, and nothing stands at that path.
     NotWritten {
         /// Where it was to go.
         path: PathBuf,
         /// What the storage said.
         why: Box<redb::Error>,
     },
-    /// The storage failed before, so nothing more is written, and nothing that is not in memory can be read: close the store and open it again. All that was
-    /// acknowledged is there.
+    /// The storage failed before, so nothing more is written, and nothing that is not in memory can
+    /// be read: close the store and open it again. All that was acknowledged is there.
     Poisoned,
     /// The engine was closed.
     Closed,
@@ -233,7 +242,11 @@ impl Error {
         Error::Inside { path: path.to_string(), value: value.to_string() }
     }
 
-    pub(crate) fn corrupt(table: &'static str, key: impl fmt::Display, what: impl fmt::Display) -> Self {
+    pub(crate) fn corrupt(
+        table: &'static str,
+        key: impl fmt::Display,
+        what: impl fmt::Display,
+    ) -> Self {
         Error::Corrupt { table, key: key.to_string(), what: what.to_string() }
     }
 }
@@ -249,22 +262,32 @@ impl fmt::Display for Error {
             Error::Limit { what, limit, given } => {
                 let advice = match *what {
                     "depth" => "nest less deeply",
-                    "bytes of a key" | "bytes of the actor" | "bytes of the message" => "shorten it",
+                    "bytes of a key" | "bytes of the actor" | "bytes of the message" => {
+                        "shorten it"
+                    }
                     "bytes of a version" => "spread the content over several entities",
                     _ => "write less at once",
                 };
                 write!(f, "{what}: {given} exceeds the format's limit of {limit}; {advice}")
             }
             Error::NoIndex { entity_type, field } => {
-                write!(f, "field {field} of {entity_type:?} has no index; declare it with Builder::index")
+                write!(
+                    f,
+                    "field {field} of {entity_type:?} has no index; declare it with Builder::index"
+                )
             }
             Error::NotFound(id) => write!(f, "no entity {id} here; create it, or sync first"),
-            Error::Deleted(id) => write!(f, "entity {id} is deleted; restore it before changing it"),
+            Error::Deleted(id) => {
+                write!(f, "entity {id} is deleted; restore it before changing it")
+            }
             Error::Exists { entity, deleted: false } => {
                 write!(f, "entity {entity} exists; patch it instead of creating it")
             }
             Error::Exists { entity, deleted: true } => {
-                write!(f, "entity {entity} exists and is deleted; restore it instead of creating it")
+                write!(
+                    f,
+                    "entity {entity} exists and is deleted; restore it instead of creating it"
+                )
             }
             Error::Conflict(stale) => write!(f, "{stale}; read it again and decide"),
             Error::Rejected { entity, entity_type, why } => {
@@ -272,39 +295,47 @@ impl fmt::Display for Error {
             }
             Error::UnknownPolicy(name) => write!(
                 f,
-                "no policy is called {name:?}; use auto, merge_fields, delete_wins, update_wins, last_write_wins, \
-                 first_write_wins, higher_version_wins, manual, or register a custom one under that name"
+                "no policy is called {name:?}; use auto, merge_fields, delete_wins, update_wins, \
+                 last_write_wins, first_write_wins, higher_version_wins, manual, or register a \
+                 custom one under that name"
             ),
             Error::PolicyFailed { policy, entity, why } => {
                 write!(
                     f,
-                    "policy {policy} failed on entity {entity}: {why}; mend the policy, it must be pure"
+                    "policy {policy} failed on entity {entity}: {why}; mend the policy, it must \
+                     be pure"
                 )
             }
             Error::Absent(version) => {
-                write!(f, "the content of version {version} is not here; sync with a peer that has it")
+                write!(
+                    f,
+                    "the content of version {version} is not here; sync with a peer that has it"
+                )
             }
             Error::CursorLost => f.write_str(
-                "the cursor is of another file, or this one was replaced by an older copy; start again from Cursor::START or \
-                 Engine::cursor()",
+                "the cursor is of another file, or this one was replaced by an older copy; start \
+                 again from Cursor::START or Engine::cursor()",
             ),
             Error::Refused(malformed) => write!(f, "refused bytes that are no commit: {malformed}"),
             Error::OutOfOrder { log, first } => {
                 write!(
                     f,
-                    "commit {log}/{first} came before one that it builds on; the sender breaks the causal order"
+                    "commit {log}/{first} came before one that it builds on; the sender breaks \
+                     the causal order"
                 )
             }
             Error::WrongDataset { ours, theirs } => {
                 write!(
                     f,
-                    "this store holds dataset {ours}, not {theirs}; open it under its own, or take the right one"
+                    "this store holds dataset {ours}, not {theirs}; open it under its own, or \
+                     take the right one"
                 )
             }
             Error::ImportDiffers(at) => {
                 write!(
                     f,
-                    "the import has another commit at {at} than the store; the source history was rewritten"
+                    "the import has another commit at {at} than the store; the source history was \
+                     rewritten"
                 )
             }
             Error::Corrupt { table, key, what } => {
@@ -313,15 +344,18 @@ impl fmt::Display for Error {
             Error::UnknownFormat { found, known } => {
                 write!(
                     f,
-                    "the file has format {found}, this library knows {known}; open it with a newer heirloom"
+                    "the file has format {found}, this library knows {known}; open it with a \
+                     newer heirloom"
                 )
             }
-            Error::NotAStore => {
-                f.write_str("the file is no heirloom store, or its beginning is damaged; give another path, or a backup")
-            }
+            Error::NotAStore => f.write_str(
+                "the file is no heirloom store, or its beginning is damaged; give another \
+                     path, or a backup",
+            ),
             Error::NoFile(path) => write!(
                 f,
-                "there is no file at {}; give the right path, or let Builder::open make a store there",
+                "there is no file at {}; give the right path, or let Builder::open make a store \
+                 there",
                 path.display()
             ),
             Error::NotAFile { path, what } => {
@@ -329,32 +363,37 @@ impl fmt::Display for Error {
             }
             Error::EmptyFile(path) => write!(
                 f,
-                "the file {} has no content, so it is no store; bring its content back, or remove it \
-                 if nothing was in it",
+                "the file {} has no content, so it is no store; bring its content back, or \
+                 remove it if nothing was in it",
                 path.display()
             ),
             Error::NeedsWriter(path) => write!(
                 f,
-                "{} was left by a process that was killed, or copied while it was in use; open it once \
-                 to write, or read it without Builder::shared",
+                "{} was left by a process that was killed, or copied while it was in use; open it \
+                 once to write, or read it without Builder::shared",
                 path.display()
             ),
             Error::FileChanged { path, what } => write!(
                 f,
-                "the file of this store changed while it was open: {what} ({}); put the right file in \
-                 its place and open it again, or save what can still be read with Engine::backup",
+                "the file of this store changed while it was open: {what} ({}); put the right file \
+                 in its place and open it again, or save what can still be read with \
+                 Engine::backup",
                 path.display()
             ),
             Error::Forked => f.write_str(
-                "this process was forked from the one that opened the store; open it here after it was \
-                 closed there",
+                "this process was forked from the one that opened the store; open it here after \
+                 it was closed there",
             ),
             Error::AlreadyOpen => f.write_str(
                 "the store is open elsewhere; close it there first, or let both ends open it with \
                  Builder::shared, one to write and the others to read",
             ),
             Error::Storage(e) => {
-                write!(f, "the storage failed: {e}; see to the path, the space and the disk, then open the store again")
+                write!(
+                    f,
+                    "the storage failed: {e}; see to the path, the space and the disk, then open \
+                     the store again"
+                )
             }
             Error::FileExists(path) => {
                 write!(f, "{} exists; give another path, or move that file away", path.display())
@@ -367,10 +406,13 @@ impl fmt::Display for Error {
                     path.display()
                 )
             }
-            Error::Poisoned => {
-                f.write_str("the storage failed before; open the store again to go on, with all that was acknowledged")
-            }
-            Error::ReadOnly => f.write_str("the store was opened to be read only; open it with Builder::open to change it"),
+            Error::Poisoned => f.write_str(
+                "the storage failed before; open the store again to go on, with all that was \
+                     acknowledged",
+            ),
+            Error::ReadOnly => f.write_str(
+                "the store was opened to be read only; open it with Builder::open to change it",
+            ),
             Error::Cancelled => f.write_str("it was broken off"),
             Error::Closed => f.write_str("the engine was closed; open it again"),
         }
@@ -396,7 +438,9 @@ impl From<redb::Error> for Error {
         }
         match e {
             // the same under another version of redb
-            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => Error::AlreadyOpen,
+            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
+                Error::AlreadyOpen
+            }
             redb::Error::DatabaseClosed => Error::Closed,
             redb::Error::PreviousIo => Error::Poisoned,
             e => Error::Storage(Box::new(e)),

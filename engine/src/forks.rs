@@ -1,4 +1,5 @@
-//! Logs that became trees, because copies of a file wrote on under one name (R34): what they are called, and how clocks name places in them.
+//! Logs that became trees, because copies of a file wrote on under one name (R34): what they are
+//! called, and how clocks name places in them.
 
 use std::fmt;
 
@@ -7,10 +8,11 @@ use crate::model::{Clock, ClockEntry, LogId, Timestamp};
 use crate::snapshot::Snapshot;
 use crate::store::{Directory, View, directory};
 
-/// Copies of a store's file wrote on under one log (R34): nothing is lost, the branches live on as writers who had not seen each other.
+/// Copies of a store's file wrote on under one log (R34): nothing is lost, the branches live on as
+/// writers who had not seen each other.
 ///
-/// Every replica names the branches alike, whatever it learnt first: from the fork on each goes by a name that follows from its first
-/// commit. Versions before the fork keep the log's name.
+/// Every replica names the branches alike, whatever it learnt first: from the fork on each goes by
+/// a name that follows from its first commit. Versions before the fork keep the log's name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub struct Fork {
@@ -27,7 +29,8 @@ pub struct Fork {
 impl Fork {
     pub(crate) fn of(directory: &Directory, line: u32) -> Option<Self> {
         let (info, fork) = (directory.log(line)?, directory.fork(line)?);
-        let beside = |other: &(u32, directory::Fork)| other.1.of == fork.of && other.1.after == fork.after;
+        let beside =
+            |other: &(u32, directory::Fork)| other.1.of == fork.of && other.1.after == fork.after;
         let mut branches: Vec<LogId> =
             directory.forks().iter().filter(|o| beside(o)).map(|(_, other)| other.name).collect();
         branches.push(fork.other);
@@ -40,7 +43,8 @@ impl fmt::Display for Fork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} copies of {}'s store wrote on after its version {}: all is kept, as branches of log {}:",
+            "{} copies of {}'s store wrote on after its version {}: all is kept, as branches of \
+             log {}:",
             self.branches.len(),
             self.device,
             self.after,
@@ -51,7 +55,8 @@ impl fmt::Display for Fork {
 }
 
 impl Snapshot {
-    /// The forks of all logs, in order of the logs. Empty unless files were copied or restored behind heirloom's back. Costs nothing.
+    /// The forks of all logs, in order of the logs. Empty unless files were copied or restored
+    /// behind heirloom's back. Costs nothing.
     pub fn forks(&self) -> Result<Vec<Fork>> {
         let view = self.view();
         let mut out = Vec::new();
@@ -71,7 +76,8 @@ impl Snapshot {
 pub(crate) fn see_line(view: &View<'_>, line: u32, upto: u64, clock: &mut Clock) -> Result<()> {
     for (name, until) in view.directory.stretches(line) {
         let sequence = until.unwrap_or(upto).min(upto);
-        let missing = || Error::corrupt("dots", format!("{line}/{sequence}"), "a commit is missing");
+        let missing =
+            || Error::corrupt("dots", format!("{line}/{sequence}"), "a commit is missing");
         if sequence > 0 && view.directory.name(line, sequence) == Some(name) {
             let record = view.commit_on(line, sequence)?.ok_or_else(missing)?;
             let stamp = record.header.stamp().unwrap_or(Timestamp::MAX.as_millis() as u64);
@@ -85,14 +91,19 @@ pub(crate) fn see_line(view: &View<'_>, line: u32, upto: u64, clock: &mut Clock)
 pub(crate) fn line_of_entry(view: &View<'_>, log: LogId, sequence: u64) -> Result<u32> {
     let none = || {
         Error::invalid(format!(
-            "the clock names {log}/{sequence}, which is no commit here: sync first, or take a clock that this store gave"
+            "the clock names {log}/{sequence}, which is no commit here: sync first, or take a \
+             clock that this store gave"
         ))
     };
-    let (line, after, until) =
-        view.directory.named(log).filter(|(line, ..)| !view.directory.is_local(*line)).ok_or_else(none)?;
+    let (line, after, until) = view
+        .directory
+        .named(log)
+        .filter(|(line, ..)| !view.directory.is_local(*line))
+        .ok_or_else(none)?;
     if sequence > until {
         return Err(Error::invalid(format!(
-            "the clock names {log}/{sequence}, but two branches go on after {log}/{until}: take a clock from after the fork"
+            "the clock names {log}/{sequence}, but two branches go on after {log}/{until}: take a \
+             clock from after the fork"
         )));
     }
     if sequence <= after {

@@ -12,8 +12,9 @@ pub enum Opened {
     New,
     /// It goes on where it was, as far as anybody can tell.
     Known,
-    /// The file was copied, restored or moved to another machine since it was written. Its next write opens a fresh log, which names this one as its
-    /// predecessor: both the copy and the original may go on, and nobody takes one for the other.
+    /// The file was copied, restored or moved to another machine since it was written. Its next
+    /// write opens a fresh log, which names this one as its predecessor: both the copy and the
+    /// original may go on, and nobody takes one for the other.
     Copied {
         /// The log that it wrote.
         log: LogId,
@@ -23,20 +24,23 @@ pub enum Opened {
 impl Engine {
     /// What opening found.
     ///
-    /// What is noticed at opening: a copy under another name, a file restored beside or in place of the old one by making it anew, another machine, another
-    /// [install id](crate::Builder::install_id). What is not: a machine or disk that is set back as a whole, and a backup written *into* the old file.
-    /// The store is then told by the first sync that brings commits which go on with its own log; until both have written nothing can go wrong, and
-    /// what both wrote lives on as branches (see [`Fork`](crate::Fork)).
+    /// What is noticed at opening: a copy under another name, a file restored beside or in place of
+    /// the old one by making it anew, another machine, another [install
+    /// id](crate::Builder::install_id). What is not: a machine or disk that is set back as a whole,
+    /// and a backup written *into* the old file. The store is then told by the first sync that
+    /// brings commits which go on with its own log; until both have written nothing can go wrong,
+    /// and what both wrote lives on as branches (see [`Fork`](crate::Fork)).
     ///
     /// What keeps it: renaming the file, and moving it within a file system, while nobody has it
     /// open. Where a file system gives a file another number each time it is mounted (some network
-    /// shares) each opening
-    /// finds a copy: that costs a log and a new name among peers with the next write, and nothing else.
+    /// shares) each opening finds a copy: that costs a log and a new name among peers with the next
+    /// write, and nothing else.
     pub fn opened(&self) -> Opened {
         self.store().opened
     }
 
-    /// Goes on under a fresh log, drawn with the next write, that names this one as its predecessor (R34).
+    /// Goes on under a fresh log, drawn with the next write, that names this one as its predecessor
+    /// (R34).
     ///
     /// For a device whose clock was far ahead and is right again: times never go back within a log,
     /// so that all that it writes bears the wrong time until its clock has caught up. From this
@@ -60,7 +64,8 @@ impl Engine {
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// [`Error::Closed`](crate::Error::Closed), [`Error::Poisoned`](crate::Error::Poisoned), [`Error::Storage`](crate::Error::Storage).
+    /// [`Error::Closed`](crate::Error::Closed), [`Error::Poisoned`](crate::Error::Poisoned),
+    /// [`Error::Storage`](crate::Error::Storage).
     pub fn start_fresh_log(&self) -> Result<()> {
         let store = self.store();
         let batch = {

@@ -10,8 +10,8 @@ use crate::format::commit::NO_TRAILER;
 use crate::format::genesis::{Genesis, is_label};
 use crate::format::{hash, limits};
 use crate::model::{
-    Chain, Clock, ClockEntry, CommitRef, Content, DatasetId, EntityId, Kind, LogId, Metadata, Patch,
-    Timestamp, VersionRef, to_content,
+    Chain, Clock, ClockEntry, CommitRef, Content, DatasetId, EntityId, Kind, LogId, Metadata,
+    Patch, Timestamp, VersionRef, to_content,
 };
 use crate::past::Cut;
 use crate::staged::{Staged, content_leaves, patch_body};
@@ -22,10 +22,12 @@ use crate::version::Version;
 /// Imported commits become durable together when they reach this size.
 const FLUSH: usize = 4 << 20;
 
-/// Authors commits for given devices with given pasts and times, as if these devices had written them.
+/// Authors commits for given devices with given pasts and times, as if these devices had written
+/// them.
 ///
-/// Deterministic: log ids follow from the dataset and the device ids, so a second import of the same history gives the same bytes
-/// and adds nothing, and a longer one adds only what is new. Takes memory for each device and for what is not flushed yet, not for the history.
+/// Deterministic: log ids follow from the dataset and the device ids, so a second import of the
+/// same history gives the same bytes and adds nothing, and a longer one adds only what is new.
+/// Takes memory for each device and for what is not flushed yet, not for the history.
 ///
 /// What drafts read, and the commits that they give, are durable with the next
 /// [`flush`](Self::flush) or [`finish`](Self::finish) that returns well, not before. Errors rest on
@@ -108,7 +110,8 @@ impl Importer {
         Ok(Self { engine, dataset, devices: Vec::new(), by_log: HashMap::new() })
     }
 
-    /// A device by its exact id (1 to 64 printable ASCII characters without space). Its log appears with its first commit.
+    /// A device by its exact id (1 to 64 printable ASCII characters without space). Its log appears
+    /// with its first commit.
     pub fn device(&mut self, id: &str) -> Result<Device> {
         if !is_label(id, true) {
             return Err(Error::invalid(format!(
@@ -135,8 +138,9 @@ impl Importer {
         Ok(Device(self.devices.len() - 1))
     }
 
-    /// A handle for a commit that is here already, with its clock ([`Snapshot::clock_at`](crate::Snapshot::clock_at), or the one that
-    /// [`Draft::finish`] gave). If it belongs to a device of this import, that goes on after it.
+    /// A handle for a commit that is here already, with its clock
+    /// ([`Snapshot::clock_at`](crate::Snapshot::clock_at), or the one that [`Draft::finish`] gave).
+    /// If it belongs to a device of this import, that goes on after it.
     pub fn authored(&mut self, commit: &CommitRef, clock: Clock) -> Result<Authored> {
         // which may be on its way, brought by somebody else
         self.make_durable()?;
@@ -151,10 +155,18 @@ impl Importer {
         Ok(Authored { commit: *commit, clock, new: false, versions: record.header.versions.len() })
     }
 
-    /// Begins a commit of a device that had seen `past` (and its own commits before). Its wall is `wall`, raised to that of
-    /// the device's commit before; its stamp follows (I5).
-    pub fn commit(&mut self, device: Device, past: &[&Authored], wall: Timestamp) -> Result<Draft<'_>> {
-        let log = self.devices.get(device.0).ok_or_else(|| Error::invalid("a device of another importer"))?;
+    /// Begins a commit of a device that had seen `past` (and its own commits before). Its wall is
+    /// `wall`, raised to that of the device's commit before; its stamp follows (I5).
+    pub fn commit(
+        &mut self,
+        device: Device,
+        past: &[&Authored],
+        wall: Timestamp,
+    ) -> Result<Draft<'_>> {
+        let log = self
+            .devices
+            .get(device.0)
+            .ok_or_else(|| Error::invalid("a device of another importer"))?;
         let own = (log.log, log.before);
         let mut seen = Clock::new();
         for a in past {
@@ -178,7 +190,8 @@ impl Importer {
             let by_other = past.iter().any(|o| o.commit != *c && o.clock.covers(c.log, c.sequence));
             by_other || own_clock.as_ref().is_some_and(|k| k.covers(c.log, c.sequence))
         };
-        let refs = past.iter().map(|a| a.commit).filter(|c| c.log != own.0 && !covered(c)).collect();
+        let refs =
+            past.iter().map(|a| a.commit).filter(|c| c.log != own.0 && !covered(c)).collect();
         Ok(Draft {
             importer: self,
             device,
@@ -314,8 +327,9 @@ impl Draft<'_> {
         self.put(entity, entity_type, content)
     }
 
-    /// Gives an entity this whole content: creates it, or replaces all its heads in the past (over tombstones alone, a restore). Fields that
-    /// stand so already keep their writers; if all do, under one head, no version is written.
+    /// Gives an entity this whole content: creates it, or replaces all its heads in the past (over
+    /// tombstones alone, a restore). Fields that stand so already keep their writers; if all do,
+    /// under one head, no version is written.
     pub fn put<T: Serialize + ?Sized>(
         &mut self,
         entity: EntityId,
@@ -405,11 +419,12 @@ impl Draft<'_> {
         self.len() == 0
     }
 
-    /// Authors the commit, or finds that it is here already. It becomes durable with others: by size, or by [`Importer::flush`].
+    /// Authors the commit, or finds that it is here already. It becomes durable with others: by
+    /// size, or by [`Importer::flush`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] without a version; [`Error::Limit`]; [`Error::ImportDiffers`] if the store has another commit in its place. Nothing was
-    /// imported then.
+    /// [`Error::Invalid`] without a version; [`Error::Limit`]; [`Error::ImportDiffers`] if the
+    /// store has another commit in its place. Nothing was imported then.
     pub fn finish(mut self) -> Result<Authored> {
         let mut plan = Vec::with_capacity(self.order.len());
         for entity in std::mem::take(&mut self.order) {
@@ -427,7 +442,10 @@ impl Draft<'_> {
             self.importer.engine.store().flush(batch)?;
         }
         let mut clock = self.past;
-        clock.advance(commit.log, ClockEntry { sequence: commit.sequence, stamp: Timestamp::of(stamp) });
+        clock.advance(
+            commit.log,
+            ClockEntry { sequence: commit.sequence, stamp: Timestamp::of(stamp) },
+        );
         Ok(Authored { commit, clock, new, versions })
     }
 
@@ -446,12 +464,16 @@ impl Draft<'_> {
         let place = Place { log: device.log, ordinal, before: device.before };
         let authored = author(&view, place, wall, refs, &self.metadata, plan)?;
         let header = &authored.header;
-        let commit = CommitRef { log: device.log, sequence: header.last(), prefix: authored.chain.prefix() };
+        let commit =
+            CommitRef { log: device.log, sequence: header.last(), prefix: authored.chain.prefix() };
         let stamp = header.wall + header.excess;
         let known = view.commit_at(ordinal, header.first)?;
         if known.as_ref().is_some_and(|r| r.chain != authored.chain) {
-            let reference =
-                VersionRef { log: device.log, sequence: header.first, prefix: authored.chain.prefix() };
+            let reference = VersionRef {
+                log: device.log,
+                sequence: header.first,
+                prefix: authored.chain.prefix(),
+            };
             return Err(Error::ImportDiffers(reference));
         }
         if known.is_none() {
@@ -465,10 +487,16 @@ impl Draft<'_> {
                 wall_before: device.wall,
             };
             let folded = fold(&view, &incoming, Bodies::Known(authored.settled))?;
-            debug_assert!(folded.voids.is_empty(), "an imported commit is not void: {:?}", folded.voids);
+            debug_assert!(
+                folded.voids.is_empty(),
+                "an imported commit is not void: {:?}",
+                folded.voids
+            );
             let mut places = Vec::with_capacity(header.refs.len());
             for r in &header.refs {
-                places.extend(view.line_of(r.log, r.sequence, r.prefix)?.map(|line| (line, r.sequence)));
+                places.extend(
+                    view.line_of(r.log, r.sequence, r.prefix)?.map(|line| (line, r.sequence)),
+                );
             }
             store.append(&mut writer, ordinal, authored.chain, header, &places, folded);
         }
@@ -479,7 +507,8 @@ impl Draft<'_> {
         Ok((commit, stamp, known.is_none(), flush))
     }
 
-    /// The refs that were asked for, and for a parent on another log the last commit of that log in the past.
+    /// The refs that were asked for, and for a parent on another log the last commit of that log in
+    /// the past.
     fn refs(&self, view: &View<'_>, own: u32, plan: &[Planned]) -> Result<Vec<CommitRef>> {
         let mut refs = self.refs.clone();
         for head in plan.iter().flat_map(|p| &p.parents).filter(|h| h.writer.ordinal != own) {
@@ -489,7 +518,9 @@ impl Draft<'_> {
             }
             let upto = self.past.get(log).map_or(0, |e| e.sequence);
             let missing = || Error::corrupt("log", head.writer.reference, "a version is missing");
-            refs.push(view.commit_on(head.writer.ordinal, upto)?.ok_or_else(missing)?.reference(log));
+            refs.push(
+                view.commit_on(head.writer.ordinal, upto)?.ok_or_else(missing)?.reference(log),
+            );
         }
         Ok(refs)
     }

@@ -25,20 +25,26 @@ pub struct IndexStatus {
 }
 
 impl Builder {
-    /// Keeps an index of a field of an entity type, so that [`Snapshot::query`](crate::Snapshot::query) finds entities by its value (R14).
+    /// Keeps an index of a field of an entity type, so that
+    /// [`Snapshot::query`](crate::Snapshot::query) finds entities by its value (R14).
     ///
-    /// Indexed is what is shown: null, true and false, numbers, timestamps, texts, bytes; an array, a map or a field that is not there is
-    /// found by no query, and a variant has no fields of its own: to write one where the path goes on is [`Error::Inside`], and one
-    /// that another device wrote there is found by no query. Each commit that changes an entity of the type brings its rows along: about two rows for each changed
-    /// value. Other types cost nothing.
+    /// Indexed is what is shown: null, true and false, numbers, timestamps, texts, bytes; an array,
+    /// a map or a field that is not there is found by no query, and a variant has no fields of its
+    /// own: to write one where the path goes on is [`Error::Inside`], and one that another device
+    /// wrote there is found by no query. Each commit that changes an entity of the type brings its
+    /// rows along: about two rows for each changed value. Other types cost nothing.
     ///
-    /// Indexes are a choice of each opening. One that is new for the file is built in the background by a thread `heirloom-index`, in slices between
-    /// which others write; closing or dropping the engine ends it after the slice at hand, and the next opening goes on there. One that is
-    /// no longer declared is dropped in the same way.
+    /// Indexes are a choice of each opening. One that is new for the file is built in the
+    /// background by a thread `heirloom-index`, in slices between which others write; closing or
+    /// dropping the engine ends it after the slice at hand, and the next opening goes on there. One
+    /// that is no longer declared is dropped in the same way.
     ///
     /// ```
     /// use heirloom::{Content, Engine};
-    /// let engine = Engine::builder().index("lamp", "brightness").index_at("lamp", ["colour", "hue"]).in_memory()?;
+    /// let engine = Engine::builder()
+    ///     .index("lamp", "brightness")
+    ///     .index_at("lamp", ["colour", "hue"])
+    ///     .in_memory()?;
     /// engine.write(|tx| {
     ///     for b in [70, 20, 50] {
     ///         tx.create("lamp", &Content::new().with("brightness", b))?;
@@ -47,7 +53,8 @@ impl Builder {
     /// })?;
     /// let snapshot = engine.snapshot()?;
     /// let bright = snapshot.query("lamp", "brightness")?.at_least(50).entities()?;
-    /// let values: Vec<_> = bright.iter().map(|lamp| lamp.get("brightness")).collect::<Result<_, _>>()?;
+    /// let values: Vec<_> =
+    ///     bright.iter().map(|lamp| lamp.get("brightness")).collect::<Result<_, _>>()?;
     /// assert_eq!(values, [Some(50.into()), Some(70.into())]);
     /// # Ok::<(), heirloom::Error>(())
     /// ```
@@ -56,9 +63,14 @@ impl Builder {
         self.index_at(entity_type, [field])
     }
 
-    /// The same for a nested field. Opening is [`Error::Invalid`] with an entity type or a path that no entity can have.
+    /// The same for a nested field. Opening is [`Error::Invalid`] with an entity type or a path
+    /// that no entity can have.
     #[must_use]
-    pub fn index_at<K: AsRef<str>>(mut self, entity_type: &str, path: impl IntoIterator<Item = K>) -> Self {
+    pub fn index_at<K: AsRef<str>>(
+        mut self,
+        entity_type: &str,
+        path: impl IntoIterator<Item = K>,
+    ) -> Self {
         let field = Field { entity_type: entity_type.to_owned(), path: Path::new(path) };
         if !self.indexes.contains(&field) {
             self.indexes.push(field);
@@ -66,8 +78,9 @@ impl Builder {
         self
     }
 
-    /// Whether a thread builds new indexes and drops those that are no longer declared. Default: yes, if there is any. Else only
-    /// [`Engine::build_indexes`] does, so that the application says when, and no thread is started.
+    /// Whether a thread builds new indexes and drops those that are no longer declared. Default:
+    /// yes, if there is any. Else only [`Engine::build_indexes`] does, so that the application says
+    /// when, and no thread is started.
     #[must_use]
     pub fn index_in_background(mut self, yes: bool) -> Self {
         self.index_in_background = yes;
@@ -84,7 +97,8 @@ pub(crate) fn checked(fields: &[Field]) -> Result<Vec<Field>> {
             || !keys_fit
         {
             return Err(Error::invalid(format!(
-                "no entity of type {entity_type:?} can have a field {path}: a type has 1 to {} bytes, a path 1 to {} keys of at most {} bytes",
+                "no entity of type {entity_type:?} can have a field {path}: a type has 1 to {} \
+                 bytes, a path 1 to {} keys of at most {} bytes",
                 limits::TYPE,
                 limits::DEPTH,
                 limits::KEY
@@ -109,17 +123,20 @@ impl Engine {
         self.store().declared.iter().map(status).collect()
     }
 
-    /// Builds what is still to be built, and drops what is to be dropped, in this thread; returns when all indexes are ready. Others read and write
-    /// meanwhile. Looks once at each entity of the types concerned.
+    /// Builds what is still to be built, and drops what is to be dropped, in this thread; returns
+    /// when all indexes are ready. Others read and write meanwhile. Looks once at each entity of
+    /// the types concerned.
     ///
-    /// After an error what was built so far stands; the next opening, or another call, goes on there.
+    /// After an error what was built so far stands; the next opening, or another call, goes on
+    /// there.
     pub fn build_indexes(&self) -> Result<()> {
         while self.store().index_step()? {}
         Ok(())
     }
 }
 
-/// The thread that builds indexes, if there was something to do. Ends when it is done, or with the engine.
+/// The thread that builds indexes, if there was something to do. Ends when it is done, or with the
+/// engine.
 pub(crate) struct Indexer {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -224,7 +241,9 @@ mod tests {
         let [(0, IndexState::Building(Some(cursor)))] = half[..] else { panic!("{half:?}") };
         assert_eq!(rows(&engine), (256, 256));
         for n in [0, 599] {
-            engine.write(|tx| tx.patch(id(n), Patch::new().set("v", 1_000 + i32::from(n)))).unwrap();
+            engine
+                .write(|tx| tx.patch(id(n), Patch::new().set("v", 1_000 + i32::from(n))))
+                .unwrap();
         }
         engine.write(|tx| tx.delete(id(1))).unwrap();
         engine.write(|tx| tx.delete(id(598))).unwrap();
@@ -256,7 +275,8 @@ mod tests {
         clean(&engine);
         engine.close().unwrap();
         let engine = open(&path, &["w", "v"]);
-        let expected = [(0, IndexState::Ready), (1, IndexState::Dropping), (2, IndexState::Building(None))];
+        let expected =
+            [(0, IndexState::Ready), (1, IndexState::Dropping), (2, IndexState::Building(None))];
         assert_eq!(states(&engine), expected);
         engine.build_indexes().unwrap();
         assert_eq!(states(&engine), [(0, IndexState::Ready), (2, IndexState::Ready)]);
@@ -281,7 +301,8 @@ mod tests {
         };
         engine.store().transact(damage).unwrap();
         engine.store().publish().unwrap();
-        let named: Vec<_> = engine.verify().unwrap().problems.into_iter().map(|p| (p.table, p.key)).collect();
+        let named: Vec<_> =
+            engine.verify().unwrap().problems.into_iter().map(|p| (p.table, p.key)).collect();
         assert!(named.iter().any(|(table, _)| *table == "meta"), "{named:?}");
         engine.close().unwrap();
         let engine = open(&path, &["v"]);
@@ -301,7 +322,10 @@ mod tests {
         };
         engine.store().flush(batch).unwrap();
         assert_eq!(states(&engine), [(0, IndexState::Building(None))]);
-        assert_eq!(engine.snapshot().unwrap().query("lamp", "v").unwrap().equals(3).count().unwrap(), 12);
+        assert_eq!(
+            engine.snapshot().unwrap().query("lamp", "v").unwrap().equals(3).count().unwrap(),
+            12
+        );
         engine.build_indexes().unwrap();
         assert_eq!(states(&engine), [(0, IndexState::Ready)]);
         clean(&engine);

@@ -1,8 +1,9 @@
-//! heirloom: an embedded store that keeps every version of every entity, with its parents, and merges what diverged the same way
-//! everywhere.
+//! heirloom: an embedded store that keeps every version of every entity, with its parents, and
+//! merges what diverged the same way everywhere.
 //!
-//! Open an [`Engine`], change entities in [`Engine::write`], read them in a [`Snapshot`]. The crate `heirloom-sync` carries commits between
-//! stores. ARCHITECTURE.md tells how it is built and what R and I with a number mean; FORMAT.md gives every byte.
+//! Open an [`Engine`], change entities in [`Engine::write`], read them in a [`Snapshot`]. The crate
+//! `heirloom-sync` carries commits between stores. ARCHITECTURE.md tells how it is built and what R
+//! and I with a number mean; FORMAT.md gives every byte.
 //!
 //! ```
 //! use heirloom::{Engine, Patch};
@@ -80,14 +81,14 @@ pub use import::{Authored, Device, Draft, Importer};
 pub use index::IndexStatus;
 pub use losses::{Loss, Losses};
 pub use merge::{
-    Conflict, ConflictHead, ConflictKind, CustomPolicy, FieldConflict, Policy, Resolution, Side, apply_patch,
-    diff,
+    Conflict, ConflictHead, ConflictKind, CustomPolicy, FieldConflict, Policy, Resolution, Side,
+    apply_patch, diff,
 };
 pub use misfit::Misfit;
 pub use model::{
-    Atomic, Chain, ChainPrefix, Clock, ClockEntry, ClockOrdering, CommitRef, Content, Dataset, DatasetId,
-    EntityId, Kind, LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp, Value, Variant,
-    VersionId, VersionRef, atomic, from_value, to_value,
+    Atomic, Chain, ChainPrefix, Clock, ClockEntry, ClockOrdering, CommitRef, Content, Dataset,
+    DatasetId, EntityId, Kind, LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp,
+    Value, Variant, VersionId, VersionRef, atomic, from_value, to_value,
 };
 pub use outcome::Outcome;
 pub use past::{Past, Point};

@@ -8,12 +8,15 @@ use crate::format::value::{EMPTY_MAP, decode_all, encode_value, tag};
 use crate::merge::{
     Conflicts, Live, ShownEntry as Shown, Side, conflicts, merge, show, value_at, written_inside,
 };
-use crate::model::{EntityId, Entry, Leaf, Patch, Path, State, Timestamp, Value, VersionRef, Writer};
+use crate::model::{
+    EntityId, Entry, Leaf, Patch, Path, State, Timestamp, Value, VersionRef, Writer,
+};
 use crate::snapshot::{History, Snapshot};
 use crate::store::{Content, Head, content_of};
 use crate::version::Version;
 
-/// A value that somebody wrote, and that a merge with what somebody else wrote does not show, or no longer has.
+/// A value that somebody wrote, and that a merge with what somebody else wrote does not show, or no
+/// longer has.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Loss {
@@ -21,8 +24,8 @@ pub struct Loss {
     pub path: Vec<String>,
     /// The value that lost.
     pub lost: Side,
-    /// What stood there instead; nothing where the field was removed, or the entity deleted, or a field above or below took its place, or while a custom
-    /// policy shows a value of its own.
+    /// What stood there instead; nothing where the field was removed, or the entity deleted, or a
+    /// field above or below took its place, or while a custom policy shows a value of its own.
     pub to: Option<Side>,
     /// The version that decided so; nothing where nobody has and the value is merely not shown now.
     pub by: Option<VersionRef>,
@@ -31,28 +34,34 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// Sets the field back to the value that lost, a map as a whole. On a deleted entity restore the version that wrote it instead.
+    /// Sets the field back to the value that lost, a map as a whole. On a deleted entity restore
+    /// the version that wrote it instead.
     pub fn patch(&self) -> Patch {
         Patch::new().set_at(&self.path, self.lost.value.clone())
     }
 }
 
 impl Snapshot {
-    /// All values of an entity that lost in a merge, newest loss first (R22): those that are not shown now although nobody has decided against them, then
-    /// version by version back to the creation. The same on every replica that has the entity's versions.
+    /// All values of an entity that lost in a merge, newest loss first (R22): those that are not
+    /// shown now although nobody has decided against them, then version by version back to the
+    /// creation. The same on every replica that has the entity's versions.
     ///
-    /// A value loses where it stood beside another in a field that nobody had decided, or came together with what had not seen it (a deletion too),
-    /// and the version that joined them has neither it nor an equal value. What one writer replaces with the only value in sight
-    /// is no loss: see [`history`](Self::history). Of equal values the newest is named.
+    /// A value loses where it stood beside another in a field that nobody had decided, or came
+    /// together with what had not seen it (a deletion too), and the version that joined them has
+    /// neither it nor an equal value. What one writer replaces with the only value in sight is no
+    /// loss: see [`history`](Self::history). Of equal values the newest is named.
     ///
-    /// One exception: a list whose items had fields that none of the changed items has any more is told, whoever replaced it. An older
-    /// release of an application may have written the items that it changed without what a newer one had put there.
+    /// One exception: a list whose items had fields that none of the changed items has any more is
+    /// told, whoever replaced it. An older release of an application may have written the items
+    /// that it changed without what a newer one had put there.
     ///
     /// ```
     /// # use heirloom::{Content, Engine, Patch};
-    /// # let [phone, tablet] = ["phone", "tablet"].map(|l| Engine::builder().label(l).dataset_name("home").in_memory().unwrap());
+    /// # let [phone, tablet] = ["phone", "tablet"]
+    /// #     .map(|l| Engine::builder().label(l).dataset_name("home").in_memory().unwrap());
     /// # let carry = |from: &Engine, to: &Engine| {
-    /// #     let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    /// #     let batch =
+    /// #         from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     /// #     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     /// #     to.replication().ingest(&commits).unwrap();
     /// # };
@@ -75,8 +84,8 @@ impl Snapshot {
     /// Each version that is passed costs a read of its content and of its parents'.
     ///
     /// # Errors
-    /// An item is [`Error::Absent`] where the content of a version or of a parent is not here: then that version's losses cannot be told, and the walk
-    /// goes on.
+    /// An item is [`Error::Absent`] where the content of a version or of a parent is not here: then
+    /// that version's losses cannot be told, and the walk goes on.
     pub fn losses(&self, id: EntityId) -> Result<Losses<'_>> {
         Ok(Losses {
             snapshot: self,
@@ -139,7 +148,9 @@ impl Losses<'_> {
         let deletion = deletion.filter(|_| state.is_none());
         let state = state.unwrap_or_default();
         let shown = show(&state);
-        let at = |path: &Path| shown.binary_search_by_key(&path, |s| s.path).ok().map(|i| shown[i].entry);
+        let at = |path: &Path| {
+            shown.binary_search_by_key(&path, |s| s.path).ok().map(|i| shown[i].entry)
+        };
         let stays = |path: &Path, entry: &Entry| at(path).is_some_and(|e| e.value == entry.value);
         // a policy for whole versions hides news of the others, too
         let news = policy.whole().is_some() && all.list.len() > 1;
@@ -151,9 +162,11 @@ impl Losses<'_> {
             let winner = written.max_by_key(Writer::key).unwrap_or(lost.writer);
             self.loss(path, lost, to, None, Timestamp::of(winner.stamp))
         };
-        let mut out: Vec<Loss> = newest_of_equals(losing).into_iter().map(loss).collect::<Result<_>>()?;
+        let mut out: Vec<Loss> =
+            newest_of_equals(losing).into_iter().map(loss).collect::<Result<_>>()?;
         for (top, writer) in sides.entries() {
-            let loss = self.entry_lost(&top, &writer, at(&top), None, Timestamp::of(writer.stamp))?;
+            let loss =
+                self.entry_lost(&top, &writer, at(&top), None, Timestamp::of(writer.stamp))?;
             // a policy for whole versions may show just this one
             if value_at(&content_of(&state), &top) != Some(&loss.lost.value) {
                 out.push(loss);
@@ -169,7 +182,8 @@ impl Losses<'_> {
         let sides = Sides::new(view.parent_contents(&at)?)?;
         let mut losing = sides.at_stake(version.parents().len() > 1).peekable();
         let entries_at_stake = sides.entries();
-        let lists: Vec<&Leaf> = sides.merged.0.iter().filter(|l| l.entries.iter().any(is_list)).collect();
+        let lists: Vec<&Leaf> =
+            sides.merged.0.iter().filter(|l| l.entries.iter().any(is_list)).collect();
         if losing.peek().is_none() && entries_at_stake.is_empty() && lists.is_empty() {
             return Ok(Vec::new());
         }
@@ -184,15 +198,19 @@ impl Losses<'_> {
             let to = entries(path).max_by_key(|e| e.writer.key());
             self.loss(path, lost, to, Some(version.reference()), version.stamp())
         };
-        let mut out: Vec<Loss> = newest_of_equals(losing).into_iter().map(loss).collect::<Result<_>>()?;
-        // whoever wrote at or below the entry let go of the rest of it, unless it was written down as it was
+        let mut out: Vec<Loss> =
+            newest_of_equals(losing).into_iter().map(loss).collect::<Result<_>>()?;
+        // whoever wrote at or below the entry let go of the rest of it, unless it was written down
+        // as it was
         let gone = |top: &Path, writer: &Writer| {
-            let stays = |l: &&Leaf| l.path.is_below(top) && l.entries.iter().any(|e| e.writer == *writer);
+            let stays =
+                |l: &&Leaf| l.path.is_below(top) && l.entries.iter().any(|e| e.writer == *writer);
             !state.0.iter().any(|l| stays(&l))
         };
         for (top, writer) in entries_at_stake.iter().filter(|(top, writer)| gone(top, writer)) {
             let to = entries(top).max_by_key(|e| e.writer.key());
-            let loss = self.entry_lost(top, writer, to, Some(version.reference()), version.stamp())?;
+            let loss =
+                self.entry_lost(top, writer, to, Some(version.reference()), version.stamp())?;
             if value_at(&content_of(&state), top) != Some(&loss.lost.value) {
                 out.push(loss);
             }
@@ -201,8 +219,13 @@ impl Losses<'_> {
             let own = |e: &&Entry| e.writer.reference == version.reference();
             let Some(to) = entries(&leaf.path).find(own) else { continue };
             for lost in leaf.entries.iter().filter(|lost| forgets(&lost.value, &to.value)) {
-                let loss =
-                    self.loss(&leaf.path, lost, Some(to), Some(version.reference()), version.stamp())?;
+                let loss = self.loss(
+                    &leaf.path,
+                    lost,
+                    Some(to),
+                    Some(version.reference()),
+                    version.stamp(),
+                )?;
                 if !out.iter().any(|l| l.path == loss.path && l.lost == loss.lost) {
                     out.push(loss);
                 }
@@ -211,7 +234,8 @@ impl Losses<'_> {
         Ok(out)
     }
 
-    /// An entry that one removed while this writer edited inside of it: as the writer saw it, whole.
+    /// An entry that one removed while this writer edited inside of it: as the writer saw it,
+    /// whole.
     fn entry_lost(
         &self,
         top: &Path,
@@ -283,7 +307,8 @@ impl Sides {
         self.open.torn.tops().iter().flat_map(|top| inside(top).map(|w| (top.clone(), w))).collect()
     }
 
-    /// What stood undecided or a deletion among them had not seen; with `news` also what one of them lacked.
+    /// What stood undecided or a deletion among them had not seen; with `news` also what one of
+    /// them lacked.
     fn at_stake(&self, news: bool) -> impl Iterator<Item = (&Path, &Entry)> {
         let lacks = |state: &State, path: &Path, entry: &Entry| {
             state.get(path).is_none_or(|l| l.entries.iter().all(|e| e.writer != entry.writer))
@@ -317,7 +342,8 @@ fn forgets(old: &[u8], new: &[u8]) -> bool {
         _ => Vec::new(),
     };
     let mut changed: BTreeMap<Vec<u8>, (Value, i64)> = BTreeMap::new();
-    for (item, sign) in items(old).into_iter().map(|i| (i, -1)).chain(items(new).into_iter().map(|i| (i, 1)))
+    for (item, sign) in
+        items(old).into_iter().map(|i| (i, -1)).chain(items(new).into_iter().map(|i| (i, 1)))
     {
         let bytes = encode_value(&item).unwrap_or_default();
         changed.entry(bytes).or_insert((item, 0)).1 += sign;
@@ -358,7 +384,9 @@ fn near<'s, 'a>(shown: &'s [Shown<'a>], path: &Path) -> &'s [Shown<'a>] {
 }
 
 /// By path, then newest first; of equal values at a path the newest only.
-fn newest_of_equals<'s>(entries: impl Iterator<Item = (&'s Path, &'s Entry)>) -> Vec<(&'s Path, &'s Entry)> {
+fn newest_of_equals<'s>(
+    entries: impl Iterator<Item = (&'s Path, &'s Entry)>,
+) -> Vec<(&'s Path, &'s Entry)> {
     let mut out: Vec<_> = entries.collect();
     out.sort_by_key(|(path, entry)| (*path, std::cmp::Reverse(entry.writer.key())));
     let mut kept: Vec<(&Path, &Entry)> = Vec::with_capacity(out.len());

@@ -4,7 +4,9 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 use crate::merge::show;
-use crate::model::{EntityId, Fault, Path, PathRef, Step, Timestamp, VersionRef, Writer, print_path};
+use crate::model::{
+    EntityId, Fault, Path, PathRef, Step, Timestamp, VersionRef, Writer, print_path,
+};
 use crate::store::{Content, Seen, View};
 
 /// Which field of an entity does not fit a type, which version wrote it, and who. The entity is as
@@ -36,7 +38,8 @@ pub struct Misfit {
 impl Misfit {
     pub(crate) fn new(seen: &Seen, fault: &Fault) -> Self {
         let path = fault.path();
-        let keys = path.iter().map_while(|s| if let Step::Key(k) = s { Some(k.clone()) } else { None });
+        let keys =
+            path.iter().map_while(|s| if let Step::Key(k) = s { Some(k.clone()) } else { None });
         Self {
             entity: seen.id,
             entity_type: seen.entity_type.to_string(),
@@ -73,7 +76,8 @@ impl Misfit {
             heads.push(at.writer);
             let Content::Live(state) = view.content(&at)? else { continue };
             for said in show(&state) {
-                if leaves.iter().any(|(p, v)| *p == said.path.as_ref() && **v == *said.entry.value) {
+                if leaves.iter().any(|(p, v)| *p == said.path.as_ref() && **v == *said.entry.value)
+                {
                     writers.push(said.entry.writer);
                 }
             }

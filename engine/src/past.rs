@@ -24,7 +24,8 @@ pub enum Point {
     /// What was written by a clock that was ahead is there from that time on, or from when somebody
     /// whose clock was right wrote on top of it: that version holds what it was written on.
     Time(Timestamp),
-    /// When so many commits had arrived here: see [`Snapshot::commits`]. Means something only to this store.
+    /// When so many commits had arrived here: see [`Snapshot::commits`]. Means something only to
+    /// this store.
     Lsn(u64),
     /// All that the snapshot has.
     Now,
@@ -90,7 +91,8 @@ impl Cut {
         Ok(Self(cut))
     }
 
-    /// Checks that all that its commits refer to is in it. `closed` is a cut within this one of which that is known.
+    /// Checks that all that its commits refer to is in it. `closed` is a cut within this one of
+    /// which that is known.
     fn check_closed(&self, view: &View<'_>, closed: &Cut) -> Result<()> {
         for (ordinal, upto) in &self.0 {
             let mut sequence = *upto;
@@ -100,7 +102,8 @@ impl Cut {
                     let line = view.line_of(r.log, r.sequence, r.prefix)?;
                     if line.is_none_or(|line| self.upto(line) < r.sequence) {
                         return Err(Error::invalid(format!(
-                            "the clock is not causally closed: it has a commit that refers to {r}, and not that one"
+                            "the clock is not causally closed: it has a commit that refers to \
+                             {r}, and not that one"
                         )));
                     }
                 }
@@ -111,7 +114,8 @@ impl Cut {
     }
 }
 
-/// Cuts that were found to be closed lately; a new one is checked from the largest that lies within it.
+/// Cuts that were found to be closed lately; a new one is checked from the largest that lies within
+/// it.
 #[derive(Default)]
 pub(crate) struct ClosedCuts(parking_lot::Mutex<Vec<Arc<Cut>>>);
 
@@ -149,23 +153,26 @@ impl Snapshot {
     /// let snapshot = engine.snapshot()?;
     /// assert!(snapshot.get(lamp)?.is_none());
     /// for then in [Point::from(clock), Point::Lsn(commits)] {
-    ///     assert_eq!(snapshot.as_of(then)?.get(lamp)?.unwrap().get("brightness")?, Some(40.into()));
+    ///     let was = snapshot.as_of(then)?.get(lamp)?.unwrap();
+    ///     assert_eq!(was.get("brightness")?, Some(40.into()));
     /// }
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
     /// # Costs
-    /// As of a time nothing. As of an arrival position a look-up a log, and for a log that went on since, one for each halving of it. As of a clock a look
-    /// at each of its commits that is not in a clock that was asked for lately.
+    /// As of a time nothing. As of an arrival position a look-up a log, and for a log that went on
+    /// since, one for each halving of it. As of a clock a look at each of its commits that is not
+    /// in a clock that was asked for lately.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if a clock names a place that is no end of a commit here, or is not causally closed; if fewer commits are here than
-    /// [`Point::Lsn`] says.
+    /// [`Error::Invalid`] if a clock names a place that is no end of a commit here, or is not
+    /// causally closed; if fewer commits are here than [`Point::Lsn`] says.
     pub fn as_of(&self, point: impl Into<Point>) -> Result<Past<'_>> {
         Past::new(self, point.into())
     }
 
-    /// What had been seen when this commit was written, itself included. Costs a look at each commit in it.
+    /// What had been seen when this commit was written, itself included. Costs a look at each
+    /// commit in it.
     pub fn clock_at(&self, commit: &CommitRef) -> Result<Clock> {
         clock_at(&self.view(), commit)
     }
@@ -173,7 +180,8 @@ impl Snapshot {
 
 /// Everything as it was at a point.
 ///
-/// An entity that has not changed since costs one look at the row of its heads; of another each later version is looked at once more.
+/// An entity that has not changed since costs one look at the row of its heads; of another each
+/// later version is looked at once more.
 pub struct Past<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) seen: Seen,
@@ -203,7 +211,8 @@ impl<'a> Past<'a> {
                 let here = snapshot.commits()?;
                 if commits > here {
                     return Err(Error::invalid(format!(
-                        "{commits} commits have not arrived yet; {here} are here: ask for a point up to that"
+                        "{commits} commits have not arrived yet; {here} are here: ask for a point \
+                         up to that"
                     )));
                 }
                 Seen::Upto(Arc::new(Cut::arrived(&view, commits)?))
@@ -230,17 +239,26 @@ impl<'a> Past<'a> {
     ///
     /// [`Error::Absent`] where the content is not here.
     pub fn get(&self, id: EntityId) -> Result<Option<Entity>> {
-        let entity = entity_of(&self.snapshot.origin(), &self.snapshot.view(), id, &self.heads_by_id(id)?)?;
+        let entity =
+            entity_of(&self.snapshot.origin(), &self.snapshot.view(), id, &self.heads_by_id(id)?)?;
         Ok(entity.filter(|e| !e.is_deleted()))
     }
 
     /// The heads that an entity had.
     pub fn heads(&self, id: EntityId) -> Result<Vec<Version>> {
-        self.heads_by_id(id)?.list.iter().map(|h| self.snapshot.version(&h.writer.reference)).collect()
+        self.heads_by_id(id)?
+            .list
+            .iter()
+            .map(|h| self.snapshot.version(&h.writer.reference))
+            .collect()
     }
 
-    /// The entities of a type that were there, in order of their ids. Costs a look at all entities that there are now.
-    pub fn list(&self, entity_type: &str) -> Result<impl Iterator<Item = Result<Entity>> + use<'_, 'a>> {
+    /// The entities of a type that were there, in order of their ids. Costs a look at all entities
+    /// that there are now.
+    pub fn list(
+        &self,
+        entity_type: &str,
+    ) -> Result<impl Iterator<Item = Result<Entity>> + use<'_, 'a>> {
         let found = self.of_type(entity_type)?.map(|found| {
             let (id, heads) = found?;
             entity_of(&self.snapshot.origin(), &self.snapshot.view(), id, &heads)
@@ -248,8 +266,8 @@ impl<'a> Past<'a> {
         Ok(found.filter_map(|entity| entity.map(|e| e.filter(|e| !e.is_deleted())).transpose()))
     }
 
-    /// How many entities of a type were there. Costs a look at the heads of all entities that there are now, at no content but of those that were
-    /// diverged then.
+    /// How many entities of a type were there. Costs a look at the heads of all entities that there
+    /// are now, at no content but of those that were diverged then.
     pub fn count(&self, entity_type: &str) -> Result<u64> {
         let mut count = 0;
         for found in self.of_type(entity_type)? {
@@ -284,7 +302,9 @@ pub(crate) fn clock_at(view: &View<'_>, commit: &CommitRef) -> Result<Clock> {
     let none = || Error::invalid(format!("commit {commit} is not here; sync first"));
     let ordinal = view.find(commit)?.ok_or_else(none)?.ordinal;
     if view.directory.is_local(ordinal) {
-        return Err(Error::invalid(format!("commit {commit} never leaves this store, so no clock has it")));
+        return Err(Error::invalid(format!(
+            "commit {commit} never leaves this store, so no clock has it"
+        )));
     }
     let mut seen: HashMap<u32, u64> = HashMap::new();
     let mut todo = view.directory.path(ordinal, commit.sequence);

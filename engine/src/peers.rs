@@ -1,5 +1,5 @@
-//! What is remembered of peers, and the beginnings of large commits that they are sending. All of it only saves work: what is damaged is as good as
-//! forgotten.
+//! What is remembered of peers, and the beginnings of large commits that they are sending. All of
+//! it only saves work: what is damaged is as good as forgotten.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ use crate::store::{self, Tables, WriteTable, WriteTables, seal, unseal};
 use crate::verify::Verification;
 
 impl Replication {
-    /// The large commit of which parts from a peer are here. Where what says so is damaged nothing is: the peer sends it from the beginning.
+    /// The large commit of which parts from a peer are here. Where what says so is damaged nothing
+    /// is: the peer sends it from the beginning.
     pub fn staged(&self, peer: NodeId) -> Result<Option<Staged>> {
         let tables = self.engine.store().tables()?;
         let key = store::staging_key(peer.as_bytes(), 0);
@@ -42,9 +43,11 @@ impl Replication {
         Ok(out)
     }
 
-    /// Adds bytes to a large commit, durably. `offset` is how many are here; at 0 it begins, and another that was staged is dropped.
+    /// Adds bytes to a large commit, durably. `offset` is how many are here; at 0 it begins, and
+    /// another that was staged is dropped.
     ///
-    /// [`Error::Invalid`] if the bytes do not continue what is here, or would go beyond the limits of a commit.
+    /// [`Error::Invalid`] if the bytes do not continue what is here, or would go beyond the limits
+    /// of a commit.
     pub fn stage(&self, peer: NodeId, head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
         let store = self.engine.store();
         store.transact(|tx| {
@@ -52,9 +55,12 @@ impl Replication {
             // where nobody comes between: another session with the same peer may stage, too
             let before = staged_in(&table, peer)?.filter(|s| s.head == *head && offset > 0);
             let end = offset.checked_add(bytes.len() as u64);
-            let fits = before.map_or(0, |s| s.bytes) == offset && end.is_some_and(|e| e <= head.total);
+            let fits =
+                before.map_or(0, |s| s.bytes) == offset && end.is_some_and(|e| e <= head.total);
             if !fits || head.total > limits::COMMIT as u64 {
-                return Err(Error::invalid("these bytes do not continue the commit that is staged"));
+                return Err(Error::invalid(
+                    "these bytes do not continue the commit that is staged",
+                ));
             }
             let next = match before {
                 Some(_) => last_piece(&table, peer)? + 1,
@@ -84,8 +90,8 @@ impl Replication {
         store.publish()
     }
 
-    /// What is remembered of a peer. A file that was rewound may remember more than it still has; that is left out. Nothing where the row is damaged: that
-    /// costs no more than longer clocks.
+    /// What is remembered of a peer. A file that was rewound may remember more than it still has;
+    /// that is left out. Nothing where the row is damaged: that costs no more than longer clocks.
     pub fn remembered(&self, node: NodeId) -> Result<Option<Peer>> {
         // no cut of what is damaged can be shown
         let whole = self.engine.store().missing.first_damaged().is_none();
@@ -99,7 +105,8 @@ impl Replication {
         Ok(read_peer(node.as_bytes(), row.value(), self.engine.snapshot()?.commits()?).ok())
     }
 
-    /// All peers that this store has synced with and not forgotten, in order of their names. [`Error::Corrupt`] where a row is damaged.
+    /// All peers that this store has synced with and not forgotten, in order of their names.
+    /// [`Error::Corrupt`] where a row is damaged.
     pub fn peers(&self) -> Result<Vec<(NodeId, Peer)>> {
         let snapshot = self.engine.snapshot()?;
         let commits = snapshot.commits()?;
@@ -114,8 +121,8 @@ impl Replication {
         Ok(out)
     }
 
-    /// Remembers a peer. Writes nothing if that is known already: equal stores may greet each other every few minutes. A store that may only be read
-    /// remembers nobody.
+    /// Remembers a peer. Writes nothing if that is known already: equal stores may greet each other
+    /// every few minutes. A store that may only be read remembers nobody.
     pub fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
         let damaged = self.engine.store().missing.first_damaged();
         let peer = Peer { held: peer.held.min(damaged.unwrap_or(u64::MAX)), ..peer };
@@ -125,8 +132,8 @@ impl Replication {
         self.write_peer(node, Some(&peer_row(&peer, false)))
     }
 
-    /// Forgets a peer that will not come back: what it holds, and where both last stood. How many logs
-    /// it opened here is kept, so that nobody starts anew by being forgotten.
+    /// Forgets a peer that will not come back: what it holds, and where both last stood. How many
+    /// logs it opened here is kept, so that nobody starts anew by being forgotten.
     pub fn forget(&self, node: NodeId) -> Result<()> {
         let opened = self.remembered(node)?.map_or(0, |peer| peer.opened);
         let left = Peer { opened, ..Peer::default() };
@@ -245,7 +252,8 @@ fn pieces(peer: NodeId, from: u32) -> ([u8; 20], [u8; 20]) {
     (store::staging_key(peer.as_bytes(), from), store::staging_key(peer.as_bytes(), u32::MAX))
 }
 
-/// Which rows of `staging` are of no use, by whose they are: one that cannot be read spoils all of its peer.
+/// Which rows of `staging` are of no use, by whose they are: one that cannot be read spoils all of
+/// its peer.
 fn spoilt(tables: &Tables) -> Result<BTreeMap<Vec<u8>, Error>> {
     let mut out = BTreeMap::new();
     // what the first row says, and how much there is
@@ -255,10 +263,11 @@ fn spoilt(tables: &Tables) -> Result<BTreeMap<Vec<u8>, Error>> {
         let (peer, piece) = key.value().split_at(key.value().len().min(16));
         let sum = sums.entry(peer.to_vec()).or_default();
         let read = match piece {
-            [0, 0, 0, 0] => read_staged(key.value(), value.value()).map(|staged| sum.0 = Some(staged.bytes)),
-            [_, _, _, _] => {
-                unseal("staging", key.value(), value.value()).map(|bytes| sum.1 += bytes.len() as u64)
+            [0, 0, 0, 0] => {
+                read_staged(key.value(), value.value()).map(|staged| sum.0 = Some(staged.bytes))
             }
+            [_, _, _, _] => unseal("staging", key.value(), value.value())
+                .map(|bytes| sum.1 += bytes.len() as u64),
             _ => Err(Error::corrupt("staging", store::hex(key.value()), "not a piece")),
         };
         if let Err(error) = read {

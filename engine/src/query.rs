@@ -1,4 +1,5 @@
-//! Queries over an indexed field: by equality and by range, in order, consistent with their snapshot (R14).
+//! Queries over an indexed field: by equality and by range, in order, consistent with their
+//! snapshot (R14).
 
 use std::iter::Peekable;
 use std::ops::{Bound, RangeBounds};
@@ -14,19 +15,26 @@ use crate::store::{Declared, Field, INDEX, Index, IndexState, index_key, index_p
 impl Snapshot {
     /// Entities of a type by the value of a field, in order of (value, id).
     ///
-    /// [`Error::NoIndex`] unless the field was declared with [`Builder::index`](crate::Builder::index).
+    /// [`Error::NoIndex`] unless the field was declared with
+    /// [`Builder::index`](crate::Builder::index).
     ///
     /// ```
     /// # use heirloom::{Content, Engine};
     /// let engine = Engine::builder().index("song", "year").in_memory()?;
-    /// # engine.write(|tx| { for y in 1960..2000 { tx.create("song", &Content::new().with("year", y))?; } Ok::<_, heirloom::Error>(()) })?;
+    /// # engine.write(|tx| {
+    /// #     for y in 1960..2000 {
+    /// #         tx.create("song", &Content::new().with("year", y))?;
+    /// #     }
+    /// #     Ok::<_, heirloom::Error>(())
+    /// # })?;
     /// let snapshot = engine.snapshot()?;
     /// let page = snapshot.query("song", "year")?.range(1980..1990).descending().limit(4).page()?;
-    /// let years: Vec<_> = page.entities.iter().map(|s| s.content().remove("year").unwrap()).collect();
+    /// let years: Vec<_> =
+    ///     page.entities.iter().map(|s| s.content().remove("year").unwrap()).collect();
     /// assert_eq!(years, [1989.into(), 1988.into(), 1987.into(), 1986.into()]);
     ///
-    /// let rest = snapshot.query("song", "year")?.range(1980..1990).descending().after(page.next.unwrap());
-    /// assert_eq!(rest.count()?, 6);
+    /// let eighties = snapshot.query("song", "year")?.range(1980..1990).descending();
+    /// assert_eq!(eighties.after(page.next.unwrap()).count()?, 6);
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     pub fn query(&self, entity_type: &str, field: &str) -> Result<Query<'_>> {
@@ -51,20 +59,27 @@ impl Snapshot {
                 after: None,
                 limit: usize::MAX,
             }),
-            None => Err(Error::NoIndex { entity_type: entity_type.to_owned(), field: path.to_string() }),
+            None => {
+                Err(Error::NoIndex { entity_type: entity_type.to_owned(), field: path.to_string() })
+            }
         }
     }
 }
 
 /// Entities that have a value in an indexed field, to be narrowed down and then read.
 ///
-/// Values have one order: null < false < true < numbers < timestamps < texts < bytes. Integers and floats are compared as numbers, exactly, and
-/// 1 equals 1.0; NaN equals itself and comes after all other numbers; texts are compared by their bytes. A range that is open at one end reaches over the kinds beyond:
-/// give both ends to stay among numbers, say. An entity whose field is missing, an array or a map is in no answer, nor is one that is deleted or whose contents are not here. One that is damaged is an error in its place.
+/// Values have one order: null < false < true < numbers < timestamps < texts < bytes. Integers and
+/// floats are compared as numbers, exactly, and 1 equals 1.0; NaN equals itself and comes after all
+/// other numbers; texts are compared by their bytes. A range that is open at one end reaches over
+/// the kinds beyond: give both ends to stay among numbers, say. An entity whose field is missing,
+/// an array or a map is in no answer, nor is one that is deleted or whose contents are not here.
+/// One that is damaged is an error in its place.
 ///
-/// A hit costs a look-up in the index and one of the entity, whose value is checked again; so what an index holds wrongly can never show.
-/// Texts and bytes that agree in their first 500 bytes are put in order in memory. While an index is being built each query looks at all entities of the type
-/// and keeps the values that match, at most about twice as many as its limit; the answer is the same.
+/// A hit costs a look-up in the index and one of the entity, whose value is checked again; so what
+/// an index holds wrongly can never show. Texts and bytes that agree in their first 500 bytes are
+/// put in order in memory. While an index is being built each query looks at all entities of the
+/// type and keeps the values that match, at most about twice as many as its limit; the answer is
+/// the same.
 #[derive(Clone)]
 #[must_use = "a query does nothing until it is read"]
 pub struct Query<'a> {
@@ -87,7 +102,8 @@ pub struct Page {
     pub next: Option<QueryCursor>,
 }
 
-/// A place in the order of (value, id). It stays good in later snapshots: what was changed meanwhile is met at its new place, if that lies ahead.
+/// A place in the order of (value, id). It stays good in later snapshots: what was changed
+/// meanwhile is met at its new place, if that lies ahead.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct QueryCursor {
     /// Uncut.
@@ -103,7 +119,12 @@ impl QueryCursor {
     /// ```
     /// # use heirloom::{Content, Engine, QueryCursor};
     /// # let engine = Engine::builder().index("song", "year").in_memory()?;
-    /// # engine.write(|tx| { for y in 1960..1970 { tx.create("song", &Content::new().with("year", y))?; } Ok::<_, heirloom::Error>(()) })?;
+    /// # engine.write(|tx| {
+    /// #     for y in 1960..1970 {
+    /// #         tx.create("song", &Content::new().with("year", y))?;
+    /// #     }
+    /// #     Ok::<_, heirloom::Error>(())
+    /// # })?;
     /// let page = engine.snapshot()?.query("song", "year")?.limit(4).page()?;
     /// let kept = page.next.expect("there are ten").to_bytes();
     /// // another day
@@ -127,7 +148,9 @@ impl QueryCursor {
             Ok(Self { key: r.since(from).to_vec(), id })
         };
         read().map_err(|e: crate::Malformed| {
-            Error::invalid(format!("no cursor of a query ({e}): pass on what QueryCursor::to_bytes gave"))
+            Error::invalid(format!(
+                "no cursor of a query ({e}): pass on what QueryCursor::to_bytes gave"
+            ))
         })
     }
 }
@@ -141,7 +164,8 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// Only values in a range: `10..20`, or of any [`Value`]s. Between texts use [`at_least`](Self::at_least) and [`below`](Self::below).
+    /// Only values in a range: `10..20`, or of any [`Value`]s. Between texts use
+    /// [`at_least`](Self::at_least) and [`below`](Self::below).
     pub fn range<V: Into<Value> + Clone>(mut self, range: impl RangeBounds<V>) -> Self {
         self.from = range.start_bound().cloned().map(Into::into);
         self.to = range.end_bound().cloned().map(Into::into);
@@ -220,7 +244,8 @@ impl<'a> Query<'a> {
     fn hits(self) -> Result<Hits<'a>> {
         let Query { snapshot, declared, .. } = self;
         let key = |value: Value| {
-            let text = "an array or a map is in no index: ask for null, a boolean, a number, a timestamp, a text or bytes";
+            let text = "an array or a map is in no index: ask for null, a boolean, a number, \
+                        a timestamp, a text or bytes";
             sort_key(&value).ok_or_else(|| Error::invalid(text))
         };
         let bound = |b: Bound<Value>| match b {
@@ -245,7 +270,13 @@ impl<'a> Query<'a> {
                 Box::new(found.into_iter().map(Ok))
             }
         };
-        Ok(Hits { snapshot, field: &declared.field, selection, rows: rows.peekable(), group: Vec::new() })
+        Ok(Hits {
+            snapshot,
+            field: &declared.field,
+            selection,
+            rows: rows.peekable(),
+            group: Vec::new(),
+        })
     }
 }
 
@@ -281,7 +312,8 @@ impl Selection {
         RangeBounds::<[u8]>::contains(&range, key) && self.after.as_ref().is_none_or(ahead)
     }
 
-    /// The first and the last row of an index that may hold what is asked for. Where they cross, none does.
+    /// The first and the last row of an index that may hold what is asked for. Where they cross,
+    /// none does.
     fn rows(&self, ordinal: u32) -> (Vec<u8>, Vec<u8>) {
         const FIRST: EntityId = EntityId::from_bytes([0; 16]);
         const LAST: EntityId = EntityId::from_bytes([u8::MAX; 16]);
@@ -337,7 +369,8 @@ fn index_rows(snapshot: &Snapshot, ordinal: u32, selection: &Selection) -> Resul
     })))
 }
 
-/// What matches of all entities of the type, in order; no more than the limit, if that is not few anyway.
+/// What matches of all entities of the type, in order; no more than the limit, if that is not few
+/// anyway.
 fn scan(
     snapshot: &Snapshot,
     field: &Field,
@@ -383,7 +416,8 @@ struct Hits<'a> {
 impl Hits<'_> {
     /// An entity that is asked for, with its uncut key.
     fn hit(&self, id: EntityId) -> Result<Option<(Vec<u8>, Entity)>> {
-        let entity = if_here(self.snapshot.get(id))?.filter(|e| e.entity_type() == self.field.entity_type);
+        let entity =
+            if_here(self.snapshot.get(id))?.filter(|e| e.entity_type() == self.field.entity_type);
         let Some(entity) = entity else { return Ok(None) };
         let key = if_here(entity.0.sort_key_at(&self.field.path))?;
         Ok(key.filter(|key| self.selection.holds(key, id)).map(|key| (key, entity)))
@@ -438,13 +472,16 @@ mod tests {
     fn a_scan_keeps_no_more_than_the_limit_asks_for() {
         let engine = crate::Engine::builder().index("lamp", "v").in_memory().unwrap();
         let write = |tx: &mut crate::Transaction<'_>| {
-            (0..500).try_for_each(|n| tx.create("lamp", &Content::new().with("v", n * 37 % 500)).map(drop))
+            (0..500).try_for_each(|n| {
+                tx.create("lamp", &Content::new().with("v", n * 37 % 500)).map(drop)
+            })
         };
         engine.write(write).unwrap();
         let snapshot = engine.snapshot().unwrap();
         let field = &engine.store().declared[0].field;
         for descending in [false, true] {
-            let all = Selection { from: Bound::Unbounded, to: Bound::Unbounded, descending, after: None };
+            let all =
+                Selection { from: Bound::Unbounded, to: Bound::Unbounded, descending, after: None };
             let whole = scan(&snapshot, field, &all, usize::MAX).unwrap();
             assert_eq!(whole.len(), 500);
             for limit in [0, 1, 40] {

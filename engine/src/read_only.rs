@@ -8,14 +8,16 @@ use crate::error::Result;
 use crate::store::Store;
 
 impl Builder {
-    /// Opens the store in a file to read it: whatever happens, the file stays as it is, byte by byte (R37). Also what a crash left, what lies on a medium that cannot be
-    /// written, and a file that one may only read: what redb has to write to recover it stays in memory, some pages.
+    /// Opens the store in a file to read it: whatever happens, the file stays as it is, byte by
+    /// byte (R37). Also what a crash left, what lies on a medium that cannot be written, and a file
+    /// that one may only read: what redb has to write to recover it stays in memory, some pages.
     ///
     /// Several processes may read one file, and none can write it meanwhile, unless both sides ask
     /// for it with [`shared`](Self::shared). Everything that would change the store is
     /// [`Error::ReadOnly`](crate::Error::ReadOnly). Reading, queries (by those indexes that are
-    /// ready), [`verify`](Engine::verify) and [`backup`](Engine::backup) are as ever; a sync with a store that has nothing new gives it everything, and
-    /// only the other side remembers. What opening may tell of copies ([`Engine::opened`]) it does not look for.
+    /// ready), [`verify`](Engine::verify) and [`backup`](Engine::backup) are as ever; a sync with a
+    /// store that has nothing new gives it everything, and only the other side remembers. What
+    /// opening may tell of copies ([`Engine::opened`]) it does not look for.
     ///
     /// ```
     /// use heirloom::{Content, Engine, Error};
@@ -46,7 +48,8 @@ impl Builder {
 }
 
 impl Engine {
-    /// Opens the store in a file to read it, with the defaults of [`Builder`]: see [`Builder::open_read_only`].
+    /// Opens the store in a file to read it, with the defaults of [`Builder`]: see
+    /// [`Builder::open_read_only`].
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
         Self::builder().open_read_only(path)
     }

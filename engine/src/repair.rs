@@ -10,7 +10,8 @@ use crate::verify::{ENTITIES, Problem};
 pub struct Repaired {
     /// What was damaged, and is right again.
     pub mended: Vec<Problem>,
-    /// What is damaged still. Of records of the log the next sync with a peer that has them brings them back; afterwards repair again.
+    /// What is damaged still. Of records of the log the next sync with a peer that has them brings
+    /// them back; afterwards repair again.
     pub left: Vec<Problem>,
     /// Records of the log that are damaged: peers are asked for them from now on.
     pub damaged_commits: u64,
@@ -19,18 +20,20 @@ pub struct Repaired {
 }
 
 impl Engine {
-    /// Verifies, and mends what can be mended here (R37). Tables that follow from the log (`dots`, `heads`, `by_type`, `unsettled`, indexes, the checkpoint) are made
-    /// again from it; what is remembered of peers, parts of large commits and marks that cannot be
-    /// read are dropped.
-    /// A table whose own tree is broken, be it the log's, is made anew of the rows that can be
-    /// read; the broken tree stays in the file, out of the way, until
-    /// [`compact_to`](Self::compact_to) leaves it behind. Records of the log that are damaged are
-    /// noted, durably: towards peers their commits count as lacking, so that any sync brings
-    /// them back, proven by their hashes. While there are any, heads stay as they are: repair again after that sync.
+    /// Verifies, and mends what can be mended here (R37). Tables that follow from the log (`dots`,
+    /// `heads`, `by_type`, `unsettled`, indexes, the checkpoint) are made again from it; what is
+    /// remembered of peers, parts of large commits and marks that cannot be read are dropped. A
+    /// table whose own tree is broken, be it the log's, is made anew of the rows that can be read;
+    /// the broken tree stays in the file, out of the way, until [`compact_to`](Self::compact_to)
+    /// leaves it behind. Records of the log that are damaged are noted, durably: towards peers
+    /// their commits count as lacking, so that any sync brings them back, proven by their hashes.
+    /// While there are any, heads stay as they are: repair again after that sync.
     ///
-    /// No version changes, and no sequence is used twice: since nobody knows what rows are gone without a trace, the next write opens a fresh log (R34). Writers
-    /// wait meanwhile; readers do not. Verifies twice and reads the log a few times more; verifies once where nothing is damaged, and changes nothing then. A store that could not be written
-    /// because of what opening found can be afterwards.
+    /// No version changes, and no sequence is used twice: since nobody knows what rows are gone
+    /// without a trace, the next write opens a fresh log (R34). Writers wait meanwhile; readers do
+    /// not. Verifies twice and reads the log a few times more; verifies once where nothing is
+    /// damaged, and changes nothing then. A store that could not be written because of what opening
+    /// found can be afterwards.
     ///
     /// ```
     /// # fn main() -> heirloom::Result<()> {
@@ -43,8 +46,9 @@ impl Engine {
     /// ```
     ///
     /// # Errors
-    /// [`Error::ReadOnly`](crate::Error::ReadOnly); [`Error::Corrupt`](crate::Error::Corrupt) where something is damaged from which nothing else follows, such as the names of logs. Each step is durable by
-    /// itself: after an error the store is as right as before, or more so.
+    /// [`Error::ReadOnly`](crate::Error::ReadOnly); [`Error::Corrupt`](crate::Error::Corrupt) where
+    /// something is damaged from which nothing else follows, such as the names of logs. Each step
+    /// is durable by itself: after an error the store is as right as before, or more so.
     pub fn repair(&self) -> Result<Repaired> {
         let found = self.verify()?;
         if found.is_clean() {

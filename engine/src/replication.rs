@@ -37,7 +37,8 @@ pub struct Located {
     pub end: End,
     /// Its arrival position.
     pub lsn: u64,
-    /// Its line and sequence; then, where that line left another, how far into that one, and so on: all that whoever has the commit has of this log.
+    /// Its line and sequence; then, where that line left another, how far into that one, and so on:
+    /// all that whoever has the commit has of this log.
     pub path: Vec<(u32, u64)>,
 }
 
@@ -55,7 +56,8 @@ pub struct Position {
     pub ends: Vec<End>,
     /// The state digest.
     pub digest: StateDigest,
-    /// Nothing of the log is damaged. Else the ends lie in front of what is, and the digest counts more than they say.
+    /// Nothing of the log is damaged. Else the ends lie in front of what is, and the digest counts
+    /// more than they say.
     pub whole: bool,
 }
 
@@ -130,7 +132,8 @@ pub struct Peer {
     pub held: u64,
     /// Whether the application calls it a hub.
     pub is_hub: bool,
-    /// How many logs of its own it has opened here: what a cap on them counts. Outlives [`Replication::forget`].
+    /// How many logs of its own it has opened here: what a cap on them counts. Outlives
+    /// [`Replication::forget`].
     pub opened: u64,
 }
 
@@ -161,8 +164,8 @@ impl Replication {
         self.engine.store().adopt(dataset)
     }
 
-    /// Random bytes that tell this opening of the store from any other, of a copy too: who meets them
-    /// at the other end of a session talks to itself.
+    /// Random bytes that tell this opening of the store from any other, of a copy too: who meets
+    /// them at the other end of a session talks to itself.
     pub fn instance(&self) -> [u8; 4] {
         self.engine.inner.instance
     }
@@ -224,7 +227,9 @@ impl Replication {
     pub fn ends_of(&self, log: LogId) -> Result<Vec<End>> {
         self.read(|view| {
             let mut out = Vec::new();
-            for line in view.directory.lines(log).into_iter().filter(|o| !view.directory.is_local(*o)) {
+            for line in
+                view.directory.lines(log).into_iter().filter(|o| !view.directory.is_local(*o))
+            {
                 let tip = view.shown_tip(line)?;
                 out.extend(tip.map(|r| End { log, sequence: r.header.last(), chain: r.chain }));
             }
@@ -233,7 +238,9 @@ impl Replication {
         })
     }
 
-    /// Rungs down a branch, by which a peer with another branch of the log finds where they part: the commit that `end` names, and those 1, 2, 4, 8, … versions before it, newest first. Costs a look-up each.
+    /// Rungs down a branch, by which a peer with another branch of the log finds where they part:
+    /// the commit that `end` names, and those 1, 2, 4, 8, … versions before it, newest first. Costs
+    /// a look-up each.
     pub fn ladder(&self, end: &End) -> Result<Vec<End>> {
         self.read(|view| {
             let Some(top) = view.find(&end.reference())? else { return Ok(Vec::new()) };
@@ -252,14 +259,18 @@ impl Replication {
         })
     }
 
-    /// The ends of all logs, sorted, as they were when `lsn` commits were here. Costs a look-up a log, and for one that went on since, one for each
-    /// halving of it.
+    /// The ends of all logs, sorted, as they were when `lsn` commits were here. Costs a look-up a
+    /// log, and for one that went on since, one for each halving of it.
     pub fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>> {
         self.read(|view| {
             let mut out = Vec::new();
             for ordinal in view.directory.all_shared() {
                 if let Some(r) = view.tip_among(ordinal, lsn)? {
-                    out.push(End { log: view.log_id(ordinal)?, sequence: r.header.last(), chain: r.chain });
+                    out.push(End {
+                        log: view.log_id(ordinal)?,
+                        sequence: r.header.last(),
+                        chain: r.chain,
+                    });
                 }
             }
             out.sort();
@@ -267,7 +278,8 @@ impl Replication {
         })
     }
 
-    /// The least lsn of a commit beyond what a peer holds of its line; the number of commits if there is none. `held`: how far, by log and line.
+    /// The least lsn of a commit beyond what a peer holds of its line; the number of commits if
+    /// there is none. `held`: how far, by log and line.
     pub fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> Result<u64> {
         let snapshot = self.engine.snapshot()?;
         let view = snapshot.view();
@@ -279,18 +291,22 @@ impl Replication {
             if !view.missing.shows(ordinal, next) {
                 continue;
             }
-            if let Some(record) = self.sound(&view, view.commit_on(ordinal, next), &[(ordinal, next)])? {
+            if let Some(record) =
+                self.sound(&view, view.commit_on(ordinal, next), &[(ordinal, next)])?
+            {
                 least = least.min(record.lsn);
             }
         }
         Ok(least)
     }
 
-    /// Commits in arrival order from lsn `from` up to before `until`, of those that travel the ones that `wanted(log, line, last sequence)` accepts. Stops once their bytes
-    /// reach `budget`; gives at least one if there is any. Passes over what is damaged, and what builds on it.
+    /// Commits in arrival order from lsn `from` up to before `until`, of those that travel the ones
+    /// that `wanted(log, line, last sequence)` accepts. Stops once their bytes reach `budget`;
+    /// gives at least one if there is any. Passes over what is damaged, and what builds on it.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] names damage that was not known. It is noted, so that the next session brings it back.
+    /// [`Error::Corrupt`] names damage that was not known. It is noted, so that the next session
+    /// brings it back.
     pub fn commits(
         &self,
         from: u64,
@@ -319,8 +335,11 @@ impl Replication {
                 continue;
             }
             let log = view.log_id(record.ordinal)?;
-            if !view.directory.is_local(record.ordinal) && wanted(log, record.ordinal, record.header.last()) {
-                let places = [record.header.first - 1, record.header.first].map(|s| (record.ordinal, s));
+            if !view.directory.is_local(record.ordinal)
+                && wanted(log, record.ordinal, record.header.last())
+            {
+                let places =
+                    [record.header.first - 1, record.header.first].map(|s| (record.ordinal, s));
                 let commit = self.sound(&view, wire(&view, &record, log), &places)?;
                 bytes += commit.bytes.len();
                 batch.commits.push(commit);
@@ -332,16 +351,17 @@ impl Replication {
     /// If something could not be read for damage, notes which of these commits are damaged.
     fn sound<T>(&self, view: &View<'_>, read: Result<T>, places: &[(u32, u64)]) -> Result<T> {
         if read.as_ref().is_err_and(store::is_damage) {
-            let dots = places
-                .iter()
-                .map(|(line, sequence)| view.dot_at(view.directory.line_at(*line, *sequence), *sequence));
+            let dots = places.iter().map(|(line, sequence)| {
+                view.dot_at(view.directory.line_at(*line, *sequence), *sequence)
+            });
             let dots = dots.collect::<Result<Vec<_>>>()?;
             self.engine.store().note_damage(dots.into_iter().flatten().map(|(_, lsn)| lsn))?;
         }
         read
     }
 
-    /// Commits whose bodies do not verify here, in arrival order, the first so many: a peer may have them whole.
+    /// Commits whose bodies do not verify here, in arrival order, the first so many: a peer may
+    /// have them whole.
     pub fn unverified(&self, limit: usize) -> Result<Vec<CommitRef>> {
         self.read(|view| {
             let mut out = Vec::new();
@@ -375,9 +395,9 @@ impl Replication {
     /// see [`Ingested::waiting`].
     ///
     /// # Errors
-    /// [`Error::Refused`], [`Error::OutOfOrder`], [`Error::WrongDataset`] blame the commit that the ingest stopped at: those before it are
-    /// kept, and so durable; it and those after it are not. [`Error::Storage`], [`Error::Poisoned`]:
-    /// nothing may be taken for received.
+    /// [`Error::Refused`], [`Error::OutOfOrder`], [`Error::WrongDataset`] blame the commit that the
+    /// ingest stopped at: those before it are kept, and so durable; it and those after it are not.
+    /// [`Error::Storage`], [`Error::Poisoned`]: nothing may be taken for received.
     pub fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested> {
         let store = self.engine.store();
         let mut report = Ingested::default();
@@ -417,11 +437,18 @@ impl Replication {
 }
 
 /// The ends of all lines that travel, sorted, by what is taken for the last commit of each.
-pub(crate) fn ends_by(view: &View<'_>, tip: impl Fn(u32) -> Result<Option<Arc<Record>>>) -> Result<Vec<End>> {
+pub(crate) fn ends_by(
+    view: &View<'_>,
+    tip: impl Fn(u32) -> Result<Option<Arc<Record>>>,
+) -> Result<Vec<End>> {
     let mut out = Vec::new();
     for ordinal in view.directory.all_shared() {
         if let Some(tip) = tip(ordinal)? {
-            out.push(End { log: view.log_id(ordinal)?, sequence: tip.header.last(), chain: tip.chain });
+            out.push(End {
+                log: view.log_id(ordinal)?,
+                sequence: tip.header.last(),
+                chain: tip.chain,
+            });
         }
     }
     out.sort();

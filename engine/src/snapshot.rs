@@ -14,8 +14,9 @@ use crate::replication::{End, ends_by};
 use crate::store::{self, At, Dot, Tables, View, type_key};
 use crate::version::Version;
 
-/// One consistent state over all entities (R10). Never blocks a writer, is never blocked. While it lives, redb keeps the pages that it
-/// can see, and the file grows by what is rewritten meanwhile: hold it for a task, not for a session.
+/// One consistent state over all entities (R10). Never blocks a writer, is never blocked. While it
+/// lives, redb keeps the pages that it can see, and the file grows by what is rewritten meanwhile:
+/// hold it for a task, not for a session.
 #[derive(Clone)]
 pub struct Snapshot {
     pub(crate) engine: Engine,
@@ -35,7 +36,8 @@ impl Snapshot {
         self.engine.store().view(&self.tables)
     }
 
-    /// An entity as the policy of its type shows it (R18); nothing if it is unknown or shown as deleted. One look-up, from memory if it was read lately (R8).
+    /// An entity as the policy of its type shows it (R18); nothing if it is unknown or shown as
+    /// deleted. One look-up, from memory if it was read lately (R8).
     ///
     /// [`Error::Absent`] where the content is not here, [`Error::PolicyFailed`].
     pub fn get(&self, id: EntityId) -> Result<Option<Entity>> {
@@ -52,7 +54,12 @@ impl Snapshot {
     /// ```
     /// # use heirloom::{Content, Engine};
     /// # let engine = Engine::in_memory()?;
-    /// # engine.write(|tx| { for i in 0..5 { tx.create("lamp", &Content::new().with("n", i))?; } Ok::<_, heirloom::Error>(()) })?;
+    /// # engine.write(|tx| {
+    /// #     for i in 0..5 {
+    /// #         tx.create("lamp", &Content::new().with("n", i))?;
+    /// #     }
+    /// #     Ok::<_, heirloom::Error>(())
+    /// # })?;
     /// let snapshot = engine.snapshot()?;
     /// let page: Vec<_> = snapshot.list("lamp").limit(3).entities()?;
     /// let next: Vec<_> = snapshot.list("lamp").after(page[2].id()).entities()?;
@@ -89,8 +96,9 @@ impl Snapshot {
         heads.list.iter().map(|h| self.version(&h.writer.reference)).collect()
     }
 
-    /// All versions of an entity, newest first in the order of writes, so after their children (but for stamps at the last moment of the year 9999,
-    /// where the order is by log). Each step reads a commit.
+    /// All versions of an entity, newest first in the order of writes, so after their children (but
+    /// for stamps at the last moment of the year 9999, where the order is by log). Each step reads
+    /// a commit.
     /// ```
     /// # use heirloom::{Content, Engine, Patch};
     /// # let engine = Engine::in_memory()?;
@@ -101,7 +109,8 @@ impl Snapshot {
     /// for version in snapshot.history(lamp)? {
     ///     let version = version?;
     ///     println!("{}: {:?} by {}", version.stamp(), version.kind(), version.device());
-    ///     was.extend(snapshot.content_at(&version.reference())?.and_then(|c| c.get("brightness").cloned()));
+    ///     let content = snapshot.content_at(&version.reference())?;
+    ///     was.extend(content.and_then(|c| c.get("brightness").cloned()));
     /// }
     /// assert_eq!(was, [80.into(), 40.into()]);
     /// # Ok::<(), heirloom::Error>(())
@@ -122,19 +131,24 @@ impl Snapshot {
     pub fn version(&self, reference: &VersionRef) -> Result<Version> {
         let view = self.view();
         let at = self.at(&view, reference)?;
-        let parents = if at.record.void_of(at.index).is_some() { Vec::new() } else { view.parents(&at)? };
+        let parents =
+            if at.record.void_of(at.index).is_some() { Vec::new() } else { view.parents(&at)? };
         Version::new(&view, &at, &parents)
     }
 
-    /// The content of a version, as it was written; conflicts that were open then are shown as `auto` does. Nothing for a tombstone.
+    /// The content of a version, as it was written; conflicts that were open then are shown as
+    /// `auto` does. Nothing for a tombstone.
     ///
-    /// Reads at most 32 commits for each line of parents. [`Error::Invalid`] if the version is not here, [`Error::Absent`] if its content is not.
+    /// Reads at most 32 commits for each line of parents. [`Error::Invalid`] if the version is not
+    /// here, [`Error::Absent`] if its content is not.
     pub fn content_at(&self, reference: &VersionRef) -> Result<Option<Content>> {
         let view = self.view();
         match view.content(&self.at(&view, reference)?)? {
             store::Content::Live(state) => {
                 let shown = crate::merge::show(&state);
-                Ok(Some(crate::merge::unflatten(shown.iter().map(|s| (s.path.as_ref(), &*s.entry.value)))))
+                Ok(Some(crate::merge::unflatten(
+                    shown.iter().map(|s| (s.path.as_ref(), &*s.entry.value)),
+                )))
             }
             store::Content::Tombstone => Ok(None),
             store::Content::Absent => Err(Error::Absent(*reference)),
@@ -146,7 +160,8 @@ impl Snapshot {
         view.version_by(reference)?.ok_or_else(none)
     }
 
-    /// How far into each log that travels. A branch of a log that forked counts as one, under the branch's name.
+    /// How far into each log that travels. A branch of a log that forked counts as one, under the
+    /// branch's name.
     pub fn clock(&self) -> Result<Clock> {
         let view = self.view();
         let mut out = Clock::new();
@@ -186,12 +201,14 @@ impl Snapshot {
             return Ok(0);
         };
         let lsn = key.value().get(..8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
-        lsn.map(|n| n + 1).ok_or_else(|| Error::corrupt("log", store::hex(key.value()), "not an lsn"))
+        lsn.map(|n| n + 1)
+            .ok_or_else(|| Error::corrupt("log", store::hex(key.value()), "not an lsn"))
     }
 }
 
 pub(crate) fn entity_id(table: &'static str, key: &[u8]) -> Result<EntityId> {
-    let bytes = key.try_into().map_err(|_| Error::corrupt(table, store::hex(key), "not an entity id"))?;
+    let bytes =
+        key.try_into().map_err(|_| Error::corrupt(table, store::hex(key), "not an entity id"))?;
     Ok(EntityId::from_bytes(bytes))
 }
 
@@ -244,7 +261,9 @@ impl<'a> Listing<'a> {
     }
 
     /// Reads them one by one, each with its id, also where it cannot be shown.
-    pub(crate) fn read(self) -> Result<impl Iterator<Item = Result<(EntityId, Result<Entity>)>> + 'a> {
+    pub(crate) fn read(
+        self,
+    ) -> Result<impl Iterator<Item = Result<(EntityId, Result<Entity>)>> + 'a> {
         let view = self.snapshot.view();
         let (from, to) = self.bounds(view.type_ordinal(&self.entity_type)?);
         let bounds = (from.as_ref().map(|k| &k[..]), to.as_ref().map(|k| &k[..]));
@@ -252,19 +271,22 @@ impl<'a> Listing<'a> {
         let Listing { snapshot, deleted, limit, .. } = self;
         let entities = rows.filter_map(move |row| {
             let id = || entity_id("by_type", row?.0.value().get(4..).unwrap_or_default());
-            let shown =
-                |id| snapshot.get_any(id).map(|e| e.filter(|e| deleted || !e.is_deleted())).transpose();
+            let shown = |id| {
+                snapshot.get_any(id).map(|e| e.filter(|e| deleted || !e.is_deleted())).transpose()
+            };
             id().map(|id| shown(id).map(|e| (id, e))).transpose()
         });
         Ok(entities.take(limit))
     }
 
-    /// Reads them all. Where one cannot be shown that is the error of all; read one by one the others follow it.
+    /// Reads them all. Where one cannot be shown that is the error of all; read one by one the
+    /// others follow it.
     pub fn entities(self) -> Result<Vec<Entity>> {
         self.into_iter().collect()
     }
 
-    /// How many there are. Reads the heads of each, not its content, unless it is diverged or in conflict.
+    /// How many there are. Reads the heads of each, not its content, unless it is diverged or in
+    /// conflict.
     pub fn count(&self) -> Result<u64> {
         let view = self.snapshot.view();
         let (from, to) = self.bounds(view.type_ordinal(&self.entity_type)?);
@@ -288,7 +310,9 @@ impl<'a> Listing<'a> {
     }
 
     fn bounds(&self, entity_type: Option<u32>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
-        let Some(ordinal) = entity_type else { return (Bound::Included(vec![]), Bound::Excluded(vec![])) };
+        let Some(ordinal) = entity_type else {
+            return (Bound::Included(vec![]), Bound::Excluded(vec![]));
+        };
         let mut from = ordinal.to_be_bytes().to_vec();
         from.extend_from_slice(&self.prefix);
         let to = match successor(&from) {
@@ -349,7 +373,8 @@ impl Iterator for History<'_> {
 impl History<'_> {
     fn step(&mut self, dot: Dot) -> Result<Version> {
         let view = self.snapshot.view();
-        let missing = || Error::corrupt("log", format!("{}/{}", dot.0, dot.1), "a version is missing");
+        let missing =
+            || Error::corrupt("log", format!("{}/{}", dot.0, dot.1), "a version is missing");
         let at = view.version(dot)?.ok_or_else(missing)?;
         let parents = view.parents(&at)?;
         for parent in &parents {

@@ -17,7 +17,8 @@ pub(crate) struct Staged {
     pub(crate) parents: Vec<Head>,
     /// The merge of the live parents: what a patch in the log is a patch of.
     pub(crate) base: Option<State>,
-    /// What its policy shows, where that is another than the merge: what the caller's change is a change of.
+    /// What its policy shows, where that is another than the merge: what the caller's change is a
+    /// change of.
     pub(crate) start: Option<State>,
     /// Nothing for a deletion.
     pub(crate) state: Option<State>,
@@ -61,7 +62,8 @@ impl Staged {
             return Ok(t.clone());
         }
         let heads = Heads { list: self.parents.clone(), ..Heads::default() };
-        view.type_of(&heads)?.ok_or_else(|| Error::corrupt("types", "?", "an entity without a type"))
+        view.type_of(&heads)?
+            .ok_or_else(|| Error::corrupt("types", "?", "an entity without a type"))
     }
 
     /// Whether no path of a patch leads into a value of what is there.
@@ -77,7 +79,8 @@ impl Staged {
         *state = apply(state, &patch, Writer::OWN);
     }
 
-    /// The whole content, said explicitly: what already stands alone keeps its writer, the rest is written anew.
+    /// The whole content, said explicitly: what already stands alone keeps its writer, the rest is
+    /// written anew.
     pub(crate) fn replace(&mut self, leaves: Vec<(Path, Box<[u8]>)>) {
         let Some(state) = &self.state else { return };
         self.patch(replacement(state, leaves));
@@ -90,7 +93,9 @@ impl Staged {
 
     pub(crate) fn changes_something(&self) -> bool {
         let start = self.start.as_ref().or(self.base.as_ref());
-        self.kind != Kind::Update || self.state.as_ref() != start || (self.joins && self.parents.len() > 1)
+        self.kind != Kind::Update
+            || self.state.as_ref() != start
+            || (self.joins && self.parents.len() > 1)
     }
 
     pub(crate) fn into_planned(self, entity: EntityId) -> Planned {
@@ -125,7 +130,8 @@ pub(crate) fn patch_body(patch: &Patch) -> Result<PatchBody> {
             format!("a patch sets {above} twice: leave one out")
         } else {
             format!(
-                "a patch cannot set {above} and {below} at once: set the map as a whole, or only what is below it"
+                "a patch cannot set {above} and {below} at once: set the map as a whole, or only \
+                 what is below it"
             )
         }));
     }

@@ -5,8 +5,8 @@ use std::fmt;
 use crate::format::value::decode_all;
 use crate::model::{EntityId, Path, Value, VersionRef};
 
-/// Why a write was refused that would have overwritten what its author had not seen: both sides, so that a person can look at them.
-/// Nothing was written; read the entity again and decide.
+/// Why a write was refused that would have overwritten what its author had not seen: both sides, so
+/// that a person can look at them. Nothing was written; read the entity again and decide.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct StaleWrite {

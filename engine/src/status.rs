@@ -5,8 +5,8 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::model::{NodeId, VersionRef};
 
-/// How far what was written here has come. What peers hold is what they said when a session with them ended; it grows, or shrinks if one lost its
-/// data, with the next.
+/// How far what was written here has come. What peers hold is what they said when a session with
+/// them ended; it grows, or shrinks if one lost its data, with the next.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Status {
@@ -31,9 +31,9 @@ pub struct PeerStatus {
 }
 
 impl Status {
-    /// How many changes that were written here no hub is known to hold: what would be lost with this
-    /// device. Nothing if no peer that was met was called a hub, or all that were are forgotten
-    /// ([`Engine::forget_peer`]).
+    /// How many changes that were written here no hub is known to hold: what would be lost with
+    /// this device. Nothing if no peer that was met was called a hub, or all that were are
+    /// forgotten ([`Engine::forget_peer`]).
     pub fn pending_at_hub(&self) -> Option<u64> {
         self.peers.iter().filter(|p| p.is_hub).map(|p| p.pending).min()
     }
@@ -43,15 +43,16 @@ impl Status {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct ChangeStatus {
-    /// Peers that are known to hold it, in order of their names. That it is durable here goes without saying: what is not, nobody can name.
+    /// Peers that are known to hold it, in order of their names. That it is durable here goes
+    /// without saying: what is not, nobody can name.
     pub held_by: Vec<NodeId>,
     /// Whether one of them is a hub.
     pub is_at_hub: bool,
 }
 
 impl Engine {
-    /// How far what was written here has come. Costs a look at each commit that the peer furthest behind is not known to hold, once for each
-    /// peer.
+    /// How far what was written here has come. Costs a look at each commit that the peer furthest
+    /// behind is not known to hold, once for each peer.
     ///
     /// ```
     /// # let engine = heirloom::Engine::in_memory()?;
@@ -73,13 +74,15 @@ impl Engine {
         Ok(Status { commits: self.snapshot()?.commits()?, peers })
     }
 
-    /// The changes that were written here and that a peer is not known to hold, oldest first: all of them if it was never met.
+    /// The changes that were written here and that a peer is not known to hold, oldest first: all
+    /// of them if it was never met.
     pub fn pending(&self, peer: NodeId) -> Result<Changes> {
         let held = self.replication().remembered(peer)?.map_or(0, |p| p.held);
         Ok(self.changes(self.place(held)?).local().shared())
     }
 
-    /// Where one change is; one of a local type is held by no peer. Costs a look at the peers. [`Error::Invalid`](crate::Error::Invalid) if the version is not here.
+    /// Where one change is; one of a local type is held by no peer. Costs a look at the peers.
+    /// [`Error::Invalid`](crate::Error::Invalid) if the version is not here.
     pub fn status_of(&self, version: &VersionRef) -> Result<ChangeStatus> {
         let snapshot = self.snapshot()?;
         let record = snapshot.at(&snapshot.view(), version)?.record;
@@ -102,7 +105,8 @@ impl Engine {
 }
 
 impl Change {
-    /// Whether a peer is known to hold it (R12, R13). [`Error::Closed`](crate::Error::Closed) once the engine is gone.
+    /// Whether a peer is known to hold it (R12, R13). [`Error::Closed`](crate::Error::Closed) once
+    /// the engine is gone.
     pub fn is_held_by(&self, peer: NodeId) -> Result<bool> {
         let peer = self.engine()?.replication().remembered(peer)?;
         Ok(peer.is_some_and(|p| self.lsn() < p.held))

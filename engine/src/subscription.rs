@@ -14,11 +14,13 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Changes as they become durable, in the order of arrival, each once (R12).
 ///
-/// It holds a cursor and nothing else: no queue that could overflow, no state of the store, and not the engine, which it does not keep open.
-/// One that slept through a million changes reads them from the log, a few hundred commits at a time. No writer ever waits for it.
+/// It holds a cursor and nothing else: no queue that could overflow, no state of the store, and not
+/// the engine, which it does not keep open. One that slept through a million changes reads them
+/// from the log, a few hundred commits at a time. No writer ever waits for it.
 ///
-/// Once the engine is closed, or its last clone dropped, every call is [`Error::Closed`]; [`cursor`](Self::cursor) still tells where to go on.
-/// After any other error it stands in front of the place that it could not read and tries that again.
+/// Once the engine is closed, or its last clone dropped, every call is [`Error::Closed`];
+/// [`cursor`](Self::cursor) still tells where to go on. After any other error it stands in front of
+/// the place that it could not read and tries that again.
 /// ```
 /// use heirloom::{ChangeKind, Content, Engine, Patch};
 /// let engine = Engine::in_memory()?;
@@ -61,7 +63,8 @@ impl Subscription {
         self.next_until(Instant::now().checked_add(timeout))
     }
 
-    /// The next change, if there is one now. A thread's own write is there when the write has returned.
+    /// The next change, if there is one now. A thread's own write is there when the write has
+    /// returned.
     pub fn try_next(&mut self) -> Result<Option<Change>> {
         loop {
             match self.step()? {
@@ -72,8 +75,8 @@ impl Subscription {
         }
     }
 
-    /// For async callers: the next change, or the task is woken when more is there. It looks at a few hundred commits a call, and lets others run
-    /// between. Needs no runtime:
+    /// For async callers: the next change, or the task is woken when more is there. It looks at a
+    /// few hundred commits a call, and lets others run between. Needs no runtime:
     ///
     /// ```
     /// # use heirloom::{Content, Cursor, Engine};
@@ -82,7 +85,8 @@ impl Subscription {
     /// # engine.write(|tx| tx.create("lamp", &Content::new()))?;
     /// let mut subscription = engine.subscribe_from(Cursor::START);
     /// let next = std::future::poll_fn(|cx| subscription.poll_next(cx)); // .await it
-    /// # assert!(matches!(pin!(next).poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(_))));
+    /// # let polled = pin!(next).poll(&mut Context::from_waker(Waker::noop()));
+    /// # assert!(matches!(polled, Poll::Ready(Ok(_))));
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Change>> {
@@ -105,12 +109,14 @@ impl Subscription {
         }
     }
 
-    /// Where to go on: past all that was given or left out. Keep it, and a later [`Engine::subscribe_from`] misses nothing.
+    /// Where to go on: past all that was given or left out. Keep it, and a later
+    /// [`Engine::subscribe_from`] misses nothing.
     pub fn cursor(&self) -> Cursor {
         self.scan.cursor
     }
 
-    /// Moves past a commit that could not be read because its record is damaged, as [`Changes::pass_damaged`](crate::Changes::pass_damaged) does.
+    /// Moves past a commit that could not be read because its record is damaged, as
+    /// [`Changes::pass_damaged`](crate::Changes::pass_damaged) does.
     pub fn pass_damaged(&mut self) -> Result<bool> {
         let engine = Engine { inner: self.engine.upgrade().ok_or(Error::Closed)? };
         self.scan.pass_damaged(&engine)
@@ -168,7 +174,8 @@ impl Engine {
         Ok(self.subscribe_from(self.cursor()?))
     }
 
-    /// Changes after a cursor, then all that come. [`Error::CursorLost`] as for [`changes`](Self::changes), with the first.
+    /// Changes after a cursor, then all that come. [`Error::CursorLost`] as for
+    /// [`changes`](Self::changes), with the first.
     pub fn subscribe_from(&self, cursor: Cursor) -> Subscription {
         let wake = self.store().wake.clone();
         let sleeper = wake.sleeper();

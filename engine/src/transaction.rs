@@ -18,13 +18,16 @@ use crate::misfit::Misfit;
 use crate::model::{CommitRef, EntityId, Fault, Kind, Patch, Path, State, VersionRef, to_content};
 use crate::staged::{Staged, content_leaves, patch_body};
 use crate::stale::{Leaves, StaleField, StaleWrite, leaf};
-use crate::store::{self, Content, Head, Heads, Planned, Seen, Shown, View, content_of, shown_leaves};
+use crate::store::{
+    self, Content, Head, Heads, Planned, Seen, Shown, View, content_of, shown_leaves,
+};
 use crate::validation::Proposal;
 
 /// Changes that become one commit if the closure succeeds, and nothing otherwise. Reads see them.
 ///
-/// A change to an entity whose writers diverged starts from what its type's [`Policy`] shows. Under those that look at each field
-/// it decides only what it touches (R20); under those that look at whole versions, and over what a custom one computed, it writes down all that is shown.
+/// A change to an entity whose writers diverged starts from what its type's [`Policy`] shows. Under
+/// those that look at each field it decides only what it touches (R20); under those that look at
+/// whole versions, and over what a custom one computed, it writes down all that is shown.
 pub struct Transaction<'a> {
     engine: &'a Engine,
     view: View<'a>,
@@ -60,20 +63,25 @@ impl<'a> Transaction<'a> {
     }
 
     /// Brings an entity into being and returns its id. Content is a map or any serde struct.
-    pub fn create<T: Serialize + ?Sized>(&mut self, entity_type: &str, content: &T) -> Result<EntityId> {
+    pub fn create<T: Serialize + ?Sized>(
+        &mut self,
+        entity_type: &str,
+        content: &T,
+    ) -> Result<EntityId> {
         let id = (self.engine.inner.new_id)();
         self.create_with_id(id, entity_type, content)?;
         Ok(id)
     }
 
-    /// Brings an entity into being under an id that the application chose; two devices that choose the same before they ever met
-    /// make one entity, and what they say about it merges.
+    /// Brings an entity into being under an id that the application chose; two devices that choose
+    /// the same before they ever met make one entity, and what they say about it merges.
     ///
     /// ```
     /// # use heirloom::{Content, Engine, EntityId, Error};
     /// # let engine = Engine::in_memory()?;
     /// let settings = EntityId::v5(&[7; 16], b"settings of ada");
-    /// engine.write(|tx| tx.create_with_id(settings, "settings", &Content::new().with("theme", "dark")))?;
+    /// let dark = Content::new().with("theme", "dark");
+    /// engine.write(|tx| tx.create_with_id(settings, "settings", &dark))?;
     /// let again = engine.write(|tx| tx.create_with_id(settings, "settings", &Content::new()));
     /// assert!(matches!(again, Err(Error::Exists { .. })));
     /// # Ok::<(), heirloom::Error>(())
@@ -103,19 +111,23 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Changes the fields that the patch names and no others (R20). What is said already is not said again.
+    /// Changes the fields that the patch names and no others (R20). What is said already is not
+    /// said again.
     ///
     /// ```
     /// # use heirloom::{Content, Engine, Patch};
     /// # let engine = Engine::in_memory()?;
-    /// let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("name", "desk").with("note", "old")))?;
+    /// let desk = Content::new().with("name", "desk").with("note", "old");
+    /// let lamp = engine.write(|tx| tx.create("lamp", &desk))?;
     /// engine.write(|tx| tx.patch(lamp, Patch::new().set("brightness", 80).unset("note")))?;
-    /// # assert_eq!(engine.snapshot()?.get(lamp)?.unwrap().content(), Content::new().with("name", "desk").with("brightness", 80));
+    /// # let expected = Content::new().with("name", "desk").with("brightness", 80);
+    /// # assert_eq!(engine.snapshot()?.get(lamp)?.unwrap().content(), expected);
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::Invalid`] if the patch sets a path and another below it; [`Error::Inside`] if
-    /// a path leads into a variant or an atomic map; [`Error::Absent`] where the content is not here; [`Error::PolicyFailed`].
+    /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::Invalid`] if the patch sets a path and
+    /// another below it; [`Error::Inside`] if a path leads into a variant or an atomic map;
+    /// [`Error::Absent`] where the content is not here; [`Error::PolicyFailed`].
     pub fn patch(&mut self, id: EntityId, patch: Patch) -> Result<()> {
         let body = patch_body(&patch)?;
         let mut staged = self.open(id)?;
@@ -125,10 +137,11 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Writes back the whole content of an entity that was read: only what the caller changed, so that nothing that arrived since is
-    /// overwritten (R15). If nothing was changed nothing is written. What the caller's type does not know stays: fields of a newer
-    /// release, and the kind of a value that it reads as another (bytes as `Vec<u8>`, a timestamp as `i64`). A [`Content`](crate::Content)
-    /// knows everything, so what it leaves out is removed.
+    /// Writes back the whole content of an entity that was read: only what the caller changed, so
+    /// that nothing that arrived since is overwritten (R15). If nothing was changed nothing is
+    /// written. What the caller's type does not know stays: fields of a newer release, and the kind
+    /// of a value that it reads as another (bytes as `Vec<u8>`, a timestamp as `i64`). A
+    /// [`Content`](crate::Content) knows everything, so what it leaves out is removed.
     ///
     /// The order of a list counts. A type that keeps none, like a `HashSet`, is best written as a
     /// [`Document`](crate::Document), which knows what it was read as.
@@ -136,7 +149,8 @@ impl<'a> Transaction<'a> {
     /// ```
     /// # use heirloom::{Content, Engine, Error, Patch};
     /// # let engine = Engine::in_memory()?;
-    /// # let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("name", "desk").with("brightness", 40)))?;
+    /// # let desk = Content::new().with("name", "desk").with("brightness", 40);
+    /// # let lamp = engine.write(|tx| tx.create("lamp", &desk))?;
     /// let form = engine.snapshot()?.get(lamp)?.expect("it was created");
     /// // meanwhile, elsewhere
     /// engine.write(|tx| tx.patch(lamp, Patch::new().set("brightness", 80)))?;
@@ -145,20 +159,27 @@ impl<'a> Transaction<'a> {
     /// // the same field: nobody is overwritten unseen
     /// let refused = engine.write(|tx| tx.put(&form, &form.content().with("brightness", 10)));
     /// let Err(Error::Conflict(stale)) = refused else { panic!("80 was not seen") };
-    /// assert_eq!((stale.fields[0].yours.clone(), stale.fields[0].theirs.clone()), (Some(10.into()), Some(80.into())));
+    /// let field = &stale.fields[0];
+    /// assert_eq!((&field.yours, &field.theirs), (&Some(10.into()), &Some(80.into())));
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// [`Error::Conflict`] if something that the caller changed was changed by somebody else since, or the entity was deleted;
-    /// [`Error::Misfit`] if what was read does not fit the type; [`Error::Invalid`] if the type would not read back what it writes. All
-    /// else as for [`patch`](Self::patch).
-    pub fn put<T: Serialize + DeserializeOwned>(&mut self, read: &Entity, content: &T) -> Result<()> {
+    /// [`Error::Conflict`] if something that the caller changed was changed by somebody else since,
+    /// or the entity was deleted; [`Error::Misfit`] if what was read does not fit the type;
+    /// [`Error::Invalid`] if the type would not read back what it writes. All else as for
+    /// [`patch`](Self::patch).
+    pub fn put<T: Serialize + DeserializeOwned>(
+        &mut self,
+        read: &Entity,
+        content: &T,
+    ) -> Result<()> {
         let glass = Glass::of::<T>();
         let leaves = read.0.shown.leaves();
         if read.is_deleted() {
             return Err(Error::Deleted(read.id()));
         }
-        let misfit = |fault: Fault| Error::from(Misfit::new(&read.0, &fault).by(&self.view, &read.0));
+        let misfit =
+            |fault: Fault| Error::from(Misfit::new(&read.0, &fault).by(&self.view, &read.0));
         let before = glass.see(&leaves).map_err(misfit)?;
         self.put_carried(read, glass, &before, to_content(content)?)
     }
@@ -198,10 +219,12 @@ impl<'a> Transaction<'a> {
         let theirs: Vec<&Path> = now.iter().chain(&seen).map(|(p, _)| p).filter(changed).collect();
         let mine = || body.sets.iter().map(|(p, _)| p).chain(&body.unsets);
         let (near_mine, near_theirs) = (Nearby::new(mine()), Nearby::new(theirs.iter().copied()));
-        let mut overlap: BTreeSet<&Path> = theirs.into_iter().filter(|p| near_mine.touches(p)).collect();
+        let mut overlap: BTreeSet<&Path> =
+            theirs.into_iter().filter(|p| near_mine.touches(p)).collect();
         overlap.extend(mine().filter(|p| near_theirs.touches(p)));
         if !overlap.is_empty() {
-            let fields = overlap.into_iter().map(|p| StaleField::new(p, &seen, new, &now)).collect();
+            let fields =
+                overlap.into_iter().map(|p| StaleField::new(p, &seen, new, &now)).collect();
             return Err(self.stale(read.heads(), id, false, fields)?);
         }
         let sets = Nearby::new(body.sets.iter().map(|(p, _)| p));
@@ -214,8 +237,9 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Insists that the heads of an entity are exactly these, so that what follows is written on what the caller saw, or not at all
-    /// (R15). The token of an [`Entity`] is its [`heads`](Entity::heads); a single version stands for itself.
+    /// Insists that the heads of an entity are exactly these, so that what follows is written on
+    /// what the caller saw, or not at all (R15). The token of an [`Entity`] is its
+    /// [`heads`](Entity::heads); a single version stands for itself.
     ///
     /// ```
     /// # use heirloom::{Content, Engine, Error, Patch};
@@ -279,8 +303,9 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Brings back the content that an entity had at a version, deleted since or not (R5, R22). What already stands so keeps its writer. It takes the place of
-    /// what this transaction changed of the entity before.
+    /// Brings back the content that an entity had at a version, deleted since or not (R5, R22).
+    /// What already stands so keeps its writer. It takes the place of what this transaction changed
+    /// of the entity before.
     ///
     /// ```
     /// # use heirloom::{Content, Engine};
@@ -292,7 +317,8 @@ impl<'a> Transaction<'a> {
     /// assert_eq!(engine.snapshot()?.get(lamp)?.unwrap().get("name")?, Some("desk".into()));
     /// # Ok::<(), heirloom::Error>(())
     /// ```
-    /// [`Error::NotFound`], [`Error::Absent`] if that content is not here, [`Error::Invalid`] if the version is none of this entity or a deletion.
+    /// [`Error::NotFound`], [`Error::Absent`] if that content is not here, [`Error::Invalid`] if
+    /// the version is none of this entity or a deletion.
     pub fn restore(&mut self, id: EntityId, version: &VersionRef) -> Result<()> {
         let mut staged = self.whole(id)?.0;
         let leaves = self.leaves_at(id, version)?;
@@ -302,9 +328,11 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Settles a conflict for good and for all: a version whose parents are all heads (R20). `seen` names the heads that the person looked at, as
-    /// [`Conflict::seen`](crate::Conflict::seen) gives them, so that nothing is decided unseen. A [`Resolution::Patch`] decides the fields that it
-    /// names and leaves others open. Two people who decide alike make no new conflict (R21).
+    /// Settles a conflict for good and for all: a version whose parents are all heads (R20). `seen`
+    /// names the heads that the person looked at, as [`Conflict::seen`](crate::Conflict::seen)
+    /// gives them, so that nothing is decided unseen. A [`Resolution::Patch`] decides the fields
+    /// that it names and leaves others open. Two people who decide alike make no new conflict
+    /// (R21).
     ///
     /// ```
     /// # use heirloom::{Content, Engine, Patch};
@@ -314,13 +342,15 @@ impl<'a> Transaction<'a> {
     /// for conflict in snapshot.conflicts() {
     ///     let conflict = conflict?;
     ///     let name = conflict.field("name").map(|f| f.sides[0].value.clone());
-    ///     engine.write(|tx| tx.resolve(conflict.entity, &conflict.seen(), Patch::new().set("name", name)))?;
+    ///     let decided = Patch::new().set("name", name);
+    ///     engine.write(|tx| tx.resolve(conflict.entity, &conflict.seen(), decided))?;
     /// }
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// [`Error::Conflict`] if the heads are others by now, [`Error::Deleted`] if nothing lives, [`Error::NotFound`], [`Error::Absent`]; [`Error::Invalid`]
-    /// for a head that is none, or if this transaction changed the entity already.
+    /// [`Error::Conflict`] if the heads are others by now, [`Error::Deleted`] if nothing lives,
+    /// [`Error::NotFound`], [`Error::Absent`]; [`Error::Invalid`] for a head that is none, or if
+    /// this transaction changed the entity already.
     pub fn resolve(
         &mut self,
         id: EntityId,
@@ -330,7 +360,8 @@ impl<'a> Transaction<'a> {
         self.expect(id, seen)?;
         if self.staged.contains_key(&id) {
             return Err(Error::invalid(format!(
-                "entity {id} was changed in this transaction already: resolve it before, then change what else there is"
+                "entity {id} was changed in this transaction already: resolve it before, then \
+                 change what else there is"
             )));
         }
         let (mut staged, merged) = self.whole(id)?;
@@ -373,7 +404,8 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// What of an entity a version says, as a type that somebody changes; and whatever he made of it, written as a whole over all heads.
+    /// What of an entity a version says, as a type that somebody changes; and whatever he made of
+    /// it, written as a whole over all heads.
     pub(crate) fn rewrite<R, E: From<Error>>(
         &mut self,
         id: EntityId,
@@ -414,7 +446,8 @@ impl<'a> Transaction<'a> {
     fn leaves_at(&self, id: EntityId, version: &VersionRef) -> Result<Vec<(Path, Box<[u8]>)>> {
         let none = || {
             Error::invalid(format!(
-                "{version} is no version of entity {id} here: take one of Snapshot::history, or sync first"
+                "{version} is no version of entity {id} here: take one of Snapshot::history, or \
+                 sync first"
             ))
         };
         let at = self.view.version_by(version)?.ok_or_else(none)?;
@@ -461,12 +494,19 @@ impl<'a> Transaction<'a> {
     /// What a write on an entity starts from; [`Error::Deleted`] where it is shown as deleted.
     fn open(&self, id: EntityId) -> Result<Staged> {
         if let Some(staged) = self.staged.get(&id) {
-            return if staged.state.is_some() { Ok(staged.clone()) } else { Err(Error::Deleted(id)) };
+            return if staged.state.is_some() {
+                Ok(staged.clone())
+            } else {
+                Err(Error::Deleted(id))
+            };
         }
         let (mut staged, merged) = self.whole(id)?;
         let entity_type = staged.entity_type(&self.view)?;
         let policy = self.view.policies.of(&entity_type);
-        let start = self.view.shown_state(id, policy, &staged.parents, merged)?.ok_or(Error::Deleted(id))?;
+        let start = self
+            .view
+            .shown_state(id, policy, &staged.parents, merged)?
+            .ok_or(Error::Deleted(id))?;
         if policy.whole().is_some() || matches!(policy, Policy::Custom(_)) {
             staged.start = Some(start.clone());
         }
@@ -474,8 +514,9 @@ impl<'a> Transaction<'a> {
         Ok(staged)
     }
 
-    /// Whatever the policy: the merge of the live heads, or nothing over tombstones alone. Over content that is not here there is no base, and the
-    /// error says so: only a restore or a deletion may follow.
+    /// Whatever the policy: the merge of the live heads, or nothing over tombstones alone. Over
+    /// content that is not here there is no base, and the error says so: only a restore or a
+    /// deletion may follow.
     fn whole(&self, id: EntityId) -> Result<(Staged, Result<State>)> {
         let heads = self.view.heads(id)?;
         if heads.is_empty() {
@@ -490,8 +531,9 @@ impl<'a> Transaction<'a> {
         Ok((Staged { crowded, ..Staged::on(Kind::Update, parents, base) }, merged))
     }
 
-    /// All heads. Where they are more than a version may have: the least in the order of writes that has seen the last version of the
-    /// entity on the own path, else the entity clock would claim what was not seen; then the least (I4).
+    /// All heads. Where they are more than a version may have: the least in the order of writes
+    /// that has seen the last version of the entity on the own path, else the entity clock would
+    /// claim what was not seen; then the least (I4).
     fn parents(&self, heads: &Heads) -> (Vec<Head>, bool) {
         let mut list = heads.list.clone();
         let most = limits::PARENTS as usize;
@@ -506,7 +548,8 @@ impl<'a> Transaction<'a> {
             path.iter().find_map(on)
         };
         let own_last = list.iter().filter_map(seen).max();
-        let first = list.iter().position(|h| own_last.is_some() && seen(h) == own_last).unwrap_or(0);
+        let first =
+            list.iter().position(|h| own_last.is_some() && seen(h) == own_last).unwrap_or(0);
         let chosen = list.remove(first);
         list.insert(0, chosen);
         list.truncate(most);
@@ -533,9 +576,12 @@ impl<'a> Transaction<'a> {
         Ok(plan)
     }
 
-    /// What an index is of must not lead into a value: it would find nothing, and nobody would know.
+    /// What an index is of must not lead into a value: it would find nothing, and nobody would
+    /// know.
     fn check_indexes(&self, staged: &Staged) -> Result<()> {
-        let (Some(state), declared) = (&staged.state, &self.engine.store().declared) else { return Ok(()) };
+        let (Some(state), declared) = (&staged.state, &self.engine.store().declared) else {
+            return Ok(());
+        };
         if declared.is_empty() {
             return Ok(());
         }
@@ -573,7 +619,8 @@ impl<'a> Transaction<'a> {
     }
 }
 
-/// What `auto` shows of each open field, said explicitly; of an entry that one removed, that it is removed.
+/// What `auto` shows of each open field, said explicitly; of an entry that one removed, that it is
+/// removed.
 fn suggestion(merged: &State) -> PatchBody {
     let open = conflicts(merged, 1, 0);
     let shown = show(merged);
@@ -588,8 +635,9 @@ fn suggestion(merged: &State) -> PatchBody {
 }
 
 impl store::Writer {
-    /// What the next own commit refers to, as refs and as local places: the frontier without the own log, and for a foreign parent
-    /// on the path of none of these the last commit of its line (I4).
+    /// What the next own commit refers to, as refs and as local places: the frontier without the
+    /// own log, and for a foreign parent on the path of none of these the last commit of its line
+    /// (I4).
     pub(crate) fn refs(
         &self,
         store: &store::Store,
@@ -605,7 +653,9 @@ impl store::Writer {
         let mut needed: Vec<u32> = Vec::new();
         for parent in plan.iter().flat_map(|p| &p.parents).filter(|h| !holds(own, h)) {
             if !needed.iter().any(|line| holds(*line, parent)) {
-                needed.push(frontier().find(|line| holds(*line, parent)).unwrap_or(parent.writer.ordinal));
+                needed.push(
+                    frontier().find(|line| holds(*line, parent)).unwrap_or(parent.writer.ordinal),
+                );
             }
         }
         let mut logs: Vec<u32> = frontier().filter(|line| !needed.contains(line)).collect();

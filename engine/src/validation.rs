@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::model::{Content, EntityId, Kind};
 
-/// What a write would do to an entity, for [`Builder::validate`](crate::Builder::validate) to judge.
+/// What a write would do to an entity, for [`Builder::validate`](crate::Builder::validate) to
+/// judge.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct Proposal {
@@ -16,7 +17,8 @@ pub struct Proposal {
     pub entity_type: String,
     /// What the write does.
     pub kind: Kind,
-    /// What is shown of it now; nothing where it is unknown, deleted, or cannot be shown (its content is not here, or its policy failed).
+    /// What is shown of it now; nothing where it is unknown, deleted, or cannot be shown (its
+    /// content is not here, or its policy failed).
     pub before: Option<Content>,
     /// What would be shown of it; nothing where the write deletes it.
     pub after: Option<Content>,

@@ -26,14 +26,14 @@ pub struct Verification {
     pub versions: u64,
     /// Entities with heads.
     pub entities: u64,
-    /// Versions that are void, and commits of newer levels, which count as one: no damage, but without effect.
+    /// Versions that are void, and commits of newer levels, which count as one: no damage, but
+    /// without effect.
     pub voids: u64,
     /// Commits whose bodies never verified here: no damage, but their contents are missing.
     pub unverified: u64,
     /// Trees of the file that were broken and that [`repair`](crate::Engine::repair) put out of the
-    /// way: no
-    /// damage, but they take room until [`compact_to`](crate::Engine::compact_to) leaves them
-    /// behind.
+    /// way: no damage, but they take room until [`compact_to`](crate::Engine::compact_to) leaves
+    /// them behind.
     pub set_aside: u64,
     /// Each damaged place, the first 10,000.
     pub problems: Vec<Problem>,
@@ -45,7 +45,8 @@ pub struct Verification {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct VerifyProgress {
-    /// Commits that were read. The log is read once, and once more for each 100,000 entities beyond the first so many.
+    /// Commits that were read. The log is read once, and once more for each 100,000 entities beyond
+    /// the first so many.
     pub commits: u64,
     /// Commits to read.
     pub of: u64,
@@ -202,8 +203,13 @@ pub(crate) fn verify(
             // what is damaged was named above
             let Ok(lsn) = lsn else { break };
             if let Ok(record) = view.record_uncached(lsn) {
-                for index in (0..record.header.versions.len()).filter(|i| record.void_of(*i).is_none()) {
-                    drop(view.place(&record, index).and_then(|at| fold_version(&view, &at, &mut fold)));
+                for index in
+                    (0..record.header.versions.len()).filter(|i| record.void_of(*i).is_none())
+                {
+                    drop(
+                        view.place(&record, index)
+                            .and_then(|at| fold_version(&view, &at, &mut fold)),
+                    );
                 }
             }
             walk.step(&out)?;
@@ -255,25 +261,31 @@ impl Walk<'_> {
 }
 
 impl Engine {
-    /// Reads everything again: checksums, chains, states, and what is derived from the log, which it makes again and compares (R33).
-    /// Reads the whole file, and the log once more for each 100,000 entities beyond the first so many; takes about 100 MiB of memory at most.
-    /// What it finds, [`repair`](Self::repair) mends. Where it finds something each commit from
-    /// then on notes which pages are free (and writes
-    /// several times as much): after a kill the file could else not be opened for the one page that
-    /// is damaged.
+    /// Reads everything again: checksums, chains, states, and what is derived from the log, which
+    /// it makes again and compares (R33). Reads the whole file, and the log once more for each
+    /// 100,000 entities beyond the first so many; takes about 100 MiB of memory at most. What it
+    /// finds, [`repair`](Self::repair) mends. Where it finds something each commit from then on
+    /// notes which pages are free (and writes several times as much): after a kill the file could
+    /// else not be opened for the one page that is damaged.
     pub fn verify(&self) -> Result<Verification> {
         self.verify_with(|_| ControlFlow::Continue(()))
     }
 
-    /// The same; `progress` is told how far it is, every 256 commits and at the end of the log, and may break it off.
+    /// The same; `progress` is told how far it is, every 256 commits and at the end of the log, and
+    /// may break it off.
     ///
     /// ```
     /// use std::ops::ControlFlow;
     /// let engine = heirloom::Engine::builder().in_memory()?;
     /// let patience = std::time::Instant::now();
     /// let verified = engine.verify_with(|progress| {
-    ///     eprintln!("{} of {} commits, {} damaged places", progress.commits, progress.of, progress.problems);
-    ///     if patience.elapsed().as_secs() > 600 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    ///     let (done, of, problems) = (progress.commits, progress.of, progress.problems);
+    ///     eprintln!("{done} of {of} commits, {problems} damaged places");
+    ///     if patience.elapsed().as_secs() > 600 {
+    ///         ControlFlow::Break(())
+    ///     } else {
+    ///         ControlFlow::Continue(())
+    ///     }
     /// })?;
     /// assert!(verified.is_clean());
     /// # Ok::<(), heirloom::Error>(())
@@ -308,18 +320,25 @@ fn check_commit(
     out: &mut Verification,
 ) -> Result<()> {
     let (lsn, ordinal) = (record.lsn, record.ordinal);
-    let info =
-        view.directory.log(ordinal).ok_or_else(|| Error::corrupt("logs", ordinal, "an unknown log"))?;
+    let info = view
+        .directory
+        .log(ordinal)
+        .ok_or_else(|| Error::corrupt("logs", ordinal, "an unknown log"))?;
     let (sequence, chain) = match (fold.ends.get(&ordinal), info.fork.filter(|f| f.after > 0)) {
         (Some(end), _) => *end,
         (None, None) => (0, chain_of_genesis(&info.genesis)),
         (None, Some(fork)) => {
-            let trunk = view.commit_on(fork.of, fork.after)?.filter(|r| r.header.last() == fork.after);
-            let missing = || Error::corrupt("logs", ordinal, "the commit that it branches off is missing");
+            let trunk =
+                view.commit_on(fork.of, fork.after)?.filter(|r| r.header.last() == fork.after);
+            let missing =
+                || Error::corrupt("logs", ordinal, "the commit that it branches off is missing");
             (fork.after, trunk.ok_or_else(missing)?.chain)
         }
     };
-    if info.fork.is_some_and(|f| record.header.first == f.after + 1 && f.name != branch_name(&record.chain)) {
+    if info
+        .fork
+        .is_some_and(|f| record.header.first == f.after + 1 && f.name != branch_name(&record.chain))
+    {
         out.problem("logs", ordinal, "the name of a branch is not that of its first commit");
     }
     if record.header.first != sequence + 1 {
@@ -336,7 +355,9 @@ fn check_commit(
     for r in &record.header.refs {
         let line = view.line_of(r.log, r.sequence, r.prefix)?;
         match line.and_then(|o| Some((o, *fold.ends.get(&o)?))) {
-            Some((o, (s, c))) if s == r.sequence && c.prefix() == r.prefix => drop(fold.frontier.remove(&o)),
+            Some((o, (s, c))) if s == r.sequence && c.prefix() == r.prefix => {
+                drop(fold.frontier.remove(&o))
+            }
             Some((_, (s, _))) if s > r.sequence => {}
             _ => out.problem("log", lsn, format!("it refers to {r}, which is not here")),
         }
@@ -381,7 +402,8 @@ fn fold_version(view: &View<'_>, at: &At, fold: &mut Fold) -> Result<()> {
         fold.created_twice.insert(at.header().entity);
     }
     for (ordinal, sequence) in view.parents(at)? {
-        let missing = || Error::corrupt("log", format!("{ordinal}/{sequence}"), "a parent is missing");
+        let missing =
+            || Error::corrupt("log", format!("{ordinal}/{sequence}"), "a parent is missing");
         let parent = view.version((ordinal, sequence))?.ok_or_else(missing)?;
         heads.remove(&parent.writer.reference);
     }
@@ -398,9 +420,13 @@ fn fold_version(view: &View<'_>, at: &At, fold: &mut Fold) -> Result<()> {
 fn check_datasets(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) {
     let directory = &snapshot.engine.store().directory;
     for ordinal in fold.ends.keys() {
-        let of_dataset =
-            if directory.is_local(*ordinal) { Some(DatasetId::NONE) } else { snapshot.engine.dataset() };
-        let genesis = directory.log(*ordinal).and_then(|info| Genesis::of_log(&info.genesis, info.id).ok());
+        let of_dataset = if directory.is_local(*ordinal) {
+            Some(DatasetId::NONE)
+        } else {
+            snapshot.engine.dataset()
+        };
+        let genesis =
+            directory.log(*ordinal).and_then(|info| Genesis::of_log(&info.genesis, info.id).ok());
         if genesis.map(|g| g.dataset) != of_dataset {
             out.problem("logs", ordinal, "its genesis is of another dataset");
         }
@@ -411,12 +437,14 @@ fn checksum(view: &View<'_>, at: &At) -> Result<[u8; 16]> {
     let source = view.as_head(at)?.derived.type_source;
     let entity_type = view.entity_type(source.type_ordinal)?;
     let VersionRef { log, sequence, .. } = at.writer.reference;
-    let sum = |full: Option<&[u8]>| state_checksum(log, sequence, at.header().entity, &entity_type, full);
+    let sum =
+        |full: Option<&[u8]>| state_checksum(log, sequence, at.header().entity, &entity_type, full);
     match view.content(at)? {
         Content::Tombstone => Ok(sum(None)),
         Content::Live(state) => Ok(sum(Some(&body::full(&state, &at.writer)))),
         Content::Absent => {
-            let (tag, payload) = view.with_bytes(at.record.lsn, |bytes| at.record.body(at.index, bytes))?;
+            let (tag, payload) =
+                view.with_bytes(at.record.lsn, |bytes| at.record.body(at.index, bytes))?;
             let stands_in = matches!(tag, Tag::Pruned | Tag::Withheld | Tag::Encrypted);
             let sum = payload.get(..16).filter(|_| stands_in).and_then(|b| b.try_into().ok());
             sum.ok_or_else(|| Error::corrupt("log", at.record.lsn, "a content is missing"))
@@ -425,7 +453,12 @@ fn checksum(view: &View<'_>, at: &At) -> Result<[u8; 16]> {
 }
 
 /// Compares the heads of a part of the entities, and forgets them.
-fn check_heads(snapshot: &Snapshot, view: &View<'_>, fold: &mut Fold, out: &mut Verification) -> Result<()> {
+fn check_heads(
+    snapshot: &Snapshot,
+    view: &View<'_>,
+    fold: &mut Fold,
+    out: &mut Verification,
+) -> Result<()> {
     let checked = compare_heads(snapshot, view, fold, out);
     out.note(checked)?;
     let directory = view.directory;
@@ -442,7 +475,12 @@ fn check_heads(snapshot: &Snapshot, view: &View<'_>, fold: &mut Fold, out: &mut 
 }
 
 /// Each row of `heads` with what the log gives.
-fn compare_heads(snapshot: &Snapshot, view: &View<'_>, fold: &Fold, out: &mut Verification) -> Result<()> {
+fn compare_heads(
+    snapshot: &Snapshot,
+    view: &View<'_>,
+    fold: &Fold,
+    out: &mut Verification,
+) -> Result<()> {
     for row in snapshot.tables.heads.range::<&[u8]>(..)? {
         let (key, value) = row?;
         let Ok(id) = <[u8; 16]>::try_from(key.value()).map(EntityId::from_bytes) else {
@@ -454,14 +492,18 @@ fn compare_heads(snapshot: &Snapshot, view: &View<'_>, fold: &Fold, out: &mut Ve
         if !fold.part.holds(&id) {
             continue;
         }
-        let Some(heads) = out.note(decode_row(key.value(), value.value(), view.directory))? else { continue };
+        let Some(heads) = out.note(decode_row(key.value(), value.value(), view.directory))? else {
+            continue;
+        };
         let found: BTreeSet<_> = heads.list.iter().map(|h| h.writer.reference).collect();
         if fold.heads.get(&id) != Some(&found) {
             out.problem("heads", id, "the heads are not those of the log");
             continue;
         }
         let undecided = heads.list.len() > 1
-            || view.merged(id, &heads.list).is_ok_and(|s| !crate::merge::conflicts(&s, 1, 0).is_empty());
+            || view
+                .merged(id, &heads.list)
+                .is_ok_and(|s| !crate::merge::conflicts(&s, 1, 0).is_empty());
         if undecided != heads.unsettled {
             out.problem("heads", id, "settled or not is wrong");
         }
@@ -472,7 +514,8 @@ fn compare_heads(snapshot: &Snapshot, view: &View<'_>, fold: &Fold, out: &mut Ve
     Ok(())
 }
 
-/// If a version is a head, whether the head says what the version says. Done while the log is walked, where contents are at hand.
+/// If a version is a head, whether the head says what the version says. Done while the log is
+/// walked, where contents are at hand.
 fn check_head(view: &View<'_>, at: &At) -> Result<bool> {
     let entity = at.header().entity;
     // a damaged row is named when the rows are walked

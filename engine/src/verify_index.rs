@@ -6,7 +6,8 @@ use crate::error::Result;
 use crate::model::EntityId;
 use crate::snapshot::Snapshot;
 use crate::store::{
-    INDEX, INDEXED, Index, IndexState, ReadTable, View, hex, index_key, index_parts, keys_of, read_indexed,
+    INDEX, INDEXED, Index, IndexState, ReadTable, View, hex, index_key, index_parts, keys_of,
+    read_indexed,
 };
 use crate::verify::Verification;
 
@@ -39,7 +40,8 @@ pub(crate) fn check(snapshot: &Snapshot, view: &View<'_>, out: &mut Verification
             Some(indexed) => indexed.get(&id.as_bytes()[..])?.is_some(),
             None => false,
         };
-        if !listed && keys_of(view, id, ready.iter().copied())?.is_some_and(|keys| !keys.is_empty()) {
+        if !listed && keys_of(view, id, ready.iter().copied())?.is_some_and(|keys| !keys.is_empty())
+        {
             out.problem("indexed", id, "the row is missing");
         }
     }
@@ -70,7 +72,8 @@ fn check_rows(
     Ok(())
 }
 
-/// Each row of `indexed` names rows that are there, and says of ready indexes what is shown of the entity.
+/// Each row of `indexed` names rows that are there, and says of ready indexes what is shown of the
+/// entity.
 fn check_lists(
     index: Option<&ReadTable>,
     indexed: &ReadTable,
@@ -111,20 +114,33 @@ mod tests {
     /// What `verify` says after a change to the tables, each as `table: what`.
     fn said_after(change: impl FnOnce(&WriteTables) -> Result<()>) -> Vec<String> {
         let engine = Engine::builder().index("lamp", "v").in_memory().unwrap();
-        engine.write(|tx| tx.create_with_id(LAMP, "lamp", &Content::new().with("v", true))).unwrap();
+        engine
+            .write(|tx| tx.create_with_id(LAMP, "lamp", &Content::new().with("v", true)))
+            .unwrap();
         engine.write(|tx| tx.create("lamp", &Content::new().with("v", 8))).unwrap();
         assert!(engine.verify().unwrap().is_clean());
         engine.store().transact(change).unwrap();
         engine.store().publish().unwrap();
-        let said =
-            engine.verify().unwrap().problems.iter().map(|p| format!("{}: {}", p.table, p.what)).collect();
+        let said = engine
+            .verify()
+            .unwrap()
+            .problems
+            .iter()
+            .map(|p| format!("{}: {}", p.table, p.what))
+            .collect();
         // whatever an index holds, an answer is never wrong, and writing goes on
         let snapshot = engine.snapshot().unwrap();
         for hit in snapshot.query("lamp", "v").unwrap().below(5) {
-            assert_eq!(hit.map(|e| e.get("v").unwrap()).unwrap_or(Some(true.into())), Some(true.into()));
+            assert_eq!(
+                hit.map(|e| e.get("v").unwrap()).unwrap_or(Some(true.into())),
+                Some(true.into())
+            );
         }
         engine.write(|tx| tx.patch(LAMP, Patch::new().set("v", "new"))).unwrap();
-        assert_eq!(engine.snapshot().unwrap().query("lamp", "v").unwrap().equals("new").count().unwrap(), 1);
+        assert_eq!(
+            engine.snapshot().unwrap().query("lamp", "v").unwrap().equals("new").count().unwrap(),
+            1
+        );
         said
     }
 

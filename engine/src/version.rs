@@ -26,8 +26,13 @@ impl Version {
         let mut refs = Vec::with_capacity(parents.len());
         for (ordinal, sequence) in parents {
             let record = view.commit_at(*ordinal, *sequence)?;
-            let missing =
-                || crate::Error::corrupt("log", format!("{ordinal}/{sequence}"), "a version is missing");
+            let missing = || {
+                crate::Error::corrupt(
+                    "log",
+                    format!("{ordinal}/{sequence}"),
+                    "a version is missing",
+                )
+            };
             let prefix = record.ok_or_else(missing)?.chain.prefix();
             refs.push(VersionRef { log: view.log_id(*ordinal)?, sequence: *sequence, prefix });
         }

@@ -7,8 +7,8 @@ use crate::model::VersionRef;
 use crate::snapshot::Snapshot;
 use crate::store::VoidReason;
 
-/// A version that breaks a rule, or that this library is too old to understand. All replicas keep it and pass it on; it changes no entity
-/// on any of them.
+/// A version that breaks a rule, or that this library is too old to understand. All replicas keep
+/// it and pass it on; it changes no entity on any of them.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct VoidVersion {
@@ -22,14 +22,20 @@ pub struct VoidVersion {
 
 impl fmt::Display for VoidVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "version {} of {} has no effect: {}", self.version.sequence, self.device, self.reason)
+        write!(
+            f,
+            "version {} of {} has no effect: {}",
+            self.version.sequence, self.device, self.reason
+        )
     }
 }
 
 impl fmt::Display for VoidReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            VoidReason::Level => "it is of a newer format; update this device, it is kept until then",
+            VoidReason::Level => {
+                "it is of a newer format; update this device, it is kept until then"
+            }
             VoidReason::EntityTwice => "its commit changes one entity twice",
             VoidReason::Time => "its time lies beyond the last one that there is",
             VoidReason::Wall => "its device's clock goes back in it",
@@ -41,8 +47,9 @@ impl fmt::Display for VoidReason {
 }
 
 impl Snapshot {
-    /// All versions that are void, in the order of arrival, and why. Reads the headers of the whole history: for a person who looks into a report of
-    /// a session or of [`verify`](crate::Engine::verify), not for every day.
+    /// All versions that are void, in the order of arrival, and why. Reads the headers of the whole
+    /// history: for a person who looks into a report of a session or of
+    /// [`verify`](crate::Engine::verify), not for every day.
     ///
     /// ```
     /// # use heirloom::{Content, Engine};

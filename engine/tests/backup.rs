@@ -1,4 +1,5 @@
-//! Copies of a store in use: a backup is another store with the same past, a compact copy is the store itself.
+//! Copies of a store in use: a backup is another store with the same past, a compact copy is the
+//! store itself.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use heirloom::replication::{Peer, StagedHead};
 use heirloom::{
-    Builder, Chain, Change, Content, Cursor, Engine, EntityId, Error, LogId, NodeId, Patch, Policy, Value,
+    Builder, Chain, Change, Content, Cursor, Engine, EntityId, Error, LogId, NodeId, Patch, Policy,
+    Value,
 };
 use proptest::prelude::*;
 use redb::{ReadableTable, TableDefinition};
@@ -23,7 +25,9 @@ fn in_memory(label: &str) -> Engine {
 
 fn carry(from: &Engine, to: &Engine) {
     let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
-    to.replication().ingest(&batch.commits.iter().map(|c| &c.bytes[..]).collect::<Vec<_>>()).unwrap();
+    to.replication()
+        .ingest(&batch.commits.iter().map(|c| &c.bytes[..]).collect::<Vec<_>>())
+        .unwrap();
 }
 
 /// A sync both ways, after which both hold the same and are sound.
@@ -91,8 +95,14 @@ fn a_lost_phone_goes_on_from_its_backup_and_gets_back_what_the_hub_has() {
 
     sync(&phone, &hub);
     for engine in [&phone, &hub] {
-        assert_eq!((get(engine, lamp, "n"), get(engine, lamp, "room")), (Some(3.into()), Some(7.into())));
-        assert_eq!((get(engine, radio, "n"), get(engine, desk, "n")), (Some(4.into()), Some(8.into())));
+        assert_eq!(
+            (get(engine, lamp, "n"), get(engine, lamp, "room")),
+            (Some(3.into()), Some(7.into()))
+        );
+        assert_eq!(
+            (get(engine, radio, "n"), get(engine, desk, "n")),
+            (Some(4.into()), Some(8.into()))
+        );
     }
     assert_eq!(
         origins(&phone),
@@ -140,7 +150,9 @@ fn a_backup_is_unknown_among_peers_and_knows_none() {
     let draft = create(&phone, "draft", 2);
     let (replication, peer) = (phone.replication(), NodeId::from_bytes([9; 16]));
     let node = replication.node().unwrap();
-    replication.remember(peer, Peer { cut: None, held: 2, is_hub: true, ..Peer::default() }).unwrap();
+    replication
+        .remember(peer, Peer { cut: None, held: 2, is_hub: true, ..Peer::default() })
+        .unwrap();
     let zero = (LogId::from_bytes([3; 16]), Chain::from_bytes([4; 32]));
     let head = StagedHead { log: zero.0, sequence: 1, chain: zero.1, total: 100, digest: [5; 16] };
     replication.stage(peer, &head, 0, b"begin").unwrap();
@@ -156,7 +168,10 @@ fn a_backup_is_unknown_among_peers_and_knows_none() {
     set(&phone, draft, "n", 4);
     assert_eq!(backup.log_id(), None, "what stays here goes on in the local log");
     sync(&phone, &backup);
-    assert_eq!((get(&backup, draft, "n"), get(&phone, draft, "n")), (Some(3.into()), Some(4.into())));
+    assert_eq!(
+        (get(&backup, draft, "n"), get(&phone, draft, "n")),
+        (Some(3.into()), Some(4.into()))
+    );
 }
 
 #[test]
@@ -175,7 +190,8 @@ const EACH: i64 = 1_000;
 
 fn transfer(engine: &Engine, ids: &[EntityId], n: u64) {
     let (from, to) = (ids[n as usize % ACCOUNTS], ids[(n / 8 + 1 + n) as usize % ACCOUNTS]);
-    let add = |content: Option<heirloom::Entity>, by: i64| match content.unwrap().get("n").unwrap() {
+    let add = |content: Option<heirloom::Entity>, by: i64| match content.unwrap().get("n").unwrap()
+    {
         Some(Value::Int(n)) => n + by,
         other => panic!("{other:?}"),
     };
@@ -196,8 +212,9 @@ fn a_backup_while_threads_write_is_one_consistent_state() {
     let ids: Vec<_> = (0..ACCOUNTS).map(|_| create(&engine, "account", EACH)).collect();
     // so much that a backup takes several slices
     for _ in 0..12 {
-        let noise: String =
-            (0..1 << 20).map(|i: u32| char::from(33 + (i.wrapping_mul(2654435761) >> 26) as u8)).collect();
+        let noise: String = (0..1 << 20)
+            .map(|i: u32| char::from(33 + (i.wrapping_mul(2654435761) >> 26) as u8))
+            .collect();
         engine.write(|tx| tx.create("noise", &Content::new().with("text", noise.clone()))).unwrap();
     }
     let (stop, writes) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -213,7 +230,8 @@ fn a_backup_while_threads_write_is_one_consistent_state() {
         }
         for n in 0..3 {
             let path = dir.path().join(format!("backup {n}"));
-            let (mut steps, mut last, mut seen) = (0, heirloom::BackupProgress::default(), Vec::new());
+            let (mut steps, mut last, mut seen) =
+                (0, heirloom::BackupProgress::default(), Vec::new());
             engine
                 .backup_with(&path, |progress| {
                     assert!(progress.rows >= last.rows && progress.bytes >= last.bytes);
@@ -230,10 +248,11 @@ fn a_backup_while_threads_write_is_one_consistent_state() {
             let backup = declared.clone().open(&path).unwrap();
             check(&backup);
             let snapshot = backup.snapshot().unwrap();
-            let balance = |id: &EntityId| match snapshot.get(*id).unwrap().unwrap().get("n").unwrap() {
-                Some(Value::Int(n)) => n,
-                other => panic!("{other:?}"),
-            };
+            let balance =
+                |id: &EntityId| match snapshot.get(*id).unwrap().unwrap().get("n").unwrap() {
+                    Some(Value::Int(n)) => n,
+                    other => panic!("{other:?}"),
+                };
             assert_eq!(ids.iter().map(balance).sum::<i64>(), ACCOUNTS as i64 * EACH);
             carry(&backup, &engine);
             backup.close().unwrap();
@@ -246,8 +265,10 @@ fn a_backup_while_threads_write_is_one_consistent_state() {
 #[test]
 fn indexes_and_policies_work_in_a_copy() {
     let dir = tempfile::tempdir().unwrap();
-    let declared =
-        builder("phone").index("lamp", "n").index_in_background(false).policy("lamp", Policy::FirstWriteWins);
+    let declared = builder("phone")
+        .index("lamp", "n")
+        .index_in_background(false)
+        .policy("lamp", Policy::FirstWriteWins);
     let engine = declared.clone().open(dir.path().join("store")).unwrap();
     let ids: Vec<_> = (0..20).map(|n| create(&engine, "lamp", n)).collect();
     let other = in_memory("other");
@@ -257,7 +278,8 @@ fn indexes_and_policies_work_in_a_copy() {
     set(&other, ids[3], "n", 203);
     sync(&engine, &other);
     let answers = |engine: &Engine| {
-        let page = engine.snapshot().unwrap().query("lamp", "n").unwrap().at_least(10).entities().unwrap();
+        let page =
+            engine.snapshot().unwrap().query("lamp", "n").unwrap().at_least(10).entities().unwrap();
         page.iter().map(|e| (e.id(), e.get("n").unwrap())).collect::<Vec<_>>()
     };
     let expected = answers(&engine);
@@ -290,7 +312,9 @@ fn a_copy_never_replaces_a_file_and_what_fails_leaves_nothing() {
         assert!(matches!(engine.clone().compact_to(path), Err(Error::FileExists(p)) if p == *path));
     }
     assert_eq!(std::fs::read(&taken).unwrap(), b"mine");
-    for path in [dir.path().join("no such").join("backup"), taken.join("backup"), Path::new("/").to_owned()] {
+    for path in
+        [dir.path().join("no such").join("backup"), taken.join("backup"), Path::new("/").to_owned()]
+    {
         let error = engine.backup(&path).unwrap_err();
         assert!(matches!(error, Error::NotWritten { .. } | Error::FileExists(_)), "{error}");
         assert!(engine.clone().compact_to(&path).is_err());
@@ -373,10 +397,16 @@ fn a_compact_copy_takes_the_store_s_place() {
     replication
         .remember(
             peer,
-            Peer { cut: None, held: replication.position().unwrap().lsn, is_hub: true, ..Peer::default() },
+            Peer {
+                cut: None,
+                held: replication.position().unwrap().lsn,
+                is_hub: true,
+                ..Peer::default()
+            },
         )
         .unwrap();
-    let (log, root, cursor) = (engine.log_id(), engine.log_root().unwrap(), engine.cursor().unwrap());
+    let (log, root, cursor) =
+        (engine.log_id(), engine.log_root().unwrap(), engine.cursor().unwrap());
     let other = engine.clone();
     let before = std::fs::metadata(&path).unwrap().len();
     let sizes = engine.compact_to(&compact).unwrap();
@@ -387,7 +417,10 @@ fn a_compact_copy_takes_the_store_s_place() {
 
     std::fs::rename(&compact, &path).unwrap();
     let engine = builder("phone").open(&path).unwrap();
-    assert_eq!((engine.log_id(), engine.log_root().unwrap(), engine.cursor().unwrap()), (log, root, cursor));
+    assert_eq!(
+        (engine.log_id(), engine.log_root().unwrap(), engine.cursor().unwrap()),
+        (log, root, cursor)
+    );
     assert_eq!(engine.replication().node().unwrap(), node);
     assert!(engine.replication().remembered(peer).unwrap().unwrap().is_hub);
     assert_eq!(engine.status().unwrap().pending_at_hub(), Some(0));
@@ -454,9 +487,12 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Each write sets a field of its own, so all that any living store or the hub ever held must be there in the end.
+    /// Each write sets a field of its own, so all that any living store or the hub ever held must
+    /// be there in the end.
     #[test]
-    fn whatever_is_lost_and_restored_nothing_forks_and_all_agree(steps in prop::collection::vec(step(), 1..40)) {
+    fn whatever_is_lost_and_restored_nothing_forks_and_all_agree(
+        steps in prop::collection::vec(step(), 1..40),
+    ) {
         let dir = tempfile::tempdir().unwrap();
         let first = in_memory("0");
         let id = create(&first, "lamp", 0);

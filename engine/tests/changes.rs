@@ -9,7 +9,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use heirloom::{
-    Change, ChangeKind, Content, Cursor, Engine, EntityId, Error, LogId, Metadata, Patch, Subscription,
+    Change, ChangeKind, Content, Cursor, Engine, EntityId, Error, LogId, Metadata, Patch,
+    Subscription,
 };
 use proptest::prelude::*;
 
@@ -83,7 +84,8 @@ fn every_version_is_a_change_in_the_order_of_arrival_with_all_that_is_known_of_i
     both_ways(&phone, &tablet);
     set(&phone, lamp, "n", 4);
     phone.write(|tx| tx.delete(room)).unwrap();
-    let first = phone.snapshot().unwrap().history(room).unwrap().last().unwrap().unwrap().reference();
+    let first =
+        phone.snapshot().unwrap().history(room).unwrap().last().unwrap().unwrap().reference();
     phone.write(|tx| tx.restore(room, &first)).unwrap();
 
     let changes = all(&phone);
@@ -99,7 +101,14 @@ fn every_version_is_a_change_in_the_order_of_arrival_with_all_that_is_known_of_i
         let version = snapshot.version(&change.version()).unwrap();
         assert_eq!(change.id().unwrap(), version.id().unwrap());
         assert_eq!(
-            (change.entity(), change.commit(), change.stamp(), change.wall(), change.device(), change.log()),
+            (
+                change.entity(),
+                change.commit(),
+                change.stamp(),
+                change.wall(),
+                change.device(),
+                change.log()
+            ),
             (
                 version.entity(),
                 version.commit(),
@@ -120,7 +129,11 @@ fn every_version_is_a_change_in_the_order_of_arrival_with_all_that_is_known_of_i
     let shown = |e: Result<Option<heirloom::Entity>, Error>| e.unwrap().map(|e| e.content());
     let with = |n: i64, m: i64| Some(Content::new().with("n", n).with("m", m));
     assert_eq!(shown(changes[0].before()), None, "a creation has nothing before it");
-    assert_eq!(shown(changes[3].before()), Some(Content::new().with("n", 1)), "what the tablet saw");
+    assert_eq!(
+        shown(changes[3].before()),
+        Some(Content::new().with("n", 1)),
+        "what the tablet saw"
+    );
     assert_eq!(shown(changes[4].before()), with(2, 3), "a merge comes after both sides together");
     assert_eq!(shown(changes[4].after()), with(4, 3));
     assert_eq!(shown(changes[5].after()), None, "a tombstone");
@@ -232,7 +245,10 @@ fn a_cursor_of_an_older_copy_or_another_file_is_lost() {
     let engine = open(&path);
     let lost = |engine: &Engine, cursor: Cursor| {
         let scan = matches!(engine.changes(cursor).next(), Some(Err(Error::CursorLost)));
-        assert_eq!(scan, matches!(engine.subscribe_from(cursor).try_next(), Err(Error::CursorLost)));
+        assert_eq!(
+            scan,
+            matches!(engine.subscribe_from(cursor).try_next(), Err(Error::CursorLost))
+        );
         scan
     };
     assert!(cursors.iter().all(|c| lost(&engine, *c)), "the file has not got so far");
@@ -269,7 +285,8 @@ fn text_that_is_no_cursor_is_an_error() {
     assert_eq!(Cursor::START.to_string().parse::<Cursor>().unwrap(), Cursor::START);
 }
 
-/// A file was copied and both copies wrote: the one that hears of it goes on under a fresh log, and knows its own in both.
+/// A file was copied and both copies wrote: the one that hears of it goes on under a fresh log, and
+/// knows its own in both.
 #[test]
 fn local_is_what_this_file_wrote_in_all_its_logs() {
     let dir = tempfile::tempdir().unwrap();
@@ -350,12 +367,18 @@ fn subscriptions_take_the_same_filters() {
         create(&tablet, "room", 1);
         tablet.log_id().unwrap()
     };
-    let mut subscriptions =
-        [now().of_type("lamp"), now().entity(lamp), now().local(), now().remote(), now().by(tablets)];
+    let mut subscriptions = [
+        now().of_type("lamp"),
+        now().entity(lamp),
+        now().local(),
+        now().remote(),
+        now().by(tablets),
+    ];
     set(&phone, lamp, "n", 2);
     create(&phone, "lamp", 3);
     carry(&tablet, &phone);
-    let counts = subscriptions.each_mut().map(|s| std::iter::from_fn(|| s.try_next().unwrap()).count());
+    let counts =
+        subscriptions.each_mut().map(|s| std::iter::from_fn(|| s.try_next().unwrap()).count());
     assert_eq!(counts, [2, 1, 2, 1, 1]);
     assert!(subscriptions.iter().all(|s| s.cursor() == phone.cursor().unwrap()));
 }
@@ -419,7 +442,9 @@ fn a_polled_subscription_wakes_its_task_once_and_the_last_waker_counts() {
     let (old, new) = (Arc::new(Flag::default()), Arc::new(Flag::default()));
     let woken = || (old.0.load(Ordering::SeqCst), new.0.load(Ordering::SeqCst));
     for flag in [&old, &new, &new] {
-        assert!(subscription.poll_next(&mut Context::from_waker(&flag.clone().into())).is_pending());
+        assert!(
+            subscription.poll_next(&mut Context::from_waker(&flag.clone().into())).is_pending()
+        );
     }
     let id = create(&engine, "lamp", 1);
     assert_eq!(woken(), (0, 1));
@@ -428,7 +453,9 @@ fn a_polled_subscription_wakes_its_task_once_and_the_last_waker_counts() {
     let cx = &mut Context::from_waker(Waker::noop());
     let Poll::Ready(Ok(change)) = subscription.poll_next(cx) else { panic!("it is there") };
     assert_eq!(change.entity(), id);
-    assert!(matches!(subscription.poll_next(cx), Poll::Ready(Ok(c)) if c.kind() == ChangeKind::Update));
+    assert!(
+        matches!(subscription.poll_next(cx), Poll::Ready(Ok(c)) if c.kind() == ChangeKind::Update)
+    );
     assert!(subscription.poll_next(&mut Context::from_waker(&new.clone().into())).is_pending());
     drop(subscription);
     assert_eq!(Arc::strong_count(&new), 1, "nothing of a dropped subscription is left");
@@ -510,7 +537,8 @@ fn gated() -> (Engine, impl Fn(Gate)) {
 fn nothing_is_announced_before_it_is_durable_nor_if_it_never_is() {
     let (engine, turn) = gated();
     let id = create(&engine, "lamp", 0);
-    let (mut subscription, mut changes) = (engine.subscribe().unwrap(), engine.changes(Cursor::START));
+    let (mut subscription, mut changes) =
+        (engine.subscribe().unwrap(), engine.changes(Cursor::START));
     let cursor = engine.cursor().unwrap();
     assert_eq!(changes.by_ref().count(), 1);
 
@@ -549,7 +577,8 @@ fn a_write_that_fails_or_panics_fails_for_all_behind_it() {
             let writers = [write(1), write(2), write(3)];
             std::thread::sleep(SHORT);
             turn(end);
-            // whichever of them went to the disk is told why, and those behind it that it went wrong
+            // whichever of them went to the disk is told why, and those behind it that it went
+            // wrong
             let told = writers.map(|writer| writer.join().unwrap().unwrap_err());
             let is_cause = |e: &&Error| match end {
                 Gate::Mad => matches!(e, Error::Corrupt { .. }),
@@ -577,7 +606,8 @@ fn each_subscriber_sees_each_change_of_many_writers_once_and_in_order() {
     let (seen, ids) = std::thread::scope(|scope| {
         let subscribers: Vec<_> = (0..3)
             .map(|kind| {
-                let (mut subscription, engine, start) = (engine.subscribe().unwrap(), engine.clone(), &start);
+                let (mut subscription, engine, start) =
+                    (engine.subscribe().unwrap(), engine.clone(), &start);
                 scope.spawn(move || {
                     start.wait();
                     let mut seen = Vec::new();
@@ -693,17 +723,21 @@ fn play(ops: &[Op]) -> Engine {
             (0, _) => carry(&devices[(device + 1) % 3], engine),
             (1, _) => {
                 let many = |tx: &mut heirloom::Transaction<'_>| {
-                    (0..3).try_for_each(|i| tx.create("many", &Content::new().with("i", i)).map(drop))
+                    (0..3)
+                        .try_for_each(|i| tx.create("many", &Content::new().with("i", i)).map(drop))
                 };
                 engine.write(many).unwrap();
             }
             (_, None) => {
                 let kind = if which % 2 == 0 { "even" } else { "odd" };
-                engine.write(|tx| tx.create_with_id(id, kind, &Content::new().with("n", n))).unwrap();
+                engine
+                    .write(|tx| tx.create_with_id(id, kind, &Content::new().with("n", n)))
+                    .unwrap();
             }
             (_, Some(true)) => {
                 let snapshot = engine.snapshot().unwrap();
-                let last = snapshot.history(id).unwrap().map(Result::unwrap).find(|v| !v.is_tombstone());
+                let last =
+                    snapshot.history(id).unwrap().map(Result::unwrap).find(|v| !v.is_tombstone());
                 engine.write(|tx| tx.restore(id, &last.unwrap().reference())).unwrap();
             }
             (2, _) => engine.write(|tx| tx.delete(id)).unwrap(),
@@ -822,13 +856,17 @@ fn a_live_query_sees_what_enters_changes_and_leaves() {
         seen.push((change.kind(), change.after().unwrap().is_some_and(|e| in_kitchen(&e))));
     }
     use heirloom::ChangeKind::*;
-    assert_eq!(seen, [(Create, true), (Update, true), (Update, false), (Update, true), (Delete, false)]);
+    assert_eq!(
+        seen,
+        [(Create, true), (Update, true), (Update, false), (Update, true), (Delete, false)]
+    );
 }
 
 #[test]
 fn what_cannot_be_shown_stands_in_no_live_querys_way() {
     let (phone, tablet) = (engine("phone"), engine("tablet"));
-    let mut sevens = tablet.subscribe().unwrap().matching(|e| e.get("n").unwrap() == Some(7.into()));
+    let mut sevens =
+        tablet.subscribe().unwrap().matching(|e| e.get("n").unwrap() == Some(7.into()));
     let absent = create(&phone, "lamp", 1);
     let batch = phone.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     let mut bytes = batch.commits[0].bytes.clone();
@@ -889,7 +927,8 @@ fn what_enters_or_leaves_a_selection_only_by_a_merge_is_told() {
     assert!(shining.try_next().unwrap().is_none());
 
     // who comes later is told the same
-    let later: Vec<_> = phone.changes(Cursor::START).matching(shines).map(|c| c.unwrap().cursor()).collect();
+    let later: Vec<_> =
+        phone.changes(Cursor::START).matching(shines).map(|c| c.unwrap().cursor()).collect();
     assert_eq!(later, [entered.cursor(), left.cursor()]);
     // and what was shown then does not change with what comes
     turn_on(&phone, id, "on");
@@ -990,7 +1029,11 @@ fn all_that_is_derived_follows_an_arrival_that_changes_the_type_or_only_the_merg
     // two equal values are no conflict, two heads are unsettled
     let sofa = |n: i64, hits, open| ("sofa".to_owned(), Some(n.into()), none, (1, 1, hits), open);
     assert_eq!(seen(&tablet), sofa(1, [1, 0, 0], 1));
-    assert_eq!(old.get(id).unwrap().unwrap().entity_type(), "lamp", "of an older snapshot nothing changes");
+    assert_eq!(
+        old.get(id).unwrap().unwrap().entity_type(),
+        "lamp",
+        "of an older snapshot nothing changes"
+    );
     carry(&tablet, &phone);
     assert_eq!(seen(&phone), sofa(1, [1, 0, 0], 1));
 
@@ -1013,7 +1056,8 @@ fn all_that_is_derived_follows_an_arrival_that_changes_the_type_or_only_the_merg
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Whoever keeps a selection up by what it is told has at each moment what a look at everything gives.
+    /// Whoever keeps a selection up by what it is told has at each moment what a look at everything
+    /// gives.
     #[test]
     fn a_live_query_is_told_all_that_a_look_at_everything_shows(
         acts in prop::collection::vec((0usize..3, 0usize..3, 0u8..8, 0usize..4), 1..60),
@@ -1055,7 +1099,9 @@ proptest! {
         let one_by_one = devices[0].changes(Cursor::START).filter(|c| {
             let c = c.as_ref().unwrap();
             let is_in = |e: &heirloom::Entity| e.entity_type() == "lamp" && shines(e);
-            [c.shown_before(), c.shown_after()].into_iter().any(|e| e.unwrap().is_some_and(|e| is_in(&e)))
+            [c.shown_before(), c.shown_after()]
+                .into_iter()
+                .any(|e| e.unwrap().is_some_and(|e| is_in(&e)))
         });
         prop_assert_eq!(cursors, one_by_one.map(|c| c.unwrap().cursor()).collect::<Vec<_>>());
         prop_assert!(devices[0].verify().unwrap().is_clean());

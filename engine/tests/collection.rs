@@ -62,7 +62,10 @@ fn a_missing_field_takes_its_default_and_is_written_only_when_it_changes() {
     later.update(id, |lamp| lamp.brightness = 2).unwrap();
     assert_eq!(content(&engine, id).get("colour"), None);
     later.update(id, |lamp| lamp.colour.hue = 7).unwrap();
-    assert_eq!(content(&engine, id).get("colour"), Some(&Value::Map(Content::new().with("hue", 7))));
+    assert_eq!(
+        content(&engine, id).get("colour"),
+        Some(&Value::Map(Content::new().with("hue", 7)))
+    );
 }
 
 #[test]
@@ -80,8 +83,8 @@ fn a_field_of_another_type_is_an_error_that_names_it_and_the_others_are_read() {
     let engine = Engine::in_memory().unwrap();
     let lamps = engine.collection::<Lamp>("lamp");
     let good = lamps.create(&lamp("desk", 1)).unwrap();
-    let bad =
-        engine.write(|tx| tx.create("lamp", &Content::new().with("name", "x").with("brightness", "dim")));
+    let bad = engine
+        .write(|tx| tx.create("lamp", &Content::new().with("name", "x").with("brightness", "dim")));
     let error = lamps.get(bad.unwrap()).unwrap_err();
     assert!(matches!(&error, Error::Misfit(m) if m.field == "brightness"), "{error}");
     let read: Vec<_> = lamps.iter().unwrap().collect();
@@ -90,9 +93,13 @@ fn a_field_of_another_type_is_an_error_that_names_it_and_the_others_are_read() {
 
     let nested = engine.write(|tx| {
         let colour = Content::new().with("hue", "red");
-        tx.create("lamp", &Content::new().with("name", "x").with("brightness", 1).with("colour", colour))
+        tx.create(
+            "lamp",
+            &Content::new().with("name", "x").with("brightness", 1).with("colour", colour),
+        )
     });
-    let error = engine.collection::<LaterLamp>("lamp").get(nested.unwrap()).unwrap_err().to_string();
+    let error =
+        engine.collection::<LaterLamp>("lamp").get(nested.unwrap()).unwrap_err().to_string();
     assert!(error.contains("field colour.hue: "), "{error}");
 }
 
@@ -101,7 +108,9 @@ fn a_document_of_another_type_is_named() {
     let engine = Engine::in_memory().unwrap();
     let room = engine.write(|tx| tx.create("room", &lamp("hall", 1))).unwrap();
     let lamps = engine.collection::<Lamp>("lamp");
-    for error in [lamps.get(room).unwrap_err(), lamps.update(room, |l| l.brightness = 2).unwrap_err()] {
+    for error in
+        [lamps.get(room).unwrap_err(), lamps.update(room, |l| l.brightness = 2).unwrap_err()]
+    {
         assert!(error.to_string().contains("room"), "{error}");
     }
     assert!(matches!(lamps.update(EntityId::v5(&[0; 16], b"x"), |_| ()), Err(Error::NotFound(_))));
@@ -201,7 +210,8 @@ fn next() -> u32 {
 #[test]
 fn what_has_no_order_or_another_default_each_time_is_written_only_when_it_changes() {
     let engine = Engine::in_memory().unwrap();
-    let content = Content::new().with("name", "x").with("tags", (0..20).map(Value::Int).collect::<Vec<_>>());
+    let content =
+        Content::new().with("name", "x").with("tags", (0..20).map(Value::Int).collect::<Vec<_>>());
     let id = engine.write(|tx| tx.create("thing", &content)).unwrap();
     let things = engine.collection::<Tagged>("thing");
     let mut form = things.get(id).unwrap().unwrap();
@@ -218,7 +228,8 @@ fn what_has_no_order_or_another_default_each_time_is_written_only_when_it_change
 #[test]
 fn what_cannot_be_shown_is_an_error_in_its_place_and_the_others_follow() {
     let builder = |label: &str| Engine::builder().label(label).dataset_name("home");
-    let (phone, tablet) = (builder("phone").in_memory().unwrap(), builder("tablet").in_memory().unwrap());
+    let (phone, tablet) =
+        (builder("phone").in_memory().unwrap(), builder("tablet").in_memory().unwrap());
     let id = |n: u8| EntityId::from_bytes([n; 16]);
     phone.collection::<Lamp>("lamp").create_with_id(id(2), &lamp("hall", 2)).unwrap();
     let batch = phone.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
@@ -268,7 +279,10 @@ fn ids_of_other_types_are_refused_whatever_is_asked_of_them() {
     rooms.delete(den).unwrap();
     let unknown = EntityId::v5(&[0; 16], b"nobody");
     assert!(matches!(lamps.delete(unknown), Err(Error::NotFound(id)) if id == unknown));
-    assert!(matches!(lamps.restore(unknown, &version), Err(Error::NotFound(_) | Error::Invalid(_))));
+    assert!(matches!(
+        lamps.restore(unknown, &version),
+        Err(Error::NotFound(_) | Error::Invalid(_))
+    ));
 }
 
 #[test]
@@ -295,7 +309,8 @@ fn an_update_whose_closure_fails_writes_nothing() {
     assert_ne!(engine.log_root().unwrap(), root);
     assert_eq!(rooms.get(den).unwrap().unwrap().name, "den");
     // and what is `Ok` is written and returned
-    let before = rooms.update(den, |room| Ok::<_, Error>(std::mem::replace(&mut room.name, "hall".into())));
+    let before =
+        rooms.update(den, |room| Ok::<_, Error>(std::mem::replace(&mut room.name, "hall".into())));
     assert_eq!(before.unwrap(), "den");
     assert_eq!(rooms.get(den).unwrap().unwrap().name, "hall");
 }

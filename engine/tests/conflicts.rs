@@ -1,6 +1,8 @@
-//! Conflicts through the public API: how they are reported, shown, listed, settled; and writes that must not overwrite what nobody saw.
+//! Conflicts through the public API: how they are reported, shown, listed, settled; and writes that
+//! must not overwrite what nobody saw.
 //!
-//! Contents are written as text: `a=1 m.x=2`, `deleted`; behind them, after `!`, what is in conflict.
+//! Contents are written as text: `a=1 m.x=2`, `deleted`; behind them, after `!`, what is in
+//! conflict.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,13 +11,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use heirloom::{
-    Builder, Conflict, ConflictKind, Content, Engine, Entity, EntityId, Error, Kind, Patch, Policy, Proposal,
-    Resolution, Snapshot, Timestamp, Transaction, Value, VersionRef, apply_patch,
+    Builder, Conflict, ConflictKind, Content, Engine, Entity, EntityId, Error, Kind, Patch, Policy,
+    Proposal, Resolution, Snapshot, Timestamp, Transaction, Value, VersionRef, apply_patch,
 };
 
 // --- devices, and what they show
 
-/// Every look at a clock is a second after the last one, whoever looks: the order of writes is that of the lines of a test.
+/// Every look at a clock is a second after the last one, whoever looks: the order of writes is that
+/// of the lines of a test.
 fn later() -> Timestamp {
     static NOW: AtomicI64 = AtomicI64::new(1_700_000_000_000);
     Timestamp::from_millis(NOW.fetch_add(1_000, Ordering::Relaxed))
@@ -78,7 +81,8 @@ fn entity_text(entity: &Entity) -> String {
     let mut out = if entity.is_deleted() { "deleted".to_owned() } else { text(&entity.content()) };
     if entity.is_conflicted() {
         let deletion = entity.is_deletion_conflict().then(|| "deletion".to_owned());
-        let open: Vec<String> = entity.conflicting_fields().iter().cloned().chain(deletion).collect();
+        let open: Vec<String> =
+            entity.conflicting_fields().iter().cloned().chain(deletion).collect();
         out.push_str(&format!(" !{}", open.join(",")));
     }
     out
@@ -183,7 +187,8 @@ fn a_report_tells_who_said_what_when_and_what_auto_would_show() {
 
     assert_eq!(report.fields.len(), 1, "b and c are in nobody's way");
     assert_eq!(report.fields[0].path, ["a"]);
-    let sides: Vec<_> = report.fields[0].sides.iter().map(|s| (&*s.device, s.value.clone())).collect();
+    let sides: Vec<_> =
+        report.fields[0].sides.iter().map(|s| (&*s.device, s.value.clone())).collect();
     assert_eq!(sides, [("tablet", 2.into()), ("phone", 1.into())], "the last write first");
     for side in &report.fields[0].sides {
         let head = report.heads.iter().find(|h| h.version == side.version).unwrap();
@@ -208,17 +213,23 @@ fn nested_fields_conflict_leaf_by_leaf() {
     let (phone, _, id) = diverged(&inner, both(1).set_at(["m", "y"], 1), both(2));
     let report = conflict(&phone, id);
     assert_eq!(report.fields.iter().map(|f| f.path.join("/")).collect::<Vec<_>>(), ["m/x"]);
-    assert!(report.field("m.x").is_some() && report.field("m").is_none() && report.field("m.y").is_none());
+    assert!(
+        report.field("m.x").is_some()
+            && report.field("m").is_none()
+            && report.field("m.y").is_none()
+    );
     assert_eq!(shown(&phone, id), "m.x=2 m.y=1 !m.x");
 }
 
 #[test]
 fn fields_of_which_one_lies_above_the_other_clash() {
-    let (phone, tablet, id) = diverged(&fields(&[]), Patch::new().set_at(["m", "x"], 2), set("m", 1));
+    let (phone, tablet, id) =
+        diverged(&fields(&[]), Patch::new().set_at(["m", "x"], 2), set("m", 1));
     let report = conflict(&phone, id);
     assert_eq!(report.kind, ConflictKind::ConcurrentModification);
-    let sides =
-        |field: &str| report.field(field).unwrap().sides.iter().map(|s| &*s.device).collect::<Vec<_>>();
+    let sides = |field: &str| {
+        report.field(field).unwrap().sides.iter().map(|s| &*s.device).collect::<Vec<_>>()
+    };
     assert_eq!((sides("m"), sides("m.x")), (vec!["tablet"], vec!["phone"]));
     for d in [&phone, &tablet] {
         assert_eq!(shown(d, id), "m=1 !m,m.x", "the newest, then what fits");
@@ -259,7 +270,9 @@ fn two_creations_that_differ_are_a_conflict_without_an_ancestor() {
         let (phone, tablet) = (device("phone"), device("tablet"));
         let id = EntityId::v5(&[1; 16], b"kitchen");
         phone.write(|tx| tx.create_with_id(id, "lamp", &fields(&[("a", 1), ("b", 1)]))).unwrap();
-        tablet.write(|tx| tx.create_with_id(id, other_type, &fields(&[("a", 2), ("c", 2)]))).unwrap();
+        tablet
+            .write(|tx| tx.create_with_id(id, other_type, &fields(&[("a", 2), ("c", 2)])))
+            .unwrap();
         meet(&[&phone, &tablet]);
         for d in [&phone, &tablet] {
             let report = conflict(d, id);
@@ -301,7 +314,10 @@ fn what_is_settled_unknown_or_merely_diverged_is_no_conflict() {
     let snapshot = phone.snapshot().unwrap();
     assert_eq!(heads(&phone, id).len(), 2);
     assert!(snapshot.conflict(id).unwrap().is_none());
-    assert_eq!((snapshot.conflicts().count().unwrap(), snapshot.unsettled().unwrap().count()), (0, 1));
+    assert_eq!(
+        (snapshot.conflicts().count().unwrap(), snapshot.unsettled().unwrap().count()),
+        (0, 1)
+    );
     assert!(snapshot.conflict(EntityId::from_bytes([9; 16])).unwrap().is_none());
     let (phone, _, id) = diverged(&fields(&[("a", 0)]), set("a", 7), set("a", 7));
     assert!(phone.snapshot().unwrap().conflict(id).unwrap().is_none(), "they agree");
@@ -314,7 +330,10 @@ fn a_write_beside_an_open_conflict_leaves_a_report_with_one_head() {
     patch(&phone, id, set("b", 9));
     meet(&[&phone, &tablet]);
     let report = conflict(&tablet, id);
-    assert_eq!((report.heads.len(), &*report.heads[0].device, report.heads[0].generation), (1, "phone", 3));
+    assert_eq!(
+        (report.heads.len(), &*report.heads[0].device, report.heads[0].generation),
+        (1, "phone", 3)
+    );
     assert_eq!(report.fields, before.fields, "the same sides");
     assert_eq!(shown(&tablet, id), "a=2 b=9 c=2 !a");
 }
@@ -325,7 +344,8 @@ fn the_common_ancestor_is_the_newest_that_all_heads_have_seen() {
     let id = create(&phone, &fields(&[("a", 0)]));
     patch(&phone, id, set("a", 1));
     let settled = heads(&phone, id)[0];
-    let ancestor = |d: &Engine| d.snapshot().unwrap().common_ancestor(id).unwrap().map(|v| v.reference());
+    let ancestor =
+        |d: &Engine| d.snapshot().unwrap().common_ancestor(id).unwrap().map(|v| v.reference());
     assert_eq!(ancestor(&phone), Some(settled), "of a settled entity its only head");
     meet(&[&phone, &tablet]);
     for n in 0..40 {
@@ -334,9 +354,11 @@ fn the_common_ancestor_is_the_newest_that_all_heads_have_seen() {
     patch(&tablet, id, set("a", 3));
     meet(&[&phone, &tablet]);
     assert_eq!(ancestor(&tablet), Some(settled));
-    // both join the two heads, without having seen the other do it: they share two heads now, of which one is newer
-    let newest =
-        heads(&phone, id).into_iter().max_by_key(|h| phone.snapshot().unwrap().version(h).unwrap().stamp());
+    // both join the two heads, without having seen the other do it: they share two heads now, of
+    // which one is newer
+    let newest = heads(&phone, id)
+        .into_iter()
+        .max_by_key(|h| phone.snapshot().unwrap().version(h).unwrap().stamp());
     patch(&phone, id, set("a", 5));
     patch(&tablet, id, set("a", 6));
     meet(&[&phone, &tablet]);
@@ -369,8 +391,9 @@ fn conflicts_are_listed_in_order_by_type_and_page() {
     let (phone, _, ids) = many_conflicts(&Policy::Auto, 4, 3);
     let settled = create(&phone, &fields(&[("a", 0)]));
     let snapshot = phone.snapshot().unwrap();
-    let listed =
-        |list: heirloom::Conflicts<'_>| list.into_iter().map(|c| c.unwrap().entity).collect::<Vec<_>>();
+    let listed = |list: heirloom::Conflicts<'_>| {
+        list.into_iter().map(|c| c.unwrap().entity).collect::<Vec<_>>()
+    };
     assert_eq!(listed(snapshot.conflicts()), ids);
     assert_eq!(listed(snapshot.conflicts().of_type("lamp")), ids[..4]);
     assert_eq!(listed(snapshot.conflicts().of_type("room").after(ids[4])), ids[5..]);
@@ -390,12 +413,14 @@ fn conflicts_are_listed_in_order_by_type_and_page() {
 #[test]
 fn the_manual_queue_lasts_over_reopening_until_somebody_decides() {
     let dir = tempfile::tempdir().unwrap();
-    let open = || builder("phone").policy("lamp", Policy::Manual).open(dir.path().join("store")).unwrap();
+    let open =
+        || builder("phone").policy("lamp", Policy::Manual).open(dir.path().join("store")).unwrap();
     let (source, _, ids) = many_conflicts(&Policy::Auto, 2, 1);
     let phone = open();
     carry(&source, &phone);
-    let queued =
-        |e: &Engine| e.snapshot().unwrap().queue().into_iter().map(|c| c.unwrap().entity).collect::<Vec<_>>();
+    let queued = |e: &Engine| {
+        e.snapshot().unwrap().queue().into_iter().map(|c| c.unwrap().entity).collect::<Vec<_>>()
+    };
     assert_eq!(queued(&phone), ids[..2], "lamps are manual, rooms are not");
     phone.close().unwrap();
 
@@ -452,7 +477,8 @@ fn resolve(phone: &Engine, tablet: &Engine, id: EntityId, resolution: Resolution
 
 #[test]
 fn every_resolution_settles_what_it_says_it_settles() {
-    let mine = |c: &Conflict, device: &str| c.heads.iter().find(|h| h.device == device).unwrap().version;
+    let mine =
+        |c: &Conflict, device: &str| c.heads.iter().find(|h| h.device == device).unwrap().version;
     type Choose<'a> = &'a dyn Fn(&Conflict) -> Resolution;
     let cases: [(Choose<'_>, &str, &str); 7] = [
         (&|_| Resolution::Suggestion, "a=2 b=1 c=2", "deleted"),
@@ -469,7 +495,11 @@ fn every_resolution_settles_what_it_says_it_settles() {
         assert_eq!(resolve(&phone, &tablet, id, resolution.clone()), of_a_field, "{resolution:?}");
         let (phone, tablet, id) = over_a_deletion(&Policy::Auto);
         let resolution = choose(&conflict(&phone, id));
-        assert_eq!(resolve(&phone, &tablet, id, resolution.clone()), of_a_deletion, "{resolution:?}");
+        assert_eq!(
+            resolve(&phone, &tablet, id, resolution.clone()),
+            of_a_deletion,
+            "{resolution:?}"
+        );
     }
 }
 
@@ -486,7 +516,9 @@ fn resolving_a_clash_leaves_one_of_the_two() {
 
 #[test]
 fn resolving_decides_over_the_merge_whatever_the_policy_shows() {
-    for policy in [Policy::LastWriteWins, Policy::FirstWriteWins, Policy::HigherVersionWins, Policy::Manual] {
+    for policy in
+        [Policy::LastWriteWins, Policy::FirstWriteWins, Policy::HigherVersionWins, Policy::Manual]
+    {
         let (phone, tablet, id) = over_a(&policy);
         assert_eq!(resolve(&phone, &tablet, id, set("a", 5).into()), "a=5 b=1 c=2", "{policy}");
     }
@@ -567,7 +599,10 @@ fn two_people_who_decide_alike_make_no_new_conflict_and_who_decide_differently_m
         meet(&[&phone, &tablet]);
         for d in [&phone, &tablet] {
             assert_eq!(shown(d, id), expected, "{on_phone:?} {on_tablet:?}");
-            assert_eq!(d.snapshot().unwrap().queue().count().unwrap(), u64::from(expected.contains('!')));
+            assert_eq!(
+                d.snapshot().unwrap().queue().count().unwrap(),
+                u64::from(expected.contains('!'))
+            );
         }
     }
 }
@@ -621,7 +656,11 @@ fn putting_back_what_was_read_writes_nothing_whatever_happened_since() {
     let read = form(&phone, id);
     let root = phone.log_root().unwrap();
     phone.write(|tx| tx.put(&read, &read.content())).unwrap();
-    assert_eq!((phone.log_root().unwrap(), heads(&phone, id).len()), (root, 2), "nor does it join the heads");
+    assert_eq!(
+        (phone.log_root().unwrap(), heads(&phone, id).len()),
+        (root, 2),
+        "nor does it join the heads"
+    );
     patch(&tablet, id, set("a", 9));
     carry(&tablet, &phone);
     let root = phone.log_root().unwrap();
@@ -629,7 +668,8 @@ fn putting_back_what_was_read_writes_nothing_whatever_happened_since() {
     assert_eq!((phone.log_root().unwrap(), shown(&phone, id)), (root, "a=9 b=1 c=2".to_owned()));
 }
 
-/// A form is read, somebody writes, the form comes back. What stands then, or both sides of each field in dispute: read, mine, theirs.
+/// A form is read, somebody writes, the form comes back. What stands then, or both sides of each
+/// field in dispute: read, mine, theirs.
 fn put_after(base: &Content, theirs: Patch, mine: Patch) -> Result<String, Vec<String>> {
     let phone = device("phone");
     let id = create(&phone, base);
@@ -641,14 +681,23 @@ fn put_after(base: &Content, theirs: Patch, mine: Patch) -> Result<String, Vec<S
         Ok(()) => Ok(shown(&phone, id)),
         Err(Error::Conflict(stale)) => {
             assert_eq!(phone.log_root().unwrap(), root);
-            assert_eq!((&*stale.seen, stale.now, stale.deleted), (read.heads(), heads(&phone, id), false));
+            assert_eq!(
+                (&*stale.seen, stale.now, stale.deleted),
+                (read.heads(), heads(&phone, id), false)
+            );
             let side = |v: &Option<Value>| {
                 let mut out = Vec::new();
                 v.iter().for_each(|v| leaf(v, "", &mut out));
                 out.first().map_or("none".to_owned(), |t| t[1..].to_owned())
             };
             let line = |f: &heirloom::StaleField| {
-                format!("{}: {} {} {}", f.path.join("."), side(&f.read), side(&f.yours), side(&f.theirs))
+                format!(
+                    "{}: {} {} {}",
+                    f.path.join("."),
+                    side(&f.read),
+                    side(&f.yours),
+                    side(&f.theirs)
+                )
             };
             Err(stale.fields.iter().map(line).collect())
         }
@@ -657,11 +706,18 @@ fn put_after(base: &Content, theirs: Patch, mine: Patch) -> Result<String, Vec<S
 }
 
 #[test]
-fn a_form_that_comes_back_changes_what_its_user_changed_and_names_both_sides_of_what_others_changed_too() {
+fn a_form_changes_what_its_user_changed_and_names_both_sides_of_what_others_changed_too() {
     let base = fields(&[("a", 0), ("b", 0)]);
     assert_eq!(put_after(&base, set("a", 1), set("b", 2)), Ok("a=1 b=2".to_owned()));
-    assert_eq!(put_after(&base, set("a", 1), set("a", 1)), Ok("a=1 b=0".to_owned()), "both want the same");
-    assert_eq!(put_after(&base, Patch::new().unset("a"), Patch::new().unset("a")), Ok("b=0".to_owned()));
+    assert_eq!(
+        put_after(&base, set("a", 1), set("a", 1)),
+        Ok("a=1 b=0".to_owned()),
+        "both want the same"
+    );
+    assert_eq!(
+        put_after(&base, Patch::new().unset("a"), Patch::new().unset("a")),
+        Ok("b=0".to_owned())
+    );
     let disputed = |lines: &[&str]| Err(lines.iter().map(|l| (*l).to_owned()).collect());
     assert_eq!(put_after(&base, set("a", 1), set("a", 2).set("b", 2)), disputed(&["a: 0 2 1"]));
     assert_eq!(put_after(&base, set("a", 1), Patch::new().unset("a")), disputed(&["a: 0 none 1"]));
@@ -677,7 +733,11 @@ fn a_form_is_refused_where_its_change_lies_above_or_below_that_of_another() {
     assert_eq!(put_after(&base, x(1), set("m", 5)), disputed(&["m: none 5 none", "m.x: 0 none 1"]));
     assert_eq!(put_after(&base, set("m", 5), x(1)), disputed(&["m: none none 5", "m.x: 0 1 none"]));
     let beside = Patch::new().set_at(["m", "y"], 1);
-    assert_eq!(put_after(&base, x(1), beside), Ok("m.x=1 m.y=1".to_owned()), "beside it there is room");
+    assert_eq!(
+        put_after(&base, x(1), beside),
+        Ok("m.x=1 m.y=1".to_owned()),
+        "beside it there is room"
+    );
 }
 
 #[test]
@@ -729,8 +789,11 @@ const NAMED: [&str; 8] = [
 
 #[test]
 fn each_policy_goes_by_its_name_and_shows_what_it_says() {
-    let fields =
-        ["a=2 b=1 c=2 !a"; 4].into_iter().chain(["a=2 b=0 c=2 !a", "a=1 b=1 c=0 !a", "a=2 b=0 c=2 !a"]);
+    let fields = ["a=2 b=1 c=2 !a"; 4].into_iter().chain([
+        "a=2 b=0 c=2 !a",
+        "a=1 b=1 c=0 !a",
+        "a=2 b=0 c=2 !a",
+    ]);
     let fields = fields.chain(["a=2 b=1 c=2 !a"]);
     let deletions = ["deleted"; 3].into_iter().chain(["a=2", "a=2", "deleted", "a=2", "deleted"]);
     for ((name, of_a_field), of_a_deletion) in NAMED.into_iter().zip(fields).zip(deletions) {
@@ -772,8 +835,11 @@ fn a_policy_that_there_is_not_is_found_at_opening() {
     assert!(matches!("Auto".parse::<Policy>(), Err(Error::UnknownPolicy(_))));
 
     let newest = Policy::custom("newest", 1, |_| Resolution::Suggestion);
-    let engine =
-        builder("phone").policy_named("lamp", "newest").register_policy(newest.clone()).in_memory().unwrap();
+    let engine = builder("phone")
+        .policy_named("lamp", "newest")
+        .register_policy(newest.clone())
+        .in_memory()
+        .unwrap();
     assert_eq!(engine.policy("lamp"), newest);
     for name in ["", "manual"] {
         let clash = Policy::custom(name, 1, |_| Resolution::Suggestion);
@@ -784,10 +850,17 @@ fn a_policy_that_there_is_not_is_found_at_opening() {
             assert!(matches!(opened, Err(Error::Invalid(_))), "{name:?}: {opened:?}");
         }
     }
-    let last =
-        builder("p").policy_named("lamp", "no such").policy("lamp", Policy::Manual).in_memory().unwrap();
+    let last = builder("p")
+        .policy_named("lamp", "no such")
+        .policy("lamp", Policy::Manual)
+        .in_memory()
+        .unwrap();
     assert_eq!(last.policy("lamp"), Policy::Manual, "the last one given for a type counts");
-    let last = builder("p").policy("lamp", Policy::Manual).policy_named("lamp", "auto").in_memory().unwrap();
+    let last = builder("p")
+        .policy("lamp", Policy::Manual)
+        .policy_named("lamp", "auto")
+        .in_memory()
+        .unwrap();
     assert_eq!(last.policy("lamp"), Policy::Auto);
 }
 
@@ -796,7 +869,11 @@ fn fingerprints_are_equal_exactly_where_policies_are() {
     let custom = |version| Policy::custom("newest", version, |_| Resolution::Suggestion);
     let print = |b: Builder| b.in_memory().unwrap().policy_fingerprint();
     let plain = print(builder("p"));
-    assert_eq!(print(builder("q").policy("lamp", Policy::Auto)), plain, "auto is what nobody mentions");
+    assert_eq!(
+        print(builder("q").policy("lamp", Policy::Auto)),
+        plain,
+        "auto is what nobody mentions"
+    );
     let different = [
         plain,
         print(builder("p").policy("lamp", Policy::Manual)),
@@ -806,7 +883,10 @@ fn fingerprints_are_equal_exactly_where_policies_are() {
         print(builder("p").policy("lamp", custom(2))),
     ];
     assert_eq!(BTreeSet::from(different).len(), different.len());
-    assert_eq!(print(builder("q").policy_named("lamp", "newest").register_policy(custom(2))), different[5]);
+    assert_eq!(
+        print(builder("q").policy_named("lamp", "newest").register_policy(custom(2))),
+        different[5]
+    );
 }
 
 /// Of each open field the greatest integer; what was deleted lives again.
@@ -841,7 +921,10 @@ fn a_custom_policy_decides_what_is_shown_and_is_asked_only_where_something_is_in
         "they do not overlap"
     );
     let (phone, tablet, id) = over_a(&counting);
-    assert_eq!((shown(&phone, id), shown(&tablet, id)), ("heads=2 !a".to_owned(), "heads=2 !a".to_owned()));
+    assert_eq!(
+        (shown(&phone, id), shown(&tablet, id)),
+        ("heads=2 !a".to_owned(), "heads=2 !a".to_owned())
+    );
     assert!(asked.load(Ordering::Relaxed) > 0);
 
     for (resolution, of_a_deletion) in [
@@ -880,7 +963,9 @@ fn a_custom_policy_that_fails_harms_nothing_but_its_entity() {
         ("order", Policy::custom("order", 1, |c| Resolution::Head(c.heads[0].version))),
         (
             "impure",
-            Policy::custom("impure", 1, move |_| set("a", impure.fetch_add(1, Ordering::Relaxed)).into()),
+            Policy::custom("impure", 1, move |_| {
+                set("a", impure.fetch_add(1, Ordering::Relaxed)).into()
+            }),
         ),
         (
             "useless",
@@ -897,7 +982,9 @@ fn a_custom_policy_that_fails_harms_nothing_but_its_entity() {
         let (phone, tablet, id) = over_a(&policy);
         let other = create(&phone, &fields(&[("a", 1)]));
         let check = |result: Result<(), Error>| match result {
-            Err(Error::PolicyFailed { policy, entity, .. }) => assert_eq!((&*policy, entity), (name, id)),
+            Err(Error::PolicyFailed { policy, entity, .. }) => {
+                assert_eq!((&*policy, entity), (name, id))
+            }
             other => panic!("{name}: {other:?}"),
         };
         let snapshot = phone.snapshot().unwrap();
@@ -906,11 +993,18 @@ fn a_custom_policy_that_fails_harms_nothing_but_its_entity() {
         check(phone.write(|tx| tx.get(id).map(drop)));
         check(phone.write(|tx| tx.patch(id, set("b", 2))));
         assert_eq!(shown(&phone, other), "a=1", "others are read");
-        assert_eq!(conflict(&phone, id).field("a").unwrap().sides.len(), 2, "and the conflict is told");
+        assert_eq!(
+            conflict(&phone, id).field("a").unwrap().sides.len(),
+            2,
+            "and the conflict is told"
+        );
         patch(&phone, other, set("a", 2));
         phone.write(|tx| tx.resolve(id, &heads(&phone, id), Resolution::Suggestion)).unwrap();
         meet(&[&phone, &tablet]);
-        assert_eq!((shown(&tablet, id), shown(&tablet, other)), ("a=2 b=1 c=2".to_owned(), "a=2".to_owned()));
+        assert_eq!(
+            (shown(&tablet, id), shown(&tablet, other)),
+            ("a=2 b=1 c=2".to_owned(), "a=2".to_owned())
+        );
     }
 }
 
@@ -948,7 +1042,9 @@ fn a_write_under_a_policy_for_whole_versions_starts_from_the_winner_and_decides_
     ];
     for (policy, before, after) in cases {
         let dir = tempfile::tempdir().unwrap();
-        let open = || builder("desk").policy("lamp", policy.clone()).open(dir.path().join("store")).unwrap();
+        let open = || {
+            builder("desk").policy("lamp", policy.clone()).open(dir.path().join("store")).unwrap()
+        };
         let (phone, tablet, id) = over_a(&policy);
         let desk = open();
         carry(&phone, &desk);
@@ -968,8 +1064,10 @@ fn a_write_under_a_policy_for_whole_versions_starts_from_the_winner_and_decides_
         }
         // the loser stays in history
         let lost = desk.snapshot().unwrap().heads(id).unwrap()[0].parents().to_vec();
-        let contents: BTreeSet<_> =
-            lost.iter().map(|r| text(&desk.snapshot().unwrap().content_at(r).unwrap().unwrap())).collect();
+        let contents: BTreeSet<_> = lost
+            .iter()
+            .map(|r| text(&desk.snapshot().unwrap().content_at(r).unwrap().unwrap()))
+            .collect();
         assert_eq!(contents, ["a=1 b=1 c=0", "a=2 b=0 c=2"].map(str::to_owned).into());
     }
 }
@@ -979,7 +1077,9 @@ fn a_write_under_a_policy_for_fields_decides_only_what_it_touches() {
     for name in ["auto", "merge_fields", "delete_wins", "update_wins", "manual"] {
         let policy: Policy = name.parse().unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let open = || builder("desk").policy("lamp", policy.clone()).open(dir.path().join("store")).unwrap();
+        let open = || {
+            builder("desk").policy("lamp", policy.clone()).open(dir.path().join("store")).unwrap()
+        };
         let base = fields(&[("a", 0), ("b", 0)]);
         let (phone, tablet, id) = diverged_under(
             &policy,
@@ -994,7 +1094,11 @@ fn a_write_under_a_policy_for_fields_decides_only_what_it_touches() {
         let desk = open();
         meet(&[&desk, &phone, &tablet]);
         for d in [&desk, &phone, &tablet] {
-            assert_eq!((shown(d, id), heads(d, id).len()), ("a=2 b=2 c=1 !a,b".to_owned(), 1), "{name}");
+            assert_eq!(
+                (shown(d, id), heads(d, id).len()),
+                ("a=2 b=2 c=1 !a,b".to_owned(), 1),
+                "{name}"
+            );
         }
         // the shown value, said by somebody, is a decision
         patch(&phone, id, set("a", 2));
@@ -1016,7 +1120,11 @@ fn what_is_shown_as_deleted_takes_no_patch_and_what_is_not_takes_one() {
         if alive {
             written.unwrap();
             meet(&[&phone, &tablet]);
-            assert_eq!(shown(&tablet, id), "a=2 b=1", "{name}: who writes on it has decided that it lives");
+            assert_eq!(
+                shown(&tablet, id),
+                "a=2 b=1",
+                "{name}: who writes on it has decided that it lives"
+            );
         } else {
             assert!(matches!(written, Err(Error::Deleted(_))), "{name}: {written:?}");
         }
@@ -1024,15 +1132,20 @@ fn what_is_shown_as_deleted_takes_no_patch_and_what_is_not_takes_one() {
         let (phone, tablet, id) = over_a_deletion(&policy);
         delete(&phone, id);
         meet(&[&phone, &tablet]);
-        assert_eq!((shown(&tablet, id), heads(&tablet, id).len()), ("deleted".to_owned(), 1), "{name}");
+        assert_eq!(
+            (shown(&tablet, id), heads(&tablet, id).len()),
+            ("deleted".to_owned(), 1),
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn a_policy_changed_at_reopening_changes_what_is_shown_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let open =
-        |policy: Policy| builder("desk").policy("lamp", policy).open(dir.path().join("store")).unwrap();
+    let open = |policy: Policy| {
+        builder("desk").policy("lamp", policy).open(dir.path().join("store")).unwrap()
+    };
     let (phone, _, id) = over_a(&Policy::Auto);
     let desk = open(Policy::Auto);
     carry(&phone, &desk);
@@ -1069,8 +1182,9 @@ fn a_rule_sees_each_write_before_and_after() {
     let phone = strict(&asked).in_memory().unwrap();
     let told = || {
         let side = |c: &Option<Content>| c.as_ref().map_or("-".to_owned(), text);
-        let line =
-            |p: Proposal| format!("{:?} {}: {} > {}", p.kind, p.entity_type, side(&p.before), side(&p.after));
+        let line = |p: Proposal| {
+            format!("{:?} {}: {} > {}", p.kind, p.entity_type, side(&p.before), side(&p.after))
+        };
         asked.lock().unwrap().drain(..).map(line).collect::<Vec<_>>()
     };
     let id = create(&phone, &fields(&[("a", 1)]));
@@ -1233,15 +1347,19 @@ fn carry_damaged(from: &Engine, to: &Engine) {
 }
 
 #[test]
-fn what_is_not_here_can_be_deleted_restored_and_resolved_by_deletion_whatever_the_rules_and_the_policy() {
+fn what_is_not_here_can_be_deleted_restored_and_resolved_by_deletion_under_any_rule_and_policy() {
     let custom = Policy::custom("of no use", 1, |_| Resolution::Content(Content::new()));
     for policy in [Policy::Auto, Policy::LastWriteWins, custom] {
         for act in 0..3 {
             let phone = device("phone");
-            let rule =
-                |p: &Proposal| if p.before.is_none() { Ok(()) } else { Err("it was not here".to_owned()) };
-            let tablet =
-                builder("tablet").policy("lamp", policy.clone()).validate("lamp", rule).in_memory().unwrap();
+            let rule = |p: &Proposal| {
+                if p.before.is_none() { Ok(()) } else { Err("it was not here".to_owned()) }
+            };
+            let tablet = builder("tablet")
+                .policy("lamp", policy.clone())
+                .validate("lamp", rule)
+                .in_memory()
+                .unwrap();
             let id = create(&phone, &fields(&[("a", 1)]));
             let first = heads(&phone, id)[0];
             patch(&phone, id, set("a", 2));
@@ -1266,7 +1384,8 @@ fn what_is_not_here_can_be_deleted_restored_and_resolved_by_deletion_whatever_th
 fn an_entity_whose_policy_fails_can_be_resolved_under_rules() {
     let fails = Policy::custom("fails", 1, |_| panic!("a bug"));
     let (_, tablet, id) = over_a(&Policy::Auto);
-    let own = builder("hub").policy("lamp", fails).validate("lamp", |_| Ok(())).in_memory().unwrap();
+    let own =
+        builder("hub").policy("lamp", fails).validate("lamp", |_| Ok(())).in_memory().unwrap();
     carry(&tablet, &own);
     assert!(matches!(own.snapshot().unwrap().get(id), Err(Error::PolicyFailed { .. })));
     own.write(|tx| tx.resolve(id, &heads(&own, id), set("a", 9))).unwrap();
@@ -1295,7 +1414,8 @@ fn a_policy_or_a_rule_that_writes_gets_an_error_and_no_deadlock() {
     patch(&phone, id, set("a", 1));
     patch(&tablet, id, set("a", 2));
     slot.set(phone.clone()).unwrap();
-    // what arrives is indexed as it is shown, so the policy is asked while the store is being written
+    // what arrives is indexed as it is shown, so the policy is asked while the store is being
+    // written
     carry(&tablet, &phone);
     assert!(refused.load(Ordering::Relaxed) > 0);
     assert_eq!(phone.snapshot().unwrap().list("note").count().unwrap(), 0);
@@ -1327,7 +1447,11 @@ fn a_crowd_of_heads_is_joined_by_a_few_writes() {
     let now = form(&phone, id);
     assert_eq!(now.heads().len(), HEADS as usize - 4_096 + 1);
     assert_eq!((now.get("b").unwrap(), now.content().len()), (Some(5.into()), HEADS as usize + 2));
-    assert_eq!(conflict(&phone, id).field("a").unwrap().sides.len(), HEADS as usize, "b alone was decided");
+    assert_eq!(
+        conflict(&phone, id).field("a").unwrap().sides.len(),
+        HEADS as usize,
+        "b alone was decided"
+    );
     let refused = phone.write(|tx| tx.resolve(id, &seen, set("a", 7)));
     assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
     phone.write(|tx| tx.resolve(id, now.heads(), set("a", 7))).unwrap();

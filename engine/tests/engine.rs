@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use heirloom::{
-    Clock, ClockOrdering, ConflictKind, Content, DatasetId, Engine, EntityId, Error, Kind, Metadata, Patch,
-    Snapshot, Timestamp, Value, VersionRef,
+    Clock, ClockOrdering, ConflictKind, Content, DatasetId, Engine, EntityId, Error, Kind,
+    Metadata, Patch, Snapshot, Timestamp, Value, VersionRef,
 };
 use serde::{Deserialize, Serialize};
 
@@ -105,7 +105,10 @@ fn a_transaction_reads_its_own_writes_and_becomes_one_version_an_entity() {
         })
         .unwrap();
     let snapshot = engine.snapshot().unwrap();
-    assert_eq!((snapshot.history(id).unwrap().count(), snapshot.list("lamp").count().unwrap()), (1, 1));
+    assert_eq!(
+        (snapshot.history(id).unwrap().count(), snapshot.list("lamp").count().unwrap()),
+        (1, 1)
+    );
 }
 
 #[test]
@@ -113,7 +116,9 @@ fn a_write_that_changes_nothing_writes_nothing() {
     let engine = engine("phone");
     let id = engine.write(|tx| tx.create("lamp", &lamp(1))).unwrap();
     let root = engine.log_root().unwrap();
-    engine.write(|tx| tx.patch(id, Patch::new().set("brightness", 1).unset("no such field"))).unwrap();
+    engine
+        .write(|tx| tx.patch(id, Patch::new().set("brightness", 1).unset("no such field")))
+        .unwrap();
     engine
         .write(|tx| {
             let e = tx.get(id)?.unwrap();
@@ -129,7 +134,10 @@ fn misuse_is_a_typed_error_and_writes_nothing() {
     let id = engine.write(|tx| tx.create("lamp", &lamp(1))).unwrap();
     let nobody = EntityId::v5(&[0; 16], b"nobody");
     let root = engine.log_root().unwrap();
-    assert!(matches!(engine.write(|tx| tx.create_with_id(id, "lamp", &lamp(1))), Err(Error::Exists { .. })));
+    assert!(matches!(
+        engine.write(|tx| tx.create_with_id(id, "lamp", &lamp(1))),
+        Err(Error::Exists { .. })
+    ));
     assert!(matches!(engine.write(|tx| tx.patch(nobody, Patch::new())), Err(Error::NotFound(_))));
     assert!(matches!(engine.write(|tx| tx.delete(nobody)), Err(Error::NotFound(_))));
     assert!(matches!(engine.write(|tx| tx.create("", &lamp(1))), Err(Error::Invalid(_))));
@@ -138,7 +146,8 @@ fn misuse_is_a_typed_error_and_writes_nothing() {
     assert!(matches!(engine.write(|tx| tx.patch(id, clash)), Err(Error::Invalid(_))));
     let big = Patch::new().set("note", "x".repeat(17 << 20));
     assert!(matches!(engine.write(|tx| tx.patch(id, big)), Err(Error::Limit { .. })));
-    let told = engine.write(|_| Ok::<_, Error>((engine.device_id(), engine.dataset().is_some()))).unwrap();
+    let told =
+        engine.write(|_| Ok::<_, Error>((engine.device_id(), engine.dataset().is_some()))).unwrap();
     assert_eq!(told, (engine.device_id(), true));
     let inside = engine.write(|_| engine.write(|tx| tx.delete(id)));
     assert!(matches!(inside, Err(Error::Invalid(_))));
@@ -185,7 +194,9 @@ fn edits_to_different_fields_merge_and_to_the_same_field_conflict() {
 #[test]
 fn a_removed_field_does_not_come_back_and_a_concurrent_change_of_it_stands() {
     let (a, b) = (engine("a"), engine("b"));
-    let id = a.write(|tx| tx.create("lamp", &Content::new().with("x", 1).with("y", 1).with("z", 1))).unwrap();
+    let id = a
+        .write(|tx| tx.create("lamp", &Content::new().with("x", 1).with("y", 1).with("z", 1)))
+        .unwrap();
     both_ways(&a, &b);
     a.write(|tx| tx.patch(id, Patch::new().unset("x").unset("y"))).unwrap();
     b.write(|tx| tx.patch(id, Patch::new().set("y", 2).set("z", 2))).unwrap();
@@ -235,7 +246,8 @@ fn two_devices_that_create_the_same_entity_before_they_meet_make_one() {
     b.write(|tx| tx.create_with_id(id, "light", &Content::new().with("y", 2))).unwrap();
     both_ways(&a, &b);
     assert_eq!(read(&a, id), Some(Content::new().with("x", 1).with("y", 2)));
-    let kind = |e: &Engine| e.snapshot().unwrap().get(id).unwrap().unwrap().entity_type().to_owned();
+    let kind =
+        |e: &Engine| e.snapshot().unwrap().get(id).unwrap().unwrap().entity_type().to_owned();
     assert_eq!(kind(&a), kind(&b));
     assert_eq!(a.snapshot().unwrap().list(&kind(&a)).count().unwrap(), 1);
 }
@@ -248,7 +260,8 @@ fn order_of_arrival_does_not_matter() {
         carry(&makers[0], m);
     }
     for (i, m) in makers.iter().enumerate() {
-        m.write(|tx| tx.patch(id, Patch::new().set("name", format!("n{i}")).set("brightness", 5))).unwrap();
+        m.write(|tx| tx.patch(id, Patch::new().set("name", format!("n{i}")).set("brightness", 5)))
+            .unwrap();
     }
     let mut shown = Vec::new();
     for turn in 0..4 {
@@ -267,14 +280,17 @@ fn order_of_arrival_does_not_matter() {
 #[test]
 fn a_thousand_heads_on_one_entity_merge() {
     let home = engine("home");
-    let id = home.write(|tx| tx.create("lamp", &Content::new().with("x", 0).with("shared", 1))).unwrap();
+    let id =
+        home.write(|tx| tx.create("lamp", &Content::new().with("x", 0).with("shared", 1))).unwrap();
     let batch = home.replication().commits(0, 1, &|_, _, _| true, usize::MAX).unwrap();
     let hub = engine("hub");
     carry(&home, &hub);
     for i in 0..1000u32 {
         let device = engine(&format!("d{i}"));
         device.replication().ingest(&[&batch.commits[0].bytes]).unwrap();
-        device.write(|tx| tx.patch(id, Patch::new().set("x", i + 1).set(&format!("f{}", i % 7), i))).unwrap();
+        device
+            .write(|tx| tx.patch(id, Patch::new().set("x", i + 1).set(&format!("f{}", i % 7), i)))
+            .unwrap();
         carry(&device, &hub);
     }
     let snapshot = hub.snapshot().unwrap();
@@ -310,8 +326,9 @@ fn time_travel_shows_what_a_clock_had_seen() {
     let last = a.clock().unwrap();
     assert_eq!(on_a.compare(&on_b), ClockOrdering::Concurrent);
     let snapshot = a.snapshot().unwrap();
-    let at =
-        |clock: &Clock| snapshot.as_of(clock).unwrap().get(id).unwrap().map(|e| e.read::<Lamp>().unwrap());
+    let at = |clock: &Clock| {
+        snapshot.as_of(clock).unwrap().get(id).unwrap().map(|e| e.read::<Lamp>().unwrap())
+    };
     assert_eq!(at(&Clock::new()), None);
     assert_eq!(at(&first), Some(lamp(1)));
     assert_eq!(at(&on_a), Some(lamp(2)));
@@ -351,14 +368,18 @@ fn listings_are_by_type_in_order_of_ids_and_paged() {
     engine.write(|tx| tx.create("room", &lamp(1))).unwrap();
     ids.sort();
     let snapshot = engine.snapshot().unwrap();
-    let listed = |l: heirloom::Listing<'_>| l.entities().unwrap().iter().map(|e| e.id()).collect::<Vec<_>>();
+    let listed =
+        |l: heirloom::Listing<'_>| l.entities().unwrap().iter().map(|e| e.id()).collect::<Vec<_>>();
     assert_eq!(listed(snapshot.list("lamp")), ids);
     assert_eq!(listed(snapshot.list("lamp").after(ids[4]).limit(3)), ids[5..8]);
     let first = ids[0].as_bytes()[0];
     let expected: Vec<_> = ids.iter().copied().filter(|i| i.as_bytes()[0] == first).collect();
     assert_eq!(listed(snapshot.list("lamp").prefix(&[first])), expected);
     assert_eq!(listed(snapshot.list("lamp").after(ids[19])), []);
-    assert_eq!((snapshot.list("lamp").count().unwrap(), snapshot.list("nothing").count().unwrap()), (20, 0));
+    assert_eq!(
+        (snapshot.list("lamp").count().unwrap(), snapshot.list("nothing").count().unwrap()),
+        (20, 0)
+    );
 }
 
 #[test]
@@ -468,13 +489,17 @@ fn walls_never_go_back_and_a_clock_far_ahead_moves_nobody() {
     let batch = wild.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     let report = engine.replication().ingest(&commits).unwrap();
-    let told: Vec<_> = report.clocks_ahead.iter().map(|c| (c.log, c.device.clone(), c.by_ms)).collect();
+    let told: Vec<_> =
+        report.clocks_ahead.iter().map(|c| (c.log, c.device.clone(), c.by_ms)).collect();
     assert_eq!(told, [(wild.log_id().unwrap(), wild.device_id().unwrap(), 10 * year as u64)]);
     assert_eq!(engine.clocks_ahead().unwrap(), report.clocks_ahead);
     engine.write(|tx| tx.patch(id, Patch::new().set("brightness", 4))).unwrap();
     let head = &engine.snapshot().unwrap().heads(id).unwrap()[0];
     assert_eq!(head.wall().as_millis(), start);
-    assert!(head.stamp().as_millis() > start + 10 * year, "its stamp follows its parent's all the same");
+    assert!(
+        head.stamp().as_millis() > start + 10 * year,
+        "its stamp follows its parent's all the same"
+    );
 }
 
 #[test]
@@ -602,7 +627,8 @@ fn a_policy_that_writes_gets_an_error_and_stops_nobody() {
         let phone = builder("phone").policy("lamp", writes).index("lamp", "v").in_memory().unwrap();
         let tablet = builder("tablet").in_memory().unwrap();
         let carry = |from: &Engine, to: &Engine| {
-            let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+            let batch =
+                from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
             let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
             to.replication().ingest(&commits).unwrap();
         };

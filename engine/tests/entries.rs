@@ -1,4 +1,5 @@
-//! An entry (a map below a field) that one device removes while another edits inside of it: told, and never shown in part.
+//! An entry (a map below a field) that one device removes while another edits inside of it: told,
+//! and never shown in part.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// The phone writes before the tablet.
 fn device(label: &str) -> Engine {
-    let now = heirloom::Timestamp::from_millis(if label == "phone" { 1_000_000 } else { 1_001_000 });
+    let now =
+        heirloom::Timestamp::from_millis(if label == "phone" { 1_000_000 } else { 1_001_000 });
     Engine::builder().label(label).dataset_name("home").clock(move || now).in_memory().unwrap()
 }
 
@@ -34,7 +36,8 @@ fn patch(engine: &Engine, id: EntityId, patch: Patch) {
     engine.write(|tx| tx.patch(id, patch)).unwrap();
 }
 
-/// A phone and a tablet that know `{p: {x: 0, y: 0}, n: 0}`; the phone removed `p`, the tablet set `p.x`; they met.
+/// A phone and a tablet that know `{p: {x: 0, y: 0}, n: 0}`; the phone removed `p`, the tablet set
+/// `p.x`; they met.
 fn torn() -> (Engine, Engine, EntityId) {
     let (phone, tablet) = (device("phone"), device("tablet"));
     let base = Content::new().with("p", point(0, 0)).with("n", 0);
@@ -131,7 +134,8 @@ fn it_is_told_to_everybody_whom_conflicts_are_told() {
         assert_eq!(field.sides[0].value, Value::Map(Content::new().with("x", 1)));
         assert!(field.sides[0].device.starts_with("tablet"));
     }
-    let manual = Engine::builder().dataset_name("home").policy("thing", Policy::Manual).in_memory().unwrap();
+    let manual =
+        Engine::builder().dataset_name("home").policy("thing", Policy::Manual).in_memory().unwrap();
     carry(&phone, &manual);
     assert_eq!(manual.snapshot().unwrap().queue().count().unwrap(), 1);
 }
@@ -157,7 +161,10 @@ fn a_write_inside_starts_from_nothing_and_decides() {
     assert!(snapshot.conflict(id).unwrap().is_none());
     let lost: Vec<_> = snapshot.losses(id).unwrap().map(Result::unwrap).collect();
     assert_eq!(lost.len(), 1);
-    assert_eq!((lost[0].path.join("."), &lost[0].lost.value), ("p".into(), &Value::Map(point(1, 0))));
+    assert_eq!(
+        (lost[0].path.join("."), &lost[0].lost.value),
+        ("p".into(), &Value::Map(point(1, 0)))
+    );
     assert!(lost[0].by.is_some());
 }
 
@@ -176,7 +183,8 @@ fn a_head_taken_or_a_version_restored_brings_the_whole_entry_back() {
     for restore in [false, true] {
         let (phone, tablet, id) = torn();
         let open = phone.snapshot().unwrap().conflict(id).unwrap().unwrap();
-        let edited = open.heads.iter().find(|h| h.content.as_ref() == Some(&whole)).unwrap().version;
+        let edited =
+            open.heads.iter().find(|h| h.content.as_ref() == Some(&whole)).unwrap().version;
         phone
             .write(|tx| match restore {
                 false => tx.resolve(id, &open.seen(), Resolution::Head(edited)),
@@ -209,7 +217,8 @@ fn a_policy_for_whole_versions_shows_the_entry_whole_or_not_at_all() {
         (Policy::LastWriteWins, Content::new().with("n", 0).with("p", point(1, 0))),
         (Policy::FirstWriteWins, Content::new().with("n", 0)),
     ] {
-        let reader = Engine::builder().dataset_name("home").policy("thing", policy).in_memory().unwrap();
+        let reader =
+            Engine::builder().dataset_name("home").policy("thing", policy).in_memory().unwrap();
         carry(&phone, &reader);
         assert_eq!(content(&reader, id), shown);
     }

@@ -153,7 +153,9 @@ type Mishap = (&'static str, fn(&Path));
 
 fn mishaps() -> Vec<Mishap> {
     let mut all: Vec<Mishap> = vec![
-        ("it was cut", |path| fs::OpenOptions::new().write(true).open(path).unwrap().set_len(9_000).unwrap()),
+        ("it was cut", |path| {
+            fs::OpenOptions::new().write(true).open(path).unwrap().set_len(9_000).unwrap()
+        }),
         ("it was cut", |path| fs::write(path, b"").unwrap()),
         ("something was added to it", |path| {
             let len = fs::metadata(path).unwrap().len();
@@ -168,7 +170,10 @@ fn mishaps() -> Vec<Mishap> {
     ];
     if cfg!(unix) {
         all.extend([
-            ("nothing is at its path any more", (|path| fs::remove_file(path).unwrap()) as fn(&Path)),
+            (
+                "nothing is at its path any more",
+                (|path| fs::remove_file(path).unwrap()) as fn(&Path),
+            ),
             ("nothing is at its path any more", |path| {
                 fs::rename(path, path.with_extension("moved")).unwrap();
             }),
@@ -237,7 +242,10 @@ fn what_was_removed_can_still_be_read_and_saved_elsewhere() {
     let engine = builder().open(&path).unwrap();
     lamp(&engine, 1);
     fs::remove_file(&path).unwrap();
-    is_changed(engine.write(|tx| tx.create("lamp", &Content::new())), "nothing is at its path any more");
+    is_changed(
+        engine.write(|tx| tx.create("lamp", &Content::new())),
+        "nothing is at its path any more",
+    );
     assert_eq!(count(&engine), 1);
     engine.backup(&saved).unwrap();
     drop(engine);
@@ -266,7 +274,8 @@ fn readers_follow_a_writer_in_another_process_and_see_each_commit() {
     let path = dir.path().join("store");
     let hub = builder().shared().open(&path).unwrap();
     let id = lamp(&hub, 0);
-    let viewers: Vec<_> = (0..2).map(|_| builder().shared().open_read_only(&path).unwrap()).collect();
+    let viewers: Vec<_> =
+        (0..2).map(|_| builder().shared().open_read_only(&path).unwrap()).collect();
     assert!(viewers.iter().all(|v| v.is_read_only() && v.dataset() == hub.dataset()));
     for n in 1..20 {
         // entity types, logs and peers that come into being later, too
@@ -280,8 +289,14 @@ fn readers_follow_a_writer_in_another_process_and_see_each_commit() {
         }
         for viewer in &viewers {
             let snapshot = viewer.snapshot().unwrap();
-            assert_eq!(snapshot.get(id).unwrap().unwrap().get("n").unwrap(), Some(i64::from(n).into()));
-            assert_eq!(snapshot.get(id).unwrap().unwrap().get("n").unwrap(), Some(i64::from(n).into()));
+            assert_eq!(
+                snapshot.get(id).unwrap().unwrap().get("n").unwrap(),
+                Some(i64::from(n).into())
+            );
+            assert_eq!(
+                snapshot.get(id).unwrap().unwrap().get("n").unwrap(),
+                Some(i64::from(n).into())
+            );
             assert_eq!(snapshot.list(&format!("type-{n}")).count().unwrap(), 1);
             assert_eq!(viewer.log_root().unwrap(), hub.log_root().unwrap());
             assert_eq!(viewer.state_digest().unwrap(), hub.state_digest().unwrap());
@@ -322,7 +337,11 @@ fn a_subscription_beside_a_writer_in_another_process_is_told_soon() {
     let second = lamp(&hub, 2);
     assert_eq!(lamps.next_timeout(Duration::MAX).unwrap().unwrap().entity(), second);
     let third = lamp(&hub, 3);
-    assert_eq!(lamps.try_next().unwrap().unwrap().entity(), third, "what is durable is there at once");
+    assert_eq!(
+        lamps.try_next().unwrap().unwrap().entity(),
+        third,
+        "what is durable is there at once"
+    );
 }
 
 #[test]
@@ -415,6 +434,7 @@ fn another_dataset_is_told_by_name_where_the_file_knows_it() {
     assert!(error.to_string().contains("\"home\""), "{error}");
     // and so does a backup
     engine.backup(dir.path().join("backup")).unwrap();
-    let backup = Engine::builder().dataset_name("office").open(dir.path().join("backup")).unwrap_err();
+    let backup =
+        Engine::builder().dataset_name("office").open(dir.path().join("backup")).unwrap_err();
     assert!(backup.to_string().contains("\"home\""), "{backup}");
 }

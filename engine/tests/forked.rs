@@ -28,7 +28,9 @@ fn in_child(act: impl FnOnce() -> bool) {
             let right = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
             std::process::exit(i32::from(!matches!(right, Ok(true))));
         }
-        Fork::Parent(child) => assert_eq!(fork::waitpid(child).unwrap(), 0, "the child found it wrong"),
+        Fork::Parent(child) => {
+            assert_eq!(fork::waitpid(child).unwrap(), 0, "the child found it wrong")
+        }
     }
 }
 

@@ -134,7 +134,8 @@ fn a_store_goes_on_under_a_fresh_log_when_asked() {
     engine.start_fresh_log().unwrap();
     assert_eq!(engine.log_id(), None);
     let id = lamp(&engine, 1);
-    let (log, head) = (engine.log_id(), engine.snapshot().unwrap().heads(id).unwrap()[0].reference());
+    let (log, head) =
+        (engine.log_id(), engine.snapshot().unwrap().heads(id).unwrap()[0].reference());
     engine.start_fresh_log().unwrap();
     engine.write(|tx| tx.patch(id, Patch::new().set("n", 2))).unwrap();
     assert_ne!(engine.log_id(), log);
@@ -142,7 +143,8 @@ fn a_store_goes_on_under_a_fresh_log_when_asked() {
     assert!(engine.verify().unwrap().is_clean());
 }
 
-/// A machine set back as a whole draws again what it drew before, after it has learnt what it once wrote.
+/// A machine set back as a whole draws again what it drew before, after it has learnt what it once
+/// wrote.
 #[test]
 fn a_log_that_is_here_already_is_never_taken_for_a_fresh_one() {
     let same = || builder().entropy(|| [7; 16]).in_memory().unwrap();

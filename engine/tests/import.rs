@@ -1,7 +1,8 @@
 //! Existing versioned data brought in.
 
 use heirloom::{
-    Authored, Clock, ClockOrdering, Content, Engine, EntityId, Error, Importer, Kind, Patch, Timestamp, Value,
+    Authored, Clock, ClockOrdering, Content, Engine, EntityId, Error, Importer, Kind, Patch,
+    Timestamp, Value,
 };
 
 fn engine() -> Engine {
@@ -20,7 +21,8 @@ fn at(ms: i64) -> Timestamp {
     Timestamp::from_millis(ms)
 }
 
-/// One branch on `a`, one on `b` that began after the first commit, and a merge on `a`; `steps` of them.
+/// One branch on `a`, one on `b` that began after the first commit, and a merge on `a`; `steps` of
+/// them.
 fn history(importer: &mut Importer, steps: usize) -> Vec<Authored> {
     let (a, b) = (importer.device("a").unwrap(), importer.device("b").unwrap());
     let mut out: Vec<Authored> = Vec::new();
@@ -68,15 +70,20 @@ fn an_imported_history_has_its_parents_times_and_clocks() {
     assert_eq!(versions.iter().map(|v| v.device()).collect::<Vec<_>>(), ["a", "a", "b", "a"]);
     assert_eq!(versions[0].parents().len(), 2);
     assert_eq!(versions[2].wall(), at(500), "an import keeps the times that it is given");
-    assert_eq!(versions[2].stamp(), at(1_001), "and raises stamps where the order of writes demands it");
+    assert_eq!(
+        versions[2].stamp(),
+        at(1_001),
+        "and raises stamps where the order of writes demands it"
+    );
     let kinds: Vec<_> = snapshot.history(note(2)).unwrap().map(|v| v.unwrap().kind()).collect();
     assert_eq!(kinds, [Kind::Restore, Kind::Delete, Kind::Create]);
     assert_eq!(done[1].clock().compare(done[2].clock()), ClockOrdering::Concurrent);
     for a in &done {
         assert_eq!(&snapshot.clock_at(&a.commit()).unwrap(), a.clock());
     }
-    let shown =
-        |clock: &Clock| snapshot.as_of(clock).unwrap().get(note(1)).unwrap().unwrap().get("text").unwrap();
+    let shown = |clock: &Clock| {
+        snapshot.as_of(clock).unwrap().get(note(1)).unwrap().unwrap().get("text").unwrap()
+    };
     let texts: Vec<_> = done.iter().map(|a| shown(a.clock())).collect();
     assert_eq!(texts, ["one", "one by b", "one by a", "merged"].map(|t| Some(Value::from(t))));
     assert!(engine.verify().unwrap().is_clean());
@@ -87,7 +94,8 @@ fn what_stands_so_already_keeps_its_writer_in_a_put() {
     let engine = engine();
     let mut importer = engine.importer().unwrap();
     let done = history(&mut importer, 4);
-    // knows b's `extra` and not the merge that carried it on: had the merge claimed to have written it, the two would conflict
+    // knows b's `extra` and not the merge that carried it on: had the merge claimed to have written
+    // it, the two would conflict
     let c = importer.device("c").unwrap();
     let mut draft = importer.commit(c, &[&done[1]], at(9_000)).unwrap();
     draft.patch(note(1), Patch::new().set("extra", 2)).unwrap();
@@ -104,17 +112,24 @@ fn a_second_import_adds_nothing_and_a_longer_one_only_what_is_new() {
     let mut importer = engine.importer().unwrap();
     history(&mut importer, 3);
     importer.finish().unwrap();
-    let (root, commits) = (engine.log_root().unwrap(), engine.snapshot().unwrap().commits().unwrap());
+    let (root, commits) =
+        (engine.log_root().unwrap(), engine.snapshot().unwrap().commits().unwrap());
 
     let mut importer = engine.importer().unwrap();
     assert!(history(&mut importer, 3).iter().all(|a| !a.is_new()));
     importer.finish().unwrap();
-    assert_eq!((engine.log_root().unwrap(), engine.snapshot().unwrap().commits().unwrap()), (root, commits));
+    assert_eq!(
+        (engine.log_root().unwrap(), engine.snapshot().unwrap().commits().unwrap()),
+        (root, commits)
+    );
 
     let mut importer = engine.importer().unwrap();
     let longer = history(&mut importer, 4);
     importer.finish().unwrap();
-    assert_eq!(longer.iter().map(Authored::is_new).collect::<Vec<_>>(), [false, false, false, true]);
+    assert_eq!(
+        longer.iter().map(Authored::is_new).collect::<Vec<_>>(),
+        [false, false, false, true]
+    );
 
     let elsewhere = self::engine();
     let mut importer = elsewhere.importer().unwrap();
@@ -167,7 +182,10 @@ fn misuse_of_an_importer_is_a_typed_error() {
     assert!(importer.device("no spaces").is_err());
     let done = history(&mut importer, 3);
     let a = importer.device("a").unwrap();
-    assert!(importer.commit(a, &[], at(0)).unwrap().finish().is_err(), "a commit without a version");
+    assert!(
+        importer.commit(a, &[], at(0)).unwrap().finish().is_err(),
+        "a commit without a version"
+    );
     let b = importer.device("b").unwrap();
     let mut draft = importer.commit(b, &[&done[2]], at(0)).unwrap();
     assert!(matches!(draft.create(note(1), "note", &text("again")), Err(Error::Exists { .. })));

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use heirloom::{
-    Builder, Clock, Content, Cursor, DatasetId, Engine, EntityId, Error, Kind, Patch, Point, Timestamp, Value,
+    Builder, Clock, Content, Cursor, DatasetId, Engine, EntityId, Error, Kind, Patch, Point,
+    Timestamp, Value,
 };
 use proptest::prelude::*;
 
 fn builder(label: &str) -> Builder {
-    let indexed = Engine::builder().index("draft", "name").index("lamp", "name").index("draft", "n");
+    let indexed =
+        Engine::builder().index("draft", "name").index("lamp", "name").index("draft", "n");
     indexed.label(label).dataset_name("home").local_type("draft")
 }
 
@@ -111,7 +113,10 @@ fn a_transaction_over_both_kinds_happens_wholly_or_not_at_all() {
         });
         assert!(matches!(failed, Err(Error::Limit { .. })));
     }
-    assert_eq!((phone.log_root().unwrap(), phone.snapshot().unwrap().commits().unwrap()), (root, before));
+    assert_eq!(
+        (phone.log_root().unwrap(), phone.snapshot().unwrap().commits().unwrap()),
+        (root, before)
+    );
 
     let draft = phone
         .write(|tx| {
@@ -218,7 +223,10 @@ fn points_of_this_store_show_what_stays_here_and_clocks_do_not() {
     let found: Vec<_> =
         snapshot.diff(from, Point::Now).unwrap().of_type("draft").map(Result::unwrap).collect();
     assert_eq!((&found[0].before, &found[0].after), (&Some(named("old")), &Some(named("new"))));
-    assert_eq!(snapshot.diff(Clock::new(), snapshot.clock().unwrap()).unwrap().of_type("draft").count(), 0);
+    assert_eq!(
+        snapshot.diff(Clock::new(), snapshot.clock().unwrap()).unwrap().of_type("draft").count(),
+        0
+    );
     let commit = snapshot.heads(draft).unwrap()[0].commit();
     assert!(matches!(snapshot.clock_at(&commit), Err(Error::Invalid(_))));
 }
@@ -246,7 +254,10 @@ fn a_store_that_has_nothing_else_adopts_a_dataset() {
     let phone = open(Engine::builder().dataset(home)).unwrap();
     assert_eq!(phone.dataset(), Some(home));
     both_ways(&phone, &other);
-    assert_eq!((name(&phone, lamp), name(&phone, draft)), (Some("desk".into()), Some("mine".into())));
+    assert_eq!(
+        (name(&phone, lamp), name(&phone, draft)),
+        (Some("desk".into()), Some("mine".into()))
+    );
     assert!(matches!(phone.replication().adopt(away), Err(Error::WrongDataset { .. })));
     phone.close().unwrap();
     assert!(matches!(open(Engine::builder().dataset(away)), Err(Error::WrongDataset { .. })));
@@ -284,11 +295,18 @@ fn a_local_entity_yields_to_a_synced_one_of_the_same_id() {
     let check_shown = |phone: &Engine, expected: &str| {
         let snapshot = phone.snapshot().unwrap();
         let entity = snapshot.get(id).unwrap().unwrap();
-        assert_eq!((entity.entity_type(), entity.get("name").unwrap()), ("lamp", Some(expected.into())));
+        assert_eq!(
+            (entity.entity_type(), entity.get("name").unwrap()),
+            ("lamp", Some(expected.into()))
+        );
         assert_eq!((entity.heads().len(), entity.is_conflicted()), (1, false));
-        assert_eq!((snapshot.list("draft").count().unwrap(), snapshot.list("lamp").count().unwrap()), (0, 1));
+        assert_eq!(
+            (snapshot.list("draft").count().unwrap(), snapshot.list("lamp").count().unwrap()),
+            (0, 1)
+        );
         assert_eq!(snapshot.unsettled().unwrap().count(), 0);
-        let found = |t: &str, name: &str| snapshot.query(t, "name").unwrap().equals(name).count().unwrap();
+        let found =
+            |t: &str, name: &str| snapshot.query(t, "name").unwrap().equals(name).count().unwrap();
         assert_eq!((found("lamp", expected), found("draft", "mine still")), (1, 0));
         assert!(snapshot.history(id).unwrap().all(|v| v.unwrap().log() != local.log()));
     };
@@ -324,7 +342,8 @@ fn what_stays_here_is_not_pending() {
     let draft = create(&phone, "draft", "mine");
     create(&phone, "lamp", "desk");
     let node = heirloom::NodeId::from_bytes([7; 16]);
-    let pending: Vec<_> = phone.pending(node).unwrap().map(|c| c.unwrap().entity_type().to_owned()).collect();
+    let pending: Vec<_> =
+        phone.pending(node).unwrap().map(|c| c.unwrap().entity_type().to_owned()).collect();
     assert_eq!(pending, ["lamp"]);
     let version = phone.snapshot().unwrap().heads(draft).unwrap()[0].reference();
     assert!(phone.status_of(&version).unwrap().held_by.is_empty());
@@ -360,7 +379,8 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let n = || 0u8..3;
     prop_oneof![
-        6 => (proptest::option::of(n()), proptest::option::of(n())).prop_map(|(lamp, draft)| Event::Write { lamp, draft }),
+        6 => (proptest::option::of(n()), proptest::option::of(n()))
+            .prop_map(|(lamp, draft)| Event::Write { lamp, draft }),
         1 => (any::<bool>(), n()).prop_map(|(draft, n)| Event::Delete { draft, n }),
         2 => (-500i64..500).prop_map(Event::Tick),
         2 => n().prop_map(Event::FromHub),
@@ -407,7 +427,10 @@ impl Twin {
         match event {
             Event::Write { lamp, draft } => {
                 let draft = draft.filter(|_| self.local).map(|n| ("draft", n));
-                put(&self.phone, &draft.into_iter().chain(lamp.map(|n| ("lamp", n))).collect::<Vec<_>>());
+                put(
+                    &self.phone,
+                    &draft.into_iter().chain(lamp.map(|n| ("lamp", n))).collect::<Vec<_>>(),
+                );
             }
             Event::Delete { draft: true, .. } if !self.local => {}
             Event::Delete { draft, n } => {
@@ -430,7 +453,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_travels_is_the_same_to_the_byte_whatever_stays_here(events in proptest::collection::vec(event(), 1..25)) {
+    fn what_travels_is_the_same_to_the_byte_whatever_stays_here(
+        events in proptest::collection::vec(event(), 1..25),
+    ) {
         let (with, without) = (Twin::new(true), Twin::new(false));
         for (i, event) in events.iter().enumerate() {
             with.happen(event, i as i64);
@@ -444,7 +469,8 @@ proptest! {
         prop_assert_eq!(told(&with), told(&without));
         check(&with.phone);
         both_ways(&with.phone, &with.hub);
-        let drafts = |e: &Engine| e.snapshot().unwrap().list("draft").include_deleted().count().unwrap();
+        let drafts =
+            |e: &Engine| e.snapshot().unwrap().list("draft").include_deleted().count().unwrap();
         prop_assert_eq!((drafts(&with.hub), drafts(&without.phone)), (0, 0));
     }
 }

@@ -247,7 +247,8 @@ enum Op {
 
 fn ops() -> impl Strategy<Value = Vec<(bool, Op)>> {
     let op = prop_oneof![
-        4 => (0u8..7, prop::bool::weighted(0.8), values()).prop_map(|(id, lamp, v)| Op::Create(id, lamp, v)),
+        4 => (0u8..7, prop::bool::weighted(0.8), values())
+            .prop_map(|(id, lamp, v)| Op::Create(id, lamp, v)),
         5 => (0u8..7, 0usize..2, values()).prop_map(|(id, f, v)| Op::Set(id, f, v)),
         1 => (0u8..7, 0usize..2).prop_map(|(id, f)| Op::Unset(id, f)),
         1 => (0u8..7).prop_map(Op::Delete),
@@ -272,8 +273,13 @@ struct Device {
 
 impl Device {
     fn new(label: &'static str) -> Self {
-        let mut device =
-            Self { file: File::default(), label, declared: [true; 2], engine: None, old: Vec::new() };
+        let mut device = Self {
+            file: File::default(),
+            label,
+            declared: [true; 2],
+            engine: None,
+            old: Vec::new(),
+        };
         device.open();
         device
     }
@@ -308,12 +314,17 @@ impl Device {
         // what makes no sense is an error and changes nothing
         match op {
             Op::Create(n, lamp, v) => {
-                let content = Content::new().with("v", v.clone()).with("m", Content::new().with("h", v));
+                let content =
+                    Content::new().with("v", v.clone()).with("m", Content::new().with("h", v));
                 let entity_type = if lamp { "lamp" } else { "room" };
                 engine.write(|tx| tx.create_with_id(id(n), entity_type, &content)).ok();
             }
-            Op::Set(n, f, v) => drop(engine.write(|tx| tx.patch(id(n), Patch::new().set_at(FIELDS[f], v)))),
-            Op::Unset(n, f) => drop(engine.write(|tx| tx.patch(id(n), Patch::new().unset_at(FIELDS[f])))),
+            Op::Set(n, f, v) => {
+                drop(engine.write(|tx| tx.patch(id(n), Patch::new().set_at(FIELDS[f], v))))
+            }
+            Op::Unset(n, f) => {
+                drop(engine.write(|tx| tx.patch(id(n), Patch::new().unset_at(FIELDS[f]))))
+            }
             Op::Delete(n) => drop(engine.write(|tx| tx.delete(id(n)))),
             Op::Restore(n, at) => {
                 let snapshot = engine.snapshot().unwrap();
@@ -360,10 +371,17 @@ impl Device {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 192,
+        max_shrink_iters: 2_000,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn a_query_is_a_filter_and_a_sort_in_any_history(ops in ops(), asks in proptest::collection::vec(asks(), 4)) {
+    fn a_query_is_a_filter_and_a_sort_in_any_history(
+        ops in ops(),
+        asks in proptest::collection::vec(asks(), 4),
+    ) {
         let mut devices = [Device::new("phone"), Device::new("tablet")];
         for (first, op) in ops {
             let [a, b] = &mut devices;
@@ -434,7 +452,9 @@ fn what_is_in_no_index_is_a_typed_error() {
     let engine = lamps(builder("phone"), [Value::Int(1)]);
     let snapshot = engine.snapshot().unwrap();
     for (entity_type, field) in [("lamp", "w"), ("room", "v")] {
-        let Err(error @ Error::NoIndex { .. }) = snapshot.query(entity_type, field) else { panic!() };
+        let Err(error @ Error::NoIndex { .. }) = snapshot.query(entity_type, field) else {
+            panic!()
+        };
         assert!(error.to_string().contains("Builder::index"), "{error}");
     }
     assert!(matches!(snapshot.query_at("lamp", ["v", "w"]), Err(Error::NoIndex { .. })));
@@ -483,7 +503,9 @@ fn an_old_snapshot_gives_what_it_gave() {
     let all = ids(&old.query("lamp", "v").unwrap().entities().unwrap());
     for (i, id) in all.iter().enumerate() {
         engine
-            .write(|tx| if i % 2 == 0 { tx.delete(*id) } else { tx.patch(*id, Patch::new().set("v", 7)) })
+            .write(|tx| {
+                if i % 2 == 0 { tx.delete(*id) } else { tx.patch(*id, Patch::new().set("v", 7)) }
+            })
             .unwrap();
     }
     assert_eq!(ids(&old.query("lamp", "v").unwrap().entities().unwrap()), all);
@@ -495,7 +517,9 @@ fn an_old_snapshot_gives_what_it_gave() {
 #[test]
 fn a_failed_write_leaves_no_trace_in_an_index() {
     let engine = lamps(builder("phone"), (0..3).map(Value::Int));
-    let id = engine.snapshot().unwrap().query("lamp", "v").unwrap().equals(1).entities().unwrap()[0].id();
+    let id = engine.snapshot().unwrap().query("lamp", "v").unwrap().equals(1).entities().unwrap()
+        [0]
+    .id();
     let spoil = |tx: &mut heirloom::Transaction<'_>| {
         tx.patch(id, Patch::new().set("v", 50))?;
         tx.create("lamp", &Content::new().with("v", 51))
@@ -554,7 +578,9 @@ fn long_texts_are_in_order_to_their_ends() {
     // ids against the order of values, and two that are equal
     for (n, end) in ["e", "d", "c", "b", "b", "a"].iter().enumerate() {
         let id = EntityId::from_bytes([n as u8 + 1; 16]);
-        engine.write(|tx| tx.create_with_id(id, "lamp", &Content::new().with("v", long(end)))).unwrap();
+        engine
+            .write(|tx| tx.create_with_id(id, "lamp", &Content::new().with("v", long(end))))
+            .unwrap();
     }
     let snapshot = engine.snapshot().unwrap();
     for descending in [false, true] {
@@ -572,13 +598,17 @@ fn long_texts_are_in_order_to_their_ends() {
     clean(&engine);
 }
 
-/// Two creations of one id under two types: the type is that of the first in the order of writes, whatever comes first.
+/// Two creations of one id under two types: the type is that of the first in the order of writes,
+/// whatever comes first.
 #[test]
 fn what_becomes_another_type_leaves_the_index_of_the_old_one() {
     let id = EntityId::from_bytes([5; 16]);
     let create = |label: &str, wall: i64, entity_type: &str| {
-        let engine = builder(label).clock(move || Timestamp::from_millis(wall)).in_memory().unwrap();
-        engine.write(|tx| tx.create_with_id(id, entity_type, &Content::new().with("v", wall))).unwrap();
+        let engine =
+            builder(label).clock(move || Timestamp::from_millis(wall)).in_memory().unwrap();
+        engine
+            .write(|tx| tx.create_with_id(id, entity_type, &Content::new().with("v", wall)))
+            .unwrap();
         engine
     };
     let (later, earlier) = (create("phone", 9_000, "lamp"), create("tablet", 8_000, "room"));
@@ -586,7 +616,9 @@ fn what_becomes_another_type_leaves_the_index_of_the_old_one() {
         let hub = builder("hub").index("lamp", "v").in_memory().unwrap();
         let commits: Vec<_> = [&later, &earlier]
             .iter()
-            .flat_map(|e| e.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap().commits)
+            .flat_map(|e| {
+                e.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap().commits
+            })
             .map(|c| c.bytes)
             .collect();
         for some in commits.chunks(if at_once { 2 } else { 1 }) {
@@ -602,7 +634,8 @@ fn many(engine: &Engine, count: i64) {
     for chunk in 0..count / 100 {
         let write = |tx: &mut heirloom::Transaction<'_>| {
             for n in 0..100 {
-                let content = Content::new().with("v", (chunk * 100 + n) * 7919 % count).with("w", n % 10);
+                let content =
+                    Content::new().with("v", (chunk * 100 + n) * 7919 % count).with("w", n % 10);
                 tx.create("lamp", &content)?;
             }
             Ok::<_, Error>(())
@@ -617,7 +650,8 @@ fn an_index_is_built_in_the_background_while_others_write_and_read() {
     let engine = builder("phone").open_backend(file.clone()).unwrap();
     many(&engine, 2_000);
     engine.close().unwrap();
-    let engine = builder("phone").index("lamp", "v").index("lamp", "w").open_backend(file.clone()).unwrap();
+    let engine =
+        builder("phone").index("lamp", "v").index("lamp", "w").open_backend(file.clone()).unwrap();
     let mut looks = 0;
     loop {
         let ready = engine.indexes().unwrap().iter().all(|i| i.ready);
@@ -645,7 +679,9 @@ fn an_index_is_built_in_the_background_while_others_write_and_read() {
         for field in ["v", "w"] {
             match fields.contains(&field) {
                 true => check(&snapshot, "lamp", &[field], &Ask { limit: 20, ..Ask::all() }),
-                false => assert!(matches!(snapshot.query("lamp", field), Err(Error::NoIndex { .. }))),
+                false => {
+                    assert!(matches!(snapshot.query("lamp", field), Err(Error::NoIndex { .. })))
+                }
             }
         }
     }
@@ -661,8 +697,13 @@ fn a_snapshot_taken_while_its_index_is_built_gives_the_same_afterwards() {
     let engine = builder("phone").open_backend(file.clone()).unwrap();
     many(&engine, 300);
     engine.close().unwrap();
-    let open =
-        || builder("phone").index("lamp", "v").index_in_background(false).open_backend(file.clone()).unwrap();
+    let open = || {
+        builder("phone")
+            .index("lamp", "v")
+            .index_in_background(false)
+            .open_backend(file.clone())
+            .unwrap()
+    };
     let engine = open();
     let status = &engine.indexes().unwrap()[0];
     assert_eq!(
@@ -703,7 +744,12 @@ fn each_snapshot_is_consistent_beside_a_writer() {
         });
         while !done.load(Atomic::Acquire) {
             let snapshot = engine.snapshot().unwrap();
-            check(&snapshot, "lamp", &["v"], &Ask { from: Bound::Excluded(Value::Int(190)), ..Ask::all() });
+            check(
+                &snapshot,
+                "lamp",
+                &["v"],
+                &Ask { from: Bound::Excluded(Value::Int(190)), ..Ask::all() },
+            );
             assert_eq!(snapshot.query("lamp", "v").unwrap().count().unwrap(), 200);
         }
     });
@@ -724,14 +770,16 @@ fn contents_that_are_not_here_are_in_no_answer() {
     clean(&b);
 }
 
-/// Not a benchmark, only an order of magnitude: `cargo test -p heirloom --release --test query -- --ignored --nocapture`.
+/// Not a benchmark, only an order of magnitude:
+/// `cargo test -p heirloom --release --test query -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
 fn what_an_index_costs() {
     use std::time::Instant;
     let directory = tempfile::tempdir().unwrap();
     let open = |name: &str, fields: &[&str]| {
-        let declared = fields.iter().fold(Engine::builder().dataset_name("home"), |b, f| b.index("lamp", f));
+        let declared =
+            fields.iter().fold(Engine::builder().dataset_name("home"), |b, f| b.index("lamp", f));
         declared.open(directory.path().join(name)).unwrap()
     };
     let time = |f: &mut dyn FnMut()| {
@@ -744,7 +792,8 @@ fn what_an_index_costs() {
     for fields in [&[][..], &["v"], &["v", "w"]] {
         let engine = open(&format!("{}", fields.len()), fields);
         writes.push(time(&mut || many(&engine, count)));
-        let ids: Vec<_> = engine.snapshot().unwrap().entity_ids().unwrap().map(Result::unwrap).collect();
+        let ids: Vec<_> =
+            engine.snapshot().unwrap().entity_ids().unwrap().map(Result::unwrap).collect();
         patches.push(time(&mut || {
             for (i, chunk) in ids.chunks(100).enumerate() {
                 let patch = |tx: &mut heirloom::Transaction<'_>| {
@@ -759,17 +808,25 @@ fn what_an_index_costs() {
         .zip([&[][..], &["v"], &["v", "w"]])
         .map(|(name, fields)| {
             let engine = open(name, fields);
-            let ids: Vec<_> =
-                engine.snapshot().unwrap().entity_ids().unwrap().step_by(25).map(Result::unwrap).collect();
+            let ids: Vec<_> = engine
+                .snapshot()
+                .unwrap()
+                .entity_ids()
+                .unwrap()
+                .step_by(25)
+                .map(Result::unwrap)
+                .collect();
             time(&mut || {
                 for (i, id) in ids.iter().enumerate() {
-                    engine.write(|tx| tx.patch(*id, Patch::new().set("v", i as i64 % 500))).unwrap();
+                    engine
+                        .write(|tx| tx.patch(*id, Patch::new().set("v", i as i64 % 500)))
+                        .unwrap();
                 }
                 for (i, chunk) in ids.chunks(1000).enumerate() {
                     let back = |tx: &mut heirloom::Transaction<'_>| {
-                        chunk
-                            .iter()
-                            .try_for_each(|id| tx.patch(*id, Patch::new().set("v", 10_000 + i as i64)))
+                        chunk.iter().try_for_each(|id| {
+                            tx.patch(*id, Patch::new().set("v", 10_000 + i as i64))
+                        })
                     };
                     engine.write(back).unwrap();
                 }
@@ -788,10 +845,14 @@ fn what_an_index_costs() {
             assert_eq!(snapshot.query("lamp", "v").unwrap().equals(v).count().unwrap(), 96);
         }
     });
-    let list = time(&mut || assert_eq!(snapshot.list("lamp").entities().unwrap().len(), count as usize));
+    let list =
+        time(&mut || assert_eq!(snapshot.list("lamp").entities().unwrap().len(), count as usize));
     let one = time(&mut || {
         for v in 0..5_000 {
-            assert_eq!(snapshot.query("lamp", "v").unwrap().equals(v % 500).limit(1).count().unwrap(), 1);
+            assert_eq!(
+                snapshot.query("lamp", "v").unwrap().equals(v % 500).limit(1).count().unwrap(),
+                1
+            );
         }
     });
     let get = time(&mut || {
@@ -830,7 +891,10 @@ fn another_policy_shows_other_values_and_the_index_follows() {
         let now = move || Timestamp::from_millis(clock(label));
         Engine::builder().label(label).dataset_name("home").clock(now)
     };
-    let (a, b) = (builder("a").index("lamp", "room").open(&path).unwrap(), builder("b").in_memory().unwrap());
+    let (a, b) = (
+        builder("a").index("lamp", "room").open(&path).unwrap(),
+        builder("b").in_memory().unwrap(),
+    );
     let carry = |from: &Engine, to: &Engine| {
         let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
         let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
@@ -850,6 +914,10 @@ fn another_policy_shows_other_values_and_the_index_follows() {
     };
     assert_eq!((finds(&a, "bath"), finds(&a, "kitchen")), (1, 0), "the last write is shown");
     a.close().unwrap();
-    let a = builder("a").index("lamp", "room").policy("lamp", Policy::FirstWriteWins).open(&path).unwrap();
+    let a = builder("a")
+        .index("lamp", "room")
+        .policy("lamp", Policy::FirstWriteWins)
+        .open(&path)
+        .unwrap();
     assert_eq!((finds(&a, "bath"), finds(&a, "kitchen")), (0, 1), "the first write is shown");
 }

@@ -1,4 +1,5 @@
-//! Stores that are opened to be read: the file stays as it is, whatever state it is in and whatever is tried (R37).
+//! Stores that are opened to be read: the file stays as it is, whatever state it is in and whatever
+//! is tried (R37).
 
 use std::fs;
 use std::path::Path;
@@ -160,7 +161,10 @@ fn nothing_is_made_where_nothing_is() {
     }
     fs::remove_file(&path).unwrap();
     drop(redb::Database::create(&path).unwrap());
-    assert!(matches!(Engine::open_read_only(&path), Err(Error::NotAStore)), "a database with nothing in it");
+    assert!(
+        matches!(Engine::open_read_only(&path), Err(Error::NotAStore)),
+        "a database with nothing in it"
+    );
 }
 
 #[test]

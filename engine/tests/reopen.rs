@@ -1,4 +1,5 @@
-//! Opening after a kill (R37): quick if the last commit noted which pages are free, and right in any case.
+//! Opening after a kill (R37): quick if the last commit noted which pages are free, and right in
+//! any case.
 
 use std::fs;
 use std::path::Path;

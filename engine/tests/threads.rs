@@ -1,4 +1,5 @@
-//! Writers, readers and subscribers at once: accounts between which money moves, so that every state that anybody sees must add up.
+//! Writers, readers and subscribers at once: accounts between which money moves, so that every
+//! state that anybody sees must add up.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -76,7 +77,8 @@ fn check(snapshot: &Snapshot, ids: &[EntityId]) {
     let one_by_one: BTreeMap<_, _> =
         ids.iter().map(|id| balance(snapshot.get(*id).unwrap().unwrap())).collect();
     assert_eq!(one_by_one.values().sum::<i64>(), EACH * ACCOUNTS as i64);
-    let listed: BTreeMap<_, _> = snapshot.list("account").into_iter().map(|e| balance(e.unwrap())).collect();
+    let listed: BTreeMap<_, _> =
+        snapshot.list("account").into_iter().map(|e| balance(e.unwrap())).collect();
     assert_eq!(listed, one_by_one);
     let query = || snapshot.query("account", "balance").unwrap();
     let found: Vec<_> = query().into_iter().map(|e| balance(e.unwrap())).collect();
@@ -111,11 +113,13 @@ fn what_anybody_sees_adds_up_whatever_writers_do() {
                     }
                 });
             }
-            // the subscriber adds up what each commit changed: balances after every commit must add up, too
+            // the subscriber adds up what each commit changed: balances after every commit must add
+            // up, too
             let listener = scope.spawn(|| {
                 let mut balances: BTreeMap<EntityId, i64> = BTreeMap::new();
                 let (mut commit, mut changes) = (None, 0u64);
-                while let Some(change) = subscription.next_timeout(std::time::Duration::from_secs(2)).unwrap()
+                while let Some(change) =
+                    subscription.next_timeout(std::time::Duration::from_secs(2)).unwrap()
                 {
                     if commit.is_some_and(|c| c != change.commit()) {
                         assert_eq!(balances.values().sum::<i64>(), EACH * ACCOUNTS as i64);
@@ -143,7 +147,10 @@ fn what_anybody_sees_adds_up_whatever_writers_do() {
             let snapshot = engine.snapshot().unwrap();
             check(&snapshot, &ids);
             for (id, balance) in balances {
-                assert_eq!(snapshot.get(id).unwrap().unwrap().read::<Account>().unwrap().balance, balance);
+                assert_eq!(
+                    snapshot.get(id).unwrap().unwrap().read::<Account>().unwrap().balance,
+                    balance
+                );
             }
             assert_eq!(changes, engine.changes(Cursor::START).count() as u64, "each change once");
         });

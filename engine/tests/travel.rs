@@ -1,4 +1,5 @@
-//! Time travel on random histories of three stores, against an oracle that walks all versions of an entity.
+//! Time travel on random histories of three stores, against an oracle that walks all versions of an
+//! entity.
 
 mod histories;
 
@@ -7,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use heirloom::{
-    Clock, Content, Difference, Engine, EntityId, Error, Patch, Point, Snapshot, Timestamp, Value, Version,
-    apply_patch,
+    Clock, Content, Difference, Engine, EntityId, Error, Patch, Point, Snapshot, Timestamp, Value,
+    Version, apply_patch,
 };
 use histories::{ENTITIES, Oracle, STORES, World, event, id, numbers};
 use proptest::prelude::*;
@@ -18,8 +19,13 @@ fn check_point(snapshot: &Snapshot, oracle: &Oracle<'_>, point: &Point) {
     let mut listed: BTreeMap<&str, Vec<EntityId>> = BTreeMap::new();
     for n in 0..ENTITIES {
         let expected = oracle.shown(id(n), point);
-        let heads: BTreeSet<_> = past.heads(id(n)).unwrap().iter().map(Version::reference).collect();
-        assert_eq!(heads, expected.clone().map_or_else(BTreeSet::new, |e| e.1), "heads as of {point:?}");
+        let heads: BTreeSet<_> =
+            past.heads(id(n)).unwrap().iter().map(Version::reference).collect();
+        assert_eq!(
+            heads,
+            expected.clone().map_or_else(BTreeSet::new, |e| e.1),
+            "heads as of {point:?}"
+        );
         let found = past.get(id(n)).unwrap();
         let content = found.as_ref().map(|e| numbers(&e.content()));
         assert_eq!(content, expected.clone().and_then(|e| e.0), "content as of {point:?}");
@@ -49,7 +55,8 @@ fn apply(shelf: &mut Shelf, difference: &Difference) {
     let before = shelf.remove(&difference.entity);
     assert_eq!(before, difference.before);
     if difference.after.is_some() {
-        let patched = apply_patch(&difference.patch().unwrap(), &before.clone().unwrap_or_default()).unwrap();
+        let patched =
+            apply_patch(&difference.patch().unwrap(), &before.clone().unwrap_or_default()).unwrap();
         // field by field it is the same
         let mut by_field = before.unwrap_or_default();
         for field in difference.fields().unwrap() {
@@ -67,16 +74,19 @@ fn apply(shelf: &mut Shelf, difference: &Difference) {
 }
 
 fn check_diff(snapshot: &Snapshot, from: &Point, to: &Point) {
-    let found: Vec<_> = snapshot.diff(from.clone(), to.clone()).unwrap().map(Result::unwrap).collect();
+    let found: Vec<_> =
+        snapshot.diff(from.clone(), to.clone()).unwrap().map(Result::unwrap).collect();
     assert!(found.windows(2).all(|w| w[0].entity < w[1].entity), "in order of ids");
     assert!(found.iter().all(|d| d.before != d.after));
     let mut shown = shelf(snapshot, from);
     found.iter().for_each(|d| apply(&mut shown, d));
     assert_eq!(shown, shelf(snapshot, to), "from {from:?} to {to:?}");
     for entity_type in ["lamp", "room"] {
-        let some: Vec<_> = snapshot.diff(from.clone(), to.clone()).unwrap().of_type(entity_type).collect();
+        let some: Vec<_> =
+            snapshot.diff(from.clone(), to.clone()).unwrap().of_type(entity_type).collect();
         let some: Vec<_> = some.into_iter().map(Result::unwrap).collect();
-        let expected: Vec<_> = found.iter().filter(|d| d.entity_type == entity_type).cloned().collect();
+        let expected: Vec<_> =
+            found.iter().filter(|d| d.entity_type == entity_type).cloned().collect();
         assert_eq!(some, expected);
     }
 }
@@ -98,8 +108,10 @@ proptest! {
             let commits = snapshot.commits().unwrap();
             let stamps: BTreeSet<_> = oracle.versions.values().map(Version::stamp).collect();
             let stamps: Vec<_> = stamps.into_iter().collect();
-            let mut points = vec![Point::Now, Point::Time(Timestamp::from_millis(-1)), Point::Clock(Clock::new())];
-            points.extend(world.marks.iter().filter(|m| store == 0 || m.0 == store).map(|m| m.1.clone().into()));
+            let before_all = Point::Time(Timestamp::from_millis(-1));
+            let mut points = vec![Point::Now, before_all, Point::Clock(Clock::new())];
+            let marks = world.marks.iter().filter(|m| store == 0 || m.0 == store);
+            points.extend(marks.map(|m| m.1.clone().into()));
             points.extend(world.marks.iter().filter(|m| m.0 == store).map(|m| Point::Lsn(m.2)));
             for pick in &picks {
                 points.push(Point::Lsn(pick.index(commits as usize + 1) as u64));
@@ -124,8 +136,10 @@ fn engine_at(label: &str, time: i64) -> (Engine, Arc<AtomicI64>) {
     let now = Arc::new(AtomicI64::new(time));
     let read = now.clone();
     let builder = Engine::builder().label(label).dataset_name("home");
-    let engine =
-        builder.clock(move || Timestamp::from_millis(read.load(Ordering::Relaxed))).in_memory().unwrap();
+    let engine = builder
+        .clock(move || Timestamp::from_millis(read.load(Ordering::Relaxed)))
+        .in_memory()
+        .unwrap();
     (engine, now)
 }
 
@@ -137,7 +151,8 @@ fn carry(from: &Engine, to: &Engine) {
 
 #[test]
 fn a_late_arrival_changes_what_a_time_shows_but_not_what_a_clock_or_an_arrival_position_shows() {
-    let ((phone, phone_time), (tablet, _)) = (engine_at("phone", 1_000), engine_at("tablet", 2_000));
+    let ((phone, phone_time), (tablet, _)) =
+        (engine_at("phone", 1_000), engine_at("tablet", 2_000));
     let lamp = phone.write(|tx| tx.create("lamp", &Content::new().with("n", 1))).unwrap();
     carry(&phone, &tablet);
     tablet.write(|tx| tx.patch(lamp, Patch::new().set("n", 2))).unwrap();
@@ -147,7 +162,16 @@ fn a_late_arrival_changes_what_a_time_shows_but_not_what_a_clock_or_an_arrival_p
     let then = Timestamp::from_millis(2_500);
     let (clock, commits) = (phone.clock().unwrap(), phone.snapshot().unwrap().commits().unwrap());
     let n = |point: Point| {
-        phone.snapshot().unwrap().as_of(point).unwrap().get(lamp).unwrap().unwrap().get("n").unwrap()
+        phone
+            .snapshot()
+            .unwrap()
+            .as_of(point)
+            .unwrap()
+            .get(lamp)
+            .unwrap()
+            .unwrap()
+            .get("n")
+            .unwrap()
     };
     assert_eq!(n(then.into()), Some(1.into()));
     carry(&tablet, &phone);
@@ -180,7 +204,8 @@ fn nested_fields_differ_leaf_by_leaf() {
     let snapshot = engine.snapshot().unwrap();
     let found: Vec<_> = snapshot.diff(&before, Point::Now).unwrap().map(Result::unwrap).collect();
     let fields = found[0].fields().unwrap();
-    let fields: Vec<_> = fields.into_iter().map(|f| (f.path.join("."), f.before, f.after)).collect();
+    let fields: Vec<_> =
+        fields.into_iter().map(|f| (f.path.join("."), f.before, f.after)).collect();
     assert_eq!(
         fields,
         [
@@ -198,7 +223,8 @@ fn an_entity_that_appears_empty_is_a_difference_without_fields() {
     let (engine, _) = engine_at("phone", 1);
     engine.write(|tx| tx.create("lamp", &Content::new())).unwrap();
     let snapshot = engine.snapshot().unwrap();
-    let found: Vec<_> = snapshot.diff(Clock::new(), Point::Now).unwrap().map(Result::unwrap).collect();
+    let found: Vec<_> =
+        snapshot.diff(Clock::new(), Point::Now).unwrap().map(Result::unwrap).collect();
     assert_eq!((&found[0].before, &found[0].after), (&None, &Some(Content::new())));
     assert!(found[0].fields().unwrap().is_empty());
 }
@@ -230,12 +256,15 @@ fn a_clock_that_was_far_ahead_is_put_right_by_a_fresh_log_and_a_time_finds_what_
     let open = || {
         let time = time.clone();
         let builder = Engine::builder().label("phone").dataset_name("home").local_type("draft");
-        builder.clock(move || Timestamp::from_millis(time.load(Ordering::Relaxed))).open(&path).unwrap()
+        builder
+            .clock(move || Timestamp::from_millis(time.load(Ordering::Relaxed)))
+            .open(&path)
+            .unwrap()
     };
     let n = |n: i64| Content::new().with("n", n);
     let phone = open();
-    let [lamp, draft] =
-        ["lamp", "draft"].map(|entity_type| phone.write(|tx| tx.create(entity_type, &n(1))).unwrap());
+    let [lamp, draft] = ["lamp", "draft"]
+        .map(|entity_type| phone.write(|tx| tx.create(entity_type, &n(1))).unwrap());
     time.store(NOW, Ordering::Relaxed);
     let found = |engine: &Engine, id: EntityId, at: i64| {
         let snapshot = engine.snapshot().unwrap();
@@ -264,8 +293,14 @@ fn a_clock_that_was_far_ahead_is_put_right_by_a_fresh_log_and_a_time_finds_what_
             .unwrap();
         engine.write(|tx| tx.patch(draft, Patch::new().set("n", 20 + round))).unwrap();
         let alone = engine.write(|tx| tx.create("lamp", &n(5))).unwrap();
-        let expected =
-            [(lamp, 10 + round), (draft, 20 + round), (new, 2), (beside, 3), (local, 4), (alone, 5)];
+        let expected = [
+            (lamp, 10 + round),
+            (draft, 20 + round),
+            (new, 2),
+            (beside, 3),
+            (local, 4),
+            (alone, 5),
+        ];
         for (id, n) in expected {
             assert_eq!(found(engine, id, NOW), Some(n.into()), "round {round}");
             assert_eq!(found(engine, id, before), None);
@@ -276,7 +311,8 @@ fn a_clock_that_was_far_ahead_is_put_right_by_a_fresh_log_and_a_time_finds_what_
         assert!(stamp(lamp) > AHEAD, "it comes after what it replaces");
         let past = snapshot.as_of(Timestamp::from_millis(NOW)).unwrap();
         assert_eq!(past.list("lamp").unwrap().count() as i64, 1 + 3 * (round + 1));
-        let differences = snapshot.diff(Timestamp::from_millis(before), Timestamp::from_millis(NOW)).unwrap();
+        let differences =
+            snapshot.diff(Timestamp::from_millis(before), Timestamp::from_millis(NOW)).unwrap();
         assert_eq!(differences.count() as i64, 2 + 4 * (round + 1));
     }
     assert!(phone.verify().unwrap().is_clean());

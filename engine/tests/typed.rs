@@ -1,5 +1,5 @@
-//! What is written as a serde type is what is read, or it is refused; what a type does not know, and
-//! what nobody changed, stays.
+//! What is written as a serde type is what is read, or it is refused; what a type does not know,
+//! and what nobody changed, stays.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -163,7 +163,8 @@ fn a_patch_path_that_leads_into_a_variant_is_refused_at_the_call() {
 fn an_index_path_that_leads_into_a_variant_is_refused_where_such_a_thing_is_written() {
     let engine = Engine::builder().index_at("lamp", ["mode", "hue"]).in_memory().unwrap();
     let refused = engine.collection("lamp").create(&lamp(Mode::Zap(1)));
-    assert!(matches!(refused, Err(Error::Inside { path, value }) if path == "mode.hue" && value == "mode"));
+    assert!(matches!(refused, Err(Error::Inside { path, value }) if path == "mode.hue" && value ==
+            "mode"));
     engine.collection("lamp").create(&lamp(Mode::Off)).unwrap();
 }
 
@@ -177,8 +178,12 @@ fn a_duration_a_moment_and_a_range_are_one_value() {
     let (a, b) = (device("a"), device("b"));
     let id = a.collection("t").create(&Of { it: Duration::from_millis(1_000) }).unwrap();
     meet(&a, &b);
-    a.collection("t").update(id, |t: &mut Of<Duration>| t.it = Duration::from_millis(1_900)).unwrap();
-    b.collection("t").update(id, |t: &mut Of<Duration>| t.it = Duration::from_millis(2_000)).unwrap();
+    a.collection("t")
+        .update(id, |t: &mut Of<Duration>| t.it = Duration::from_millis(1_900))
+        .unwrap();
+    b.collection("t")
+        .update(id, |t: &mut Of<Duration>| t.it = Duration::from_millis(2_000))
+        .unwrap();
     meet(&a, &b);
     let shown = a.collection::<Of<Duration>>("t").get(id).unwrap().unwrap();
     assert!([1_900, 2_000].map(Duration::from_millis).contains(&shown.it), "{:?}", shown.it);
@@ -304,7 +309,8 @@ fn newtypes_untagged_enums_and_flattened_fields_keep_every_kind() {
     ] {
         survives(Of { it: any });
     }
-    let extra = [("time".to_owned(), time.into()), ("mode2".to_owned(), Variant::new("A", 1).into())];
+    let extra =
+        [("time".to_owned(), time.into()), ("mode2".to_owned(), Variant::new("A", 1).into())];
     for mode in [Mode::Zap(1), Mode::Colour { hue: 1, sat: 2 }, Mode::Off, Mode::Both(1, 2)] {
         survives(Flat { id: 1, lamp: lamp(mode), extra: extra.clone().into() });
     }
@@ -340,14 +346,16 @@ impl<'de> Deserialize<'de> for Weekday {
 fn types_that_ask_for_unsigned_numbers_get_them() {
     survives(Of { it: Weekday(6) });
     survives(Of { it: (0u64, -1i64, i128::from(i64::MIN), u128::from(7u8), i64::MAX as u64) });
-    let error = refused(Of { it: BTreeMap::from([("a", vec![u64::MAX])].map(|(k, v)| (k.to_owned(), v))) });
+    let error =
+        refused(Of { it: BTreeMap::from([("a", vec![u64::MAX])].map(|(k, v)| (k.to_owned(), v))) });
     assert!(error.contains("field it.a[0]: ") && error.contains("use text"), "{error}");
 }
 
 #[test]
 fn bytes_are_read_as_an_array_of_bytes() {
     let engine = Engine::in_memory().unwrap();
-    let id = engine.write(|tx| tx.create("t", &Content::new().with("it", vec![1u8, 2, 3]))).unwrap();
+    let id =
+        engine.write(|tx| tx.create("t", &Content::new().with("it", vec![1u8, 2, 3]))).unwrap();
     assert_eq!(engine.collection::<Of<[u8; 3]>>("t").get(id).unwrap().unwrap().it, [1, 2, 3]);
     assert_eq!(from_value::<(u8, u8)>(&vec![1u8, 2].into()).unwrap(), (1, 2));
     survives(Of { it: [1u8, 2, 3] });
@@ -365,7 +373,10 @@ fn a_change_inside_a_cell_is_saved() {
     read.it.2.store(3, Ordering::Relaxed);
     all.save(&mut read).unwrap();
     let now = all.get(id).unwrap().unwrap();
-    assert_eq!((now.it.0.get(), &now.it.1.borrow()[..], now.it.2.load(Ordering::Relaxed)), (1, &[2][..], 3));
+    assert_eq!(
+        (now.it.0.get(), &now.it.1.borrow()[..], now.it.2.load(Ordering::Relaxed)),
+        (1, &[2][..], 3)
+    );
 }
 
 #[test]
@@ -481,7 +492,9 @@ fn keys_of_maps_read_back_or_are_refused() {
     enum Full {
         With(u8),
     }
-    assert!(refused(Of { it: BTreeMap::from([(Full::With(1), 1)]) }).contains("variant with content"));
+    assert!(
+        refused(Of { it: BTreeMap::from([(Full::With(1), 1)]) }).contains("variant with content")
+    );
 }
 
 #[derive(Serialize)]
@@ -574,8 +587,10 @@ fn a_kind_that_a_type_reads_as_another_stays() {
         share: f64,
     }
     let engine = Engine::in_memory().unwrap();
-    let stored =
-        Content::new().with("raw", vec![1u8, 2]).with("at", Timestamp::from_millis(5)).with("share", 40);
+    let stored = Content::new()
+        .with("raw", vec![1u8, 2])
+        .with("at", Timestamp::from_millis(5))
+        .with("share", 40);
     let id = engine.write(|tx| tx.create("t", &stored)).unwrap();
     let read = engine.snapshot().unwrap().get(id).unwrap().unwrap();
     engine.write(|tx| tx.put(&read, &read.read::<Plain>()?)).unwrap();
@@ -731,14 +746,18 @@ fn items_of_a_list_that_an_older_release_left_alone_keep_what_it_does_not_know()
 fn what_an_older_release_drops_from_items_that_it_changed_is_told_as_lost() {
     let (engine, id, _) = todo();
     let older = engine.collection::<Todo<OldItem>>("todo");
-    let lost = || engine.snapshot().unwrap().losses(id).unwrap().map(Result::unwrap).collect::<Vec<_>>();
+    let lost =
+        || engine.snapshot().unwrap().losses(id).unwrap().map(Result::unwrap).collect::<Vec<_>>();
     let whole = content(&engine, id).remove("items").unwrap();
     older.update(id, |t| t.items.truncate(2)).unwrap();
     assert!(lost().is_empty(), "a removed item is what was wanted");
     older.update(id, |t| t.items[0].name = "A".into()).unwrap();
     let told = lost();
     assert_eq!(told.len(), 1);
-    assert_eq!((&told[0].path[..], told[0].by), (&["items".to_owned()][..], Some(head(&engine, id))));
+    assert_eq!(
+        (&told[0].path[..], told[0].by),
+        (&["items".to_owned()][..], Some(head(&engine, id)))
+    );
     let Value::Array(items) = whole else { panic!() };
     assert_eq!(told[0].lost.value, Value::Array(items[..2].to_vec()));
     engine.write(|tx| tx.patch(id, told[0].patch())).unwrap();
@@ -762,7 +781,10 @@ fn a_misfit_says_which_field_of_which_version_and_by_whom() {
         let Error::Misfit(misfit) = error else { panic!("{error:?}") };
         assert_eq!((&misfit.field[..], misfit.version), ("mode", Some(bad)));
         assert_eq!(misfit.device, b.device_id());
-        assert!(text.contains("field mode: ") && text.contains(misfit.device.as_deref().unwrap()), "{text}");
+        assert!(
+            text.contains("field mode: ") && text.contains(misfit.device.as_deref().unwrap()),
+            "{text}"
+        );
     };
     told(lamps.get(id).unwrap_err());
     told(lamps.iter().unwrap().next().unwrap().unwrap_err());
@@ -794,7 +816,11 @@ fn out_of_a_misfit_leads_an_update_from_a_chosen_head_or_a_restore() {
             lamps.update_from(id, &chosen, |l| l.mode = Mode::Zap(1)).unwrap();
             let read = lamps.get(id).unwrap().unwrap();
             assert_eq!(read.mode, Mode::Zap(1));
-            assert_eq!(read.entity().get("extra").unwrap(), Some(1.into()), "what the type does not know");
+            assert_eq!(
+                read.entity().get("extra").unwrap(),
+                Some(1.into()),
+                "what the type does not know"
+            );
             assert_eq!(read.entity().heads().len(), 1);
             assert!(!read.entity().is_conflicted());
         }

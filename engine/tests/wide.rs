@@ -1,5 +1,5 @@
-//! Contents with very many fields (R36): all that is done with one works, and none of it compares each field with each, which would keep these
-//! tests busy for many minutes.
+//! Contents with very many fields (R36): all that is done with one works, and none of it compares
+//! each field with each, which would keep these tests busy for many minutes.
 
 use heirloom::{Builder, Content, Engine, EntityId, Patch, Value, apply_patch, diff};
 
@@ -21,7 +21,8 @@ fn wide(plus: i64) -> Content {
 
 /// Two devices that know a wide entity.
 fn two() -> (Engine, Engine, EntityId) {
-    let (phone, tablet) = (builder("phone").in_memory().unwrap(), builder("tablet").in_memory().unwrap());
+    let (phone, tablet) =
+        (builder("phone").in_memory().unwrap(), builder("tablet").in_memory().unwrap());
     let id = phone.write(|tx| tx.create("form", &wide(0))).unwrap();
     carry(&phone, &tablet);
     (phone, tablet, id)

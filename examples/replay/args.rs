@@ -8,14 +8,18 @@ use crate::error::{Error, Result};
 pub const USAGE: &str = "\
 usage: replay [options] [REPOSITORY]
 
-Replays the whole history of a git repository (default: the one it stands in) through heirloom, carries it over
-TCP to two more nodes, edits it on all three while they are apart, syncs, and checks the result against git.
-Nothing is fetched: what a shallow or partial clone lacks is left out, as the summary says.
+Replays the whole history of a git repository (default: the one it stands in)
+through heirloom, carries it over TCP to two more nodes, edits it on all three
+while they are apart, syncs, and checks the result against git. Nothing is
+fetched: what a shallow or partial clone lacks is left out, as the summary says.
 
   --json PATH     write the summary as one flat JSON object too
-  --store DIR     keep the three stores here; a later run adds only what is new (default: removed at the end)
-  --no-contents   leave the contents of files out (otherwise up to 64 KiB of each are taken along)
-  --check N|all   how many commits to compare with git (default 2000, spread evenly)
+  --store DIR     keep the three stores here; a later run adds only what is new
+                  (default: removed at the end)
+  --no-contents   leave the contents of files out (otherwise up to 64 KiB of
+                  each are taken along)
+  --check N|all   how many commits to compare with git (default 2000, spread
+                  evenly)
   --seed N        seed of the connection cuts (default 1)
   --help          this text";
 
@@ -50,7 +54,14 @@ impl Options {
     /// The defaults, for this repository.
     pub fn new(repository: impl Into<PathBuf>) -> Self {
         let repository = repository.into();
-        Self { repository, json: None, store: None, contents: true, check: Check::Sample(2000), seed: 1 }
+        Self {
+            repository,
+            json: None,
+            store: None,
+            contents: true,
+            check: Check::Sample(2000),
+            seed: 1,
+        }
     }
 
     /// Reads the arguments after the program's name. None: the help is asked for.
@@ -62,7 +73,8 @@ impl Options {
         let mut repository = None;
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or_else(|| usage(format!("{} needs a value", arg.display())));
+            let mut value =
+                || args.next().ok_or_else(|| usage(format!("{} needs a value", arg.display())));
             match arg.to_str() {
                 Some("--help" | "-h") => return Ok(None),
                 Some("--json") => options.json = Some(value()?.into()),
@@ -70,8 +82,12 @@ impl Options {
                 Some("--no-contents") => options.contents = false,
                 Some("--check") => options.check = check(&value()?)?,
                 Some("--seed") => options.seed = number(&value()?)?,
-                Some(flag) if flag.starts_with('-') => return Err(usage(format!("unknown option {flag}"))),
-                _ if repository.is_some() => return Err(usage("more than one repository".to_owned())),
+                Some(flag) if flag.starts_with('-') => {
+                    return Err(usage(format!("unknown option {flag}")));
+                }
+                _ if repository.is_some() => {
+                    return Err(usage("more than one repository".to_owned()));
+                }
                 _ => repository = Some(PathBuf::from(&arg)),
             }
         }
@@ -103,8 +119,9 @@ mod tests {
 
     #[test]
     fn options_may_stand_on_either_side_of_the_repository() {
-        let options =
-            parse("--json out.json some/where --check all --no-contents --seed 7").unwrap().unwrap();
+        let options = parse("--json out.json some/where --check all --no-contents --seed 7")
+            .unwrap()
+            .unwrap();
         let mut expected = Options::new("some/where");
         expected.json = Some("out.json".into());
         (expected.check, expected.contents, expected.seed) = (Check::All, false, 7);
@@ -115,9 +132,12 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_named() {
-        for (line, named) in
-            [("--jsn x", "--jsn"), ("a b", "more than one"), ("--json", "--json"), ("--check x", "x is not")]
-        {
+        for (line, named) in [
+            ("--jsn x", "--jsn"),
+            ("a b", "more than one"),
+            ("--json", "--json"),
+            ("--check x", "x is not"),
+        ] {
             let error = parse(line).unwrap_err().to_string();
             assert!(error.contains(named) && error.contains("usage:"), "{error}");
         }

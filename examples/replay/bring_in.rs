@@ -1,9 +1,10 @@
 //! Step 1: every git commit becomes a commit here, written by the device whose log it extends.
 //!
-//! What a commit writes: for each path on which its tree differs from a parent's, a version whose parents are all
-//! heads that the path has in the commit's past, if these are several or show something else than the tree. So after
-//! it each path that it touched has one head, and any other path only heads that agree: the cut of the commit is its
-//! tree. (git's own list of changes would not do: a merge that takes the other side's older file is in no list.)
+//! What a commit writes: for each path on which its tree differs from a parent's, a version whose
+//! parents are all heads that the path has in the commit's past, if these are several or show
+//! something else than the tree. So after it each path that it touched has one head, and any other
+//! path only heads that agree: the cut of the commit is its tree. (git's own list of changes would
+//! not do: a merge that takes the other side's older file is in no list.)
 
 use std::{
     collections::HashMap,
@@ -11,8 +12,8 @@ use std::{
 };
 
 use heirloom::{
-    Authored, Clock, CommitRef, Content, Device, Draft, Engine, EntityId, Importer, LogId, Snapshot,
-    Timestamp, Value, Version, VersionRef,
+    Authored, Clock, CommitRef, Content, Device, Draft, Engine, EntityId, Importer, LogId,
+    Snapshot, Timestamp, Value, Version, VersionRef,
 };
 
 use crate::{
@@ -46,7 +47,8 @@ impl Limits {
 /// What a file takes besides its contents, at most or nearly so.
 const SURROUNDINGS: usize = 512;
 
-/// Paths whose blobs are asked for together. With contents of the greatest size they fit what the limits leave free.
+/// Paths whose blobs are asked for together. With contents of the greatest size they fit what the
+/// limits leave free.
 const TOGETHER: usize = 256;
 
 /// What was brought in.
@@ -72,7 +74,8 @@ pub(crate) struct Imported {
     pub(crate) ingest: Duration,
 }
 
-/// Brings in what the store does not have yet. Of the commits for which `keep` says so the clocks are kept.
+/// Brings in what the store does not have yet. Of the commits for which `keep` says so the clocks
+/// are kept.
 ///
 /// Memory: one commit's paths, and a handle for each commit whose children are still to come.
 pub(crate) fn bring_in(
@@ -97,7 +100,8 @@ pub(crate) fn bring_in(
         time: Duration::ZERO,
     };
     let waiting = waiting(graph, &known);
-    let mut work = BringIn { engine, graph, importer, logs, devices, git, live: HashMap::new(), waiting };
+    let mut work =
+        BringIn { engine, graph, importer, logs, devices, git, live: HashMap::new(), waiting };
     let mut imported = Imported::default();
     let bar = progress::bar("bring in", graph.len() as u64);
     for place in graph.places().filter(|place| !known[*place as usize]) {
@@ -120,7 +124,8 @@ pub(crate) fn commit_of(snapshot: &Snapshot, id: Oid) -> Result<Option<CommitRef
     Ok(snapshot.heads(commit_entity(id))?.first().map(Version::commit))
 }
 
-/// Which git commits the store has. They are closed under ancestry, or the store was filled from another history.
+/// Which git commits the store has. They are closed under ancestry, or the store was filled from
+/// another history.
 fn known(snapshot: &Snapshot, graph: &Graph) -> Result<Vec<bool>> {
     let mut known = vec![false; graph.len()];
     if snapshot.clock()?.is_empty() {
@@ -142,8 +147,8 @@ fn known(snapshot: &Snapshot, graph: &Graph) -> Result<Vec<bool>> {
     Ok(known)
 }
 
-/// The device logs of earlier runs. A log ends with the last git commit that came in whole: what an interrupted run
-/// left after it is written again, to the same bytes.
+/// The device logs of earlier runs. A log ends with the last git commit that came in whole: what an
+/// interrupted run left after it is written again, to the same bytes.
 fn open_logs(snapshot: &Snapshot, importer: &mut Importer) -> Result<(Logs, Vec<Device>)> {
     let mut ends: HashMap<LogId, VersionRef> = HashMap::new();
     for entity in snapshot.list(COMMIT) {
@@ -214,7 +219,8 @@ impl BringIn<'_> {
             None => self.importer.device(&device_name(self.logs.len()))?,
         };
         let tree = step.tree;
-        let authored = step.write(&mut self.importer, device, &authored, &mut self.git, imported)?;
+        let authored =
+            step.write(&mut self.importer, device, &authored, &mut self.git, imported)?;
         let end = authored.commit();
         match log {
             Some(log) => self.logs.extend(log, end.sequence),
@@ -237,8 +243,8 @@ impl BringIn<'_> {
             return Ok(());
         }
         let (snapshot, id) = (self.engine.snapshot()?, self.graph.id(place));
-        let commit =
-            commit_of(&snapshot, id)?.ok_or_else(|| Error::OtherHistory(format!("commit {id} is gone")))?;
+        let commit = commit_of(&snapshot, id)?
+            .ok_or_else(|| Error::OtherHistory(format!("commit {id} is gone")))?;
         let authored = self.importer.authored(&commit, snapshot.clock_at(&commit)?)?;
         let tree = self.git.tree(id)?;
         self.live.insert(place, Live { authored, tree });
@@ -314,7 +320,12 @@ impl Git {
             let content = |(_, path, entry): &(EntityId, Vec<u8>, Entry)| {
                 let blob = (!entry.is_submodule()).then_some(&entry.oid);
                 let size = blob.and_then(|blob| sizes.get(blob).copied());
-                file_content(path, *entry, size, blob.and_then(|blob| bytes.get(blob)).map(Vec::as_slice))
+                file_content(
+                    path,
+                    *entry,
+                    size,
+                    blob.and_then(|blob| bytes.get(blob)).map(Vec::as_slice),
+                )
             };
             Ok(files.iter().map(content).collect())
         })
@@ -331,7 +342,8 @@ struct Step {
 }
 
 impl Step {
-    /// Writes it: as one commit, or beyond the limits as several, the last of which holds the `commit` entity.
+    /// Writes it: as one commit, or beyond the limits as several, the last of which holds the
+    /// `commit` entity.
     fn write(
         self,
         importer: &mut Importer,
@@ -344,7 +356,8 @@ impl Step {
         let mut before: Option<Authored> = None;
         loop {
             let refs = before.as_ref().map_or(parents.to_vec(), |before| vec![before]);
-            let mut page = Page { draft: importer.commit(device, &refs, self.wall)?, versions: 0, bytes: 0 };
+            let mut page =
+                Page { draft: importer.commit(device, &refs, self.wall)?, versions: 0, bytes: 0 };
             while rest.peek().is_some() && page.room(git.limits) > 0 {
                 let some = rest.by_ref().take(page.room(git.limits));
                 page.write(some, parents, git, imported)?;
@@ -373,8 +386,11 @@ struct Page<'a> {
 impl Page<'_> {
     /// How many paths may be looked at together.
     fn room(&self, limits: Limits) -> usize {
-        let versions =
-            if self.bytes < limits.bytes { limits.versions.saturating_sub(self.versions) } else { 0 };
+        let versions = if self.bytes < limits.bytes {
+            limits.versions.saturating_sub(self.versions)
+        } else {
+            0
+        };
         versions.min(TOGETHER)
     }
 
@@ -415,9 +431,10 @@ impl Page<'_> {
 
 /// Is what stands in the tree what these heads show, without any of them to be merged?
 ///
-/// What a head shows need not be read. The only head in the commit's past is a head, too, in the past of each parent
-/// that has seen it, and there all heads show that parent's tree: so it shows the commit's own where one of these
-/// parents has the same at this path. (Of a commit with one parent no change is settled, only of a merge.)
+/// What a head shows need not be read. The only head in the commit's past is a head, too, in the
+/// past of each parent that has seen it, and there all heads show that parent's tree: so it shows
+/// the commit's own where one of these parents has the same at this path. (Of a commit with one
+/// parent no change is settled, only of a merge.)
 fn is_settled(heads: &[Version], change: &Change, parents: &[&Authored]) -> bool {
     match heads {
         [] => change.now.is_none(),
@@ -496,7 +513,8 @@ mod tests {
         let all = whole.replication().position().unwrap().lsn;
         assert!(all > imported.commits, "some git commits must take several commits here");
         let batch = whole.replication().commits(0, all, &|_, _, _| true, usize::MAX).unwrap();
-        let bytes: Vec<&[u8]> = batch.commits.iter().map(|commit| commit.bytes.as_slice()).collect();
+        let bytes: Vec<&[u8]> =
+            batch.commits.iter().map(|commit| commit.bytes.as_slice()).collect();
         for held in 0..=bytes.len() {
             let part = engine();
             if held > 0 {

@@ -51,7 +51,11 @@ pub(crate) struct Clocks<'a> {
 
 impl<'a> Clocks<'a> {
     /// Of the commits of this graph in this snapshot.
-    pub(crate) fn new(graph: &'a Graph, snapshot: &'a Snapshot, kept: &'a HashMap<Place, Clock>) -> Self {
+    pub(crate) fn new(
+        graph: &'a Graph,
+        snapshot: &'a Snapshot,
+        kept: &'a HashMap<Place, Clock>,
+    ) -> Self {
         Self { graph, snapshot, kept }
     }
 
@@ -60,8 +64,8 @@ impl<'a> Clocks<'a> {
             return Ok(clock.clone());
         }
         let id = self.graph.id(place);
-        let commit =
-            commit_of(self.snapshot, id)?.ok_or_else(|| Error::OtherHistory(format!("no commit {id}")))?;
+        let commit = commit_of(self.snapshot, id)?
+            .ok_or_else(|| Error::OtherHistory(format!("no commit {id}")))?;
         Ok(self.snapshot.clock_at(&commit)?)
     }
 }
@@ -69,7 +73,8 @@ impl<'a> Clocks<'a> {
 /// Path → what stood there, what stands there now.
 type Step = BTreeMap<Vec<u8>, (Option<Stand>, Option<Stand>)>;
 
-/// For each sampled commit: what changed between the cuts of its first parent and of itself is what git lists.
+/// For each sampled commit: what changed between the cuts of its first parent and of itself is what
+/// git lists.
 pub(crate) fn check_steps(
     repository: &Repository,
     clocks: &Clocks<'_>,
@@ -78,13 +83,16 @@ pub(crate) fn check_steps(
 ) -> Result<()> {
     let graph = clocks.graph;
     let parent = |place: Place| graph.parents(place).first().copied();
-    let pairs =
-        sample.steps.iter().map(|place| (parent(*place).map(|parent| graph.id(parent)), graph.id(*place)));
+    let pairs = sample
+        .steps
+        .iter()
+        .map(|place| (parent(*place).map(|parent| graph.id(parent)), graph.id(*place)));
     let mut listings = repository.differences(pairs.collect())?;
     let bar = progress::bar("check", sample.steps.len() as u64);
     for place in &sample.steps {
         let theirs = listings.next(graph.id(*place))?.into_iter().map(step_of_git).collect();
-        let before = parent(*place).map(|parent| clocks.of(parent)).transpose()?.unwrap_or_default();
+        let before =
+            parent(*place).map(|parent| clocks.of(parent)).transpose()?.unwrap_or_default();
         let ours = step_of_cuts(clocks.snapshot, &before, &clocks.of(*place)?)?;
         compare(&format!("changes of {}", graph.id(*place)), &ours, &theirs, findings);
         bar.inc(1);
@@ -95,7 +103,8 @@ pub(crate) fn check_steps(
 
 /// For each of the sample's trees: the cut of the commit is its tree.
 ///
-/// Many trees are compared together, entity by entity: so what is read of the log for an entity serves all of them.
+/// Many trees are compared together, entity by entity: so what is read of the log for an entity
+/// serves all of them.
 pub(crate) fn check_trees(
     repository: &Repository,
     clocks: &Clocks<'_>,
@@ -132,7 +141,11 @@ struct Tree<'a> {
     listed: BTreeMap<Vec<u8>, Stand>,
 }
 
-fn compare_trees(snapshot: &Snapshot, trees: &mut [Tree<'_>], findings: &mut Findings) -> Result<()> {
+fn compare_trees(
+    snapshot: &Snapshot,
+    trees: &mut [Tree<'_>],
+    findings: &mut Findings,
+) -> Result<()> {
     for entity in snapshot.list(FILE).include_deleted() {
         let entity = entity?.id();
         // In many cuts the entity is the same: it is read once for all of them.
@@ -149,8 +162,9 @@ fn compare_trees(snapshot: &Snapshot, trees: &mut [Tree<'_>], findings: &mut Fin
             let Some((path, stand)) = file else { continue };
             let listed = tree.listed.remove(path);
             if listed.as_ref() != Some(stand) {
-                findings
-                    .add(|| difference(&format!("tree of {}", tree.id), path, Some(stand), listed.as_ref()));
+                findings.add(|| {
+                    difference(&format!("tree of {}", tree.id), path, Some(stand), listed.as_ref())
+                });
             }
         }
     }
@@ -203,7 +217,8 @@ fn difference<T: Debug>(what: &str, path: &[u8], ours: Option<&T>, theirs: Optio
     format!("{what}: {path:?} is {ours:?} here, {theirs:?} in git")
 }
 
-/// The nodes hold the same: equal log roots and digests, and entity for entity equal heads and contents.
+/// The nodes hold the same: equal log roots and digests, and entity for entity equal heads and
+/// contents.
 pub(crate) fn check_nodes(nodes: &[Engine], findings: &mut Findings) -> Result<()> {
     let snapshots = nodes.iter().map(Engine::snapshot).collect::<heirloom::Result<Vec<_>>>()?;
     let Some((first, others)) = snapshots.split_first() else { return Ok(()) };
@@ -220,7 +235,12 @@ pub(crate) fn check_nodes(nodes: &[Engine], findings: &mut Findings) -> Result<(
     Ok(())
 }
 
-fn check_contents(first: &Snapshot, other: &Snapshot, node: usize, findings: &mut Findings) -> Result<()> {
+fn check_contents(
+    first: &Snapshot,
+    other: &Snapshot,
+    node: usize,
+    findings: &mut Findings,
+) -> Result<()> {
     let (mut ours, mut theirs) = (first.entity_ids()?, other.entity_ids()?);
     loop {
         let (one, two) = (ours.next().transpose()?, theirs.next().transpose()?);
@@ -252,8 +272,8 @@ pub(crate) struct Totals {
     pub(crate) entities: u64,
 }
 
-/// Every record of every node is what its hashes say, and what is derived follows from the log. Returns what the last
-/// node holds.
+/// Every record of every node is what its hashes say, and what is derived follows from the log.
+/// Returns what the last node holds.
 pub(crate) fn check_verify(nodes: &[Engine], findings: &mut Findings) -> Result<Totals> {
     let mut totals = Totals::default();
     let bar = progress::bar("verify", nodes.len() as u64);
@@ -294,8 +314,9 @@ mod tests {
         let graph = Graph::read(&repository).unwrap();
         let sample = Sample::of(&graph, Check::All);
         let engine = engine();
-        let mut kept =
-            bring_in(&engine, &repository, &graph, (true, Limits::FORMAT), |_| true).unwrap().clocks;
+        let mut kept = bring_in(&engine, &repository, &graph, (true, Limits::FORMAT), |_| true)
+            .unwrap()
+            .clocks;
         let snapshot = engine.snapshot().unwrap();
         let differing = |kept: &HashMap<Place, Clock>| {
             let clocks = Clocks::new(&graph, &snapshot, kept);

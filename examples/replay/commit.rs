@@ -76,7 +76,8 @@ impl<'a> Commit<'a> {
 
     /// When its author made it, as far as a log can say so.
     pub(crate) fn wall(&self) -> Timestamp {
-        Timestamp::from_millis(self.author.time.unwrap_or(0).saturating_mul(1000).max(0)).min(Timestamp::MAX)
+        Timestamp::from_millis(self.author.time.unwrap_or(0).saturating_mul(1000).max(0))
+            .min(Timestamp::MAX)
     }
 
     /// The fields of its entity.
@@ -106,7 +107,8 @@ impl<'a> Person<'a> {
             return Self { name: line, ..Self::default() };
         };
         let open = line[..close].iter().position(|byte| *byte == b'<').unwrap_or(close);
-        let mut date = line[close + 1..].split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+        let mut date =
+            line[close + 1..].split(|byte| *byte == b' ').filter(|word| !word.is_empty());
         let time = date.next().and_then(|seconds| std::str::from_utf8(seconds).ok()?.parse().ok());
         Self {
             name: line[..open].trim_ascii_end(),
@@ -142,7 +144,8 @@ mod tests {
     fn a_signed_commit_with_an_encoding_header_is_read() {
         let object = b"tree 1111111111111111111111111111111111111111\nparent aa\nparent bb\n\
             author J\xf6rg <j@x> -86400 +0100\ncommitter C D <c> 5 -0930\nencoding ISO-8859-1\n\
-            gpgsig -----BEGIN PGP SIGNATURE-----\n \n author no\n -----END PGP SIGNATURE-----\n\nsubject\n\nb\xf6dy\n";
+            gpgsig -----BEGIN PGP SIGNATURE-----\n \n author no\n \
+            -----END PGP SIGNATURE-----\n\nsubject\n\nb\xf6dy\n";
         let commit = Commit::parse(object);
         assert_eq!(commit.tree.unwrap().to_string(), "1".repeat(40));
         assert_eq!(commit.wall().as_millis(), 0);
@@ -155,7 +158,10 @@ mod tests {
             ("committer_time", Value::Int(5)),
             ("encoding", Value::Text("ISO-8859-1".to_owned())),
             ("message", Value::Bytes(b"subject\n\nb\xf6dy\n".to_vec())),
-            ("parents", Value::Array(vec![Value::Text("aa".to_owned()), Value::Text("bb".to_owned())])),
+            (
+                "parents",
+                Value::Array(vec![Value::Text("aa".to_owned()), Value::Text("bb".to_owned())]),
+            ),
         ];
         for (field, value) in expected {
             assert_eq!(content.get(field), Some(&value), "{field}");
@@ -171,7 +177,10 @@ mod tests {
             person(b"<> 99999999999999999999 +0"),
             Person { name: b"", email: b"", time: None, zone: b"+0" }
         );
-        assert_eq!(person(b"a> 7 +0"), Person { name: b"a", email: b"", time: Some(7), zone: b"+0" });
+        assert_eq!(
+            person(b"a> 7 +0"),
+            Person { name: b"a", email: b"", time: Some(7), zone: b"+0" }
+        );
     }
 
     #[test]

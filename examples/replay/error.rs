@@ -2,7 +2,8 @@
 
 use std::{fmt, io, path::PathBuf};
 
-/// What can stop a replay. A difference that the checks find is none of these: it stands in the summary.
+/// What can stop a replay. A difference that the checks find is none of these: it stands in the
+/// summary.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -31,7 +32,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(what) => write!(f, "{what}\n\n{}", crate::args::USAGE),
-            Self::GitMissing => f.write_str("git is not on the PATH: a replay reads the history through it"),
+            Self::GitMissing => {
+                f.write_str("git is not on the PATH: a replay reads the history through it")
+            }
             Self::NotARepository(path, said) => {
                 write!(f, "{} is not in a git repository ({said})", path.display())
             }

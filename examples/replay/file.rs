@@ -21,7 +21,12 @@ pub(crate) fn file_entity(path: &[u8]) -> EntityId {
 
 /// The fields of a file: `size` is absent for a submodule and where the blob is not in the
 /// repository, `bytes` are its contents if they are taken along.
-pub(crate) fn file_content(path: &[u8], entry: Entry, size: Option<u64>, bytes: Option<&[u8]>) -> Content {
+pub(crate) fn file_content(
+    path: &[u8],
+    entry: Entry,
+    size: Option<u64>,
+    bytes: Option<&[u8]>,
+) -> Content {
     let mut content = Content::new().with("path", text_or_bytes(path));
     content.insert("mode", mode_text(entry));
     content.insert("blob", entry.oid.to_string());
@@ -48,7 +53,9 @@ pub(crate) fn stand_of(entry: Entry) -> Stand {
 }
 
 /// What the fields of a file entity say, with its path. `field` reads one.
-pub(crate) fn read_file(mut field: impl FnMut(&str) -> Result<Option<Value>>) -> Result<(Vec<u8>, Stand)> {
+pub(crate) fn read_file(
+    mut field: impl FnMut(&str) -> Result<Option<Value>>,
+) -> Result<(Vec<u8>, Stand)> {
     let path = match field("path")? {
         Some(Value::Text(text)) => text.into_bytes(),
         Some(Value::Bytes(bytes)) => bytes,
@@ -62,5 +69,7 @@ pub(crate) fn read_file(mut field: impl FnMut(&str) -> Result<Option<Value>>) ->
 }
 
 fn no_file(field: &str) -> Error {
-    Error::OtherHistory(format!("a file entity has no {field}: another program wrote into this store"))
+    Error::OtherHistory(format!(
+        "a file entity has no {field}: another program wrote into this store"
+    ))
 }

@@ -1,5 +1,6 @@
-//! The git binary: the only reader of repositories here, so that packs, alternates, grafts and both hashes are
-//! git's own business. Every answer is taken NUL-terminated or as raw objects: no quoting to undo.
+//! The git binary: the only reader of repositories here, so that packs, alternates, grafts and both
+//! hashes are git's own business. Every answer is taken NUL-terminated or as raw objects: no
+//! quoting to undo.
 
 use std::{
     collections::VecDeque,
@@ -129,7 +130,9 @@ impl Repository {
     /// A command in this repository, free of what the caller's environment says about git.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new("git");
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")) {
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_"))
+        {
             command.env_remove(name);
         }
         // Nothing is fetched, not even what a partial clone lacks: a replay is of what is here. A
@@ -229,7 +232,8 @@ impl Differences {
         command.args(["--ignore-submodules=none", "--raw", "--always"]).stdin(Stdio::piped());
         let mut running = Running::start(command)?;
         let mut requests = io::BufWriter::new(running.requests()?);
-        // A thread of its own, or both sides would wait on a full pipe. A failure shows as a missing answer.
+        // A thread of its own, or both sides would wait on a full pipe. A failure shows as a
+        // missing answer.
         thread::spawn(move || {
             pairs.iter().try_for_each(|(before, after)| match before {
                 Some(before) => writeln!(requests, "{after} {before}"),

@@ -27,11 +27,12 @@ impl Graph {
         let mut graph = Self::default();
         let mut places = HashMap::new();
         repository.commits(|id, parents| {
-            let place =
-                Place::try_from(graph.ids.len()).map_err(|_| Error::Git("too many commits".to_owned()))?;
+            let place = Place::try_from(graph.ids.len())
+                .map_err(|_| Error::Git("too many commits".to_owned()))?;
             for parent in parents {
-                let parent =
-                    places.get(parent).ok_or_else(|| Error::Git(format!("{parent} comes after {id}")))?;
+                let parent = places
+                    .get(parent)
+                    .ok_or_else(|| Error::Git(format!("{parent} comes after {id}")))?;
                 // A commit may name one parent twice.
                 if !graph.parents[graph.ends.last().copied().unwrap_or(0)..].contains(parent) {
                     graph.parents.push(*parent);

@@ -4,11 +4,13 @@
 //! contents that are not there, grafts as git follows them, replacements as if there were none.
 //! Nothing is fetched.
 //!
-//! 1. `bring_in`: each path is an entity, each git commit a commit of one of as few devices as the graph allows.
+//! 1. `bring_in`: each path is an entity, each git commit a commit of one of as few devices as the
+//!    graph allows.
 //! 2. `travel`: a second node pulls it over TCP, cut several times; a third pulls from the second.
-//! 3. `offline`: all three edit the same files while they are apart, then sync in a ring until they are equal.
-//! 4. `check`: on the third node the cuts of the commits are git's trees, and what changes between them is what git
-//!    lists; the three nodes are equal to the last byte, and clean.
+//! 3. `offline`: all three edit the same files while they are apart, then sync in a ring until they
+//!    are equal.
+//! 4. `check`: on the third node the cuts of the commits are git's trees, and what changes between
+//!    them is what git lists; the three nodes are equal to the last byte, and clean.
 
 mod args;
 mod bring_in;
@@ -44,8 +46,8 @@ pub use summary::Summary;
 use check::{Clocks, Findings};
 use summary::rate;
 
-/// Replays a repository. What the checks find stands in the summary, see [`Summary::is_verified`]; a repository
-/// without commits gives a summary of zeros.
+/// Replays a repository. What the checks find stands in the summary, see [`Summary::is_verified`];
+/// a repository without commits gives a summary of zeros.
 ///
 /// # Errors
 /// No repository, no git, a store or a sync that failed: see [`Error`].
@@ -162,10 +164,12 @@ impl Replay<'_> {
             self.summary.findings.append(&mut findings.first);
             Ok::<bool, Error>(findings.count == 0)
         };
-        let steps =
-            found(&mut |findings| check::check_steps(&self.repository, &clocks, &self.sample, findings))?;
-        let trees =
-            found(&mut |findings| check::check_trees(&self.repository, &clocks, &self.sample, findings))?;
+        let steps = found(&mut |findings| {
+            check::check_steps(&self.repository, &clocks, &self.sample, findings)
+        })?;
+        let trees = found(&mut |findings| {
+            check::check_trees(&self.repository, &clocks, &self.sample, findings)
+        })?;
         let nodes = found(&mut |findings| check::check_nodes(engines, findings))?;
         drop(snapshot);
         let mut totals = check::Totals::default();
@@ -187,7 +191,8 @@ impl Replay<'_> {
     fn end(self, elapsed: Duration) -> Result<Summary> {
         let (graph, mut summary) = (&self.graph, self.summary);
         let path = self.repository.path();
-        summary.repository = path.canonicalize().unwrap_or(path.to_path_buf()).display().to_string();
+        summary.repository =
+            path.canonicalize().unwrap_or(path.to_path_buf()).display().to_string();
         summary.shallow = self.repository.is_shallow()?;
         summary.grafted = self.repository.is_grafted()?;
         summary.partial = self.repository.is_partial()?;

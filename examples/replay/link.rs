@@ -44,7 +44,11 @@ impl<'a> Half<'a> {
     }
 
     /// Lets at most as many bytes pass as are left before the cut.
-    fn pass(&self, wanted: usize, transfer: impl FnOnce(usize) -> io::Result<usize>) -> io::Result<usize> {
+    fn pass(
+        &self,
+        wanted: usize,
+        transfer: impl FnOnce(usize) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         let left = self.wire.cut_after.saturating_sub(self.wire.passed());
         if left == 0 {
             self.stream.shutdown(Shutdown::Both).ok();

@@ -1,8 +1,9 @@
 //! Cutting the commit graph into device logs.
 //!
-//! A git commit may extend a log only if that log's last commit is its ancestor: then a log is a chain of ancestors,
-//! and the clock of a commit covers exactly its ancestors. (One log an author would not do: an author's commits often
-//! do not know of one another.) The rule is greedy: a parent's log, else the first that fits, else a new one.
+//! A git commit may extend a log only if that log's last commit is its ancestor: then a log is a
+//! chain of ancestors, and the clock of a commit covers exactly its ancestors. (One log an author
+//! would not do: an author's commits often do not know of one another.) The rule is greedy: a
+//! parent's log, else the first that fits, else a new one.
 
 use heirloom::{Clock, LogId};
 
@@ -23,10 +24,12 @@ impl Logs {
         self.ends.push((log, sequence));
     }
 
-    /// The log that a commit extends whose past is `past` and whose parents stand in `parents`, if any may be.
+    /// The log that a commit extends whose past is `past` and whose parents stand in `parents`, if
+    /// any may be.
     pub(crate) fn choose(&self, past: &Clock, parents: &[LogId]) -> Option<usize> {
         let fits = |(log, end): &(LogId, u64)| past.covers(*log, *end);
-        let of_parent = |parent: &LogId| self.ends.iter().position(|end| end.0 == *parent && fits(end));
+        let of_parent =
+            |parent: &LogId| self.ends.iter().position(|end| end.0 == *parent && fits(end));
         parents.iter().find_map(of_parent).or_else(|| self.ends.iter().position(fits))
     }
 
@@ -51,7 +54,8 @@ mod tests {
 
     /// Cuts a graph given as the parents of each commit; returns each commit's log.
     fn cut(graph: &[&[usize]]) -> Vec<usize> {
-        let (mut logs, mut clocks, mut chosen) = (Logs::default(), Vec::<Clock>::new(), Vec::<usize>::new());
+        let (mut logs, mut clocks, mut chosen) =
+            (Logs::default(), Vec::<Clock>::new(), Vec::<usize>::new());
         for parents in graph {
             let mut past = Clock::new();
             parents.iter().for_each(|parent| past.merge(&clocks[*parent]));
@@ -72,11 +76,13 @@ mod tests {
         LogId::from_bytes([index as u8; 16])
     }
 
-    /// A clock covers as many versions as the commit has ancestors, itself included: then it covers exactly them.
+    /// A clock covers as many versions as the commit has ancestors, itself included: then it covers
+    /// exactly them.
     fn check_clocks(graph: &[&[usize]], clocks: &[Clock]) {
         let mut pasts: Vec<BTreeSet<usize>> = Vec::new();
         for (commit, parents) in graph.iter().enumerate() {
-            let past = parents.iter().flat_map(|parent| pasts[*parent].clone()).chain([commit]).collect();
+            let past =
+                parents.iter().flat_map(|parent| pasts[*parent].clone()).chain([commit]).collect();
             pasts.push(past);
             let covered: u64 = clocks[commit].iter().map(|(_, entry)| entry.sequence).sum();
             assert_eq!(covered, pasts[commit].len() as u64, "commit {commit}");

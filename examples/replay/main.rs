@@ -1,4 +1,5 @@
-//! `cargo run --release --example replay [-- --json PATH] [REPOSITORY]`: a git history, replayed and checked.
+//! `cargo run --release --example replay [-- --json PATH] [REPOSITORY]`: a git history, replayed
+//! and checked.
 
 use std::{
     io::{self, Write},
@@ -22,7 +23,9 @@ fn main() -> ExitCode {
         Err(error) => {
             writeln!(io::stderr(), "replay: {error}").ok();
             match error {
-                Error::Usage(_) | Error::GitMissing | Error::NotARepository(..) => ExitCode::from(2),
+                Error::Usage(_) | Error::GitMissing | Error::NotARepository(..) => {
+                    ExitCode::from(2)
+                }
                 _ => ExitCode::FAILURE,
             }
         }

@@ -11,7 +11,8 @@ use crate::{
     oid::Oid,
 };
 
-/// Requests sent before an answer is read: few enough that they fit a pipe, or both sides would wait.
+/// Requests sent before an answer is read: few enough that they fit a pipe, or both sides would
+/// wait.
 const AHEAD: usize = 256;
 
 /// Reads objects of a repository.
@@ -64,7 +65,11 @@ impl CatFile {
     }
 
     /// Asks for many, and reads the answers with `read`.
-    fn each<T>(&mut self, oids: &[Oid], read: impl Fn(&mut Self, Oid) -> Result<T>) -> Result<Vec<T>> {
+    fn each<T>(
+        &mut self,
+        oids: &[Oid],
+        read: impl Fn(&mut Self, Oid) -> Result<T>,
+    ) -> Result<Vec<T>> {
         let mut answers = Vec::with_capacity(oids.len());
         for some in oids.chunks(AHEAD) {
             self.ask(some)?;

@@ -1,4 +1,5 @@
-//! Step 3: the nodes are apart. Each edits some of the same files, the same fields and others, and deletes some.
+//! Step 3: the nodes are apart. Each edits some of the same files, the same fields and others, and
+//! deletes some.
 
 use heirloom::{Engine, Entity, EntityId, Patch, Value};
 
@@ -48,7 +49,8 @@ pub(crate) struct Settled {
     pub(crate) merged: u64,
 }
 
-/// Files that are shown and not in conflict; ids are hashes of paths, so the first are as good as any.
+/// Files that are shown and not in conflict; ids are hashes of paths, so the first are as good as
+/// any.
 pub(crate) fn choose(engine: &Engine) -> Result<Vec<EntityId>> {
     let snapshot = engine.snapshot()?;
     let mut chosen = Vec::new();
@@ -108,7 +110,8 @@ pub(crate) fn settle(
             findings.add(|| format!("{file} is gone after the offline edits"));
             continue;
         };
-        let conflicts = shown.conflicting_fields().len() as u64 + u64::from(shown.is_deletion_conflict());
+        let conflicts =
+            shown.conflicting_fields().len() as u64 + u64::from(shown.is_deletion_conflict());
         match play {
             Play::SameField => settled.by_last_write += conflicts,
             Play::DeleteAgainstUpdate => settled.by_deletion += conflicts,
@@ -117,8 +120,9 @@ pub(crate) fn settle(
         }
         settled.conflicts += conflicts;
         if !is_settled(play, &shown)? {
-            findings
-                .add(|| format!("{file} did not settle as it should after {play:?}: {:?}", shown.content()));
+            findings.add(|| {
+                format!("{file} did not settle as it should after {play:?}: {:?}", shown.content())
+            });
         }
     }
     Ok(settled)
@@ -126,12 +130,14 @@ pub(crate) fn settle(
 
 /// Is what is shown what `auto` makes of these edits?
 fn is_settled(play: Play, shown: &Entity) -> Result<bool> {
-    let is = |field: &str, value: Value| Ok::<bool, heirloom::Error>(shown.get(field)? == Some(value));
+    let is =
+        |field: &str, value: Value| Ok::<bool, heirloom::Error>(shown.get(field)? == Some(value));
     let (fields, deletion) = (shown.conflicting_fields(), shown.is_deletion_conflict());
     let (settled, open) = match play {
-        Play::SameField => {
-            ((1..=3).map(|node| is("note", note_of(node))).any(|fine| matches!(fine, Ok(true))), true)
-        }
+        Play::SameField => (
+            (1..=3).map(|node| is("note", note_of(node))).any(|fine| matches!(fine, Ok(true))),
+            true,
+        ),
         Play::DeleteAgainstUpdate => (shown.is_deleted() && deletion, true),
         Play::OtherFields => {
             ((1..=3).all(|node| matches!(is(&own_field(node), Value::Bool(true)), Ok(true))), false)

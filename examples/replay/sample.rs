@@ -29,8 +29,11 @@ impl Sample {
             Check::Sample(most) => most as usize,
         };
         let steps: Vec<Place> = even(graph.len(), most).collect();
-        let trees: BTreeSet<Place> =
-            graph.roots().chain(graph.tips().iter().copied()).chain(even(graph.len(), MORE_TREES)).collect();
+        let trees: BTreeSet<Place> = graph
+            .roots()
+            .chain(graph.tips().iter().copied())
+            .chain(even(graph.len(), MORE_TREES))
+            .collect();
         let parents = steps.iter().filter_map(|place| graph.parents(*place).first());
         let clocks = steps.iter().chain(&trees).chain(parents).copied().collect();
         Self { steps, trees, clocks }

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::error::{Doing, Result};
 
-/// What was replayed, how fast, and whether it is true. Bytes are bytes, times are seconds, rates are per second.
+/// What was replayed, how fast, and whether it is true. Bytes are bytes, times are seconds, rates
+/// are per second.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Summary {
@@ -81,7 +82,8 @@ pub struct Summary {
     pub sync_seconds: f64,
     /// Versions through these syncs per second.
     pub sync_versions_per_s: f64,
-    /// Bytes that crossed the loopback from the first node to the second, in both directions, lost ones included.
+    /// Bytes that crossed the loopback from the first node to the second, in both directions, lost
+    /// ones included.
     pub wire_bytes: u64,
     /// Bytes from the second node to the third, where nothing was cut.
     pub wire_bytes_uncut: u64,
@@ -114,7 +116,11 @@ pub struct Summary {
 impl Summary {
     /// Is everything true that was checked?
     pub fn is_verified(&self) -> bool {
-        self.commits_equal && self.trees_equal && self.edits_settled && self.nodes_equal && self.verify_clean
+        self.commits_equal
+            && self.trees_equal
+            && self.edits_settled
+            && self.nodes_equal
+            && self.verify_clean
     }
 }
 
@@ -192,7 +198,8 @@ impl fmt::Display for Summary {
         row(
             "apart",
             format!(
-                "{} edits offline made {} conflicts: {} to the last write, {} to a deletion; {} files merged; {} syncs",
+                "{} edits offline made {} conflicts: {} to the last write, {} to a deletion; {} \
+                 files merged; {} syncs",
                 self.edits,
                 self.conflicts_made,
                 self.settled_by_last_write,
@@ -271,7 +278,8 @@ pub(crate) fn rate(of: u64, by: f64) -> f64 {
 
 /// Writes the summary as one flat object.
 pub(crate) fn write_json(summary: &Summary, path: &Path) -> Result<()> {
-    let mut json = serde_json::to_vec_pretty(summary).map_err(io::Error::from).doing("writing --json")?;
+    let mut json =
+        serde_json::to_vec_pretty(summary).map_err(io::Error::from).doing("writing --json")?;
     json.push(b'\n');
     std::fs::write(path, json).doing("writing --json")
 }

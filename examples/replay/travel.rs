@@ -1,5 +1,5 @@
-//! Step 2: over loopback TCP from node to node, also when the connection is cut again and again. And the ring of
-//! step 3.
+//! Step 2: over loopback TCP from node to node, also when the connection is cut again and again.
+//! And the ring of step 3.
 
 use std::{
     net::{Shutdown, TcpStream},
@@ -59,7 +59,8 @@ pub(crate) fn cargo(node: &Engine, peer: &Engine) -> Result<Cargo> {
     while next < until {
         let batch = replication.commits(next, until, &|_, _, _| true, AT_ONCE)?;
         cargo.versions += batch.commits.iter().map(|commit| commit.versions).sum::<u64>();
-        cargo.raw_bytes += batch.commits.iter().map(|commit| commit.bytes.len() as u64).sum::<u64>();
+        cargo.raw_bytes +=
+            batch.commits.iter().map(|commit| commit.bytes.len() as u64).sum::<u64>();
         next = batch.next_lsn;
     }
     Ok(cargo)
@@ -73,8 +74,14 @@ pub(crate) fn pull(node: &Engine, peer: &Engine) -> Result<Trip> {
     Ok(Trip { wire_bytes: wire.passed(), resumes: 0, round_trips: u64::from(report.round_trips) })
 }
 
-/// The same with a connection that is cut [`CUTS`] times at random bytes; `raw_bytes` are about to travel.
-pub(crate) fn pull_with_cuts(node: &Engine, peer: &Engine, raw_bytes: u64, seed: u64) -> Result<Trip> {
+/// The same with a connection that is cut [`CUTS`] times at random bytes; `raw_bytes` are about to
+/// travel.
+pub(crate) fn pull_with_cuts(
+    node: &Engine,
+    peer: &Engine,
+    raw_bytes: u64,
+    seed: u64,
+) -> Result<Trip> {
     let mut trip = Trip::default();
     let mut random = seed;
     // Compressed it may be a fifth: all cuts together should come before the end.
@@ -106,7 +113,12 @@ pub(crate) fn ring(nodes: &[Engine]) -> Result<u64> {
             if all_equal(nodes)? {
                 return Ok(sessions);
             }
-            session(node, &nodes[(index + 1) % nodes.len()], &Wire::new(None), &ProgressBar::hidden())?;
+            session(
+                node,
+                &nodes[(index + 1) % nodes.len()],
+                &Wire::new(None),
+                &ProgressBar::hidden(),
+            )?;
             sessions += 1;
         }
     }
@@ -123,7 +135,8 @@ fn all_equal(nodes: &[Engine]) -> Result<bool> {
 fn session(node: &Engine, peer: &Engine, wire: &Wire, bar: &ProgressBar) -> Result<Report> {
     let before = arrived(node)?;
     let listener = PlainTcpListener::bind_loopback()?;
-    let stream = TcpStream::connect(listener.local_addr()?).doing("connecting over the loopback")?;
+    let stream =
+        TcpStream::connect(listener.local_addr()?).doing("connecting over the loopback")?;
     stream.set_nodelay(true).doing("connecting over the loopback")?;
     thread::scope(|scope| {
         let serving = scope.spawn(move || listener.accept_one(peer, Config::new()));

@@ -35,7 +35,8 @@ impl Entry {
 pub(crate) struct Change {
     /// What stands there; none: nothing.
     pub(crate) now: Option<Entry>,
-    /// The parents, by their index, that have something else there. Of a root, which has none, empty.
+    /// The parents, by their index, that have something else there. Of a root, which has none,
+    /// empty.
     pub(crate) differs_from: Vec<usize>,
 }
 
@@ -60,13 +61,19 @@ impl Trees {
         Self { young: HashMap::new(), old: HashMap::new(), young_bytes: 0 }
     }
 
-    /// The paths on which `tree` differs from at least one of `parents` (without any: all its paths), each with
-    /// what stands there in `tree`.
-    pub(crate) fn changes(&mut self, objects: &mut Objects, parents: &[Oid], tree: Oid) -> Result<Changes> {
+    /// The paths on which `tree` differs from at least one of `parents` (without any: all its
+    /// paths), each with what stands there in `tree`.
+    pub(crate) fn changes(
+        &mut self,
+        objects: &mut Objects,
+        parents: &[Oid],
+        tree: Oid,
+    ) -> Result<Changes> {
         let mut changes = Changes::new();
         let oid_len = tree.as_bytes().len();
         let path = Vec::new();
-        let mut walk = Walk { trees: self, objects, changes: &mut changes, path, oid_len, parent: None };
+        let mut walk =
+            Walk { trees: self, objects, changes: &mut changes, path, oid_len, parent: None };
         if parents.is_empty() {
             walk.differ(None, Some(tree))?;
         }
@@ -167,7 +174,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The lines of a tree object, by name. Sorted here: our order is not git's, and old tools wrote trees in none.
+/// The lines of a tree object, by name. Sorted here: our order is not git's, and old tools wrote
+/// trees in none.
 fn entries(mut bytes: &[u8], oid_len: usize) -> Result<Vec<Line<'_>>> {
     let mut lines = Vec::new();
     while !bytes.is_empty() {
@@ -208,14 +216,18 @@ mod tests {
     #[test]
     fn a_tree_object_is_read_line_by_line() {
         let mut tree = Vec::new();
-        for (head, byte) in [("100664 b", 1), ("40000 a", 2), ("120000 a", 3), ("160000 \u{e4} \"", 4)] {
+        for (head, byte) in
+            [("100664 b", 1), ("40000 a", 2), ("120000 a", 3), ("160000 \u{e4} \"", 4)]
+        {
             tree.extend_from_slice(head.as_bytes());
             tree.push(0);
             tree.extend_from_slice(&[byte; 20]);
         }
         let lines = entries(&tree, 20).unwrap();
-        let read: Vec<_> =
-            lines.iter().map(|line| (line.name, line.entry.mode, line.entry.oid.as_bytes()[0])).collect();
+        let read: Vec<_> = lines
+            .iter()
+            .map(|line| (line.name, line.entry.mode, line.entry.oid.as_bytes()[0]))
+            .collect();
         assert_eq!(
             read,
             [

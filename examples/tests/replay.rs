@@ -25,7 +25,8 @@ fn replay_into(repo: &Repo, store: Option<&Path>) -> Summary {
     summary
 }
 
-/// For each file of a store that git did not delete, what git left there, whatever was edited since.
+/// For each file of a store that git did not delete, what git left there, whatever was edited
+/// since.
 fn imported(store: &Path) -> Vec<Content> {
     let engine = Engine::open(store.join("node-3.heirloom")).unwrap();
     let snapshot = engine.snapshot().unwrap();
@@ -90,7 +91,8 @@ fn branches_merge_into_one_head_a_path() {
     repo.git(&["merge", "-q", "--no-edit", "side"]);
     let summary = replay(&repo);
     assert_eq!((summary.commits, summary.devices), (4, 2));
-    // base 2, side 3, main 3; the merge writes itself and `both`, while `side` and `main` are what they were.
+    // base 2, side 3, main 3; the merge writes itself and `both`, while `side` and `main` are what
+    // they were.
     assert_eq!((summary.versions, summary.merge_versions, summary.conflicts_imported), (10, 1, 0));
 }
 
@@ -172,7 +174,8 @@ fn a_merge_that_reverts_one_side_to_an_older_value() {
     repo.git(&["checkout", "-q", "main"]);
     repo.write("unrelated", "1");
     let main = repo.commit("main");
-    // The merge has the tree of main: side's edits are undone, against no parent that wrote them so.
+    // The merge has the tree of main: side's edits are undone, against no parent that wrote them
+    // so.
     let reverted = repo.commit_of_index(&[&main, &side], "take main");
     // And one with the tree of the base, older than both.
     repo.git(&["read-tree", &base]);
@@ -300,7 +303,10 @@ fn modes_symlinks_and_submodules() {
     assert_eq!(submodule.get("blob"), Some(&text(&"2".repeat(40))));
     assert_eq!((submodule.get("size"), submodule.get("contents")), (None, None));
     let link = imported_at(store.path(), &text("link"));
-    assert_eq!((link.get("mode"), link.get("contents")), (Some(&text("120000")), Some(&text("script"))));
+    assert_eq!(
+        (link.get("mode"), link.get("contents")),
+        (Some(&text("120000")), Some(&text("script")))
+    );
     assert_eq!(imported_at(store.path(), &text("script")).get("mode"), Some(&text("100755")));
 
     repo.git(&["update-ref", "refs/heads/three", &three]);
@@ -350,7 +356,10 @@ fn contents_are_taken_along_up_to_their_limit_and_only_if_asked() {
     let contents = |path: &str| imported_at(store.path(), &text(path)).get("contents").cloned();
     assert_eq!(contents("fits"), Some(text(&"x".repeat(64 << 10))));
     assert_eq!(contents("large"), None);
-    assert_eq!(imported_at(store.path(), &text("large")).get("size"), Some(&Value::Int((64 << 10) + 1)));
+    assert_eq!(
+        imported_at(store.path(), &text("large")).get("size"),
+        Some(&Value::Int((64 << 10) + 1))
+    );
     assert_eq!(contents("binary"), Some(Value::Bytes(vec![0, 0xff, 0x80])));
     assert_eq!(contents("empty"), Some(text("")));
 
@@ -370,14 +379,16 @@ fn dates_before_the_parents_before_1970_and_in_the_far_future() {
     repo.write("a", "1");
     repo.commit("long before its parent");
     let mut tip = repo.head();
-    for (index, date) in
-        ["-86400 +0000", "253402300799 +0000", "99999999999999999999 +0000", "5"].into_iter().enumerate()
+    for (index, date) in ["-86400 +0000", "253402300799 +0000", "99999999999999999999 +0000", "5"]
+        .into_iter()
+        .enumerate()
     {
         repo.write("a", date);
         repo.git(&["add", "-A"]);
         let tree = repo.git(&["write-tree"]);
         let person = format!("Ada <ada@example.org> {date}");
-        let object = format!("tree {tree}\nparent {tip}\nauthor {person}\ncommitter {person}\n\n{index}\n");
+        let object =
+            format!("tree {tree}\nparent {tip}\nauthor {person}\ncommitter {person}\n\n{index}\n");
         tip = repo.raw_commit(object.as_bytes());
     }
     repo.git(&["update-ref", "refs/heads/main", &tip]);
@@ -423,7 +434,8 @@ fn fan(repo: &Repo, branches: usize) {
     let mut stream = String::new();
     for n in 0..branches {
         stream += &format!(
-            "commit refs/heads/b{n}\ncommitter C <c@x> {} +0000\ndata 1\nx\nfrom {base}\nM 100644 inline hot\ndata 4\n{n:04}\n",
+            "commit refs/heads/b{n}\ncommitter C <c@x> {} +0000\ndata 1\nx\nfrom {base}\nM 100644 \
+             inline hot\ndata 4\n{n:04}\n",
             1_700_010_000 + n
         );
     }
@@ -456,16 +468,20 @@ fn signed_tags_signatures_and_encodings() {
     let base = repo.commit("base");
     let tree = repo.git(&["write-tree"]);
     let mut object = format!("tree {tree}\nparent {base}\nauthor J").into_bytes();
-    object.extend_from_slice(b"\xf6rg <j@x> 1700009000 +0100\ncommitter J\xf6rg <j@x> 1700009000 +0100\n");
     object.extend_from_slice(
-        b"encoding ISO-8859-1\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n iQ\n -----END PGP SIGNATURE-----\n",
+        b"\xf6rg <j@x> 1700009000 +0100\ncommitter J\xf6rg <j@x> 1700009000 +0100\n",
+    );
+    object.extend_from_slice(
+        b"encoding ISO-8859-1\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n iQ\n \
+          -----END PGP SIGNATURE-----\n",
     );
     object.extend_from_slice(b"\ngr\xfcn\n");
     let commit = repo.raw_commit(&object);
     repo.git(&["update-ref", "refs/heads/main", &commit]);
     let tag = |target: &str, kind: &str, name: &str| {
         let object = format!(
-            "object {target}\ntype {kind}\ntag {name}\ntagger Ada <a@x> 1700009999 +0000\n\nsigned\n\
+            "object {target}\ntype {kind}\ntag {name}\ntagger Ada <a@x> 1700009999 +0000\n\n\
+             signed\n\
              -----BEGIN PGP SIGNATURE-----\n\niQEz\n-----END PGP SIGNATURE-----\n"
         );
         let id = repo.git_with(&["mktag"], object.as_bytes());
@@ -482,7 +498,8 @@ fn signed_tags_signatures_and_encodings() {
     let snapshot = engine.snapshot().unwrap();
     let commits: Vec<Content> =
         snapshot.list("commit").into_iter().map(|entity| entity.unwrap().content()).collect();
-    let found = commits.iter().find(|content| content.get("object") == Some(&text(&commit))).unwrap();
+    let found =
+        commits.iter().find(|content| content.get("object") == Some(&text(&commit))).unwrap();
     for (field, value) in [
         ("author", Value::Bytes(b"J\xf6rg".to_vec())),
         ("author_time", Value::Int(1_700_009_000)),
@@ -572,12 +589,16 @@ fn a_shallow_clone_is_replayed_from_its_boundary() {
     assert!(summary.shallow && summary.to_string().contains("shallow"));
     assert_eq!((summary.commits, summary.roots), (3, 1));
 
-    // What is deepened later has parents that the store does not know: that is said, not guessed at.
+    // What is deepened later has parents that the store does not know: that is said, not guessed
+    // at.
     clone.git(&["fetch", "-q", "--unshallow"]);
     let mut options = Options::new(clone.path());
     options.store = Some(store.path().to_path_buf());
     let error = run(&options).unwrap_err();
-    assert!(matches!(error, Error::OtherHistory(_)) && error.to_string().contains("--store"), "{error}");
+    assert!(
+        matches!(error, Error::OtherHistory(_)) && error.to_string().contains("--store"),
+        "{error}"
+    );
 }
 
 /// A history of which a clone can leave much out: `a` is small, then large, then small again, and
@@ -876,7 +897,8 @@ fn the_json_is_one_flat_object_with_all_that_was_promised() {
     for key in ["trees_equal", "nodes_equal", "verify_clean"] {
         assert_eq!(object[key], true, "{key}");
     }
-    // 40 files are played with by turns of six: seven times the same field, seven times a deletion against an update.
+    // 40 files are played with by turns of six: seven times the same field, seven times a deletion
+    // against an update.
     assert_eq!(summary.conflicts_made, 14);
     assert_eq!((summary.settled_by_last_write, summary.settled_by_deletion), (7, 7));
     assert_eq!(object["conflicts_made"], 14);

@@ -1,4 +1,5 @@
-//! What the short examples print, word for word: `UPDATE_DOCS=1 cargo test -p heirloom-examples --test stories` writes it anew.
+//! What the short examples print, word for word:
+//! `UPDATE_DOCS=1 cargo test -p heirloom-examples --test stories` writes it anew.
 
 #[path = "../conflicts.rs"]
 mod conflicts;

@@ -1,8 +1,10 @@
-//! Who may open logs here. A log is a device: whoever opens many makes every clock longer, for ever and for everybody.
+//! Who may open logs here. A log is a device: whoever opens many makes every clock longer, for ever
+//! and for everybody.
 //!
-//! Only what a directly connected device opens *itself* is asked about. What it relays is not: others build on it, so to refuse it would be
-//! to refuse them. And until logs are signed nothing proves who opened a log, so a peer that lies may call its own logs relayed;
-//! `PROTOCOL.md`, 2.9 says what that leaves.
+//! Only what a directly connected device opens *itself* is asked about. What it relays is not:
+//! others build on it, so to refuse it would be to refuse them. And until logs are signed nothing
+//! proves who opened a log, so a peer that lies may call its own logs relayed; `PROTOCOL.md`, 2.9
+//! says what that leaves.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,18 +14,20 @@ use heirloom::{LogId, NodeId, Span};
 use crate::error::{Result, SyncError};
 use crate::replica::Replica;
 
-/// How many logs of its own one node may open here, unless configured otherwise. A device opens one, and another whenever its file was copied or
-/// restored.
+/// How many logs of its own one node may open here, unless configured otherwise. A device opens
+/// one, and another whenever its file was copied or restored.
 pub const OPENED_LOGS: u64 = 64;
 
-/// How many logs that nobody here knows, each with a single version, a peer may bring in one session, unless configured otherwise.
+/// How many logs that nobody here knows, each with a single version, a peer may bring in one
+/// session, unless configured otherwise.
 pub const LONE_LOGS: u64 = 65_536;
 
 /// A device that is about to open a log here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Introduction {
-    /// The name that the peer gives itself as a node. It is not proven: who is at the other end, the transport knows.
+    /// The name that the peer gives itself as a node. It is not proven: who is at the other end,
+    /// the transport knows.
     pub node: NodeId,
     /// The log that it calls its own, of which nothing is here.
     pub log: LogId,
@@ -78,7 +82,8 @@ impl fmt::Display for Refusal {
             }
             Refusal::LoneLogs { count, limit } => write!(
                 f,
-                "it brings {count} unknown logs of a single version each; {limit} are allowed in one session"
+                "it brings {count} unknown logs of a single version each; {limit} are allowed in \
+                 one session"
             ),
             Refusal::Clock { ahead_ms } => {
                 let way = if *ahead_ms < 0 { "behind" } else { "ahead of" };
@@ -137,7 +142,9 @@ impl Gate {
         }
     }
 
-    /// At the peer's clock, before anything is exchanged: it names the log that the peer writes. `ours_is_empty`: whoever holds nothing knows nobody, so the logs that it does not know say nothing.
+    /// At the peer's clock, before anything is exchanged: it names the log that the peer writes.
+    /// `ours_is_empty`: whoever holds nothing knows nobody, so the logs that it does not know say
+    /// nothing.
     pub(crate) fn check_clock<R: Replica>(
         &mut self,
         replica: &R,
@@ -172,7 +179,11 @@ impl Gate {
             return Err(self.refuse(Refusal::TooManyLogs { opened, limit }));
         }
         let (node, clock_skew_ms) = (self.node, self.clock_skew_ms);
-        match self.rules.hook.as_ref().map(|hook| hook.0(&Introduction { node, log, opened, clock_skew_ms }))
+        match self
+            .rules
+            .hook
+            .as_ref()
+            .map(|hook| hook.0(&Introduction { node, log, opened, clock_skew_ms }))
         {
             Some(Admission::Refuse(why)) => Err(self.refuse(Refusal::Hook(why))),
             Some(Admission::Admit) | None => Ok(()),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::admission::{Admission, Hook, Introduction, Rules};
 use crate::session::limits::{HANDSHAKE, IDLE, LEAST_SPEED};
 
-/// Choices about a session. The defaults suit a phone on a mobile network as well as two processes of one machine.
+/// Choices about a session. The defaults suit a phone on a mobile network as well as two processes
+/// of one machine.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub(crate) idle_timeout: Duration,
@@ -38,8 +39,8 @@ impl Config {
         Self::default()
     }
 
-    /// Gives up when nothing has moved for so long. Default 30 s: a link that is silent for longer, while acknowledgements are due every
-    /// 100 ms, has gone. [`Duration::MAX`]: never.
+    /// Gives up when nothing has moved for so long. Default 30 s: a link that is silent for longer,
+    /// while acknowledgements are due every 100 ms, has gone. [`Duration::MAX`]: never.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
@@ -57,35 +58,37 @@ impl Config {
     /// 256; 0: no floor.
     ///
     /// The session may wait for its peer as long as [`idle_timeout`](Self::idle_timeout) says in
-    /// all, and each so many bytes give back a second of that. So a link that stalls now and then is
-    /// no fault, and a peer that sends a byte now and then cannot hold a session for long. What this
-    /// end needs to read and write its own store does not count.
+    /// all, and each so many bytes give back a second of that. So a link that stalls now and then
+    /// is no fault, and a peer that sends a byte now and then cannot hold a session for long. What
+    /// this end needs to read and write its own store does not count.
     pub fn least_speed(mut self, bytes_a_second: u64) -> Self {
         self.least_speed = bytes_a_second;
         self
     }
 
-    /// Whether frames may be compressed with lz4, if the peer agrees. Default true: it costs a few milliseconds a megabyte. Turn it off where
-    /// the link is faster than that.
+    /// Whether frames may be compressed with lz4, if the peer agrees. Default true: it costs a few
+    /// milliseconds a megabyte. Turn it off where the link is faster than that.
     pub fn compression(mut self, on: bool) -> Self {
         self.compression = on;
         self
     }
 
-    /// Says that the peer is a hub, a node through which others get what this one writes, or that it
-    /// is none. It is remembered of the peer once the session has come to an exchange, so that the
-    /// engine's status can say what the hub holds; the protocol makes no difference. Default: what
-    /// was said of this peer in an earlier session stays, and of a new one that it is no hub.
+    /// Says that the peer is a hub, a node through which others get what this one writes, or that
+    /// it is none. It is remembered of the peer once the session has come to an exchange, so that
+    /// the engine's status can say what the hub holds; the protocol makes no difference. Default:
+    /// what was said of this peer in an earlier session stays, and of a new one that it is no hub.
     pub fn peer_is_hub(mut self, yes: bool) -> Self {
         self.peer_is_hub = Some(yes);
         self
     }
 
-    /// Asks the application before a directly connected device opens a log here: called at most once a session, before anything is exchanged, and
-    /// only for a device of which nothing is here yet. Default: whoever connects is let in. The closure should be quick, and may know what
-    /// the transport knows of the peer, since each session has a configuration of its own.
+    /// Asks the application before a directly connected device opens a log here: called at most
+    /// once a session, before anything is exchanged, and only for a device of which nothing is here
+    /// yet. Default: whoever connects is let in. The closure should be quick, and may know what the
+    /// transport knows of the peer, since each session has a configuration of its own.
     ///
-    /// It decides about logs, not about reading: whoever must not read must not get as far as a session.
+    /// It decides about logs, not about reading: whoever must not read must not get as far as a
+    /// session.
     ///
     /// ```
     /// use heirloom::{Content, Engine};
@@ -101,27 +104,34 @@ impl Config {
     /// assert!(hub.snapshot()?.clock()?.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn admit(mut self, hook: impl Fn(&Introduction) -> Admission + Send + Sync + 'static) -> Self {
+    pub fn admit(
+        mut self,
+        hook: impl Fn(&Introduction) -> Admission + Send + Sync + 'static,
+    ) -> Self {
         self.rules.hook = Some(Hook(Arc::new(hook)));
         self
     }
 
-    /// How many logs of its own one node may open here, over all sessions. Default [`OPENED_LOGS`](crate::admission::OPENED_LOGS).
+    /// How many logs of its own one node may open here, over all sessions. Default
+    /// [`OPENED_LOGS`](crate::admission::OPENED_LOGS).
     pub fn opened_logs(mut self, limit: u64) -> Self {
         self.rules.opened = limit;
         self
     }
 
-    /// How many logs of a single version that nobody here knows a peer may bring in one session, relayed ones included; a store without commits does not count.
-    /// Default [`LONE_LOGS`](crate::admission::LONE_LOGS).
+    /// How many logs of a single version that nobody here knows a peer may bring in one session,
+    /// relayed ones included; a store without commits does not count. Default
+    /// [`LONE_LOGS`](crate::admission::LONE_LOGS).
     ///
-    /// A guard against a flood, no more: where so many devices may really have joined since the last session, raise it.
+    /// A guard against a flood, no more: where so many devices may really have joined since the
+    /// last session, raise it.
     pub fn lone_logs(mut self, limit: u64) -> Self {
         self.rules.lone = limit;
         self
     }
 
-    /// Turns away a peer whose clock differs from ours by more than this. Default: none, since a wrong clock moves nobody's and is reported (R6).
+    /// Turns away a peer whose clock differs from ours by more than this. Default: none, since a
+    /// wrong clock moves nobody's and is reported (R6).
     pub fn clock_limit(mut self, limit: Duration) -> Self {
         self.rules.clock = Some(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         self

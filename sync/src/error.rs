@@ -11,12 +11,14 @@ use crate::admission::Refusal;
 /// Result with [`SyncError`].
 pub type Result<T, E = SyncError> = std::result::Result<T, E>;
 
-/// Why a session ended without success. Whatever it is, all that was acknowledged is durable, and the next session goes on from there.
+/// Why a session ended without success. Whatever it is, all that was acknowledged is durable, and
+/// the next session goes on from there.
 ///
 /// | variants | who must act |
 /// |---|---|
-/// | `InvalidMessage`, `PeerMisbehaved` | the peer: it is broken or hostile; retrying the same peer will not help |
-/// | `PeerIncompatible`, `WrongDataset`, `Oneself`, `NotAdmitted`, `Diverged`, `Listen` | people: the texts say what to do |
+/// | `InvalidMessage`, `PeerMisbehaved` | the peer: broken or hostile; retrying it will not help |
+/// | `PeerIncompatible`, `WrongDataset`, `Oneself` | people: the texts say what to do |
+/// | `NotAdmitted`, `Diverged`, `Listen` | people: the texts say what to do |
 /// | `PeerFailed` | the peer: it gave up, and said why |
 /// | `Lookup` | nobody if the network is away, people if the name is wrong |
 /// | `Transport` | nobody, as a rule: try again |
@@ -44,8 +46,8 @@ pub enum SyncError {
         /// The dataset of the peer's.
         theirs: Dataset,
     },
-    /// The peer is this very store: the address leads back here. Nothing was exchanged, and nothing is
-    /// remembered of it.
+    /// The peer is this very store: the address leads back here. Nothing was exchanged, and nothing
+    /// is remembered of it.
     Oneself {
         /// Our own name among peers.
         node: NodeId,
@@ -220,14 +222,15 @@ impl SyncError {
         SyncError::Replica(source.into())
     }
 
-    /// Wraps what the store says about bytes that it refused as a commit, for implementations of [`Replica`](crate::Replica).
+    /// Wraps what the store says about bytes that it refused as a commit, for implementations of
+    /// [`Replica`](crate::Replica).
     pub fn refused(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         PeerMisbehaved::Refused(source.into()).into()
     }
 
     /// Whether another attempt may succeed without anybody doing anything: the link failed, or the
-    /// peer had a passing trouble. Worth trying again after a while; where it stays for long somebody
-    /// should look.
+    /// peer had a passing trouble. Worth trying again after a while; where it stays for long
+    /// somebody should look.
     ///
     /// A name that could not be looked up counts as transient, since a device without a network
     /// cannot look any up.
@@ -238,7 +241,10 @@ impl SyncError {
             SyncError::InvalidMessage(e) => *e == InvalidMessage::Checksum,
             SyncError::Timeout(_) | SyncError::Overtaken => true,
             SyncError::PeerFailed(reason) => {
-                matches!(reason, Reason::Timeout | Reason::Cancelled | Reason::Overtaken | Reason::Altered)
+                matches!(
+                    reason,
+                    Reason::Timeout | Reason::Cancelled | Reason::Overtaken | Reason::Altered
+                )
             }
             SyncError::PeerMisbehaved(_)
             | SyncError::PeerIncompatible { .. }
@@ -267,7 +273,9 @@ fn passes(kind: io::ErrorKind) -> bool {
 
 /// What to do about a link that failed so.
 fn advice(kind: io::ErrorKind) -> &'static str {
-    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
+    use io::ErrorKind::{
+        ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut,
+    };
     match kind {
         ConnectionRefused => "nobody listens there now; check the address, or connect later",
         HostUnreachable | NetworkDown | NetworkUnreachable | TimedOut => {
@@ -294,32 +302,46 @@ impl fmt::Display for SyncError {
             ),
             SyncError::WrongDataset { ours, theirs } => write!(
                 f,
-                "this store belongs to dataset {ours}, the peer's to {theirs}; connect to the right peer, or import the data"
+                "this store belongs to dataset {ours}, the peer's to {theirs}; connect to the \
+                 right peer, or import the data"
             ),
             SyncError::Oneself { node } => write!(
                 f,
-                "the peer is this very store, {node}: the address leads back here; give that of another store"
+                "the peer is this very store, {node}: the address leads back here; give that of \
+                 another store"
             ),
             SyncError::NotAdmitted { node, reason } => {
-                write!(f, "peer {node} was turned away: {reason}; let it in by configuration, or keep it out")
+                write!(
+                    f,
+                    "peer {node} was turned away: {reason}; let it in by configuration, or keep \
+                     it out"
+                )
             }
             SyncError::Diverged(e) => {
-                write!(f, "after the exchange the two ends differ: {e}; verify both stores and sync again")
+                write!(
+                    f,
+                    "after the exchange the two ends differ: {e}; verify both stores and sync again"
+                )
             }
             SyncError::Replica(e) => {
                 write!(f, "our own store failed: {e}; sync again once that is mended")
             }
-            SyncError::Overtaken => {
-                f.write_str("another session with this peer was quicker; sync again, it goes on from there")
-            }
+            SyncError::Overtaken => f.write_str(
+                "another session with this peer was quicker; sync again, it goes on from there",
+            ),
             SyncError::PeerFailed(reason) => write!(f, "the peer ended the session: {reason}"),
             SyncError::Lookup(e) => {
                 write!(f, "the peer's address was not found: {e}; check the name and the network")
             }
             SyncError::Listen(e) => {
-                write!(f, "no connections can be waited for there: {e}; give another address or port")
+                write!(
+                    f,
+                    "no connections can be waited for there: {e}; give another address or port"
+                )
             }
-            SyncError::Transport(e) => write!(f, "the connection failed: {e}; {}", advice(e.kind())),
+            SyncError::Transport(e) => {
+                write!(f, "the connection failed: {e}; {}", advice(e.kind()))
+            }
             SyncError::Timeout(stall) => {
                 write!(f, "{stall}; connect again, the next session goes on from there")
             }
@@ -345,7 +367,9 @@ impl fmt::Display for InvalidMessage {
                 write!(f, "a frame of {length} bytes where {limit} are allowed")
             }
             InvalidMessage::Checksum => f.write_str("a frame that was altered on its way"),
-            InvalidMessage::UnknownCodec(codec) => write!(f, "a frame of the unknown codec {codec}"),
+            InvalidMessage::UnknownCodec(codec) => {
+                write!(f, "a frame of the unknown codec {codec}")
+            }
             InvalidMessage::Unpacking => f.write_str("a frame that does not unpack"),
             InvalidMessage::UnknownMessage(tag) => write!(f, "a message of the unknown kind {tag}"),
             InvalidMessage::Malformed { message, what } => {
@@ -358,8 +382,12 @@ impl fmt::Display for InvalidMessage {
 impl fmt::Display for PeerMisbehaved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PeerMisbehaved::Unexpected { message, state } => write!(f, "{message} came while {state}"),
-            PeerMisbehaved::UnnegotiatedCodec => f.write_str("it compressed what was not to be compressed"),
+            PeerMisbehaved::Unexpected { message, state } => {
+                write!(f, "{message} came while {state}")
+            }
+            PeerMisbehaved::UnnegotiatedCodec => {
+                f.write_str("it compressed what was not to be compressed")
+            }
             PeerMisbehaved::BeyondCredit => f.write_str("it went beyond the credit"),
             PeerMisbehaved::WrongCount => f.write_str("the number of commits is wrong"),
             PeerMisbehaved::BadClock => {
@@ -402,15 +430,23 @@ impl fmt::Display for Reason {
             Reason::Cancelled => f.write_str("it was cancelled there; try later"),
             Reason::Timeout => f.write_str("we took too long; try again"),
             Reason::Altered => f.write_str("a frame was altered on its way; try again"),
-            Reason::InvalidMessage => f.write_str("it could not read our messages; update the older end"),
-            Reason::Misbehaved => f.write_str("it says that we broke the protocol; update the older end"),
+            Reason::InvalidMessage => {
+                f.write_str("it could not read our messages; update the older end")
+            }
+            Reason::Misbehaved => {
+                f.write_str("it says that we broke the protocol; update the older end")
+            }
             Reason::Incompatible => f.write_str("no common protocol version; update the older end"),
-            Reason::WrongDataset => f.write_str("it holds another dataset; connect to the right peer"),
+            Reason::WrongDataset => {
+                f.write_str("it holds another dataset; connect to the right peer")
+            }
             Reason::Oneself => f.write_str("it is this very store; give the address of another"),
             Reason::Diverged => f.write_str("it found both ends different; verify both stores"),
             Reason::Replica => f.write_str("its own store failed; look there"),
             Reason::Overtaken => f.write_str("another session with it was quicker; sync again"),
-            Reason::NotAdmitted => f.write_str("it does not let us open a log there; ask whoever keeps it"),
+            Reason::NotAdmitted => {
+                f.write_str("it does not let us open a log there; ask whoever keeps it")
+            }
             Reason::Other(n) => write!(f, "reason {n}, unknown to this version; update this end"),
         }
     }

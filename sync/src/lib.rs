@@ -1,19 +1,22 @@
 //! Sync for [heirloom]: brings two replicas to logs that are equal, provably.
 //!
-//! - [`Session`] is one end of a sync, a state machine without I/O; `PROTOCOL.md` has every message.
+//! - [`Session`] is one end of a sync, a state machine without I/O; `PROTOCOL.md` has every
+//!   message.
 //! - [`Replica`] is what it needs of a store; [`heirloom::Engine`] is one.
-//! - [`transport`] has the drivers: [`sync_in_process`], [`transport::blocking`] over any two halves of a stream, and
-//!   `transport::tcp`, unprotected, for tests and trusted links.
+//! - [`transport`] has the drivers: [`sync_in_process`], [`transport::blocking`] over any two
+//!   halves of a stream, and `transport::tcp`, unprotected, for tests and trusted links.
 //!
-//! A session sends each side exactly what it lacks, acknowledges only what is durable, and ends with both proving that they hold the
-//! same: equal log roots at the cut, equal state digests. It may be interrupted at any byte; the next one goes on from there.
+//! A session sends each side exactly what it lacks, acknowledges only what is durable, and ends
+//! with both proving that they hold the same: equal log roots at the cut, equal state digests. It
+//! may be interrupted at any byte; the next one goes on from there.
 //!
 //! ```
 //! use heirloom::{Content, Engine, Patch};
 //!
 //! let phone = Engine::builder().label("phone").dataset_name("home").in_memory()?;
 //! let tablet = Engine::builder().label("tablet").in_memory()?;
-//! let lamp = phone.write(|tx| tx.create("lamp", &Content::new().with("name", "desk").with("brightness", 40)))?;
+//! let desk = Content::new().with("name", "desk").with("brightness", 40);
+//! let lamp = phone.write(|tx| tx.create("lamp", &desk))?;
 //! heirloom_sync::sync_in_process(&phone, &tablet)?;
 //!
 //! // Both edit the same lamp, apart from each other.
@@ -28,7 +31,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Until logs are signed, a peer that is let in can write in another's name: authenticate peers, and let in only those that are trusted.
+//! Until logs are signed, a peer that is let in can write in another's name: authenticate peers,
+//! and let in only those that are trusted.
 
 // The support code of tests/ serves unit tests, too.
 #[cfg(test)]

@@ -1,15 +1,18 @@
 //! The seam: what a session needs from whoever keeps the commits.
 
-use heirloom::replication::{Batch, End, Ingested, Located, Peer, Position, Staged, StagedHead, WireCommit};
+use heirloom::replication::{
+    Batch, End, Ingested, Located, Peer, Position, Staged, StagedHead, WireCommit,
+};
 use heirloom::{CommitRef, DatasetId, Engine, LogId, NodeId, Timestamp};
 
 use crate::error::{PeerMisbehaved, Result, SyncError};
 
-/// A store of commits that can take part in a sync: implemented for [`heirloom::Engine`]; a hub that keeps commits elsewhere
-/// implements it itself.
+/// A store of commits that can take part in a sync: implemented for [`heirloom::Engine`]; a hub
+/// that keeps commits elsewhere implements it itself.
 ///
-/// Everything read here must be durable: only durable commits leave the process (I9). Methods may block on storage, and are never called
-/// while a lock of the session's is held. Several sessions may use one replica at once.
+/// Everything read here must be durable: only durable commits leave the process (I9). Methods may
+/// block on storage, and are never called while a lock of the session's is held. Several sessions
+/// may use one replica at once.
 ///
 /// Errors are sorted by who must act: [`SyncError::refused`] and
 /// [`PeerMisbehaved::OutOfOrder`] blame the peer,
@@ -23,8 +26,8 @@ pub trait Replica {
         Ok(None)
     }
 
-    /// Takes over a peer's dataset; only asked where there is none. [`SyncError::WrongDataset`] where
-    /// there is another by now.
+    /// Takes over a peer's dataset; only asked where there is none. [`SyncError::WrongDataset`]
+    /// where there is another by now.
     fn adopt(&self, dataset: DatasetId) -> Result<()>;
 
     /// The name by which peers remember this replica: drawn once, the same from then on.
@@ -36,10 +39,12 @@ pub trait Replica {
         None
     }
 
-    /// Fingerprint of the policies by which it shows conflicts; zero for none. Both ends are told if theirs differ.
+    /// Fingerprint of the policies by which it shows conflicts; zero for none. Both ends are told
+    /// if theirs differ.
     fn policy_fingerprint(&self) -> [u8; 8];
 
-    /// The log that it extends itself; none before its first write, or if it never writes. The peer may ask who opens a log there.
+    /// The log that it extends itself; none before its first write, or if it never writes. The peer
+    /// may ask who opens a log there.
     fn own_log(&self) -> Result<Option<LogId>> {
         Ok(None)
     }
@@ -50,8 +55,9 @@ pub trait Replica {
     /// How many commits are here, the ends of all logs, and the state digest, all of one moment.
     fn position(&self) -> Result<Position>;
 
-    /// A commit, if it is here, and its path: on which *line* it lies, and how far into each line that this one continues. A line is a local number, one
-    /// for each log, and one more for each branch where a log forked.
+    /// A commit, if it is here, and its path: on which *line* it lies, and how far into each line
+    /// that this one continues. A line is a local number, one for each log, and one more for each
+    /// branch where a log forked.
     fn locate(&self, commit: &CommitRef) -> Result<Option<Located>>;
 
     /// The ends of all branches of `log`, sorted.
@@ -63,11 +69,13 @@ pub trait Replica {
     /// The ends of all logs, sorted, as they were when `lsn` commits were here.
     fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>>;
 
-    /// The least lsn of a commit beyond what `held(log, line)` says; the number of commits if there is none.
+    /// The least lsn of a commit beyond what `held(log, line)` says; the number of commits if there
+    /// is none.
     fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> Result<u64>;
 
-    /// Commits in arrival order from `from` up to before `until`, those that `wanted(log, line, last sequence)` accepts. Stops once `budget` bytes
-    /// are reached; at least one commit if there is any. `next_lsn` is where to go on: `until` at the end.
+    /// Commits in arrival order from `from` up to before `until`, those that
+    /// `wanted(log, line, last sequence)` accepts. Stops once `budget` bytes are reached; at least
+    /// one commit if there is any. `next_lsn` is where to go on: `until` at the end.
     fn commits(
         &self,
         from: u64,
@@ -76,7 +84,8 @@ pub trait Replica {
         budget: usize,
     ) -> Result<Batch>;
 
-    /// Commits whose bodies do not verify here, in arrival order, the first so many. A replica that looks at no bodies has none.
+    /// Commits whose bodies do not verify here, in arrival order, the first so many. A replica that
+    /// looks at no bodies has none.
     fn unverified(&self, _limit: usize) -> Result<Vec<CommitRef>> {
         Ok(Vec::new())
     }
@@ -86,8 +95,8 @@ pub trait Replica {
         Ok(None)
     }
 
-    /// Stores these commits, in this order, in one durable commit. Those that are here already are skipped. After an error that blames one
-    /// of them, those before it may have been kept.
+    /// Stores these commits, in this order, in one durable commit. Those that are here already are
+    /// skipped. After an error that blames one of them, those before it may have been kept.
     fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested>;
 
     /// The large commit of which parts from `peer` are here.
@@ -105,7 +114,8 @@ pub trait Replica {
     /// What is remembered of a peer: the last cut that was proven equal, how much it holds.
     fn remembered(&self, peer: NodeId) -> Result<Option<Peer>>;
 
-    /// Remembers it. Equal replicas may greet each other every few minutes: what is known already must not cost a write.
+    /// Remembers it. Equal replicas may greet each other every few minutes: what is known already
+    /// must not cost a write.
     fn remember(&self, node: NodeId, peer: Peer) -> Result<()>;
 }
 
@@ -213,7 +223,8 @@ impl Replica for Engine {
     }
 }
 
-/// Who must act on an error of the engine's: what is wrong with the bytes is the peer's, everything else our own store's.
+/// Who must act on an error of the engine's: what is wrong with the bytes is the peer's, everything
+/// else our own store's.
 fn sort(error: heirloom::Error) -> SyncError {
     match error {
         heirloom::Error::Refused(_) => SyncError::refused(error),
@@ -293,7 +304,13 @@ macro_rules! pointer {
             fn staged_bytes(&self, peer: NodeId) -> Result<Vec<u8>> {
                 (**self).staged_bytes(peer)
             }
-            fn stage(&self, peer: NodeId, head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
+            fn stage(
+                &self,
+                peer: NodeId,
+                head: &StagedHead,
+                offset: u64,
+                bytes: &[u8],
+            ) -> Result<()> {
                 (**self).stage(peer, head, offset, bytes)
             }
             fn unstage(&self, peer: NodeId) -> Result<()> {

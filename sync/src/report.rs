@@ -22,14 +22,16 @@ pub struct Report {
     pub outcome: Outcome,
     /// Log root of the cut: all that either end held when the session began, and both hold now.
     pub cut: Option<LogRoot>,
-    /// Whether both ended at exactly the cut, nothing new having come in meanwhile: then the state digests were compared, too,
-    /// and the next clocks are relative to it.
+    /// Whether both ended at exactly the cut, nothing new having come in meanwhile: then the state
+    /// digests were compared, too, and the next clocks are relative to it.
     pub settled: bool,
     /// The peer's name; none if it never said hello.
     pub peer: Option<NodeId>,
-    /// Whether the two show conflicts by different policies: they hold the same, and may show it differently (R19).
+    /// Whether the two show conflicts by different policies: they hold the same, and may show it
+    /// differently (R19).
     pub policies_differ: bool,
-    /// How far the peer's clock is ahead of ours (behind: negative), in milliseconds, the time on the way included.
+    /// How far the peer's clock is ahead of ours (behind: negative), in milliseconds, the time on
+    /// the way included.
     pub clock_skew_ms: Option<i64>,
     /// Commits sent.
     pub commits_sent: u64,
@@ -51,11 +53,14 @@ pub struct Report {
     pub raw_in: u64,
     /// Durable commits of our store in which what was received was applied.
     pub durable_commits: u64,
-    /// Round trips needed, waits for credit apart: 1 when equal, else 2, or 3 when both have many logs and remember no cut.
+    /// Round trips needed, waits for credit apart: 1 when equal, else 2, or 3 when both have many
+    /// logs and remember no cut.
     pub round_trips: u32,
-    /// Bytes of a large commit that did not travel again, because an earlier session had brought them (either way).
+    /// Bytes of a large commit that did not travel again, because an earlier session had brought
+    /// them (either way).
     pub resumed_bytes: u64,
-    /// Entities that came to have several heads through what was received: concurrent writes, conflicts among them.
+    /// Entities that came to have several heads through what was received: concurrent writes,
+    /// conflicts among them.
     pub diverged: u64,
     /// Versions received that are void: kept, passed on, without effect (R36).
     pub voids: u64,
@@ -63,22 +68,26 @@ pub struct Report {
     pub first_voids: Vec<VoidVersion>,
     /// Commits received whose bodies do not verify.
     pub unverified: u64,
-    /// Commits that were damaged here, or whose bodies did not verify, and that the peer has brought back.
+    /// Commits that were damaged here, or whose bodies did not verify, and that the peer has
+    /// brought back.
     pub healed: u64,
-    /// Whether commits are still damaged here (R37): no peer so far had them. What builds on them cannot be sent on; all else is.
+    /// Whether commits are still damaged here (R37): no peer so far had them. What builds on them
+    /// cannot be sent on; all else is.
     pub damaged: bool,
-    /// Devices among the writers of what was received whose clocks are far ahead of ours, and therefore not followed (R6).
+    /// Devices among the writers of what was received whose clocks are far ahead of ours, and
+    /// therefore not followed (R6).
     pub clocks_ahead: Vec<ClockAhead>,
-    /// Logs that this session showed to have forked: copies of a store wrote on (R34). Both branches are kept; each says so in plain words.
+    /// Logs that this session showed to have forked: copies of a store wrote on (R34). Both
+    /// branches are kept; each says so in plain words.
     pub forks: Vec<Fork>,
-    /// The log that our store wrote until now, if the peer brought commits that go on with it: a copy of our store wrote them. The next write
-    /// opens a fresh log.
+    /// The log that our store wrote until now, if the peer brought commits that go on with it: a
+    /// copy of our store wrote them. The next write opens a fresh log.
     pub left_log: Option<LogId>,
 }
 
 impl Report {
-    /// Whether the clocks of both ends differ by more than five minutes (R6). One of them is wrong; both ends are told, the one that
-    /// is ahead and the one that is behind.
+    /// Whether the clocks of both ends differ by more than five minutes (R6). One of them is wrong;
+    /// both ends are told, the one that is ahead and the one that is behind.
     pub fn clock_skew(&self) -> Option<ClockSkew> {
         let ahead_ms = self.clock_skew_ms?.saturating_neg();
         let peer = self.peer?;
@@ -104,7 +113,8 @@ impl Report {
 /// A peer may send any number of them.
 const VOIDS: usize = 100;
 
-/// Clocks that differ by more milliseconds than this are worth a word: the engine follows no other further.
+/// Clocks that differ by more milliseconds than this are worth a word: the engine follows no other
+/// further.
 const SKEW: u64 = 5 * 60 * 1_000;
 
 /// The clocks of both ends differ by more than five minutes.
@@ -149,9 +159,11 @@ pub enum Event {
     Clock(ClockSkew),
     /// Something moved. Only the latest is kept.
     Progress(Progress),
-    /// Copies of a store wrote on under one log (R34). Nothing is lost, and nobody needs to act; whoever copied the file may want to know.
+    /// Copies of a store wrote on under one log (R34). Nothing is lost, and nobody needs to act;
+    /// whoever copied the file may want to know.
     Forked(Fork),
-    /// A copy of our own store wrote on under our log, so that our next write opens a fresh one (R34).
+    /// A copy of our own store wrote on under our log, so that our next write opens a fresh one
+    /// (R34).
     LeftLog(LogId),
     /// The session is over and went well. Comes last, and once.
     Finished(Box<Report>),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use heirloom::{Content, DatasetId, Engine, LogId, NodeId, Timestamp};
 use heirloom_sync::{
-    Admission, Config, Event, Reason, Refusal, Replica, Report, Result, Session, SyncError, sync_in_process,
-    sync_in_process_with,
+    Admission, Config, Event, Reason, Refusal, Replica, Report, Result, Session, SyncError,
+    sync_in_process, sync_in_process_with,
 };
 
 const START: i64 = 1_700_000_000_000;
@@ -43,7 +43,12 @@ fn peers(engine: &Engine) -> Vec<NodeId> {
 }
 
 /// Runs both ends until neither has anything more to say; what came of each.
-fn both_ends(a: &impl Replica, at_a: Config, b: &impl Replica, at_b: Config) -> [Result<Report>; 2] {
+fn both_ends(
+    a: &impl Replica,
+    at_a: Config,
+    b: &impl Replica,
+    at_b: Config,
+) -> [Result<Report>; 2] {
     let (mut a, mut b) = (Session::initiator(a, at_a), Session::responder(b, at_b));
     let (mut failed, now) = ([None, None], Duration::ZERO);
     loop {
@@ -68,7 +73,8 @@ fn whoever_connects_is_let_in_unless_configured_otherwise() {
     let (hub, phone) = (writer("hub"), writer("phone"));
     sync_in_process(&phone, &hub).unwrap();
     assert!(knows(&hub, phone.log_id().unwrap()) && knows(&phone, hub.log_id().unwrap()));
-    let opened = |at: &Engine, of: &Engine| at.replication().remembered(node(of)).unwrap().unwrap().opened;
+    let opened =
+        |at: &Engine, of: &Engine| at.replication().remembered(node(of)).unwrap().unwrap().opened;
     assert_eq!((opened(&hub, &phone), opened(&phone, &hub)), (1, 1));
 
     write(&phone);
@@ -102,7 +108,10 @@ fn the_hook_is_asked_once_about_a_newcomer_and_its_refusal_leaves_nothing() {
             "{refusal}"
         );
         assert!(!refusal.is_transient() && refusal.to_string().contains("no newcomers on sundays"));
-        assert!(matches!(at_stranger, Err(SyncError::PeerFailed(Reason::NotAdmitted))), "{at_stranger:?}");
+        assert!(
+            matches!(at_stranger, Err(SyncError::PeerFailed(Reason::NotAdmitted))),
+            "{at_stranger:?}"
+        );
         assert_eq!(hub.log_root().unwrap(), before);
         assert!(peers(&hub).is_empty(), "a stranger leaves no row");
         assert!(hub.replication().remembered(node(&stranger)).unwrap().is_none());
@@ -165,7 +174,10 @@ impl Replica for Named<'_> {
     fn position(&self) -> Result<heirloom::replication::Position> {
         self.0.position()
     }
-    fn locate(&self, commit: &heirloom::CommitRef) -> Result<Option<heirloom::replication::Located>> {
+    fn locate(
+        &self,
+        commit: &heirloom::CommitRef,
+    ) -> Result<Option<heirloom::replication::Located>> {
         self.0.locate(commit)
     }
     fn ends_of(&self, log: LogId) -> Result<Vec<heirloom::replication::End>> {
@@ -232,10 +244,14 @@ fn a_node_may_open_so_many_logs_and_being_turned_away_or_forgotten_does_not_star
     let before = hub.log_root().unwrap();
     for _ in 0..2 {
         let device = writer("mint");
-        let error = sync_in_process_with(&Named(&device, mint), Config::new(), &hub, config()).unwrap_err();
+        let error =
+            sync_in_process_with(&Named(&device, mint), Config::new(), &hub, config()).unwrap_err();
         let reason = Refusal::TooManyLogs { opened: 3, limit: 3 };
         assert!(
-            matches!(&error, SyncError::NotAdmitted { node, reason: why } if *node == mint && *why == reason),
+            matches!(
+                &error,
+                SyncError::NotAdmitted { node, reason: why } if *node == mint && *why == reason
+            ),
             "{error}"
         );
         assert_eq!(peers(&hub), [mint], "what is known of it stays");
@@ -259,7 +275,10 @@ fn a_flood_of_logs_of_one_version_each_is_refused_before_any_of_it_is_kept() {
     let strict = Config::new().lone_logs(19);
     let error = sync_in_process_with(&relay, Config::new(), &hub, strict).unwrap_err();
     let reason = Refusal::LoneLogs { count: 20, limit: 19 };
-    assert!(matches!(&error, SyncError::NotAdmitted { reason: why, .. } if *why == reason), "{error}");
+    assert!(
+        matches!(&error, SyncError::NotAdmitted { reason: why, .. } if *why == reason),
+        "{error}"
+    );
     assert_eq!(hub.log_root().unwrap(), before);
     assert_eq!(peers(&hub), [node(&relay)], "what is known of it stays");
 
@@ -279,7 +298,10 @@ fn a_clock_beyond_the_limit_is_turned_away_only_where_there_is_one() {
         let limit = Config::new().clock_limit(Duration::from_millis(hour as u64));
         let error = sync_in_process_with(&wrong, Config::new(), &hub, limit).unwrap_err();
         let reason = Refusal::Clock { ahead_ms: off };
-        assert!(matches!(&error, SyncError::NotAdmitted { reason: why, .. } if *why == reason), "{error}");
+        assert!(
+            matches!(&error, SyncError::NotAdmitted { reason: why, .. } if *why == reason),
+            "{error}"
+        );
         assert!(error.to_string().contains("its clock is 2 hours"), "{error}");
         let limit = Config::new().clock_limit(Duration::from_millis(2 * hour as u64));
         sync_in_process_with(&wrong, Config::new(), &hub, limit).unwrap();
@@ -294,10 +316,16 @@ fn both_ends_are_told_of_a_wrong_clock_in_plain_words() {
     let (told_wrong, told_right) = sync_in_process(&wrong, &right).unwrap();
     let skew = told_wrong.clock_skew().unwrap();
     assert_eq!((skew.peer, skew.ahead_ms), (node(&right), 400 * day));
-    assert!(skew.to_string().starts_with("your clock is 1 year 35 days ahead of that of peer "), "{skew}");
+    assert!(
+        skew.to_string().starts_with("your clock is 1 year 35 days ahead of that of peer "),
+        "{skew}"
+    );
     let skew = told_right.clock_skew().unwrap();
     assert_eq!((skew.peer, skew.ahead_ms), (node(&wrong), -400 * day));
-    assert!(skew.to_string().starts_with("your clock is 1 year 35 days behind that of peer "), "{skew}");
+    assert!(
+        skew.to_string().starts_with("your clock is 1 year 35 days behind that of peer "),
+        "{skew}"
+    );
     let ahead = &told_right.clocks_ahead[0];
     assert_eq!((Some(ahead.log), ahead.by_ms), (wrong.log_id(), 400 * day as u64));
     assert_eq!(Some(&ahead.device), wrong.device_id().as_ref());

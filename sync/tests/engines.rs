@@ -7,7 +7,9 @@ use std::thread;
 
 use heirloom::{Content, DatasetId, Engine, EntityId, Patch, Timestamp, Value};
 use heirloom_sync::transport::tcp::{PlainTcp, PlainTcpListener, sync_plain_tcp};
-use heirloom_sync::{Cancel, Config, Outcome, Replica, SyncError, sync_in_process, sync_in_process_with};
+use heirloom_sync::{
+    Cancel, Config, Outcome, Replica, SyncError, sync_in_process, sync_in_process_with,
+};
 use proptest::prelude::*;
 use support::{Link, Random};
 
@@ -21,7 +23,12 @@ fn contents(engine: &Engine) -> Vec<String> {
     let show = |id: EntityId| {
         let entity = snapshot.get_any(id).unwrap().expect("it is listed");
         let heads = entity.heads();
-        format!("{id} {} {heads:?} {} {:?}", entity.entity_type(), entity.is_deleted(), entity.content())
+        format!(
+            "{id} {} {heads:?} {} {:?}",
+            entity.entity_type(),
+            entity.is_deleted(),
+            entity.content()
+        )
     };
     snapshot.entity_ids().unwrap().map(|id| show(id.unwrap())).collect()
 }
@@ -40,7 +47,9 @@ fn assert_equal(engines: &[&Engine]) {
 }
 
 fn create(engine: &Engine, name: &str) -> EntityId {
-    engine.write(|tx| tx.create("lamp", &Content::new().with("name", name).with("brightness", 1))).unwrap()
+    engine
+        .write(|tx| tx.create("lamp", &Content::new().with("name", name).with("brightness", 1)))
+        .unwrap()
 }
 
 fn set(engine: &Engine, id: EntityId, field: &str, value: impl Into<Value>) {
@@ -49,7 +58,8 @@ fn set(engine: &Engine, id: EntityId, field: &str, value: impl Into<Value>) {
 
 /// A random write: an entity is made, changed or deleted.
 fn write(engine: &Engine, random: &mut Random) {
-    let ids: Vec<EntityId> = engine.snapshot().unwrap().entity_ids().unwrap().map(|id| id.unwrap()).collect();
+    let ids: Vec<EntityId> =
+        engine.snapshot().unwrap().entity_ids().unwrap().map(|id| id.unwrap()).collect();
     let Some(id) = ids.get(random.below(ids.len().max(1) as u64) as usize).copied() else {
         create(engine, "first");
         return;
@@ -60,7 +70,12 @@ fn write(engine: &Engine, random: &mut Random) {
         1 if !gone => engine.write(|tx| tx.delete(id)).unwrap(),
         2 => _ = create(engine, &"x".repeat(40_000)),
         _ if gone => _ = create(engine, "instead"),
-        n => set(engine, id, ["name", "brightness", "room"][n as usize % 3], random.below(100) as i64),
+        n => set(
+            engine,
+            id,
+            ["name", "brightness", "room"][n as usize % 3],
+            random.below(100) as i64,
+        ),
     }
 }
 
@@ -68,7 +83,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
-    fn engines_converge_whatever_is_cut_and_nothing_is_sent_twice(seed: u64, cuts in prop::collection::vec(1u64..20_000, 0..6)) {
+    fn engines_converge_whatever_is_cut_and_nothing_is_sent_twice(
+        seed: u64,
+        cuts in prop::collection::vec(1u64..20_000, 0..6),
+    ) {
         let mut random = Random(seed);
         let engines = [engine("a"), engine("b"), engine("c")];
         for _ in 0..40 {
@@ -180,7 +198,8 @@ fn an_altered_byte_never_leaves_a_commit_that_nobody_wrote() {
 #[test]
 fn an_empty_engine_adopts_and_two_datasets_never_mix() {
     let fresh = Engine::builder().label("fresh").in_memory().unwrap();
-    let (home, office) = (engine("home"), Engine::builder().dataset_name("office").in_memory().unwrap());
+    let (home, office) =
+        (engine("home"), Engine::builder().dataset_name("office").in_memory().unwrap());
     create(&home, "lamp");
     sync_in_process(&fresh, &home).unwrap();
     assert_eq!(fresh.dataset(), Some(DatasetId::from_name("home")));
@@ -193,12 +212,20 @@ fn an_empty_engine_adopts_and_two_datasets_never_mix() {
 
 #[test]
 fn a_copy_that_wrote_is_named_and_both_branches_live_on() {
-    let twin =
-        || Engine::builder().label("twin").dataset_name("home").entropy(|| [7; 16]).in_memory().unwrap();
+    let twin = || {
+        Engine::builder()
+            .label("twin")
+            .dataset_name("home")
+            .entropy(|| [7; 16])
+            .in_memory()
+            .unwrap()
+    };
     let (original, copy) = (twin(), twin());
     let id = EntityId::from_bytes([1; 16]);
     for (engine, name) in [(&original, "one"), (&copy, "two")] {
-        engine.write(|tx| tx.create_with_id(id, "lamp", &Content::new().with("name", name))).unwrap();
+        engine
+            .write(|tx| tx.create_with_id(id, "lamp", &Content::new().with("name", name)))
+            .unwrap();
     }
     assert_eq!(original.log_id(), copy.log_id());
     let log = original.log_id().unwrap();
@@ -222,7 +249,8 @@ fn a_copy_that_wrote_is_named_and_both_branches_live_on() {
     );
 }
 
-/// The phone is lost after it wrote and synced more; its backup writes before it first meets the hub.
+/// The phone is lost after it wrote and synced more; its backup writes before it first meets the
+/// hub.
 #[test]
 fn a_backup_syncs_as_a_store_that_nobody_knows() {
     let dir = tempfile::tempdir().unwrap();
@@ -241,7 +269,10 @@ fn a_backup_syncs_as_a_store_that_nobody_knows() {
     set(&phone, lamp, "room", "hall");
     let clock = create(&phone, "clock");
     let (report, _) = sync_in_process(&phone, &hub).unwrap();
-    assert_eq!((report.outcome, report.versions_received, report.versions_sent), (Outcome::Verified, 2, 2));
+    assert_eq!(
+        (report.outcome, report.versions_received, report.versions_sent),
+        (Outcome::Verified, 2, 2)
+    );
     assert_equal(&[&phone, &hub]);
     let snapshot = phone.snapshot().unwrap();
     let shown = snapshot.get(lamp).unwrap().unwrap();
@@ -254,8 +285,10 @@ fn a_backup_syncs_as_a_store_that_nobody_knows() {
 #[test]
 fn a_hub_serves_clients_that_write_while_they_sync() {
     let hub = engine("hub");
-    let server =
-        PlainTcpListener::bind_loopback().unwrap().serve(hub.clone(), Config::default(), |_| ()).unwrap();
+    let server = PlainTcpListener::bind_loopback()
+        .unwrap()
+        .serve(hub.clone(), Config::default(), |_| ())
+        .unwrap();
     let address = server.local_addr();
     let clients: Vec<Engine> = ["a", "b", "c", "d"].map(engine).into();
     thread::scope(|scope| {
@@ -316,14 +349,19 @@ fn peers_that_never_wrote_sync_too() {
     sync_in_process(&a, &b).unwrap();
     sync_in_process(&b, &c).unwrap();
     let (report, _) = sync_in_process(&c, &b).unwrap();
-    assert_eq!((report.outcome, report.peer), (Outcome::AlreadyEqual, Some(b.replication().node().unwrap())));
+    assert_eq!(
+        (report.outcome, report.peer),
+        (Outcome::AlreadyEqual, Some(b.replication().node().unwrap()))
+    );
     assert_equal(&[&a, &b, &c]);
 }
 
 #[test]
 fn what_is_local_never_enters_a_session() {
     let local = |b: heirloom::Builder| b.local_type("draft").in_memory().unwrap();
-    let draft = |e: &Engine| e.write(|tx| tx.create("draft", &Content::new().with("text", "mine"))).unwrap();
+    let draft = |e: &Engine| {
+        e.write(|tx| tx.create("draft", &Content::new().with("text", "mine"))).unwrap()
+    };
     // it wrote before it had a dataset
     let phone = local(Engine::builder().label("phone"));
     let (mine, hub) = (draft(&phone), local(Engine::builder().label("hub").dataset_name("home")));
@@ -359,7 +397,9 @@ fn a_pointer_to_a_replica_is_a_replica() {
     let a = engine("a");
     create(&a, "lamp");
     assert_eq!((position(&a), position(Arc::new(a.clone())), position(a)), (1, 1, 1));
-    let skew = |millis| Engine::builder().clock(move || Timestamp::from_millis(millis)).in_memory().unwrap();
+    let skew = |millis| {
+        Engine::builder().clock(move || Timestamp::from_millis(millis)).in_memory().unwrap()
+    };
     let (report, other) = sync_in_process(&skew(5_000), &skew(3_000)).unwrap();
     assert_eq!((report.clock_skew_ms, other.clock_skew_ms), (Some(-2_000), Some(2_000)));
 }
@@ -368,7 +408,9 @@ fn a_pointer_to_a_replica_is_a_replica() {
 fn the_status_tells_which_changes_a_peer_and_the_hub_hold() {
     let (phone, tablet, hub) = (engine("phone"), engine("tablet"), engine("hub"));
     let to_hub = |engine: &Engine| {
-        Link { config: Config::new().peer_is_hub(true), ..Link::default() }.sync(engine, &hub).unwrap();
+        Link { config: Config::new().peer_is_hub(true), ..Link::default() }
+            .sync(engine, &hub)
+            .unwrap();
     };
     let lamp = create(&phone, "desk");
     assert_eq!(phone.status().unwrap().pending_at_hub(), None, "no hub was met");
@@ -390,7 +432,9 @@ fn the_status_tells_which_changes_a_peer_and_the_hub_hold() {
     let tablet_node = tablet.replication().node().unwrap();
     let where_it_is = phone.status_of(&last).unwrap();
     assert_eq!((where_it_is.held_by, where_it_is.is_at_hub), (vec![tablet_node], false));
-    assert!(waiting[1].is_held_by(tablet_node).unwrap() && !waiting[1].is_held_by(hub_node).unwrap());
+    assert!(
+        waiting[1].is_held_by(tablet_node).unwrap() && !waiting[1].is_held_by(hub_node).unwrap()
+    );
     assert_eq!(phone.pending(tablet_node).unwrap().count(), 0);
     assert_eq!(
         tablet.status().unwrap().peers[0].pending,

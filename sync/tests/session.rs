@@ -14,10 +14,13 @@ use support::{DATASET, Link, Naive, Random, alter, log, node};
 const KIB: usize = 1 << 10;
 
 fn equal(replicas: &[&Naive]) -> bool {
-    replicas.windows(2).all(|pair| pair[0].root() == pair[1].root() && pair[0].all() == pair[1].all())
+    replicas
+        .windows(2)
+        .all(|pair| pair[0].root() == pair[1].root() && pair[0].all() == pair[1].all())
 }
 
-/// Replicas with `commits` random commits in all, some of which travelled in random syncs meanwhile.
+/// Replicas with `commits` random commits in all, some of which travelled in random syncs
+/// meanwhile.
 fn random_replicas(seed: u64, count: u8, commits: u64) -> Vec<Naive> {
     let mut random = Random(seed);
     let replicas: Vec<Naive> = (1..=count).map(Naive::new).collect();
@@ -70,7 +73,10 @@ proptest! {
     }
 
     #[test]
-    fn any_cuts_are_resumed_until_equal(seed: u64, cuts in prop::collection::vec(1u64..60_000, 1..12)) {
+    fn any_cuts_are_resumed_until_equal(
+        seed: u64,
+        cuts in prop::collection::vec(1u64..60_000, 1..12),
+    ) {
         let replicas = random_replicas(seed, 2, 60);
         let (a, b) = (&replicas[0], &replicas[1]);
         for cut in cuts {
@@ -81,7 +87,11 @@ proptest! {
     }
 
     #[test]
-    fn an_altered_byte_ends_the_session_and_leaves_nothing_behind(seed: u64, at in 0u64..3000, mask in 1u8..) {
+    fn an_altered_byte_ends_the_session_and_leaves_nothing_behind(
+        seed: u64,
+        at in 0u64..3000,
+        mask in 1u8..,
+    ) {
         let replicas = random_replicas(seed, 2, 30);
         let (a, b) = (&replicas[0], &replicas[1]);
         alter(a, b, at, mask);
@@ -133,7 +143,10 @@ fn equal_stores_need_one_round_trip_and_under_200_bytes_however_large() {
     let bytes = outcome.bytes;
     let (a_report, b_report) = outcome.unwrap();
     for report in [a_report, b_report] {
-        assert_eq!((report.outcome, report.round_trips, report.settled), (Outcome::AlreadyEqual, 1, true));
+        assert_eq!(
+            (report.outcome, report.round_trips, report.settled),
+            (Outcome::AlreadyEqual, 1, true)
+        );
         assert_eq!(report.cut, Some(a.root()));
         assert_eq!(report.bytes_in + report.bytes_out, bytes);
     }
@@ -222,8 +235,10 @@ fn two_sessions_at_once_on_one_replica_both_succeed() {
     // Both bring the same: c is a copy of b that writes to a log of its own.
     sync_in_process(&c, &b).unwrap();
     c.write(1, b"c");
-    let mut one = (Session::initiator(&b, Default::default()), Session::responder(&hub, Default::default()));
-    let mut two = (Session::initiator(&c, Default::default()), Session::responder(&hub, Default::default()));
+    let mut one =
+        (Session::initiator(&b, Default::default()), Session::responder(&hub, Default::default()));
+    let mut two =
+        (Session::initiator(&c, Default::default()), Session::responder(&hub, Default::default()));
     let mut bytes = Vec::new();
     for _ in 0..200 {
         for pair in [&mut one, &mut two] {
@@ -303,7 +318,8 @@ fn what_was_gathered_becomes_durable_by_age_too() {
         a.write(1, &Random(u64::from(at)).bytes(2000));
     }
     // One slice of 100 bytes every 5 ms: 20 kB a second.
-    let outcome = Link { slice: 100, tick: Duration::from_millis(5), ..Link::default() }.sync(&a, &b);
+    let outcome =
+        Link { slice: 100, tick: Duration::from_millis(5), ..Link::default() }.sync(&a, &b);
     let (_, report) = outcome.unwrap();
     assert!(report.durable_commits >= 4, "{report:?}");
 }
@@ -337,7 +353,9 @@ fn different_datasets_are_told_apart_on_both_ends_and_nothing_flows() {
         (0..at_b).for_each(|_| b.write(1, b"b"));
         let outcome = Link::default().sync(&a, &b);
         for (outcome, here, there) in [(outcome.a, DATASET, other), (outcome.b, other, DATASET)] {
-            let Err(SyncError::WrongDataset { ours, theirs }) = outcome else { panic!("{outcome:?}") };
+            let Err(SyncError::WrongDataset { ours, theirs }) = outcome else {
+                panic!("{outcome:?}")
+            };
             assert_eq!((ours.id, theirs.id), (here, there));
         }
         assert_eq!((a.len(), b.len()), (at_a, at_b));
@@ -358,8 +376,11 @@ fn both_branches_of_a_fork_are_exchanged() {
             for at in 0..theirs {
                 b.write(1, &[at, 2]);
             }
-            let outcome =
-                if copy_first { Link::default().sync(&b, &a) } else { Link::default().sync(&a, &b) };
+            let outcome = if copy_first {
+                Link::default().sync(&b, &a)
+            } else {
+                Link::default().sync(&a, &b)
+            };
             for result in [outcome.a, outcome.b] {
                 let report = result.unwrap();
                 assert!(report.settled);
@@ -367,7 +388,10 @@ fn both_branches_of_a_fork_are_exchanged() {
                 assert_eq!(report.commits_skipped, 0);
             }
             assert_eq!(a.all(), b.all());
-            assert_eq!((a.root(), a.len()), (b.root(), 1 + usize::from(ours) + usize::from(theirs)));
+            assert_eq!(
+                (a.root(), a.len()),
+                (b.root(), 1 + usize::from(ours) + usize::from(theirs))
+            );
         }
     }
 }
@@ -377,8 +401,16 @@ fn equal_logs_with_different_heads_are_named() {
     let (a, b) = (Naive::new(1), Naive::new(2).with_wrong_digest());
     a.write(1, b"a");
     let outcome = Link::default().sync(&a, &b);
-    assert!(matches!(outcome.a, Err(SyncError::Diverged(Divergence::Digests { .. }))), "{:?}", outcome.a);
-    assert!(matches!(outcome.b, Err(SyncError::Diverged(Divergence::Digests { .. }))), "{:?}", outcome.b);
+    assert!(
+        matches!(outcome.a, Err(SyncError::Diverged(Divergence::Digests { .. }))),
+        "{:?}",
+        outcome.a
+    );
+    assert!(
+        matches!(outcome.b, Err(SyncError::Diverged(Divergence::Digests { .. }))),
+        "{:?}",
+        outcome.b
+    );
 }
 
 #[test]
@@ -397,9 +429,14 @@ fn a_silent_peer_ends_in_a_timeout_and_a_slow_one_does_not() {
     assert_eq!(session.poll_timeout(), None);
 }
 
-/// Seconds after which a session that has said hello gives up, if a slice of `slice` bytes of `stream`
-/// comes every `every` seconds.
-fn gives_up(mut session: Session<&Naive>, stream: &[u8], slice: usize, every: u64) -> (u64, SyncError) {
+/// Seconds after which a session that has said hello gives up, if a slice of `slice` bytes of
+/// `stream` comes every `every` seconds.
+fn gives_up(
+    mut session: Session<&Naive>,
+    stream: &[u8],
+    slice: usize,
+    every: u64,
+) -> (u64, SyncError) {
     let mut slices = stream.chunks(slice);
     for now in 0..100_000 {
         let at = Duration::from_secs(now);
@@ -448,7 +485,8 @@ fn a_peer_that_drips_bytes_gets_ten_seconds_for_its_hello_and_little_more_after_
         assert!((30..=32).contains(&after), "{after}");
         assert!(error.is_transient());
     }
-    // at the floor it may go on, with stalls too; silence stays an end, and without a floor only that
+    // at the floor it may go on, with stalls too; silence stays an end, and without a floor only
+    // that
     assert!(after_hello(Config::new(), 256, 1).0 > 60);
     assert!(after_hello(Config::new(), 7_000, 25).0 > 60);
     assert!(after_hello(Config::new().least_speed(0), 1, 4).0 > 20_000);
@@ -477,7 +515,10 @@ fn what_our_own_store_needs_is_not_counted_against_the_peer() {
 #[test]
 fn the_longest_duration_is_allowed_everywhere() {
     let config = || {
-        Config::new().idle_timeout(Duration::MAX).handshake_timeout(Duration::MAX).clock_limit(Duration::MAX)
+        Config::new()
+            .idle_timeout(Duration::MAX)
+            .handshake_timeout(Duration::MAX)
+            .clock_limit(Duration::MAX)
     };
     let (a, b) = small_pair();
     let mut first = Session::initiator(&a, config());
@@ -605,7 +646,8 @@ fn what_a_peer_holds_is_remembered_also_when_that_becomes_less() {
     }
     // nothing compresses away, and some of it is acknowledged before the link breaks
     let tick = std::time::Duration::from_millis(60);
-    let link = Link { config: Config::default().compression(false), tick, ..Link::breaking(30_000) };
+    let link =
+        Link { config: Config::default().compression(false), tick, ..Link::breaking(30_000) };
     assert!(link.sync(&a, &b).a.is_err());
     let held = a.held_by(2).unwrap();
     assert!((1..30).contains(&held), "{held}");

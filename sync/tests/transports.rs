@@ -68,7 +68,12 @@ impl Write for Pipe {
 }
 
 /// Runs both ends over pipes, each in its thread.
-fn over_pipes(a: &Naive, b: &Naive, config: &Config, cancel: &Cancel) -> (Result<Report>, Result<Report>) {
+fn over_pipes(
+    a: &Naive,
+    b: &Naive,
+    config: &Config,
+    cancel: &Cancel,
+) -> (Result<Report>, Result<Report>) {
     let (there, back) = (Pipe::default(), Pipe::default());
     let close = || {
         there.close();
@@ -80,7 +85,8 @@ fn over_pipes(a: &Naive, b: &Naive, config: &Config, cancel: &Cancel) -> (Result
             blocking::run(session, back.clone(), there.clone(), close, cancel, |_| ())
         });
         let session = Session::responder(b, config.clone());
-        let second = blocking::run(session, there.clone(), back.clone(), close, &Cancel::new(), |_| ());
+        let second =
+            blocking::run(session, there.clone(), back.clone(), close, &Cancel::new(), |_| ());
         (first.join().unwrap(), second)
     })
 }
@@ -116,7 +122,8 @@ fn a_silent_peer_ends_in_a_timeout_while_reading_and_while_writing() {
         };
         let started = Instant::now();
         let session = Session::initiator(&a, config.clone());
-        let outcome = blocking::run(session, back.clone(), there.clone(), close, &Cancel::new(), |_| ());
+        let outcome =
+            blocking::run(session, back.clone(), there.clone(), close, &Cancel::new(), |_| ());
         assert!(matches!(outcome, Err(SyncError::Timeout(_))), "{outcome:?}");
         assert!(started.elapsed() < Duration::from_secs(5));
     }
@@ -160,7 +167,9 @@ fn a_server_on_loopback_syncs_several_clients_at_once_and_stops() {
     let listener = PlainTcpListener::bind_loopback().unwrap();
     assert!(listener.local_addr().unwrap().ip().is_loopback());
     let server = listener
-        .serve(Arc::clone(&hub), Config::default(), move |outcome| sender.send(outcome.is_ok()).unwrap())
+        .serve(Arc::clone(&hub), Config::default(), move |outcome| {
+            sender.send(outcome.is_ok()).unwrap()
+        })
         .unwrap();
     let address = server.local_addr();
     let clients: Vec<Naive> = (2..8).map(Naive::new).collect();
@@ -262,19 +271,27 @@ fn a_timeout_of_any_length_is_allowed() {
 fn what_went_wrong_with_a_connection_is_told_by_its_cause() {
     let free = PlainTcpListener::bind_loopback().unwrap().local_addr().unwrap();
     let refused = PlainTcp::connect(free).unwrap_err();
-    assert!(matches!(&refused, SyncError::Transport(e) if e.kind() == ErrorKind::ConnectionRefused));
+    assert!(
+        matches!(&refused, SyncError::Transport(e) if e.kind() == ErrorKind::ConnectionRefused)
+    );
     assert!(refused.to_string().contains("refused") && refused.is_transient(), "{refused}");
 
     let unknown = PlainTcp::connect("no-such-host.invalid:9").unwrap_err();
     assert!(matches!(unknown, SyncError::Lookup(_)), "{unknown:?}");
     let SyncError::Lookup(cause) = &unknown else { unreachable!() };
-    assert!(unknown.to_string().contains(&cause.to_string()) && unknown.is_transient(), "{unknown}");
+    assert!(
+        unknown.to_string().contains(&cause.to_string()) && unknown.is_transient(),
+        "{unknown}"
+    );
     let nonsense = PlainTcp::connect("no port").unwrap_err();
     assert!(matches!(nonsense, SyncError::Lookup(_)) && !nonsense.is_transient(), "{nonsense}");
 
     let taken = PlainTcpListener::bind_loopback().unwrap();
     let twice = PlainTcpListener::bind_anywhere(taken.local_addr().unwrap()).unwrap_err();
-    assert!(matches!(&twice, SyncError::Listen(e) if e.kind() == ErrorKind::AddrInUse), "{twice:?}");
+    assert!(
+        matches!(&twice, SyncError::Listen(e) if e.kind() == ErrorKind::AddrInUse),
+        "{twice:?}"
+    );
     assert!(twice.to_string().contains("in use") && !twice.is_transient(), "{twice}");
 }
 

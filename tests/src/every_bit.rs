@@ -86,7 +86,12 @@ impl Scene {
 
     /// Nothing is told wrong, nor is anything an error, unless `verify` names a place. Whether it
     /// names none.
-    fn check(&self, engine: &Engine, when: &str, say: &mut dyn FnMut(&str)) -> Result<bool, String> {
+    fn check(
+        &self,
+        engine: &Engine,
+        when: &str,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<bool, String> {
         let verified = engine.verify();
         let verified = verified.map_err(|e| format!("{when}, verify gives up: {e:?}"))?;
         let (wrong, errors) = self.differences(&everything(engine));

@@ -1,11 +1,14 @@
-//! The encoder that belongs to [`decoder`](crate::decoder): commits from plain structs, honest ones and any others.
+//! The encoder that belongs to [`decoder`](crate::decoder): commits from plain structs, honest ones
+//! and any others.
 //!
-//! An [`Author`] turns a [`CommitSpec`] into a [`Commit`] that obeys every rule (`draft`), and a commit into bytes
-//! (`seal`). Mischief is done in between, on the structs, or behind, on the parts of a [`Frame`].
+//! An [`Author`] turns a [`CommitSpec`] into a [`Commit`] that obeys every rule (`draft`), and a
+//! commit into bytes (`seal`). Mischief is done in between, on the structs, or behind, on the parts
+//! of a [`Frame`].
 
 use crate::decoder::{
-    Before, Bodies, Body, Commit, Frame, Genesis, Hash, Header, Id, Leaves, Level1, MAX_TIME, Metadata,
-    Patch, Path, Ref, Rest, State, Trailer, Value, VersionHeader, Writer, full_body, hashes, kind, prefix,
+    Before, Bodies, Body, Commit, Frame, Genesis, Hash, Header, Id, Leaves, Level1, MAX_TIME,
+    Metadata, Patch, Path, Ref, Rest, State, Trailer, Value, VersionHeader, Writer, full_body,
+    hashes, kind, prefix,
     primitives::{put_bytes, put_count, put_varint},
     put_path,
 };
@@ -41,7 +44,8 @@ impl Forged {
         Writer { version: Ref { sequence: self.first + index, ..self.commit }, stamp: self.stamp }
     }
 
-    /// Its version with this index as a parent, which from another log is named through this commit.
+    /// Its version with this index as a parent, which from another log is named through this
+    /// commit.
     pub fn parent(&self, index: u64) -> Parent {
         Parent { version: self.version(index), through: self.commit }
     }
@@ -114,7 +118,14 @@ pub struct VersionSpec {
 impl VersionSpec {
     /// A version of any kind.
     pub fn new(kind: u8, entity: Id, entity_type: &str, state: State) -> Self {
-        Self { entity, kind, entity_type: entity_type.to_owned(), parents: Vec::new(), state, body: None }
+        Self {
+            entity,
+            kind,
+            entity_type: entity_type.to_owned(),
+            parents: Vec::new(),
+            state,
+            body: None,
+        }
     }
 
     /// A creation.
@@ -130,7 +141,10 @@ impl VersionSpec {
     /// A change said as a patch of `base`, the merge of its parents.
     pub fn patch(entity: Id, entity_type: &str, base: Leaves, patch: &Patch) -> Self {
         let leaves = patch.apply(base);
-        Self { body: Some(Body::Patch(self::patch(patch))), ..Self::update(entity, entity_type, leaves) }
+        Self {
+            body: Some(Body::Patch(self::patch(patch))),
+            ..Self::update(entity, entity_type, leaves)
+        }
     }
 
     /// A deletion.
@@ -156,7 +170,8 @@ impl VersionSpec {
     }
 }
 
-/// Leaves that a version wrote itself, with the maps that they stand in. Keys of a path are parted by `.`.
+/// Leaves that a version wrote itself, with the maps that they stand in. Keys of a path are parted
+/// by `.`.
 pub fn own<const N: usize>(leaves: [(&str, Value); N]) -> Leaves {
     changes(leaves, []).apply(Leaves::new())
 }
@@ -181,16 +196,32 @@ impl Author {
     pub fn new(dataset: Id, label: &str, nonce: Id) -> Self {
         let label = label.to_owned();
         let (public_key, predecessor, more) = (None, None, Vec::new());
-        Self::open(Genesis { level: 1, flags: 0, dataset, nonce, label, public_key, predecessor, more })
+        Self::open(Genesis {
+            level: 1,
+            flags: 0,
+            dataset,
+            nonce,
+            label,
+            public_key,
+            predecessor,
+            more,
+        })
     }
 
     /// A fresh log with any genesis.
     pub fn open(genesis: Genesis) -> Self {
         let bytes = self::genesis(&genesis);
-        Self { log: hashes::log_id(&bytes), tip: 0, chain: hashes::chain_zero(&bytes), wall: 0, genesis }
+        Self {
+            log: hashes::log_id(&bytes),
+            tip: 0,
+            chain: hashes::chain_zero(&bytes),
+            wall: 0,
+            genesis,
+        }
     }
 
-    /// Goes on with somebody else's log, of which these are all commits in their order, in their name.
+    /// Goes on with somebody else's log, of which these are all commits in their order, in their
+    /// name.
     pub fn impersonate<'a>(commits: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut author: Option<Self> = None;
         for bytes in commits {
@@ -199,7 +230,8 @@ impl Author {
             let opened = commit.genesis.clone().map(Self::open);
             let before = author.or(opened).expect("the first commit of a log comes first");
             let chain = frame.chain(&before.chain);
-            author = Some(Self { tip: commit.header.last(), chain, wall: commit.header.wall, ..before });
+            author =
+                Some(Self { tip: commit.header.last(), chain, wall: commit.header.wall, ..before });
         }
         author.expect("a log has commits")
     }
@@ -225,8 +257,8 @@ impl Author {
         self.seal(&draft)
     }
 
-    /// What the next commit is by all rules: refs and parents in order, wall not before the last, stamp exact,
-    /// states root of the states given.
+    /// What the next commit is by all rules: refs and parents in order, wall not before the last,
+    /// stamp exact, states root of the states given.
     pub fn draft(&self, spec: &CommitSpec) -> Commit {
         let parents = || spec.versions.iter().flat_map(|version| &version.parents);
         let mut refs = spec.refs.clone();
@@ -234,12 +266,17 @@ impl Author {
         refs.sort_unstable();
         refs.dedup();
         let wall = spec.wall.max(self.wall);
-        let least = |parent: &Parent| (parent.version.stamp + u64::from(!self.wrote(parent))).min(MAX_TIME);
+        let least =
+            |parent: &Parent| (parent.version.stamp + u64::from(!self.wrote(parent))).min(MAX_TIME);
         let stamp = parents().map(least).fold(wall, u64::max);
         let level1 = Level1 {
             states_root: self.states_root(spec),
             metadata: spec.metadata.clone(),
-            versions: spec.versions.iter().map(|version| self.version_header(version, &refs)).collect(),
+            versions: spec
+                .versions
+                .iter()
+                .map(|version| self.version_header(version, &refs))
+                .collect(),
         };
         Commit {
             log: self.log,
@@ -312,7 +349,9 @@ impl Author {
 fn body_of(version: &VersionSpec) -> Body {
     match (&version.body, &version.state) {
         (Some(body), _) => body.clone(),
-        (None, State::Live(leaves)) if version.kind != kind::DELETE => Body::Full(full_body(leaves)),
+        (None, State::Live(leaves)) if version.kind != kind::DELETE => {
+            Body::Full(full_body(leaves))
+        }
         (None, _) if version.kind == kind::DELETE => Body::None,
         (None, _) => Body::Missing,
     }
@@ -455,7 +494,8 @@ pub fn patch(patch: &Patch) -> Vec<u8> {
 
 /// The bytes of a trailer.
 pub fn trailer(trailer: &Trailer) -> Vec<u8> {
-    let flags = u8::from(trailer.signature.is_some()) | u8::from(trailer.idempotency_key.is_some()) << 1;
+    let flags =
+        u8::from(trailer.signature.is_some()) | u8::from(trailer.idempotency_key.is_some()) << 1;
     let mut out = vec![flags];
     out.extend(trailer.signature.iter().flatten());
     out.extend(trailer.idempotency_key.iter().flatten());
@@ -484,8 +524,11 @@ pub(crate) mod tests {
     /// ```
     pub(crate) fn story() -> [Forged; 7] {
         let (mut a, mut b, mut c) = (author("a"), author("b"), author("c"));
-        let lamp =
-            own([("name", Value::text("lamp")), ("on", Value::bool(false)), ("mood.x", Value::int(1))]);
+        let lamp = own([
+            ("name", Value::text("lamp")),
+            ("on", Value::bool(false)),
+            ("mood.x", Value::int(1)),
+        ]);
         let room = own([("name", Value::text("den"))]);
         let a1 = a.commit(
             &CommitSpec::at(1000)
@@ -503,7 +546,8 @@ pub(crate) mod tests {
         .into();
         let on = changes([("on", Value::bool(true))], []);
         let b1 = b.commit(
-            &CommitSpec::at(2000).version(VersionSpec::patch(LAMP, "lamp", first.clone(), &on).after(&a1, 0)),
+            &CommitSpec::at(2000)
+                .version(VersionSpec::patch(LAMP, "lamp", first.clone(), &on).after(&a1, 0)),
         );
         let renamed = changes([("name", Value::text("Lamp")), ("on", Value::null())], []);
         let c1 = c.commit(
@@ -512,8 +556,9 @@ pub(crate) mod tests {
                 .version(VersionSpec::delete(ROOM, "room").after(&a1, 1)),
         );
         let hall = own([("name", Value::text("hall"))]);
-        let b2 =
-            b.commit(&CommitSpec::at(2001).version(VersionSpec::update(ROOM, "room", hall).after(&a1, 1)));
+        let b2 = b.commit(
+            &CommitSpec::at(2001).version(VersionSpec::update(ROOM, "room", hall).after(&a1, 1)),
+        );
         let merged: Leaves = [
             (path(["name"]), [leaf(&c1, 0, Value::text("Lamp"))].into()),
             (path(["on"]), [leaf(&b1, 0, Value::bool(true)), leaf(&c1, 0, Value::null())].into()),
@@ -522,14 +567,19 @@ pub(crate) mod tests {
         ]
         .into();
         let mood = changes([("mood.x", Value::int(2))], []);
-        let a2 = a.commit(&CommitSpec::at(3000).version(
-            VersionSpec::update(LAMP, "lamp", mood.apply(merged.clone())).after(&b1, 0).after(&c1, 0),
-        ));
+        let a2 = a.commit(
+            &CommitSpec::at(3000).version(
+                VersionSpec::update(LAMP, "lamp", mood.apply(merged.clone()))
+                    .after(&b1, 0)
+                    .after(&c1, 0),
+            ),
+        );
         let mut after_c1 = merged.clone();
         after_c1.insert(path(["on"]), [leaf(&c1, 0, Value::null())].into());
         let calm = changes([], ["mood"]);
         let c2 = c.commit(
-            &CommitSpec::at(600).version(VersionSpec::patch(LAMP, "lamp", after_c1, &calm).after(&c1, 0)),
+            &CommitSpec::at(600)
+                .version(VersionSpec::patch(LAMP, "lamp", after_c1, &calm).after(&c1, 0)),
         );
         let mut all = merged;
         all.remove(&path(["mood"]));
@@ -553,8 +603,10 @@ pub(crate) mod tests {
         let zero = blake3::derive_key("heirloom 1 genesis", &genesis);
         let state = [&[0, 1][..], &[1, 2, b'o', b'n'], &[1, 0, 2]].concat();
         let identity = [log, &[1], &LAMP, &[4], b"lamp", &[1], &state].concat();
-        let root =
-            blake3::derive_key("heirloom 1 states", &blake3::derive_key("heirloom 1 state", &identity)[..16]);
+        let root = blake3::derive_key(
+            "heirloom 1 states",
+            &blake3::derive_key("heirloom 1 state", &identity)[..16],
+        );
         let header = [
             &[1, 1, 1, 1, 0xac, 0x02, 0, 0][..],
             &root,
@@ -579,7 +631,10 @@ pub(crate) mod tests {
         .concat();
         let forged = author.commit(&spec);
         assert_eq!(forged.bytes, bytes);
-        assert_eq!(forged.chain, blake3::derive_key("heirloom 1 chain", &[&zero[..], &header].concat()));
+        assert_eq!(
+            forged.chain,
+            blake3::derive_key("heirloom 1 chain", &[&zero[..], &header].concat())
+        );
         assert_eq!(
             forged.commit,
             Ref { log: log.try_into().unwrap(), sequence: 1, prefix: prefix(&forged.chain) }
@@ -599,16 +654,29 @@ pub(crate) mod tests {
         };
         let mut version = VersionSpec::update(LAMP, "lamp", Leaves::new());
         version.parents = vec![parent(2, 1), parent(1, 200)];
-        let spec =
-            CommitSpec { wall: 10, refs: vec![refs[2], refs[0]], metadata: None, versions: vec![version] };
+        let spec = CommitSpec {
+            wall: 10,
+            refs: vec![refs[2], refs[0]],
+            metadata: None,
+            versions: vec![version],
+        };
         let draft = author("a").draft(&spec);
         assert_eq!(draft.header.refs, refs);
         assert_eq!(draft.header.versions()[0].parents, [(2, 200), (3, 1)]);
         assert_eq!(draft.header.stamp(), 51, "after parents that are named through refs");
         let bytes = header(&draft.header);
-        let groups =
-            [&[2][..], &[1; 16], &[2, 5], &[5; 16], &[0xac, 0x02], &[44; 16], &[2; 16], &[1, 1], &[1; 16]]
-                .concat();
+        let groups = [
+            &[2][..],
+            &[1; 16],
+            &[2, 5],
+            &[5; 16],
+            &[0xac, 0x02],
+            &[44; 16],
+            &[2; 16],
+            &[1, 1],
+            &[1; 16],
+        ]
+        .concat();
         assert_eq!(bytes[..6], [1, 0, 1, 1, 10, 41]);
         assert_eq!(bytes[6..6 + groups.len()], groups);
     }
@@ -631,7 +699,8 @@ pub(crate) mod tests {
         ];
         let mut spec = CommitSpec::at(7);
         for (i, body) in bodies.into_iter().enumerate() {
-            spec = spec.version(VersionSpec::create([i as u8; 16], "lamp", Leaves::new()).body(body));
+            spec =
+                spec.version(VersionSpec::create([i as u8; 16], "lamp", Leaves::new()).body(body));
         }
         let mut draft = managed.draft(&spec);
         draft.trailer = Trailer { signature: Some([8; 64]), idempotency_key: Some([9; 16]) };

@@ -1,8 +1,10 @@
-//! What the tests of more than one crate share. The format is implemented here a second time, from `engine/FORMAT.md`
-//! alone: [`decoder`] reads and judges commits, [`forge`] writes them, honest or not. Neither shares code with the engine.
-//! [`twins`] give the same commits to both implementations, [`mend`] makes altered ones reach what lies behind the hashes.
-//! [`frame`] writes frames, [`random`] is all chance. [`disk`] is one whose power is cut; [`workload`] is what is done on it, [`specimen`] a store to be mistreated,
-//! [`every_bit`] mistreats it bit by bit; [`fuzz`] has what fuzz targets do.
+//! What the tests of more than one crate share. The format is implemented here a second time, from
+//! `engine/FORMAT.md` alone: [`decoder`] reads and judges commits, [`forge`] writes them, honest or
+//! not. Neither shares code with the engine. [`twins`] give the same commits to both
+//! implementations, [`mend`] makes altered ones reach what lies behind the hashes. [`frame`] writes
+//! frames, [`random`] is all chance. [`disk`] is one whose power is cut; [`workload`] is what is
+//! done on it, [`specimen`] a store to be mistreated, [`every_bit`] mistreats it bit by bit;
+//! [`fuzz`] has what fuzz targets do.
 
 pub mod decoder;
 pub mod disk;

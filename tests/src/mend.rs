@@ -1,7 +1,8 @@
-//! Makes the hashes of altered commits fit again, so that what they say is looked at, and not only that a hash is wrong.
+//! Makes the hashes of altered commits fit again, so that what they say is looked at, and not only
+//! that a hash is wrong.
 //!
-//! Ids that change with an altered commit (its log id, the prefix of its chain) are followed through the commits after it.
-//! An honest commit stays as it is.
+//! Ids that change with an altered commit (its log id, the prefix of its chain) are followed
+//! through the commits after it. An honest commit stays as it is.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,8 @@ impl Mender {
         Self { dataset, renamed: BTreeMap::new() }
     }
 
-    /// The commit with hashes that fit to what `replay` holds; as it is where it cannot even be split.
+    /// The commit with hashes that fit to what `replay` holds; as it is where it cannot even be
+    /// split.
     pub fn mend(&mut self, replay: &Replay, commit: &[u8]) -> Vec<u8> {
         let Ok(mut frame) = Frame::split(commit) else { return commit.to_vec() };
         self.mend_place(replay, &mut frame);
@@ -53,7 +55,8 @@ impl Mender {
             None => {
                 frame.log = self.renamed.get(&frame.log).copied().unwrap_or(frame.log);
                 let before = frame.before;
-                frame.before.prefix = self.mend_prefix(replay, frame.log, before.sequence, before.prefix);
+                frame.before.prefix =
+                    self.mend_prefix(replay, frame.log, before.sequence, before.prefix);
             }
         }
     }
@@ -77,7 +80,9 @@ impl Mender {
     }
 
     fn mend_root(&self, replay: &Replay, frame: &mut Frame, mut header: Header) {
-        let Some(root) = frame.read().ok().and_then(|commit| replay.root_of(&commit).ok()) else { return };
+        let Some(root) = frame.read().ok().and_then(|commit| replay.root_of(&commit).ok()) else {
+            return;
+        };
         if let Rest::Level1(level1) = &mut header.rest {
             level1.states_root = root;
             frame.header = forge::header(&header);

@@ -1,4 +1,5 @@
-//! Chance, from a seed or from a tape: whoever writes the tape chooses, be it a fuzzer or a property that shrinks.
+//! Chance, from a seed or from a tape: whoever writes the tape chooses, be it a fuzzer or a
+//! property that shrinks.
 
 use std::sync::Arc;
 

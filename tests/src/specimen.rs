@@ -1,4 +1,5 @@
-//! A store with something in every table, to be mistreated; all that can be read of one; and its rows, to be read and put beneath redb's API.
+//! A store with something in every table, to be mistreated; all that can be read of one; and its
+//! rows, to be read and put beneath redb's API.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -35,7 +36,8 @@ pub const TABLES: [&str; 14] = [
     "peers",
 ];
 /// Those that follow from the log.
-pub const DERIVED: [&str; 7] = ["type_names", "dots", "heads", "by_type", "unsettled", "index", "indexed"];
+pub const DERIVED: [&str; 7] =
+    ["type_names", "dots", "heads", "by_type", "unsettled", "index", "indexed"];
 /// Those whose rows carry no checksum: they say nothing but their keys, or name a row that has one.
 pub const UNSEALED: [&str; 5] = ["type_names", "dots", "by_type", "unsettled", "index"];
 
@@ -66,8 +68,9 @@ pub fn entity(number: u8) -> EntityId {
     EntityId::from_bytes([number; 16])
 }
 
-/// Five logs, of which one forked; entities of four types, a conflict, a deletion, a large content, a commit with metadata; bodies that do not
-/// verify; a peer, and the beginning of a large commit of its.
+/// Five logs, of which one forked; entities of four types, a conflict, a deletion, a large content,
+/// a commit with metadata; bodies that do not verify; a peer, and the beginning of a large commit
+/// of its.
 pub fn write(path: &Path) {
     fill(builder().open(path).unwrap());
 }
@@ -104,7 +107,8 @@ fn fill(engine: Engine) {
     engine
         .write_with(why, |tx| {
             (0..10).try_for_each(|i| {
-                let content = Content::new().with("n", i64::from(i)).with("name", format!("number {i}"));
+                let content =
+                    Content::new().with("n", i64::from(i)).with("name", format!("number {i}"));
                 tx.create_with_id(entity(i), if i % 2 == 0 { "lamp" } else { "room" }, &content)
             })
         })
@@ -116,8 +120,11 @@ fn fill(engine: Engine) {
         other.write(|tx| tx.patch(entity(number as u8), Patch::new().set("by", label))).unwrap();
         twins::carry(&other, &engine);
     }
-    let large: Vec<u8> = (0..400u32).flat_map(|i| *blake3::hash(&i.to_be_bytes()).as_bytes()).collect();
-    engine.write(|tx| tx.create_with_id(entity(20), "blob", &Content::new().with("b", large))).unwrap();
+    let large: Vec<u8> =
+        (0..400u32).flat_map(|i| *blake3::hash(&i.to_be_bytes()).as_bytes()).collect();
+    engine
+        .write(|tx| tx.create_with_id(entity(20), "blob", &Content::new().with("b", large)))
+        .unwrap();
     engine.write(|tx| tx.delete(entity(5))).unwrap();
     strangers().iter().for_each(|commit| drop(twins::ingest(&engine, commit).unwrap()));
     for i in 0..40 {
@@ -125,7 +132,9 @@ fn fill(engine: Engine) {
     }
     let draft = Content::new().with("text", "for nobody else");
     engine.write(|tx| tx.create_with_id(entity(22), "draft", &draft)).unwrap();
-    engine.write(|tx| tx.create_with_id(entity(21), "room", &Content::new().with("v", Value::Null))).unwrap();
+    engine
+        .write(|tx| tx.create_with_id(entity(21), "room", &Content::new().with("v", Value::Null)))
+        .unwrap();
     meet(&engine);
     engine.close().unwrap();
 }
@@ -134,7 +143,9 @@ fn fill(engine: Engine) {
 fn meet(engine: &Engine) {
     let replication = engine.replication();
     replication.node().unwrap();
-    replication.remember(PEER, Peer { cut: None, held: 3, is_hub: true, ..Default::default() }).unwrap();
+    replication
+        .remember(PEER, Peer { cut: None, held: 3, is_hub: true, ..Default::default() })
+        .unwrap();
     let head = StagedHead {
         log: LogId::from_bytes([0xdd; 16]),
         sequence: 9,
@@ -149,12 +160,16 @@ fn meet(engine: &Engine) {
 fn strangers() -> Vec<Vec<u8>> {
     let mut author = twins::author(DATASET, "watch");
     let lamp = |n| forge::own([("n", crate::decoder::Value::int(n))]);
-    let first = author.commit(&CommitSpec::at(1).version(VersionSpec::create([30; 16], "lamp", lamp(1))));
+    let first =
+        author.commit(&CommitSpec::at(1).version(VersionSpec::create([30; 16], "lamp", lamp(1))));
     let mut copy = author.clone();
-    let next = |n| CommitSpec::at(2).version(VersionSpec::update([30; 16], "lamp", lamp(n)).after(&first, 0));
+    let next = |n| {
+        CommitSpec::at(2).version(VersionSpec::update([30; 16], "lamp", lamp(n)).after(&first, 0))
+    };
     let branches = [author.commit(&next(2)), copy.commit(&next(3))];
     let mut other = twins::author(DATASET, "radio");
-    let made = other.commit(&CommitSpec::at(3).version(VersionSpec::create([31; 16], "radio", lamp(4))));
+    let made =
+        other.commit(&CommitSpec::at(3).version(VersionSpec::create([31; 16], "radio", lamp(4))));
     let gone = VersionSpec::update([31; 16], "radio", lamp(5)).after(&made, 0).body(Body::Missing);
     let gone = other.commit(&CommitSpec::at(4).version(gone));
     [first].into_iter().chain(branches).chain([made, gone]).map(|forged| forged.bytes).collect()
@@ -163,7 +178,8 @@ fn strangers() -> Vec<Vec<u8>> {
 /// What a store tells: each piece under its name, or what kind of error it is.
 pub type Survey = BTreeMap<String, Result<String, String>>;
 
-/// Everything that the public API tells, each piece under its name: printed, or what kind of error it is.
+/// Everything that the public API tells, each piece under its name: printed, or what kind of error
+/// it is.
 pub fn survey(engine: &Engine) -> Survey {
     let mut out = BTreeMap::new();
     let mut note = |what: String, found: Result<String, Error>| {

@@ -1,10 +1,11 @@
-//! An engine and a [`Replay`] side by side, given the same bytes: two implementations of one format, each the other's judge.
+//! An engine and a [`Replay`] side by side, given the same bytes: two implementations of one
+//! format, each the other's judge.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use heirloom::{
-    Change, ChangeKind, Clock, Cursor, DatasetId, Engine, Entity, EntityId, Error, LogId, Value, VersionRef,
-    replication::Ingested,
+    Change, ChangeKind, Clock, Cursor, DatasetId, Engine, Entity, EntityId, Error, LogId, Value,
+    VersionRef, replication::Ingested,
 };
 
 use crate::{
@@ -14,8 +15,10 @@ use crate::{
 
 /// All commits of an engine, in arrival order, as they travel.
 pub fn commits_of(engine: &Engine) -> Vec<Vec<u8>> {
-    let batch =
-        engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).expect("a sound store");
+    let batch = engine
+        .replication()
+        .commits(0, u64::MAX, &|_, _, _| true, usize::MAX)
+        .expect("a sound store");
     batch.commits.into_iter().map(|commit| commit.bytes).collect()
 }
 
@@ -75,8 +78,9 @@ pub fn print_content(content: &heirloom::Content) -> BTreeMap<Path, String> {
     fn walk(at: &Path, value: &Value, out: &mut BTreeMap<Path, String>) {
         match value {
             Value::Map(map) if !map.is_empty() => {
-                map.iter()
-                    .for_each(|(key, item)| walk(&[&at[..], std::slice::from_ref(key)].concat(), item, out));
+                map.iter().for_each(|(key, item)| {
+                    walk(&[&at[..], std::slice::from_ref(key)].concat(), item, out)
+                });
             }
             _ => drop(out.insert(at.clone(), print(value))),
         }
@@ -103,13 +107,18 @@ impl Twins {
         Self { engine: reader(dataset), replay: Replay::new(dataset), dataset, taken: Vec::new() }
     }
 
-    /// Offers a commit to both and checks that both take it or neither does, and that both find the same in it.
+    /// Offers a commit to both and checks that both take it or neither does, and that both find the
+    /// same in it.
     pub fn offer(&mut self, commit: &[u8]) -> Result<(Ref, Ingested), (Refusal, Error)> {
         let held = self.replay.commits().len();
         match (self.replay.add(commit), ingest(&self.engine, commit)) {
             (Ok(reference), Ok(report)) => {
                 assert_eq!(report.added + report.skipped + report.healed, 1);
-                assert_eq!(report.added, (self.replay.commits().len() - held) as u64, "new or known");
+                assert_eq!(
+                    report.added,
+                    (self.replay.commits().len() - held) as u64,
+                    "new or known"
+                );
                 if report.added == 1 {
                     self.taken.push((reference, commit.to_vec()));
                     self.same_report(&reference, &report);
@@ -120,15 +129,20 @@ impl Twins {
                 Ok((reference, report))
             }
             (Err(refusal), Err(error)) => {
-                let blames_the_sender = matches!(error, Error::Refused(_) | Error::OutOfOrder { .. });
-                assert!(blames_the_sender || matches!(error, Error::WrongDataset { .. }), "{error:?}");
+                let blames_the_sender =
+                    matches!(error, Error::Refused(_) | Error::OutOfOrder { .. });
+                assert!(
+                    blames_the_sender || matches!(error, Error::WrongDataset { .. }),
+                    "{error:?}"
+                );
                 Err((refusal, error))
             }
             (decoder, engine) => panic!("the decoder says {decoder:?}, the engine {engine:?}"),
         }
     }
 
-    /// Bodies came that verify, in the place of some that did not. Who has them would send what follows again, too, where it did not verify for want of them.
+    /// Bodies came that verify, in the place of some that did not. Who has them would send what
+    /// follows again, too, where it did not verify for want of them.
     fn heal(&mut self, reference: &Ref, commit: &[u8]) {
         let at = self.taken.iter().position(|(taken, _)| taken == reference).expect("it is known");
         self.taken[at].1 = commit.to_vec();
@@ -136,7 +150,10 @@ impl Twins {
         for (reference, bytes) in &self.taken {
             assert_eq!(self.replay.add(bytes), Ok(*reference), "as before");
         }
-        assert!(self.replay.commit(reference).is_some_and(|held| held.verified.is_ok()), "it verifies now");
+        assert!(
+            self.replay.commit(reference).is_some_and(|held| held.verified.is_ok()),
+            "it verifies now"
+        );
         for (_, bytes) in &self.taken[at + 1..] {
             let again = ingest(&self.engine, bytes).expect("it is known");
             assert_eq!(again.skipped + again.healed, 1);
@@ -147,25 +164,38 @@ impl Twins {
         let held = self.replay.commit(reference).expect("was added a moment ago");
         assert_eq!(report.versions, held.commit.header.count);
         assert_eq!(report.unverified == 0, held.verified.is_ok(), "{:?}", held.verified);
-        let mut void: BTreeSet<Ref> = report.voids.iter().map(|void| as_ref(void.version)).collect();
+        let mut void: BTreeSet<Ref> =
+            report.voids.iter().map(|void| as_ref(void.version)).collect();
         if held.commit.header.level > 1 {
             // opaque: the engine reports the first version for all
-            assert_eq!(void.pop_first().map(|version| version.sequence), Some(held.commit.header.first));
+            assert_eq!(
+                void.pop_first().map(|version| version.sequence),
+                Some(held.commit.header.first)
+            );
         }
         let of_commit = |version: &&Version| version.reference().prefix == reference.prefix;
-        let expected =
-            self.replay.versions().iter().filter(of_commit).filter(|version| version.void.is_some());
+        let expected = self
+            .replay
+            .versions()
+            .iter()
+            .filter(of_commit)
+            .filter(|version| version.void.is_some());
         assert_eq!(void, expected.map(Version::reference).collect());
     }
 
-    /// Checks that everything that can be read is the same on both, that the engine verifies, and that what it passes on
-    /// says the same again.
+    /// Checks that everything that can be read is the same on both, that the engine verifies, and
+    /// that what it passes on says the same again.
     pub fn agree(&self) {
         let snapshot = self.engine.snapshot().expect("open");
         assert_eq!(snapshot.log_root().unwrap().as_bytes(), &self.replay.log_root(), "log roots");
-        assert_eq!(snapshot.state_digest().unwrap().as_bytes(), &self.replay.state_digest(), "state digests");
+        assert_eq!(
+            snapshot.state_digest().unwrap().as_bytes(),
+            &self.replay.state_digest(),
+            "state digests"
+        );
         self.same_clock(&snapshot.clock().unwrap());
-        let known: Vec<Id> = snapshot.entity_ids().unwrap().map(|id| *id.unwrap().as_bytes()).collect();
+        let known: Vec<Id> =
+            snapshot.entity_ids().unwrap().map(|id| *id.unwrap().as_bytes()).collect();
         assert_eq!(known, self.replay.entities().collect::<Vec<_>>());
         known.iter().for_each(|entity| self.same_entity(&snapshot, entity));
         self.replay.versions().iter().for_each(|version| self.same_version(&snapshot, version));
@@ -207,7 +237,8 @@ impl Twins {
             let holds = leaves.keys().any(|p| below(&p));
             let own = leaves.get(path).into_iter().flatten();
             let own = own.filter(|(_, value)| !holds || !value.is_empty_map());
-            let mut out: BTreeSet<_> = own.map(|(writer, value)| side(writer, value.to_string())).collect();
+            let mut out: BTreeSet<_> =
+                own.map(|(writer, value)| side(writer, value.to_string())).collect();
             if torn.contains(path) {
                 out.extend(inside(&leaves, path));
             }
@@ -236,14 +267,19 @@ impl Twins {
             return;
         }
         let found = snapshot.version(&reference).unwrap();
-        assert_eq!((found.entity().as_bytes(), found.kind() as u8), (&version.entity, version.kind));
+        assert_eq!(
+            (found.entity().as_bytes(), found.kind() as u8),
+            (&version.entity, version.kind)
+        );
         assert_eq!(found.stamp().as_millis() as u64, version.writer.stamp);
         let parents: BTreeSet<Ref> = found.parents().iter().map(|parent| as_ref(*parent)).collect();
         let expected = version.parents.iter().map(|&at| self.replay.versions()[at].reference());
         assert_eq!(parents, expected.collect());
         match (snapshot.content_at(&reference), &version.state) {
             (Ok(None), Some(State::Tombstone)) | (Err(Error::Absent(_)), None) => {}
-            (Ok(Some(content)), Some(State::Live(leaves))) => same_leaves(&print_content(&content), leaves),
+            (Ok(Some(content)), Some(State::Live(leaves))) => {
+                same_leaves(&print_content(&content), leaves)
+            }
             (found, expected) => panic!("{reference}: {found:?}, not {expected:?}"),
         }
     }
@@ -251,7 +287,8 @@ impl Twins {
     /// The change log is all that has an effect, in the order of arrival.
     fn same_changes(&self) {
         let changes: Vec<Change> = self.engine.changes(Cursor::START).map(Result::unwrap).collect();
-        let expected: Vec<&Version> = self.replay.versions().iter().filter(|v| v.void.is_none()).collect();
+        let expected: Vec<&Version> =
+            self.replay.versions().iter().filter(|v| v.void.is_none()).collect();
         let found: Vec<Ref> = changes.iter().map(|change| as_ref(change.version())).collect();
         assert_eq!(found, expected.iter().map(|version| version.reference()).collect::<Vec<_>>());
         for (change, version) in changes.iter().zip(expected) {
@@ -275,7 +312,8 @@ impl Twins {
         let mut next = Replay::new(self.dataset);
         for commit in commits_of(&self.engine) {
             let reference = next.add(&commit).expect("what is passed on is a commit");
-            let (ours, theirs) = (self.replay.commit(&reference).unwrap(), next.commit(&reference).unwrap());
+            let (ours, theirs) =
+                (self.replay.commit(&reference).unwrap(), next.commit(&reference).unwrap());
             assert_eq!(ours.commit.header, theirs.commit.header);
             assert_eq!(ours.commit.trailer, theirs.commit.trailer);
             assert_eq!(ours.verified.is_ok(), theirs.verified.is_ok());
@@ -333,8 +371,8 @@ fn print_map(leaves: &[(&[String], String)]) -> String {
     format!("{{{}}}", fields.into_iter().map(field).collect::<Vec<_>>().join(", "))
 }
 
-/// Every leaf that stands alone is shown; of several values of a leaf one; of clashing paths some; a map by what is in it, and
-/// nothing of an entry that one removed.
+/// Every leaf that stands alone is shown; of several values of a leaf one; of clashing paths some;
+/// a map by what is in it, and nothing of an entry that one removed.
 fn same_leaves(shown: &BTreeMap<Path, String>, leaves: &Leaves) {
     let torn = decoder::torn(leaves);
     let is_orphan = |path: &Path| torn.iter().any(|top| top != path && path.starts_with(top));
@@ -345,10 +383,14 @@ fn same_leaves(shown: &BTreeMap<Path, String>, leaves: &Leaves) {
         leaves.iter().filter(|(p, _)| !is_orphan(p)).map(|(p, e)| (p.clone(), e.clone())).collect();
     let leaves = &leaves;
     for (path, entries) in leaves {
-        let related = |other: &&Path| *other != path && (other.starts_with(path) || path.starts_with(other));
+        let related =
+            |other: &&Path| *other != path && (other.starts_with(path) || path.starts_with(other));
         match shown.get(path) {
             Some(value) => {
-                assert!(entries.values().any(|entry| entry.to_string() == *value), "{path:?} {value}");
+                assert!(
+                    entries.values().any(|entry| entry.to_string() == *value),
+                    "{path:?} {value}"
+                );
             }
             None => assert!(leaves.keys().any(|other| related(&other)), "{path:?} is not shown"),
         }

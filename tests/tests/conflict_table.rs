@@ -1,17 +1,21 @@
-//! The table of CONFLICTS.md: situations, played on real stores under every policy, in every order of arrival.
+//! The table of CONFLICTS.md: situations, played on real stores under every policy, in every order
+//! of arrival.
 //!
-//! `UPDATE_DOCS=1 cargo test -p heirloom-tests --test conflict_table` writes it; without that, a file that says something else fails.
+//! `UPDATE_DOCS=1 cargo test -p heirloom-tests --test conflict_table` writes it; without that, a
+//! file that says something else fails.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use heirloom::{
-    Conflict, Content, Engine, EntityId, Error, Patch, Policy, Resolution, StateDigest, Timestamp, Value,
+    Conflict, Content, Engine, EntityId, Error, Patch, Policy, Resolution, StateDigest, Timestamp,
+    Value,
 };
 
-/// What is written, in this order in time. `base` is known to everybody before. A device writes fields (`a=1`, `-a` removes one), or does what the
-/// word before them says; after `meet` everybody has heard of everything.
+/// What is written, in this order in time. `base` is known to everybody before. A device writes
+/// fields (`a=1`, `-a` removes one), or does what the word before them says; after `meet` everybody
+/// has heard of everything.
 struct Situation {
     name: &'static str,
     base: &'static str,
@@ -32,8 +36,16 @@ const SITUATIONS: [Situation; 28] = [
     row("a value, then a map", "b=0", "phone: m=1; tablet: m.x=2"),
     row("an entry removed, then edited inside", "e.x=0 e.y=0 b=0", "phone: -e; tablet: e.x=1"),
     row("an entry edited inside, then removed", "e.x=0 e.y=0 b=0", "phone: e.x=1; tablet: -e"),
-    row("an entry removed, beside two edits", "e.x=0 e.y=0", "phone: -e; tablet: e.x=1; desk: e.y=2"),
-    row("somebody writes in what was removed", "e.x=0 e.y=0", "phone: -e; tablet: e.x=1; meet; desk: e.y=2"),
+    row(
+        "an entry removed, beside two edits",
+        "e.x=0 e.y=0",
+        "phone: -e; tablet: e.x=1; desk: e.y=2",
+    ),
+    row(
+        "somebody writes in what was removed",
+        "e.x=0 e.y=0",
+        "phone: -e; tablet: e.x=1; meet; desk: e.y=2",
+    ),
     row("a value in the place of a map", "e.x=0 e.y=0", "phone: e.x=1; tablet: e=5"),
     row("a map emptied by two", "m.x=0 m.y=0", "phone: -m.x; tablet: -m.y"),
     row("a change, then a removal", "a=0 b=0", "phone: a=1; tablet: -a"),
@@ -43,25 +55,45 @@ const SITUATIONS: [Situation; 28] = [
     row("an update, then a deletion", "a=0", "phone: a=2; tablet: delete"),
     row("a deletion among updates", "a=0 b=0", "phone: a=1; tablet: delete; desk: a=3"),
     row("two creations", "", "phone: create lamp a=1 b=1; tablet: create lamp a=2 c=2"),
-    row("two creations, different types", "", "phone: create lamp a=1 b=1; tablet: create light a=2 c=2"),
+    row(
+        "two creations, different types",
+        "",
+        "phone: create lamp a=1 b=1; tablet: create light a=2 c=2",
+    ),
     row("three heads", "a=0 b=0 c=0", "phone: a=1 b=1; tablet: a=2; desk: a=3 c=3"),
     row("a longer line of versions", "a=0 b=0", "phone: a=1; phone: b=1; tablet: a=2"),
     row("a robot writes beside it", "a=0 n=0", "phone: a=1; tablet: a=2; meet; desk: n=1"),
-    row("a robot writes beside a deletion", "a=0 n=0", "phone: delete; tablet: a=2; meet; desk: n=1"),
+    row(
+        "a robot writes beside a deletion",
+        "a=0 n=0",
+        "phone: delete; tablet: a=2; meet; desk: n=1",
+    ),
     row(
         "two people decide alike",
         "a=0",
         "phone: a=1; tablet: a=2; meet; phone: resolve a=1; tablet: resolve a=1",
     ),
-    row("two people differ", "a=0", "phone: a=1; tablet: a=2; meet; phone: resolve a=3; tablet: resolve a=4"),
-    row("the loser is brought back", "a=0", "phone: delete; tablet: a=2; meet; phone: restore tablet"),
+    row(
+        "two people differ",
+        "a=0",
+        "phone: a=1; tablet: a=2; meet; phone: resolve a=3; tablet: resolve a=4",
+    ),
+    row(
+        "the loser is brought back",
+        "a=0",
+        "phone: delete; tablet: a=2; meet; phone: restore tablet",
+    ),
 ];
 
 /// Policies that show the same of every situation share a column.
 fn columns() -> Vec<Vec<Policy>> {
     let same_as_auto = vec![Policy::Auto, Policy::MergeFields, Policy::DeleteWins, Policy::Manual];
-    let others =
-        [Policy::UpdateWins, Policy::LastWriteWins, Policy::FirstWriteWins, Policy::HigherVersionWins];
+    let others = [
+        Policy::UpdateWins,
+        Policy::LastWriteWins,
+        Policy::FirstWriteWins,
+        Policy::HigherVersionWins,
+    ];
     let others = others.into_iter().chain([greatest()]).map(|policy| vec![policy]);
     [same_as_auto].into_iter().chain(others).collect()
 }
@@ -132,7 +164,9 @@ impl World {
                 tx.create_with_id(id, entity_type, &content)
             }
             "delete" => tx.delete(id),
-            "resolve" => tx.resolve(id, &conflict.as_ref().map_or(Vec::new(), Conflict::seen), patch(rest)),
+            "resolve" => {
+                tx.resolve(id, &conflict.as_ref().map_or(Vec::new(), Conflict::seen), patch(rest))
+            }
             "restore" => {
                 let snapshot = engine.snapshot()?;
                 let mut history = snapshot.history(id)?.map(Result::unwrap);
@@ -141,22 +175,28 @@ impl World {
             _ => tx.patch(id, patch(what)),
         });
         // what is shown as deleted takes no write
-        assert!(matches!(written, Ok(()) | Err(Error::Deleted(_))), "{device}: {what}: {written:?}");
+        assert!(
+            matches!(written, Ok(()) | Err(Error::Deleted(_))),
+            "{device}: {what}: {written:?}"
+        );
     }
 
     /// Everybody hears of everything.
     fn meet(&self) {
         for _ in 0..2 {
             for pair in DEVICES.windows(2) {
-                heirloom_sync::sync_in_process(&self.devices[pair[0]], &self.devices[pair[1]]).unwrap();
+                heirloom_sync::sync_in_process(&self.devices[pair[0]], &self.devices[pair[1]])
+                    .unwrap();
             }
         }
     }
 
     /// All that was written, one commit each.
     fn commits(&self) -> Vec<Vec<u8>> {
-        let batch =
-            self.devices["phone"].replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+        let batch = self.devices["phone"]
+            .replication()
+            .commits(0, u64::MAX, &|_, _, _| true, usize::MAX)
+            .unwrap();
         batch.commits.into_iter().map(|c| c.bytes.to_vec()).collect()
     }
 
@@ -194,11 +234,17 @@ impl Shown {
         assert_eq!(entity.is_conflicted(), conflict.is_some());
         cell.extend(conflict.is_some().then(|| "!".to_owned()));
         let digest = snapshot.state_digest().unwrap();
-        Shown { cell: cell.join(" "), entity_type: entity.entity_type().to_owned(), conflict, digest }
+        Shown {
+            cell: cell.join(" "),
+            entity_type: entity.entity_type().to_owned(),
+            conflict,
+            digest,
+        }
     }
 }
 
-/// Plays commits to fresh stores in every order in which no commit comes before one that it builds on.
+/// Plays commits to fresh stores in every order in which no commit comes before one that it builds
+/// on.
 fn arrivals(commits: &[Vec<u8>], policy: &Policy, id: EntityId) -> Vec<(Vec<usize>, Shown)> {
     let now = Arc::new(AtomicI64::new(0));
     let (mut todo, mut out) = (vec![Vec::new()], Vec::new());
@@ -233,7 +279,9 @@ fn patch(fields: &str) -> Patch {
 fn leaf(path: &str, value: &Value, out: &mut Vec<String>) {
     match value {
         Value::Map(map) if map.is_empty() => out.push(format!("{path}={{}}")),
-        Value::Map(map) => map.iter().for_each(|(key, below)| leaf(&format!("{path}.{key}"), below, out)),
+        Value::Map(map) => {
+            map.iter().for_each(|(key, below)| leaf(&format!("{path}.{key}"), below, out))
+        }
         Value::Int(n) => out.push(format!("{path}={n}")),
         Value::Null => out.push(format!("{path}=null")),
         other => panic!("{other:?} is in no situation"),
@@ -249,8 +297,10 @@ fn table() -> String {
         policies => policies.iter().map(|p| format!("`{p}`")).collect::<Vec<_>>().join(" "),
     };
     let headings = columns.iter().map(heading).collect::<Vec<_>>().join(" | ");
-    let mut out =
-        format!("| situation | before | written | {headings} |\n|{}\n", "---|".repeat(columns.len() + 3));
+    let mut out = format!(
+        "| situation | before | written | {headings} |\n|{}\n",
+        "---|".repeat(columns.len() + 3)
+    );
     for situation in &SITUATIONS {
         let cells = columns.iter().map(|policies| {
             let shown: Vec<_> =
@@ -264,19 +314,24 @@ fn table() -> String {
         });
         let cells = cells.collect::<Vec<_>>().join(" | ");
         let script = situation.script.replace("; ", " · ").replace("meet", "*meet*");
-        out.push_str(&format!("| {} | {} | {script} | {cells} |\n", situation.name, situation.base));
+        out.push_str(&format!(
+            "| {} | {} | {script} | {cells} |\n",
+            situation.name, situation.base
+        ));
     }
     out
 }
 
-const BEGIN: &str = "<!-- table: UPDATE_DOCS=1 cargo test -p heirloom-tests --test conflict_table -->\n";
+const BEGIN: &str =
+    "<!-- table: UPDATE_DOCS=1 cargo test -p heirloom-tests --test conflict_table -->\n";
 const END: &str = "<!-- end of table -->";
 
 #[test]
 fn the_table_in_the_guide_is_what_the_engine_shows_in_every_order_of_arrival() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/CONFLICTS.md");
     let guide = std::fs::read_to_string(path).unwrap();
-    let (before, rest) = guide.split_once(BEGIN).expect("the guide has the comment before the table");
+    let (before, rest) =
+        guide.split_once(BEGIN).expect("the guide has the comment before the table");
     let (found, after) = rest.split_once(END).expect("the guide has the comment after the table");
     let table = table();
     if std::env::var_os("UPDATE_DOCS").is_some() {

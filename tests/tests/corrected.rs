@@ -1,4 +1,5 @@
-//! Where the rules part from what one would write down first: each test is named after the bug that the obvious rule has.
+//! Where the rules part from what one would write down first: each test is named after the bug that
+//! the obvious rule has.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -53,7 +54,8 @@ fn open_fields(engine: &Engine, id: EntityId) -> Vec<String> {
     found.map_or(Vec::new(), |c| c.fields.iter().map(|f| f.path.join(".")).collect())
 }
 
-/// R7. With ≤ for «happens before», two equal clocks each precede the other, and nobody is ever up to date.
+/// R7. With ≤ for «happens before», two equal clocks each precede the other, and nobody is ever up
+/// to date.
 #[test]
 fn an_equal_clock_precedes_itself() {
     let (phone, tablet, id) = two(&fields(&[("a", 0)]));
@@ -63,7 +65,10 @@ fn an_equal_clock_precedes_itself() {
     patch(&phone, id, set("a", 1));
     let newer = phone.clock().unwrap();
     assert!(clock.happens_before(&newer) && !newer.happens_before(&clock));
-    assert_eq!((clock.compare(&newer), newer.compare(&clock)), (ClockOrdering::Before, ClockOrdering::After));
+    assert_eq!(
+        (clock.compare(&newer), newer.compare(&clock)),
+        (ClockOrdering::Before, ClockOrdering::After)
+    );
 
     // of all pairs of small clocks exactly one answer holds, and it is turned round with the pair
     let clocks: Vec<Clock> = (0..27u64)
@@ -114,7 +119,8 @@ fn a_stale_form_overwrites_what_arrived_since() {
     assert_eq!(phone.log_root().unwrap(), root);
 }
 
-/// R16. Comparing each head with its direct parents only, one that is two edits ahead looks concurrent to its own grandparent.
+/// R16. Comparing each head with its direct parents only, one that is two edits ahead looks
+/// concurrent to its own grandparent.
 #[test]
 fn a_grandparent_is_called_a_conflict() {
     let (phone, tablet, id) = two(&fields(&[("a", 0)]));
@@ -124,7 +130,10 @@ fn a_grandparent_is_called_a_conflict() {
     meet(&phone, &tablet);
     for d in [&phone, &tablet] {
         let snapshot = d.snapshot().unwrap();
-        assert_eq!((snapshot.heads(id).unwrap().len(), snapshot.conflicts().count().unwrap()), (1, 0));
+        assert_eq!(
+            (snapshot.heads(id).unwrap().len(), snapshot.conflicts().count().unwrap()),
+            (1, 0)
+        );
         assert_eq!(read(d, id), fields(&[("a", 3)]));
     }
     // also where only one side's line is long
@@ -133,10 +142,14 @@ fn a_grandparent_is_called_a_conflict() {
     patch(&tablet, id, set("b", 2));
     patch(&tablet, id, set("b", 3));
     meet(&phone, &tablet);
-    assert_eq!((read(&phone, id), open_fields(&phone, id)), (fields(&[("a", 4), ("b", 3)]), vec![]));
+    assert_eq!(
+        (read(&phone, id), open_fields(&phone, id)),
+        (fields(&[("a", 4), ("b", 3)]), vec![])
+    );
 }
 
-/// R16. Comparing contents without ancestry, a field that one side lacks because it removed it looks like one that it never got.
+/// R16. Comparing contents without ancestry, a field that one side lacks because it removed it
+/// looks like one that it never got.
 #[test]
 fn a_removed_field_is_resurrected() {
     let (phone, tablet, id) = two(&fields(&[("a", 0), ("b", 0)]));
@@ -144,7 +157,8 @@ fn a_removed_field_is_resurrected() {
     patch(&tablet, id, set("b", 1));
     meet(&phone, &tablet);
     assert_eq!(read(&tablet, id), fields(&[("b", 1)]));
-    // also by one who merges without having looked at it, and by one who comes late with an old state
+    // also by one who merges without having looked at it, and by one who comes late with an old
+    // state
     let late = device("late");
     meet(&phone, &late);
     patch(&late, id, set("c", 1));
@@ -155,7 +169,8 @@ fn a_removed_field_is_resurrected() {
     assert!(open_fields(&phone, id).is_empty());
 }
 
-/// R16. Were a removal to compete, each would have to be remembered for ever; so the change stands and nothing is in conflict.
+/// R16. Were a removal to compete, each would have to be remembered for ever; so the change stands
+/// and nothing is in conflict.
 #[test]
 fn a_removal_competes_with_a_change() {
     for removal_is_last in [true, false] {
@@ -200,8 +215,8 @@ fn fields_above_and_below_each_other_pass_for_unrelated() {
     assert_eq!(read(&phone, id), read(&tablet, id));
 }
 
-/// R18. Falling back to the last write of the whole entity where one field overlaps, an older edit of a field takes with it a newer one of
-/// another.
+/// R18. Falling back to the last write of the whole entity where one field overlaps, an older edit
+/// of a field takes with it a newer one of another.
 #[test]
 fn a_whole_entity_is_switched_when_one_field_overlaps() {
     let (phone, tablet, id) = two(&fields(&[("a", 0), ("b", 0), ("c", 0)]));
@@ -214,8 +229,8 @@ fn a_whole_entity_is_switched_when_one_field_overlaps() {
     }
 }
 
-/// R18. The head with the last stamp also carries old values: taking it as a whole, or counting what it carries as its own, undoes an edit that is newer than
-/// they are.
+/// R18. The head with the last stamp also carries old values: taking it as a whole, or counting
+/// what it carries as its own, undoes an edit that is newer than they are.
 #[test]
 fn an_older_edit_erases_a_newer_unrelated_one() {
     let (phone, tablet, id) = two(&fields(&[("a", 0), ("b", 0)]));
@@ -224,7 +239,10 @@ fn an_older_edit_erases_a_newer_unrelated_one() {
     patch(&tablet, id, set("a", 2)); // the last write, on a device that never saw the new b
     meet(&phone, &tablet);
     for d in [&phone, &tablet] {
-        assert_eq!((read(d, id), open_fields(d, id)), (fields(&[("a", 2), ("b", 1)]), vec!["a".to_owned()]));
+        assert_eq!(
+            (read(d, id), open_fields(d, id)),
+            (fields(&[("a", 2), ("b", 1)]), vec!["a".to_owned()])
+        );
     }
     // three writers: the oldest arrives last, and takes nothing back
     let third = device("third");
@@ -241,7 +259,8 @@ fn an_older_edit_erases_a_newer_unrelated_one() {
     }
 }
 
-/// R20. Were a write to settle all that it is written upon, a robot that counts something would decide what a person has to.
+/// R20. Were a write to settle all that it is written upon, a robot that counts something would
+/// decide what a person has to.
 #[test]
 fn a_write_decides_fields_that_it_did_not_touch() {
     let (phone, tablet, id) = two(&fields(&[("a", 0), ("n", 0)]));
@@ -280,15 +299,23 @@ fn a_pull_overwrites_an_unsent_edit() {
     meet(&phone, &tablet);
     tablet.write(|tx| tx.restore(id, &unsent)).unwrap();
     meet(&phone, &tablet);
-    assert_eq!(read(&phone, id), fields(&[("a", 1), ("b", 0)]), "and one call brings it back, elsewhere too");
+    assert_eq!(
+        read(&phone, id),
+        fields(&[("a", 1), ("b", 0)]),
+        "and one call brings it back, elsewhere too"
+    );
 }
 
-/// R22. Nor is it lost where the loser is never shown: under a policy for whole versions, or beside a deletion.
+/// R22. Nor is it lost where the loser is never shown: under a policy for whole versions, or beside
+/// a deletion.
 #[test]
 fn a_value_that_is_not_shown_is_lost() {
-    for policy in
-        [Policy::LastWriteWins, Policy::FirstWriteWins, Policy::HigherVersionWins, Policy::DeleteWins]
-    {
+    for policy in [
+        Policy::LastWriteWins,
+        Policy::FirstWriteWins,
+        Policy::HigherVersionWins,
+        Policy::DeleteWins,
+    ] {
         let under = |name: &str| {
             let builder = Engine::builder().device_id(name).dataset_name("corrected").clock(later);
             builder.policy("lamp", policy.clone()).in_memory().unwrap()

@@ -44,7 +44,10 @@ fn the_same_commits() -> Vec<Vec<u8>> {
     all.commits.into_iter().map(|commit| commit.bytes).collect()
 }
 
-fn ingest(engine: &Engine, commits: &[Vec<u8>]) -> heirloom::Result<heirloom::replication::Ingested> {
+fn ingest(
+    engine: &Engine,
+    commits: &[Vec<u8>],
+) -> heirloom::Result<heirloom::replication::Ingested> {
     engine.replication().ingest(&commits.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
@@ -118,7 +121,9 @@ const ANSWERS: [(&str, Asks); 6] = [
         let found = e.write(|tx| tx.get(LAMP))?;
         found.map(drop).ok_or(Error::NotFound(LAMP))
     }),
-    ("a patch that says what is said", |e| e.write(|tx| tx.patch(LAMP, Patch::new().set("name", "desk")))),
+    ("a patch that says what is said", |e| {
+        e.write(|tx| tx.patch(LAMP, Patch::new().set("name", "desk")))
+    }),
     ("a form without a change", |e| {
         e.write(|tx| {
             let form = tx.get(LAMP)?.ok_or(Error::NotFound(LAMP))?;
@@ -263,7 +268,10 @@ fn while_it_syncs<W: Send, A: Send + 'static>(
         let asking = engine.clone();
         scope.spawn(move || tell.send(asks(&asking)));
         // a wrong answer comes at once; a right one cannot come at all
-        assert!(told.recv_timeout(Duration::from_millis(200)).is_err(), "told before it is durable");
+        assert!(
+            told.recv_timeout(Duration::from_millis(200)).is_err(),
+            "told before it is durable"
+        );
         open.send(()).unwrap();
         (writing.join().unwrap(), told.recv().unwrap())
     });
@@ -331,7 +339,10 @@ fn a_log_that_another_has_just_left_is_waited_for() {
         let (tell, told) = mpsc::channel();
         let engine = &engine;
         scope.spawn(move || tell.send(leave(engine)));
-        assert!(told.recv_timeout(Duration::from_millis(200)).is_err(), "told before it is durable");
+        assert!(
+            told.recv_timeout(Duration::from_millis(200)).is_err(),
+            "told before it is durable"
+        );
         open.send(()).unwrap();
         first.join().unwrap().unwrap();
         told.recv().unwrap().unwrap();

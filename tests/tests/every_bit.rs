@@ -5,7 +5,8 @@ use std::process::Command;
 
 #[test]
 fn a_flipped_bit_is_an_error_and_no_panic_and_is_mended_or_named() {
-    let run = Command::new(env!("CARGO_BIN_EXE_every_bit")).args(["--every", "97"]).output().unwrap();
+    let run =
+        Command::new(env!("CARGO_BIN_EXE_every_bit")).args(["--every", "97"]).output().unwrap();
     let said = String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success(), "{said}{}", String::from_utf8_lossy(&run.stderr));
     let count = |what: &str| -> u64 {

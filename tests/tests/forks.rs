@@ -1,5 +1,6 @@
-//! Copies of a store's file that write on under one name (R34): whoever learns of them in whatever order ends with the same, byte for byte, and an
-//! independent replay of the same commits says so too.
+//! Copies of a store's file that write on under one name (R34): whoever learns of them in whatever
+//! order ends with the same, byte for byte, and an independent replay of the same commits says so
+//! too.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -82,11 +83,15 @@ impl Node {
             Some(_) if value.is_multiple_of(7) => tx.patch(id, Patch::new().unset(field)),
             Some(_) => tx.patch(id, Patch::new().set(field, value)),
         });
-        assert!(matches!(written, Ok(()) | Err(Error::Deleted(_) | Error::Exists { .. })), "{written:?}");
+        assert!(
+            matches!(written, Ok(()) | Err(Error::Deleted(_) | Error::Exists { .. })),
+            "{written:?}"
+        );
     }
 
     fn commits(&self) -> Vec<Vec<u8>> {
-        let batch = self.engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+        let batch =
+            self.engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
         batch.commits.into_iter().map(|c| c.bytes).collect()
     }
 
@@ -102,11 +107,17 @@ impl Node {
         for entity in 0..ENTITIES {
             let id = EntityId::from_bytes([entity; 16]);
             let heads = snapshot.heads(id).unwrap();
-            let names: Vec<_> = heads.iter().map(|h| (h.reference(), h.id().unwrap().to_string())).collect();
+            let names: Vec<_> =
+                heads.iter().map(|h| (h.reference(), h.id().unwrap().to_string())).collect();
             out.push(format!("{names:?} {:?}", snapshot.get_any(id).unwrap().map(|e| e.content())));
             let clock = snapshot.clock().unwrap();
-            let now = snapshot.as_of(Point::from(clock)).unwrap().get(id).unwrap().map(|e| e.content());
-            assert_eq!(now, snapshot.get(id).unwrap().map(|e| e.content()), "as of all that is here is now");
+            let now =
+                snapshot.as_of(Point::from(clock)).unwrap().get(id).unwrap().map(|e| e.content());
+            assert_eq!(
+                now,
+                snapshot.get(id).unwrap().map(|e| e.content()),
+                "as of all that is here is now"
+            );
             for head in heads {
                 let seen = snapshot.clock_at(&head.commit()).unwrap();
                 let then = snapshot.as_of(Point::from(seen.clone())).unwrap();
@@ -136,7 +147,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn play(steps: Vec<Step>) -> Vec<Node> {
-    let mut nodes: Vec<Node> = (0..2).map(|n| Node::open(File::default(), n, n as i64 * 90_000)).collect();
+    let mut nodes: Vec<Node> =
+        (0..2).map(|n| Node::open(File::default(), n, n as i64 * 90_000)).collect();
     for step in steps {
         let count = nodes.len();
         match step {
@@ -184,7 +196,8 @@ fn agree(nodes: &[Node]) {
         assert!(found.is_clean(), "{:?}", found.problems);
         // what a file gives back is the same
         same(&node.copy(0, 0));
-        // and an independent replay of the commits in the order in which they came here finds the same
+        // and an independent replay of the commits in the order in which they came here finds the
+        // same
         let mut twins = Twins::new(dataset);
         for commit in node.commits() {
             twins.offer(&commit).unwrap();
@@ -194,12 +207,19 @@ fn agree(nodes: &[Node]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn replicas_that_learn_of_forks_in_any_order_agree(steps in proptest::collection::vec(step(), 5..60)) {
+    fn replicas_that_learn_of_forks_in_any_order_agree(
+        steps in proptest::collection::vec(step(), 5..60),
+    ) {
         let nodes = play(steps);
-        let written: std::collections::BTreeSet<Vec<u8>> = nodes.iter().flat_map(Node::commits).collect();
+        let written: std::collections::BTreeSet<Vec<u8>> =
+            nodes.iter().flat_map(Node::commits).collect();
         heal(&nodes);
         for node in &nodes {
             // bodies may be kept in another encoding; how many there are says that none is lost
@@ -217,7 +237,8 @@ fn branches_meet_through_third_and_fourth_nodes() {
         phone.write(value % ENTITIES, value);
     }
     let laptop = phone.copy(1, 1_000);
-    let (third, fourth) = (Node::open(File::default(), 2, 2_000), Node::open(File::default(), 3, 3_000));
+    let (third, fourth) =
+        (Node::open(File::default(), 2, 2_000), Node::open(File::default(), 3, 3_000));
     for value in 20..40 {
         phone.write(value % ENTITIES, value);
         laptop.write(value % ENTITIES, value + 100);
@@ -227,7 +248,9 @@ fn branches_meet_through_third_and_fourth_nodes() {
     laptop.write(21, 1);
     let log = phone.engine.log_id().unwrap();
     // on proof: the laptop is the first to receive commits that go on with its own log
-    for (a, b, left) in [(&phone, &third, None), (&again, &fourth, None), (&laptop, &fourth, Some(log))] {
+    for (a, b, left) in
+        [(&phone, &third, None), (&again, &fourth, None), (&laptop, &fourth, Some(log))]
+    {
         let (report, _) = sync_in_process(&a.engine, &b.engine).unwrap();
         assert_eq!(report.left_log, left);
     }
@@ -263,7 +286,10 @@ fn a_clock_from_before_the_fork_that_now_fits_twice_is_a_typed_error() {
     let snapshot = phone.engine.snapshot().unwrap();
     assert!(snapshot.as_of(early).is_ok());
     let error = snapshot.as_of(late).err().unwrap();
-    assert!(matches!(error, Error::Invalid(_)) && error.to_string().contains("two branches"), "{error}");
+    assert!(
+        matches!(error, Error::Invalid(_)) && error.to_string().contains("two branches"),
+        "{error}"
+    );
 }
 
 /// What a session tells: in plain words, and as an event.

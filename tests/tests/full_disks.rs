@@ -1,5 +1,6 @@
-//! A real disk that is full while a store syncs and writes (R37, I1): a typed error, nothing acknowledged is lost, and it goes on where it was once
-//! there is room. A disk that is full at each operation of a script is in `power_cuts`.
+//! A real disk that is full while a store syncs and writes (R37, I1): a typed error, nothing
+//! acknowledged is lost, and it goes on where it was once there is room. A disk that is full at
+//! each operation of a script is in `power_cuts`.
 #![cfg(unix)]
 
 use std::{
@@ -35,7 +36,8 @@ fn make_source(path: &Path) {
     let engine = builder("source").open(path).unwrap();
     for n in 0..COMMITS {
         // bytes that do not compress
-        let noise = |i: u32| (i.wrapping_mul(i).wrapping_add(n).wrapping_mul(0x9e37_79b1) >> 24) as u8;
+        let noise =
+            |i: u32| (i.wrapping_mul(i).wrapping_add(n).wrapping_mul(0x9e37_79b1) >> 24) as u8;
         let content = Content::new().with("bytes", (0..8_000).map(noise).collect::<Vec<_>>());
         engine.write(|tx| tx.create("blob", &content)).unwrap();
     }
@@ -65,7 +67,8 @@ fn holds(engine: &Engine, told: Held) {
     assert!(verified.is_clean(), "{:?}", verified.problems);
 }
 
-/// Writes, and takes all that is in the source: whether there was room. Tells what was acknowledged.
+/// Writes, and takes all that is in the source: whether there was room. Tells what was
+/// acknowledged.
 fn fill(disk: &Path, source: &Path, tell: &mut dyn FnMut(Held)) -> bool {
     let tablet = match builder("tablet").open(disk.join("tablet")) {
         Ok(tablet) => tablet,
@@ -125,7 +128,10 @@ fn no_room(error: &(dyn StdError + 'static)) -> bool {
         if let Some(Error::Storage(why)) = error.downcast_ref()
             && let redb::Error::Io(why) = &**why
         {
-            assert!(matches!(why.kind(), ErrorKind::StorageFull | ErrorKind::FileTooLarge), "{why:?}");
+            assert!(
+                matches!(why.kind(), ErrorKind::StorageFull | ErrorKind::FileTooLarge),
+                "{why:?}"
+            );
             return false;
         }
         cause = error.source();
@@ -142,7 +148,8 @@ fn path_in(name: &str) -> Option<std::path::PathBuf> {
 fn fills_a_file() {
     let (Some(disk), Some(source)) = (path_in(DISK), path_in(SOURCE)) else { return };
     let mut out = std::io::stdout().lock();
-    let mut tell = |line: String| out.write_all(line.as_bytes()).and_then(|()| out.flush()).unwrap();
+    let mut tell =
+        |line: String| out.write_all(line.as_bytes()).and_then(|()| out.flush()).unwrap();
     let mut tell_held = |Held { commits, draft }| tell(format!("\nheld {commits} {draft}\n"));
     let done = fill(&disk, &source, &mut tell_held);
     tell(format!("\nended {done}\n"));
@@ -199,7 +206,8 @@ fn a_file_that_may_grow_no_further_loses_nothing_and_goes_on_when_it_may() {
     assert!(full > 3 && in_mid_sync > 2, "{full} {in_mid_sync}");
 }
 
-/// Not a test by itself: what runs where a small disk is mounted. Room is what is taken away of the ballast.
+/// Not a test by itself: what runs where a small disk is mounted. Room is what is taken away of the
+/// ballast.
 #[test]
 fn fills_a_small_disk() {
     let (Some(disk), Some(source)) = (path_in(DISK), path_in(SOURCE)) else { return };

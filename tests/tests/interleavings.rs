@@ -1,6 +1,8 @@
-//! The two places of the engine where threads wait for each other, under a scheduler that searches the orders in which they may run: who waits
-//! for changes (`wake.rs`), and who waits for a commit to become durable (`group_commit.rs`), be it its own or one that its answer rests on. The
-//! files are the engine's own; only the locks below them are the searcher's. A hang is a failure: it shows as a deadlock.
+//! The two places of the engine where threads wait for each other, under a scheduler that searches
+//! the orders in which they may run: who waits for changes (`wake.rs`), and who waits for a commit
+//! to become durable (`group_commit.rs`), be it its own or one that its answer rests on. The files
+//! are the engine's own; only the locks below them are the searcher's. A hang is a failure: it
+//! shows as a deadlock.
 //!
 //! Beside each stands a variant with a classical fault, to show that the search would find it.
 
@@ -36,7 +38,8 @@ fn finds_a_fault(scene: impl Fn() + Send + Sync + Copy + 'static) -> bool {
     catch_unwind(AssertUnwindSafe(|| search(scene))).is_err()
 }
 
-/// What a thread that waits for changes does: reads as far as there is something, then waits for more.
+/// What a thread that waits for changes does: reads as far as there is something, then waits for
+/// more.
 trait Notifier: Send + Sync + 'static {
     fn announce(&self, durable: u64);
     fn wait_beyond(&self, seen: u64);
@@ -52,7 +55,8 @@ impl Notifier for Wake {
     }
 }
 
-/// Two writers make commits durable and announce what is durable by then; two readers want to see them all.
+/// Two writers make commits durable and announce what is durable by then; two readers want to see
+/// them all.
 fn readers_see_all<N: Notifier>(notifier: N) {
     const COMMITS: u64 = 4;
     let (notifier, durable) = (Arc::new(notifier), Arc::new(AtomicU64::new(0)));
@@ -251,7 +255,8 @@ impl Flush for GroupCommit {
     }
 }
 
-/// Three writers, two commits each: each finds its commit published when it returns, or that it failed.
+/// Three writers, two commits each: each finds its commit published when it returns, or that it
+/// failed.
 fn writers_wait<F: Flush>(
     group: &Arc<F>,
     disk: &Arc<Disk>,
@@ -322,7 +327,8 @@ fn a_batch_fails() {
         let (group, disk) = (group.clone(), disk.clone());
         thread::spawn(move || group.in_turn(|| disk.show(disk.read())))
     };
-    let out: Vec<_> = writers_wait(&group, &disk).into_iter().flat_map(|w| w.join().unwrap()).collect();
+    let out: Vec<_> =
+        writers_wait(&group, &disk).into_iter().flat_map(|w| w.join().unwrap()).collect();
     between.join().unwrap();
     assert!(group.is_broken());
     let told = out.iter().filter(|o| **o == Err(Failed::Storage)).count();
@@ -470,7 +476,12 @@ fn for_the_open_batch(
 }
 
 /// Makes a batch of its own, with nothing in it.
-fn for_an_empty_one(group: &GroupCommit, disk: &Disk, (open, _): (u64, bool), _: bool) -> Result<(), Failed> {
+fn for_an_empty_one(
+    group: &GroupCommit,
+    disk: &Disk,
+    (open, _): (u64, bool),
+    _: bool,
+) -> Result<(), Failed> {
     group.flush(disk, open)
 }
 

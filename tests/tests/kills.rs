@@ -1,5 +1,5 @@
-//! A process that writes and syncs is killed, again and again (R37, I1, I9). What it said was done is done, and what it gave to another store it
-//! has itself. `KILLS=n` kills it n times.
+//! A process that writes and syncs is killed, again and again (R37, I1, I9). What it said was done
+//! is done, and what it gave to another store it has itself. `KILLS=n` kills it n times.
 
 use std::{
     env, fs,
@@ -13,7 +13,8 @@ use std::{
 use heirloom::{Builder, Content, Engine, EntityId, Error, Patch, Value};
 use heirloom_tests::{random::Random, twins};
 
-/// Where this is set this program is the one that is killed, and works on the stores in the folder named.
+/// Where this is set this program is the one that is killed, and works on the stores in the folder
+/// named.
 const FOLDER: &str = "HEIRLOOM_TEST_KILLED";
 const LAMP: EntityId = EntityId::from_bytes([1; 16]);
 const DRAFT: EntityId = EntityId::from_bytes([2; 16]);
@@ -32,9 +33,11 @@ fn number(engine: &Engine, id: EntityId) -> i64 {
     }
 }
 
-/// Counts on, in two entities at once of which one never leaves the store; now and then beside a large content.
+/// Counts on, in two entities at once of which one never leaves the store; now and then beside a
+/// large content.
 fn count_on(engine: &Engine, n: i64) -> heirloom::Result<()> {
-    let large: Vec<u8> = (0..3000 * (n % 20)).flat_map(|i| (i * n * 0x9e37_79b9).to_be_bytes()).collect();
+    let large: Vec<u8> =
+        (0..3000 * (n % 20)).flat_map(|i| (i * n * 0x9e37_79b9).to_be_bytes()).collect();
     engine.write(|tx| {
         for (id, entity_type) in [(LAMP, "lamp"), (DRAFT, "draft")] {
             match tx.get(id)? {
@@ -121,7 +124,8 @@ fn a_killed_process_leaves_what_it_told_behind() {
     let (mut last, mut unseen, mut wrote_in, mut synced_in) = (0, 0, 0, 0);
     for round in 0..rounds {
         let (wrote, synced) = killed(folder.path(), &mut random);
-        (wrote_in, synced_in) = (wrote_in + u64::from(wrote > 0), synced_in + u64::from(synced > 0));
+        (wrote_in, synced_in) =
+            (wrote_in + u64::from(wrote > 0), synced_in + u64::from(synced > 0));
         let least = wrote.max(last);
         if random.percent(40) {
             // the next one meets the files as the kill left them
@@ -136,7 +140,10 @@ fn a_killed_process_leaves_what_it_told_behind() {
         let number_found = number(&phone, LAMP);
         // each of the rounds that were not looked at may have left one that it had no time to tell
         let most = least + 1 + unseen;
-        assert!((least..=most).contains(&number_found), "round {round}: {number_found} after {wrote}");
+        assert!(
+            (least..=most).contains(&number_found),
+            "round {round}: {number_found} after {wrote}"
+        );
         assert_eq!(number(&phone, DRAFT), number_found, "round {round}: half of a transaction");
         let versions = phone.snapshot().unwrap().history(LAMP).unwrap().count() as i64;
         assert_eq!(versions, number_found, "round {round}: each number once");
@@ -172,6 +179,9 @@ fn the_files_of_a_running_process_are_taken() {
     let looked = builder("phone").open_read_only(folder.path().join("phone")).unwrap();
     assert!(looked.verify().unwrap().is_clean());
     looked.close().unwrap();
-    assert!(fs::read(folder.path().join("phone")).unwrap() == left, "whoever only looks changes nothing");
+    assert!(
+        fs::read(folder.path().join("phone")).unwrap() == left,
+        "whoever only looks changes nothing"
+    );
     builder("phone").open(folder.path().join("phone")).unwrap();
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use heirloom::{
-    Content, DatasetId, Engine, EntityId, Error, Kind, Metadata, Patch, Policy, Resolution, Timestamp, Value,
-    Variant,
+    Content, DatasetId, Engine, EntityId, Error, Kind, Metadata, Patch, Policy, Resolution,
+    Timestamp, Value, Variant,
 };
 use heirloom_tests::{
     decoder::{Frame, hashes},
@@ -70,7 +70,8 @@ fn edits() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// One for each device. What a policy shows decides what a write on it says; how it is written down must be right all the same.
+/// One for each device. What a policy shows decides what a write on it says; how it is written down
+/// must be right all the same.
 fn policies() -> impl Strategy<Value = Vec<Policy>> {
     const NAMES: [&str; 5] =
         ["auto", "update_wins", "last_write_wins", "first_write_wins", "higher_version_wins"];
@@ -153,12 +154,15 @@ fn apply(
         };
     }
     match edit {
-        Edit::Put { field, value } => tx.patch(id, Patch::new().set_at(FIELDS[*field], value.clone())),
+        Edit::Put { field, value } => {
+            tx.patch(id, Patch::new().set_at(FIELDS[*field], value.clone()))
+        }
         Edit::Unset { field } => tx.patch(id, Patch::new().unset_at(FIELDS[*field])),
         Edit::Replace { content } => {
             let all = Patch::new().unset("a").unset("m");
-            let set =
-                |patch: Patch, (field, value): &(usize, Value)| patch.set_at(FIELDS[*field], value.clone());
+            let set = |patch: Patch, (field, value): &(usize, Value)| {
+                patch.set_at(FIELDS[*field], value.clone())
+            };
             tx.patch(id, content.iter().fold(all, set))
         }
         Edit::Delete => tx.delete(id),
@@ -189,11 +193,16 @@ fn apply(
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
-    /// Whatever devices do under whatever policies, and in whatever order their commits travel: both implementations find the same heads, contents,
-    /// conflicts, roots and digests, and so do all devices once they have met.
+    /// Whatever devices do under whatever policies, and in whatever order their commits travel:
+    /// both implementations find the same heads, contents, conflicts, roots and digests, and so do
+    /// all devices once they have met.
     #[test]
-    fn engine_and_decoder_agree_on_any_history(policies in policies(), acts in vec(acts(4), 1..60)) {
-        let devices: Vec<Device> = policies.into_iter().enumerate().map(|(i, policy)| Device::under(i, policy)).collect();
+    fn engine_and_decoder_agree_on_any_history(
+        policies in policies(),
+        acts in vec(acts(4), 1..60),
+    ) {
+        let devices: Vec<Device> =
+            policies.into_iter().enumerate().map(|(i, policy)| Device::under(i, policy)).collect();
         for act in &acts {
             match act {
                 Act::Write { device, edits, at } => devices[*device].write(edits, *at),
@@ -204,7 +213,8 @@ proptest! {
             let mut twins = Twins::new(hashes::dataset_id(DATASET));
             commits_of(&device.engine).iter().for_each(|commit| drop(twins.offer(commit).unwrap()));
             assert_eq!(twins.engine.log_root().unwrap(), device.engine.log_root().unwrap());
-            assert!(twins.replay.commits().iter().all(|held| held.void.is_none() && held.verified.is_ok()));
+            let mut held = twins.replay.commits().iter();
+            assert!(held.all(|held| held.void.is_none() && held.verified.is_ok()));
             twins.agree();
             as_written(&device.engine, &twins.engine);
         }
@@ -225,7 +235,8 @@ proptest! {
         }
     }
 
-    /// Heads are a fold: replacing parents by children, one commit after another, leaves exactly the versions without a child.
+    /// Heads are a fold: replacing parents by children, one commit after another, leaves exactly
+    /// the versions without a child.
     #[test]
     fn heads_are_the_versions_that_no_version_names(acts in vec(acts(3), 1..60)) {
         let devices: Vec<Device> = (0..3).map(Device::new).collect();
@@ -239,11 +250,13 @@ proptest! {
             let snapshot = device.engine.snapshot().unwrap();
             for id in snapshot.entity_ids().unwrap().map(Result::unwrap) {
                 let history: Vec<_> = snapshot.history(id).unwrap().map(Result::unwrap).collect();
-                let named: Vec<_> = history.iter().flat_map(|version| version.parents()).copied().collect();
+                let named: Vec<_> =
+                    history.iter().flat_map(|version| version.parents()).copied().collect();
                 let mut childless: Vec<_> =
                     history.iter().map(|v| v.reference()).filter(|v| !named.contains(v)).collect();
                 childless.sort();
-                let heads: Vec<_> = snapshot.heads(id).unwrap().iter().map(|v| v.reference()).collect();
+                let heads: Vec<_> =
+                    snapshot.heads(id).unwrap().iter().map(|v| v.reference()).collect();
                 assert_eq!(heads, childless);
             }
         }
@@ -272,8 +285,9 @@ fn as_written(one: &Engine, other: &Engine) {
         };
         assert_eq!(show(&one), show(&other));
     }
-    let unsettled =
-        |snapshot: &heirloom::Snapshot| snapshot.unsettled().unwrap().map(Result::unwrap).collect::<Vec<_>>();
+    let unsettled = |snapshot: &heirloom::Snapshot| {
+        snapshot.unsettled().unwrap().map(Result::unwrap).collect::<Vec<_>>()
+    };
     assert_eq!(unsettled(&one), unsettled(&other));
 }
 
@@ -282,8 +296,9 @@ fn as_written(one: &Engine, other: &Engine) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    /// Whatever a forger writes that frames and chains: both implementations agree on what is void, on what verifies and on all that follows, and
-    /// the order in which it comes makes no difference.
+    /// Whatever a forger writes that frames and chains: both implementations agree on what is void,
+    /// on what verifies and on all that follows, and the order in which it comes makes no
+    /// difference.
     #[test]
     fn engine_and_decoder_agree_on_forged_histories(tape in vec(any::<u8>(), 0..400)) {
         fuzz::merge::run(&tape);
@@ -310,15 +325,21 @@ fn import(engine: &Engine, history: &[Imported]) -> usize {
     let devices = ["one", "two", "three"].map(|name| importer.device(name).unwrap());
     let mut done: Vec<heirloom::Authored> = Vec::new();
     for (at, (device, seen, wall, puts)) in history.iter().enumerate() {
-        let past: Vec<heirloom::Authored> =
-            seen.iter().filter(|_| !done.is_empty()).map(|index| index.get(&done).clone()).collect();
+        let past: Vec<heirloom::Authored> = seen
+            .iter()
+            .filter(|_| !done.is_empty())
+            .map(|index| index.get(&done).clone())
+            .collect();
         let past: Vec<&heirloom::Authored> = past.iter().collect();
         // a past with later commits of the device itself makes no sense
-        let Ok(mut draft) = importer.commit(devices[*device], &past, Timestamp::from_millis(*wall)) else {
+        let Ok(mut draft) = importer.commit(devices[*device], &past, Timestamp::from_millis(*wall))
+        else {
             continue;
         };
         draft.metadata(Metadata::new().with_message(format!("commit {at}")));
-        draft.create(entity(100 + at as u8), "commit", &Content::new().with("at", at as i64)).unwrap();
+        draft
+            .create(entity(100 + at as u8), "commit", &Content::new().with("at", at as i64))
+            .unwrap();
         let mut written = Vec::new();
         for (number, value) in puts {
             if written.contains(number) {
@@ -329,7 +350,9 @@ fn import(engine: &Engine, history: &[Imported]) -> usize {
             let heads = draft.heads(id).unwrap();
             match value {
                 Some(value) => draft.put(id, "file", &Content::new().with("n", *value)).unwrap(),
-                None if heads.iter().any(|head| head.kind() != Kind::Delete) => draft.delete(id).unwrap(),
+                None if heads.iter().any(|head| head.kind() != Kind::Delete) => {
+                    draft.delete(id).unwrap()
+                }
                 None => {}
             }
         }
@@ -360,10 +383,15 @@ proptest! {
         let more = import(&store, &history);
         let all = import(&elsewhere, &history);
         prop_assert_eq!(first + more, all);
-        prop_assert_eq!(commits_of(&store), commits_of(&elsewhere), "the same bytes on another store");
+        prop_assert_eq!(
+            commits_of(&store),
+            commits_of(&elsewhere),
+            "the same bytes on another store"
+        );
         let mut twins = Twins::new(hashes::dataset_id(DATASET));
         commits_of(&store).iter().for_each(|commit| drop(twins.offer(commit).unwrap()));
-        prop_assert!(twins.replay.commits().iter().all(|held| held.void.is_none() && held.verified.is_ok()));
+        let mut held = twins.replay.commits().iter();
+        prop_assert!(held.all(|held| held.void.is_none() && held.verified.is_ok()));
         twins.agree();
         as_written(&store, &twins.engine);
     }
@@ -407,7 +435,8 @@ fn alter(bytes: &mut Vec<u8>, at: usize, how: &Alter) {
     }
 }
 
-/// Alters a part of a commit and leaves the lengths around it right, so that what is in it is looked at.
+/// Alters a part of a commit and leaves the lengths around it right, so that what is in it is
+/// looked at.
 fn alter_part(commit: &[u8], part: usize, at: Index, how: &Alter) -> Vec<u8> {
     let Ok(mut frame) = Frame::split(commit) else { return commit.to_vec() };
     let mut parts: Vec<&mut Vec<u8>> = vec![&mut frame.header, &mut frame.bodies];
@@ -423,13 +452,15 @@ fn alter_part(commit: &[u8], part: usize, at: Index, how: &Alter) -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
-    /// Both implementations read altered bytes without a panic and agree on what they say, as they are and with hashes that fit again.
+    /// Both implementations read altered bytes without a panic and agree on what they say, as they
+    /// are and with hashes that fit again.
     #[test]
     fn altered_golden_commits_are_read_alike(
         seed in 0..SEEDS.len(),
         edits in vec((any::<Index>(), 0..4usize, any::<Index>(), alterations()), 1..4),
     ) {
-        let mut commits: Vec<Vec<u8>> = fuzz::commits::unpack(SEEDS[seed]).into_iter().map(<[u8]>::to_vec).collect();
+        let mut commits: Vec<Vec<u8>> =
+            fuzz::commits::unpack(SEEDS[seed]).into_iter().map(<[u8]>::to_vec).collect();
         let count = commits.len();
         for (which, part, at, how) in &edits {
             let commit = &mut commits[which.index(count)];

@@ -1,4 +1,5 @@
-//! Whatever happens to derived tables, `repair` makes them again, and the store shows what one shows that was never damaged (R37).
+//! Whatever happens to derived tables, `repair` makes them again, and the store shows what one
+//! shows that was never damaged (R37).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,7 +32,11 @@ enum Harm {
 }
 
 fn harms() -> impl Strategy<Value = Vec<(usize, usize, Harm)>> {
-    let harm = prop_oneof![Just(Harm::Lost), any::<usize>().prop_map(Harm::Flipped), Just(Harm::Misplaced)];
+    let harm = prop_oneof![
+        Just(Harm::Lost),
+        any::<usize>().prop_map(Harm::Flipped),
+        Just(Harm::Misplaced)
+    ];
     prop::collection::vec((0..DERIVED.len(), any::<usize>(), harm), 1..6)
 }
 
@@ -72,7 +77,8 @@ fn builder(label: &str) -> Builder {
     Engine::builder().label(label).dataset_name("repair").index("note", "text").local_type("draft")
 }
 
-/// A history of two devices with conflicts, deletions, long and local contents, in a file that is closed.
+/// A history of two devices with conflicts, deletions, long and local contents, in a file that is
+/// closed.
 fn history(path: &Path, choices: &[(u8, u8)]) {
     let phone = builder("phone").open(path).unwrap();
     let tablet = builder("tablet").in_memory().unwrap();
@@ -88,7 +94,9 @@ fn history(path: &Path, choices: &[(u8, u8)]) {
                     .write(|tx| tx.create(kind, &Content::new().with("text", text.as_str())))
                     .map(|id| ids.push(id))
             }
-            (2 | 3, Some(id)) => device.write(|tx| tx.patch(id, Patch::new().set("text", text.as_str()))),
+            (2 | 3, Some(id)) => {
+                device.write(|tx| tx.patch(id, Patch::new().set("text", text.as_str())))
+            }
             (4, Some(id)) => device.write(|tx| tx.delete(id)),
             (_, Some(_)) => sync_in_process(&phone, &tablet).map(drop).map_err(|_| Error::Closed),
         };
@@ -109,7 +117,10 @@ fn shown(engine: &Engine) -> BTreeMap<String, String> {
         for entity in snapshot.list(kind) {
             let entity = entity.unwrap();
             let heads = snapshot.heads(entity.id()).unwrap();
-            out.insert(format!("{kind} {:?}", entity.id()), format!("{:?} {heads:?}", entity.content()));
+            out.insert(
+                format!("{kind} {:?}", entity.id()),
+                format!("{:?} {heads:?}", entity.content()),
+            );
         }
     }
     out

@@ -21,7 +21,11 @@ fn twenty_seeds_hold() {
 #[test]
 fn seeds_that_once_failed_hold() {
     let corpus = include_str!("../corpus/seeds.txt");
-    assert_eq!(corpus.lines().next(), Some(&*format!("# version {VERSION}")), "the seeds are other runs now");
+    assert_eq!(
+        corpus.lines().next(),
+        Some(&*format!("# version {VERSION}")),
+        "the seeds are other runs now"
+    );
     for line in corpus.lines().filter(|line| !line.starts_with('#')) {
         let seed = line.split_whitespace().next().and_then(|seed| seed.parse().ok());
         let seed = seed.unwrap_or_else(|| panic!("{line:?} does not begin with a seed"));
@@ -33,8 +37,9 @@ fn seeds_that_once_failed_hold() {
 fn every_canary_is_caught_and_the_failure_names_its_seed() {
     for canary in Canary::ALL {
         let hunt = hunt(canary, FROM);
-        let caught =
-            hunt.caught.unwrap_or_else(|| panic!("{} missed in {} seeds", canary.name(), hunt.seeds));
+        let caught = hunt
+            .caught
+            .unwrap_or_else(|| panic!("{} missed in {} seeds", canary.name(), hunt.seeds));
         assert_eq!(caught.seed, FROM + hunt.seeds - 1);
         assert!(caught.to_string().starts_with(&format!("seed {}, step", caught.seed)), "{caught}");
     }
@@ -58,13 +63,16 @@ fn runs_that_meet_too_little_fall_short() {
     let short = Tally { cuts: 799, conflicts: 1_000_000, ..Tally::default() }.shortfalls(100);
     assert!(short.iter().any(|s| s == "799 cuts, where 800 are the floor"), "{short:?}");
     assert!(short.iter().all(|s| !s.contains("conflicts")), "{short:?}");
-    assert!(Tally { cuts: 800, ..Tally::default() }.shortfalls(100).iter().all(|s| !s.contains("cuts")));
+    assert!(
+        Tally { cuts: 800, ..Tally::default() }.shortfalls(100).iter().all(|s| !s.contains("cuts"))
+    );
 }
 
 /// All but I11, which is about memory: the fuzz targets run under a limit.
 #[test]
 fn every_invariant_has_a_canary() {
-    let broken: Vec<&str> = Canary::ALL.iter().flat_map(|canary| canary.breaks().split(", ")).collect();
+    let broken: Vec<&str> =
+        Canary::ALL.iter().flat_map(|canary| canary.breaks().split(", ")).collect();
     for invariant in (1..=10).map(|n| format!("I{n}")) {
         assert!(broken.contains(&&*invariant), "{invariant}");
     }

@@ -1,4 +1,5 @@
-//! Contents of versions as bytes (FORMAT.md, 1.5 and 1.6). Full and patch are interchangeable encodings of one state.
+//! Contents of versions as bytes (FORMAT.md, 1.5 and 1.6). Full and patch are interchangeable
+//! encodings of one state.
 
 use super::bytes::{Put, Read, Reader};
 use super::header::Header;
@@ -72,7 +73,10 @@ pub(crate) fn bodies<'a>(block: &'a [u8], header: &Header) -> Read<Vec<Body<'a>>
     let mut out = Vec::with_capacity(header.versions.len().min(block.len()));
     for v in &header.versions {
         let body = Body::decode(&mut r)?;
-        r.ensure((body.tag == Tag::None) == v.is_deletion(), "a body that does not suit its version")?;
+        r.ensure(
+            (body.tag == Tag::None) == v.is_deletion(),
+            "a body that does not suit its version",
+        )?;
         out.push(body);
     }
     r.end()?;
@@ -84,8 +88,13 @@ pub(crate) type NamedWriter = (VersionRef, u64);
 
 /// Writers other than the version itself, in the order that bodies list them.
 fn writers(state: &State, own: &Writer) -> Vec<Writer> {
-    let mut out: Vec<Writer> =
-        state.0.iter().flat_map(|l| &l.entries).map(|e| e.writer).filter(|w| !is_own(w, own)).collect();
+    let mut out: Vec<Writer> = state
+        .0
+        .iter()
+        .flat_map(|l| &l.entries)
+        .map(|e| e.writer)
+        .filter(|w| !is_own(w, own))
+        .collect();
     out.sort_by_key(|w| w.reference);
     out.dedup();
     out
@@ -117,7 +126,8 @@ pub(crate) fn put_state(
     for leaf in &state.0 {
         put_path(out, &leaf.path);
         out.varint(leaf.entries.len() as u64);
-        let mut entries: Vec<_> = leaf.entries.iter().map(|e| (index(&e.writer), &e.value)).collect();
+        let mut entries: Vec<_> =
+            leaf.entries.iter().map(|e| (index(&e.writer), &e.value)).collect();
         entries.sort_by_key(|e| e.0);
         for (writer, value) in entries {
             out.varint(writer);
@@ -210,8 +220,8 @@ impl PatchBody {
         }
         for _ in 0..r.count(3)? {
             let p = path(&mut r)?.to_path();
-            // sorted, a path that is a prefix of another comes somewhere before it: right before is enough to look at,
-            // because all that lies between them continues it too
+            // sorted, a path that is a prefix of another comes somewhere before it: right before is
+            // enough to look at, because all that lies between them continues it too
             r.ensure(
                 out.sets.last().is_none_or(|l| l.0 < p && !p.is_below(&l.0)),
                 "sets out of order or clashing",

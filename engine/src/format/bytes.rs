@@ -1,4 +1,5 @@
-//! Reading and writing the primitives. The reader is bounded: taking succeeds or says what is wrong and where.
+//! Reading and writing the primitives. The reader is bounded: taking succeeds or says what is wrong
+//! and where.
 
 use std::fmt;
 
@@ -154,9 +155,11 @@ mod tests {
 
     #[test]
     fn numbers_have_one_form() {
-        for bytes in
-            [&[0x80, 0x00][..], &[0xff; 10], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]]
-        {
+        for bytes in [
+            &[0x80, 0x00][..],
+            &[0xff; 10],
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02],
+        ] {
             assert!(Reader::new(bytes).varint().is_err(), "{bytes:?}");
         }
         assert!(Reader::new(&[0x80]).varint().is_err());

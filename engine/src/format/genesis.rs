@@ -56,7 +56,10 @@ impl Genesis {
         let level = r.varint()?;
         r.ensure(level > 0, "level 0")?;
         let flags = r.u8()?;
-        r.ensure(level > limits::LEVEL || flags & !(MANAGED | KEY | PREDECESSOR) == 0, "an unknown flag")?;
+        r.ensure(
+            level > limits::LEVEL || flags & !(MANAGED | KEY | PREDECESSOR) == 0,
+            "an unknown flag",
+        )?;
         let dataset = DatasetId::from_bytes(r.array()?);
         let nonce = r.array()?;
         let managed = flags & MANAGED != 0;
@@ -79,7 +82,11 @@ impl Genesis {
 
     /// The device id that people see.
     pub(crate) fn device_id(&self, log: LogId) -> String {
-        if self.managed { self.label.clone() } else { format!("{}-{}", self.label, &log.to_string()[..8]) }
+        if self.managed {
+            self.label.clone()
+        } else {
+            format!("{}-{}", self.label, &log.to_string()[..8])
+        }
     }
 
     /// A genesis from its bytes, if it is that of `log`.

@@ -43,7 +43,8 @@ pub(crate) fn chain_of_genesis(genesis: &[u8]) -> Chain {
     Chain::from_bytes(hash(GENESIS, &[genesis]))
 }
 
-/// What a branch of a log is called, from the chain of its first commit: a function of the record alone, so that all agree.
+/// What a branch of a log is called, from the chain of its first commit: a function of the record
+/// alone, so that all agree.
 pub(crate) fn branch_name(first: &Chain) -> LogId {
     LogId::from_bytes(first16(hash(BRANCH, &[first.as_bytes()])))
 }
@@ -116,7 +117,9 @@ pub(crate) fn policy_hash(name: &str, version: u32) -> [u8; 16] {
 }
 
 /// Of entity types with their policies' names and versions, sorted.
-pub(crate) fn policies_hash<'a>(policies: impl Iterator<Item = (&'a str, &'a str, u32)>) -> [u8; 8] {
+pub(crate) fn policies_hash<'a>(
+    policies: impl Iterator<Item = (&'a str, &'a str, u32)>,
+) -> [u8; 8] {
     let mut bytes = Vec::new();
     for (entity_type, name, version) in policies {
         bytes.bytes(entity_type.as_bytes());

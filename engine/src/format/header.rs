@@ -8,7 +8,8 @@ const METADATA: u8 = 1;
 const TYPE: u8 = 0x80;
 const KIND: u8 = 0x0f;
 
-/// A commit's header. Whatever its versions claim, it frames; whether they mean something the fold decides (I8).
+/// A commit's header. Whatever its versions claim, it frames; whether they mean something the fold
+/// decides (I8).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Header {
     pub(crate) level: u64,
@@ -32,7 +33,8 @@ pub(crate) struct VersionHeader {
     pub(crate) parents: Vec<ParentName>,
 }
 
-/// How a header names a parent: on which path (0: the commit's own, k: that of its k-th ref), and its sequence.
+/// How a header names a parent: on which path (0: the commit's own, k: that of its k-th ref), and
+/// its sequence.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct ParentName {
     pub(crate) path: u64,
@@ -56,7 +58,9 @@ impl Header {
 
     /// Nothing where it is beyond the last time (then the commit is void).
     pub(crate) fn stamp(&self) -> Option<u64> {
-        self.wall.checked_add(self.excess).filter(|s| *s <= crate::Timestamp::MAX.as_millis() as u64)
+        self.wall
+            .checked_add(self.excess)
+            .filter(|s| *s <= crate::Timestamp::MAX.as_millis() as u64)
     }
 
     pub(crate) fn is_newer(&self) -> bool {

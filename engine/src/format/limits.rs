@@ -1,4 +1,5 @@
-//! Limits of format level 1 (FORMAT.md, 1.12): what an author may write, everyone must be able to store (I11).
+//! Limits of format level 1 (FORMAT.md, 1.12): what an author may write, everyone must be able to
+//! store (I11).
 
 /// The format level that this library writes.
 pub const LEVEL: u64 = 1;

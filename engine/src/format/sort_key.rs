@@ -1,12 +1,15 @@
-//! A scalar as bytes whose order is that of values (FORMAT.md, 2.4). Equal values have equal keys, and a number is a number: 1 is 1.0.
+//! A scalar as bytes whose order is that of values (FORMAT.md, 2.4). Equal values have equal keys,
+//! and a number is a number: 1 is 1.0.
 //!
-//! null < false < true < numbers < timestamps < texts < bytes. NaN comes after all other numbers; arrays, maps and variants have no key.
+//! null < false < true < numbers < timestamps < texts < bytes. NaN comes after all other numbers;
+//! arrays, maps and variants have no key.
 
 use super::bytes::{Read, Reader};
 use super::value::NAN;
 use crate::model::Value;
 
-/// An index keeps so many bytes of a key. Whether two longer ones are equal, and which is less, only the values tell.
+/// An index keeps so many bytes of a key. Whether two longer ones are equal, and which is less,
+/// only the values tell.
 pub(crate) const CUT: usize = 512;
 
 const NULL: u8 = 1;
@@ -17,7 +20,8 @@ const TIMESTAMP: u8 = 5;
 const TEXT: u8 = 6;
 const BYTES: u8 = 7;
 
-/// In texts and bytes a zero is followed by this; what ends them is two zeros, so that the shorter comes first.
+/// In texts and bytes a zero is followed by this; what ends them is two zeros, so that the shorter
+/// comes first.
 const ESCAPE: u8 = 0xff;
 const END: [u8; 2] = [0, 0];
 
@@ -44,7 +48,8 @@ pub(crate) fn sort_key(value: &Value) -> Option<Vec<u8>> {
     })
 }
 
-/// A double, and how far above it the number lies. Rounding keeps the order, so the doubles decide, then the rests.
+/// A double, and how far above it the number lies. Rounding keeps the order, so the doubles decide,
+/// then the rests.
 fn number(nearest: f64, rest: i16) -> Vec<u8> {
     let bits = if nearest.is_nan() { NAN } else { (nearest + 0.0).to_bits() };
     let ordered = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
@@ -72,7 +77,8 @@ pub(crate) fn cut(key: &[u8]) -> &[u8] {
     &key[..key.len().min(CUT)]
 }
 
-/// Whether a key that an index keeps may stand for several values. If not, it is no prefix of another.
+/// Whether a key that an index keeps may stand for several values. If not, it is no prefix of
+/// another.
 pub(crate) fn may_be_cut(kept: &[u8]) -> bool {
     kept.len() >= CUT
 }
@@ -127,7 +133,11 @@ mod tests {
             return Ordering::Greater;
         }
         let whole = x.floor();
-        i128::from(n).cmp(&(whole as i128)).then(if x > whole { Ordering::Less } else { Ordering::Equal })
+        i128::from(n).cmp(&(whole as i128)).then(if x > whole {
+            Ordering::Less
+        } else {
+            Ordering::Equal
+        })
     }
 
     fn compare(a: &Value, b: &Value) -> Ordering {
@@ -203,7 +213,8 @@ mod tests {
         }
 
         #[test]
-        fn cutting_keeps_the_order(a in "[a-b]{508,514}", b in "[a-b]{508,514}", zero in prop::sample::Index::arbitrary()) {
+        fn cutting_keeps_the_order(a in "[a-b]{508,514}", b in "[a-b]{508,514}", zero in
+            prop::sample::Index::arbitrary()) {
             let mut a = a;
             a.replace_range(zero.index(a.len()).., "\0\0\0");
             let (x, y) = (key(&a[..]), key(&b[..]));
@@ -216,7 +227,9 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_checked_without_panic(bytes in proptest::collection::vec(prop_oneof![Just(0u8), 0u8..9, Just(0xff)], 0..14)) {
+        fn any_bytes_are_checked_without_panic(
+            bytes in proptest::collection::vec(prop_oneof![Just(0u8), 0u8..9, Just(0xff)], 0..14),
+        ) {
             if check(&mut Reader::new(&bytes)).is_ok() && bytes[0] >= TEXT {
                 let raw: Vec<u8> = bytes[1..bytes.len() - 2].to_vec();
                 let mut plain = Vec::new();

@@ -94,7 +94,11 @@ fn encode_fields(out: &mut Vec<u8>, tag: u8, fields: &Content, depth: usize) -> 
 
 fn deeper(depth: usize) -> Result<usize> {
     if depth >= limits::DEPTH {
-        return Err(Error::Limit { what: "depth", limit: limits::DEPTH as u64, given: depth as u64 + 1 });
+        return Err(Error::Limit {
+            what: "depth",
+            limit: limits::DEPTH as u64,
+            given: depth as u64 + 1,
+        });
     }
     Ok(depth + 1)
 }
@@ -298,12 +302,11 @@ pub(crate) mod tests {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
                 ("[a-c]{0,2}", inner.clone()).prop_map(|(n, v)| Variant::new(n, v).into()),
-                (proptest::collection::btree_map("[a-c]{0,2}", inner, 0..4), any::<bool>()).prop_map(
-                    |(m, atomic)| {
+                (proptest::collection::btree_map("[a-c]{0,2}", inner, 0..4), any::<bool>())
+                    .prop_map(|(m, atomic)| {
                         let fields = m.into_iter().collect();
                         if atomic { Value::Atomic(fields) } else { Value::Map(fields) }
-                    }
-                ),
+                    }),
             ]
         })
     }

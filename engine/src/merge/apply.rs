@@ -8,9 +8,9 @@ use crate::format::body::PatchBody;
 use crate::format::value::EMPTY_MAP;
 use crate::model::{Entry, Leaf, Path, State, Writer};
 
-/// The state after a patch by `own` (FORMAT.md, 1.6). What lies at or below an unset path goes. Then
-/// each set path takes the place of what is at and below it and of scalars above it, makes maps of
-/// the keys above it where none stands, and drops the orphans of an entry in which it lies.
+/// The state after a patch by `own` (FORMAT.md, 1.6). What lies at or below an unset path goes.
+/// Then each set path takes the place of what is at and below it and of scalars above it, makes
+/// maps of the keys above it where none stands, and drops the orphans of an entry in which it lies.
 pub(crate) fn apply(base: &State, patch: &PatchBody, own: Writer) -> State {
     let unsets = Nearby::new(&patch.unsets);
     let sets = Nearby::new(patch.sets.iter().map(|(p, _)| p));
@@ -29,17 +29,20 @@ pub(crate) fn apply(base: &State, patch: &PatchBody, own: Writer) -> State {
         (!entries.is_empty()).then(|| Leaf { path: path.clone(), entries })
     };
     let mut leaves: Vec<Leaf> = base.0.iter().filter_map(stays).collect();
-    let stand: BTreeSet<Path> = leaves.iter().filter(|l| is_map(l)).map(|l| l.path.clone()).collect();
+    let stand: BTreeSet<Path> =
+        leaves.iter().filter(|l| is_map(l)).map(|l| l.path.clone()).collect();
     let made: BTreeSet<Path> = patch.sets.iter().flat_map(|(p, _)| p.above()).collect();
-    let own = |path: Path, value: Box<[u8]>| Leaf { path, entries: vec![Entry { writer: own, value }] };
-    leaves.extend(made.into_iter().filter(|p| !stand.contains(p)).map(|p| own(p, EMPTY_MAP.into())));
+    let own =
+        |path: Path, value: Box<[u8]>| Leaf { path, entries: vec![Entry { writer: own, value }] };
+    leaves
+        .extend(made.into_iter().filter(|p| !stand.contains(p)).map(|p| own(p, EMPTY_MAP.into())));
     leaves.extend(patch.sets.iter().map(|(path, value)| own(path.clone(), value.clone())));
     leaves.sort_by(|a, b| a.path.cmp(&b.path));
     State(leaves)
 }
 
-/// A patch without what changes nothing: unsets that touch nothing, sets of what is already the only
-/// value. To empty a map that stands is to remove what is in it.
+/// A patch without what changes nothing: unsets that touch nothing, sets of what is already the
+/// only value. To empty a map that stands is to remove what is in it.
 pub(crate) fn without_repetition(base: &State, mut patch: PatchBody) -> PatchBody {
     let first_at = |leaves: &[&Leaf], p: &Path| leaves.partition_point(|l| l.path < *p);
     let all: Vec<&Leaf> = base.0.iter().collect();
@@ -53,8 +56,9 @@ pub(crate) fn without_repetition(base: &State, mut patch: PatchBody) -> PatchBod
     let mut emptied = Vec::new();
     patch.sets.retain(|(path, value)| {
         let at = first_at(&rest, path);
-        let same =
-            rest.get(at).is_some_and(|l| l.path == *path && l.entries.iter().all(|e| e.value == *value));
+        let same = rest
+            .get(at)
+            .is_some_and(|l| l.path == *path && l.entries.iter().all(|e| e.value == *value));
         if !same || clashes.covers(path) || torn.top_of(path).is_some() {
             return true;
         }
@@ -76,9 +80,12 @@ pub(crate) fn replacement(base: &State, leaves: Vec<(Path, Box<[u8]>)>) -> Patch
 }
 
 /// What is to be unset so that of `before` only `leaves` stay: of each path that goes the topmost
-/// that goes with it, so that a map of which nothing is left is removed, and one that is empty stays.
-/// `leaves` are in order.
-pub(crate) fn removed<'p, V>(before: impl Iterator<Item = &'p Path>, leaves: &[(Path, V)]) -> Vec<Path> {
+/// that goes with it, so that a map of which nothing is left is removed, and one that is empty
+/// stays. `leaves` are in order.
+pub(crate) fn removed<'p, V>(
+    before: impl Iterator<Item = &'p Path>,
+    leaves: &[(Path, V)],
+) -> Vec<Path> {
     let stands = |path: &Path| {
         let at = leaves.partition_point(|(p, _)| p < path);
         leaves.get(at).is_some_and(|(p, _)| p.is_below(path))
@@ -93,14 +100,15 @@ pub(crate) fn removed<'p, V>(before: impl Iterator<Item = &'p Path>, leaves: &[(
     out
 }
 
-/// Whether a leaf says no more than that a map is empty now that had something in it: what it had is removed, and that
-/// says it all.
+/// Whether a leaf says no more than that a map is empty now that had something in it: what it had
+/// is removed, and that says it all.
 pub(crate) fn is_emptied<V>(path: &Path, value: &[u8], before: &[(Path, V)]) -> bool {
     let at = before.partition_point(|(p, _)| p <= path);
     value == EMPTY_MAP && before.get(at).is_some_and(|(p, _)| p.is_below(path))
 }
 
-/// The shortest patch from `base` to `state`, if there is one: what `own` wrote is set, what else is gone is unset.
+/// The shortest patch from `base` to `state`, if there is one: what `own` wrote is set, what else
+/// is gone is unset.
 pub(crate) fn difference(base: &State, state: &State, own: &Writer) -> Option<PatchBody> {
     let is_own = |e: &Entry| e.writer == *own || e.writer == Writer::OWN;
     let mut patch = PatchBody::default();

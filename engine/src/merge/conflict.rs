@@ -6,7 +6,8 @@ use crate::model::{Path, State};
 /// What nobody has decided about an entity.
 #[derive(PartialEq, Eq, Debug, Default)]
 pub(crate) struct Conflicts {
-    /// Paths with different values, or of which one is a prefix of another, or whose map one removed while another edited inside.
+    /// Paths with different values, or of which one is a prefix of another, or whose map one
+    /// removed while another edited inside.
     pub(crate) paths: Vec<Path>,
     /// Those of the last kind.
     pub(crate) torn: Torn,

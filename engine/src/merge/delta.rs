@@ -26,7 +26,8 @@ pub fn diff(a: &Content, b: &Content) -> Result<Patch> {
     let mut patch = Patch::new();
     patch.sets.extend(changed.map(|(path, value)| (path.clone(), decode(value))));
     let sets = Nearby::new(patch.sets.iter().map(|(p, _)| p));
-    patch.unsets = removed(a.iter().map(|(p, _)| p), &b).into_iter().filter(|p| !sets.covers(p)).collect();
+    patch.unsets =
+        removed(a.iter().map(|(p, _)| p), &b).into_iter().filter(|p| !sets.covers(p)).collect();
     // a map in the place of a variant: no path leads into that, so it goes first
     let is_map_in_b = |path: &Path| {
         let at = b.partition_point(|(p, _)| p <= path);
@@ -38,8 +39,8 @@ pub fn diff(a: &Content, b: &Content) -> Result<Patch> {
     Ok(patch)
 }
 
-/// A content after a patch: unsets first, then sets, each in the place of what is at, below and above its path. A map
-/// whose last field is unset stays, empty; to remove it, unset the map.
+/// A content after a patch: unsets first, then sets, each in the place of what is at, below and
+/// above its path. A map whose last field is unset stays, empty; to remove it, unset the map.
 ///
 /// [`Error::Invalid`] for a path without a key, [`Error::Inside`] for one that leads into a variant
 /// or another value that is one, [`Error::Limit`] as for [`diff`].
@@ -148,7 +149,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn contents() -> impl Strategy<Value = Content> {
-        proptest::collection::btree_map("[a-c]{0,2}", values(), 0..5).prop_map(|m| m.into_iter().collect())
+        proptest::collection::btree_map("[a-c]{0,2}", values(), 0..5)
+            .prop_map(|m| m.into_iter().collect())
     }
 
     proptest! {

@@ -75,12 +75,13 @@ pub(crate) fn is_only_map(leaf: &Leaf) -> bool {
     leaf.entries.iter().all(|e| *e.value == *EMPTY_MAP)
 }
 
-/// What each writer wrote inside of a torn entry and nobody who knew of it has touched since, the last
-/// write first.
+/// What each writer wrote inside of a torn entry and nobody who knew of it has touched since, the
+/// last write first.
 pub(crate) fn written_inside(state: &State, top: &Path) -> Vec<(Writer, Value)> {
     let from = state.0.partition_point(|l| l.path <= *top);
     let orphans: Vec<&Leaf> = state.0[from..].iter().take_while(|l| l.path.is_below(top)).collect();
-    let mut writers: Vec<Writer> = orphans.iter().flat_map(|l| &l.entries).map(|e| e.writer).collect();
+    let mut writers: Vec<Writer> =
+        orphans.iter().flat_map(|l| &l.entries).map(|e| e.writer).collect();
     writers.sort_by_key(|w| Reverse(w.key()));
     writers.dedup();
     let inside = |writer: &Writer| {

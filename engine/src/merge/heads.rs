@@ -12,9 +12,11 @@ pub(crate) struct Live<'a> {
     pub(crate) clock: &'a EntityClock,
 }
 
-/// Leaves of all live heads at once: an entry survives if and only if each other head has it too or has not seen its writer.
+/// Leaves of all live heads at once: an entry survives if and only if each other head has it too or
+/// has not seen its writer.
 ///
-/// Whoever has an entry has seen its writer, so that is: as many heads have it as have seen it. Costs the entries and clocks of all heads, sorted.
+/// Whoever has an entry has seen its writer, so that is: as many heads have it as have seen it.
+/// Costs the entries and clocks of all heads, sorted.
 pub(crate) fn merge(heads: &[Live<'_>]) -> State {
     if let [only] = heads {
         return only.state.clone();
@@ -25,7 +27,8 @@ pub(crate) fn merge(heads: &[Live<'_>]) -> State {
         leaves.entry(&leaf.path).or_default().extend(&leaf.entries);
     }
     // the same entry, once from each head that has it
-    let survives = |same: &&[&Entry]| same.len() == heads.len() || seen.count(&same[0].writer) == same.len();
+    let survives =
+        |same: &&[&Entry]| same.len() == heads.len() || seen.count(&same[0].writer) == same.len();
     let out = leaves.into_iter().filter_map(|(path, mut found)| {
         found.sort_by_key(|e| e.writer.reference);
         let entries = found.chunk_by(|a, b| a.writer == b.writer).filter(survives);

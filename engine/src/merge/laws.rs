@@ -60,7 +60,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     )
 }
 
-/// Plays steps. A device always sees what it saw before; what else it sees is told by the bits of `sees`.
+/// Plays steps. A device always sees what it saw before; what else it sees is told by the bits of
+/// `sees`.
 fn history(steps: &[Step]) -> Vec<Version> {
     let mut versions: Vec<Version> = Vec::new();
     for (i, step) in steps.iter().enumerate() {
@@ -101,12 +102,18 @@ fn history(steps: &[Step]) -> Vec<Version> {
 }
 
 fn childless(versions: &[Version], among: &BTreeSet<usize>) -> Vec<usize> {
-    among.iter().copied().filter(|v| !among.iter().any(|c| versions[*c].parents.contains(v))).collect()
+    among
+        .iter()
+        .copied()
+        .filter(|v| !among.iter().any(|c| versions[*c].parents.contains(v)))
+        .collect()
 }
 
 fn merged(versions: &[Version], heads: &[usize]) -> State {
-    let live: Vec<_> =
-        heads.iter().map(|h| Live { state: &versions[*h].state, clock: &versions[*h].clock }).collect();
+    let live: Vec<_> = heads
+        .iter()
+        .map(|h| Live { state: &versions[*h].state, clock: &versions[*h].clock })
+        .collect();
     merge(&live)
 }
 
@@ -134,8 +141,9 @@ fn torn_at(alive: &[Written], path: &Path) -> Option<Path> {
     path.above().find(|map| !alive.iter().any(|(p, _, is_map)| p == map && *is_map))
 }
 
-/// What each version did, by the rule as it is told to people: a set takes what is at and below its path, scalars
-/// above it, and what is left of a torn entry that it lies in; it makes the maps above it that do not stand.
+/// What each version did, by the rule as it is told to people: a set takes what is at and below its
+/// path, scalars above it, and what is left of a torn entry that it lies in; it makes the maps
+/// above it that do not stand.
 fn deeds(versions: &[Version]) -> Vec<Deed> {
     let mut deeds: Vec<Deed> = Vec::new();
     for v in versions {
@@ -206,11 +214,22 @@ proptest! {
             let mut clock = versions[*a].clock.clone();
             clock.see_all(&versions[*b].clock);
             clock.see(9, 1);
-            let reference = VersionRef { log: LogId::from_bytes([9; 16]), sequence: 1, prefix: ChainPrefix::from_bytes([9; 16]) };
+            let reference = VersionRef {
+                log: LogId::from_bytes([9; 16]),
+                sequence: 1,
+                prefix: ChainPrefix::from_bytes([9; 16]),
+            };
             let writer = Writer { ordinal: 9, stamp: 9, reference };
             let state = merged(&versions, &[*a, *b]);
             let past = BTreeSet::new();
-            versions.push(Version { writer, parents: vec![*a, *b], past, clock, state, patch: PatchBody::default() });
+            versions.push(Version {
+                writer,
+                parents: vec![*a, *b],
+                past,
+                clock,
+                state,
+                patch: PatchBody::default(),
+            });
             let mut now = vec![versions.len() - 1];
             now.extend(rest);
             prop_assert_eq!(merged(&versions, &now), straight);
@@ -226,7 +245,8 @@ proptest! {
                 let holders = heads.iter().filter(|h| versions[**h].clock.has_seen(writer));
                 for h in holders {
                     let entry = versions[*h].state.get(&leaf.path);
-                    prop_assert!(entry.is_some_and(|l| l.entries.iter().any(|e| e.writer == *writer)));
+                    let has = |l: &Leaf| l.entries.iter().any(|e| e.writer == *writer);
+                    prop_assert!(entry.is_some_and(has));
                 }
             }
         }
@@ -239,7 +259,8 @@ proptest! {
         let base = merged(&versions, &heads);
         let path = Path::new(PATHS[set]);
         let value = encode_value(&Value::Null).unwrap().into();
-        let after = apply(&base, &PatchBody { unsets: vec![], sets: vec![(path.clone(), value)] }, Writer::OWN);
+        let patch = PatchBody { unsets: vec![], sets: vec![(path.clone(), value)] };
+        let after = apply(&base, &patch, Writer::OWN);
         let before = conflicts(&base, 1, 0).paths;
         let open = conflicts(&after, 1, 0).paths;
         for p in before.iter().filter(|p| !p.is_related(&path)) {
@@ -253,7 +274,8 @@ proptest! {
         let versions = history(&steps);
         for v in &versions {
             let base = merged(&versions, &v.parents);
-            let patch = difference(&base, &v.state, &v.writer).expect("a patch was applied, so there is one");
+            let patch = difference(&base, &v.state, &v.writer);
+            let patch = patch.expect("a patch was applied, so there is one");
             prop_assert_eq!(&apply(&base, &patch, v.writer), &v.state);
         }
     }
@@ -277,7 +299,10 @@ proptest! {
             let patch = PatchBody { unsets: vec![], sets: vec![(top.join("new"), value)] };
             let after = apply(&state, &patch, Writer::OWN);
             let inside = after.0.iter().filter(|l| l.path.is_below(top)).flat_map(|l| &l.entries);
-            prop_assert!(inside.clone().all(|e| e.writer == Writer::OWN), "all of it is the writer's");
+            prop_assert!(
+                inside.clone().all(|e| e.writer == Writer::OWN),
+                "all of it is the writer's"
+            );
             prop_assert!(!Torn::of(&after).tops().contains(top));
         }
     }

@@ -1,11 +1,13 @@
-//! Many paths, to be asked which others lie near them: a content may have hundreds of thousands of leaves, so nothing here compares each with each.
+//! Many paths, to be asked which others lie near them: a content may have hundreds of thousands of
+//! leaves, so nothing here compares each with each.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::model::Path;
 
-/// The shallowest of some paths. In order, what continues a path follows it directly, so one look to each side tells all.
+/// The shallowest of some paths. In order, what continues a path follows it directly, so one look
+/// to each side tells all.
 pub(crate) struct Nearby<'a>(Vec<&'a Path>);
 
 impl<'a> Nearby<'a> {
@@ -25,7 +27,8 @@ impl<'a> Nearby<'a> {
     /// Whether a path is one of them, or lies below or above one.
     pub(crate) fn touches(&self, path: &Path) -> bool {
         let after = self.0.partition_point(|p| *p <= path);
-        (after > 0 && path.is_below(self.0[after - 1])) || self.0.get(after).is_some_and(|p| p.is_below(path))
+        (after > 0 && path.is_below(self.0[after - 1]))
+            || self.0.get(after).is_some_and(|p| p.is_below(path))
     }
 }
 
@@ -43,7 +46,8 @@ impl<V> Fitting<V> {
     fn has_room_for(&self, path: &Path) -> bool {
         let before = self.0.range(..=path).next_back();
         let after = self.0.range((Bound::Excluded(path), Bound::Unbounded)).next();
-        before.is_none_or(|(p, _)| !path.is_below(p)) && after.is_none_or(|(p, _)| !p.is_below(path))
+        before.is_none_or(|(p, _)| !path.is_below(p))
+            && after.is_none_or(|(p, _)| !p.is_below(path))
     }
 
     /// Puts a leaf in, unless one that is there stands in its way.
@@ -66,7 +70,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_look_to_each_side_tells_what_comparing_with_all_tells(paths in paths(), asked in paths()) {
+        fn one_look_to_each_side_tells_what_comparing_with_all_tells(
+            paths in paths(),
+            asked in paths(),
+        ) {
             let nearby = Nearby::new(&paths);
             for p in &asked {
                 prop_assert_eq!(nearby.covers(p), paths.iter().any(|q| p.is_below(q)));

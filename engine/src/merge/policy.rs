@@ -10,18 +10,25 @@ use super::report::{Conflict, Resolution};
 use crate::error::{Error, Result};
 use crate::format::hash::{policies_hash, policy_hash};
 
-/// How an entity is shown whose writers had not seen each other (R18). Replicas under equal policies show the same (R19); nothing of it is stored
-/// or sent, so it can be changed at any time and never loses a value (R22).
+/// How an entity is shown whose writers had not seen each other (R18). Replicas under equal
+/// policies show the same (R19); nothing of it is stored or sent, so it can be changed at any time
+/// and never loses a value (R22).
 ///
-/// Given for an entity type with [`Builder::policy`](crate::Builder::policy), or by name with [`Builder::policy_named`](crate::Builder::policy_named).
-/// CONFLICTS.md shows what each makes of which situation.
+/// Given for an entity type with [`Builder::policy`](crate::Builder::policy), or by name with
+/// [`Builder::policy_named`](crate::Builder::policy_named). CONFLICTS.md shows what each makes of
+/// which situation.
 ///
-/// The first four and `Manual` look at each field; a local write starts from the merge and decides only what it touches (R20). The three that follow
-/// look at whole versions: a write starts from the one that is shown, and so decides everything.
+/// The first four and `Manual` look at each field; a local write starts from the merge and decides
+/// only what it touches (R20). The three that follow look at whole versions: a write starts from
+/// the one that is shown, and so decides everything.
 /// ```
 /// use heirloom::{Engine, Error, Policy};
-/// let engine = Engine::builder().policy("note", Policy::Manual).policy_named("lamp", "last_write_wins").in_memory()?;
-/// assert_eq!((engine.policy("note"), engine.policy("lamp")), (Policy::Manual, Policy::LastWriteWins));
+/// let engine = Engine::builder()
+///     .policy("note", Policy::Manual)
+///     .policy_named("lamp", "last_write_wins")
+///     .in_memory()?;
+/// assert_eq!(engine.policy("note"), Policy::Manual);
+/// assert_eq!(engine.policy("lamp"), Policy::LastWriteWins);
 /// assert_eq!(engine.policy("room"), Policy::Auto);
 /// assert!(matches!("newest".parse::<Policy>(), Err(Error::UnknownPolicy(_))));
 /// # Ok::<(), heirloom::Error>(())
@@ -29,7 +36,8 @@ use crate::format::hash::{policies_hash, policy_hash};
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Policy {
-    /// `auto`: fields that do not overlap merge, each overlapping one takes the last write, a deletion wins over a concurrent update.
+    /// `auto`: fields that do not overlap merge, each overlapping one takes the last write, a
+    /// deletion wins over a concurrent update.
     #[default]
     Auto,
     /// `merge_fields`: shows what `auto` shows, said explicitly.
@@ -42,9 +50,11 @@ pub enum Policy {
     LastWriteWins,
     /// `first_write_wins`: the whole version that was written first, a deletion too.
     FirstWriteWins,
-    /// `higher_version_wins`: the whole version with the longest line of parents; of several the last.
+    /// `higher_version_wins`: the whole version with the longest line of parents; of several the
+    /// last.
     HigherVersionWins,
-    /// `manual`: like `auto` until a person decides; listed by [`Snapshot::queue`](crate::Snapshot::queue) (R21).
+    /// `manual`: like `auto` until a person decides; listed by
+    /// [`Snapshot::queue`](crate::Snapshot::queue) (R21).
     Manual,
     /// A function of the application: see [`custom`](Self::custom).
     Custom(CustomPolicy),
@@ -93,12 +103,14 @@ impl Policy {
         Policy::Manual,
     ];
 
-    /// A function that says what is shown of a conflict. It is asked wherever something is in conflict, also when another device asks itself the same,
-    /// so it must be pure: the same answer for the same conflict, whatever the order of heads and sides, no clock, no randomness, nothing from
-    /// outside. Raise `version` whenever its answers change, so that peers are told.
+    /// A function that says what is shown of a conflict. It is asked wherever something is in
+    /// conflict, also when another device asks itself the same, so it must be pure: the same answer
+    /// for the same conflict, whatever the order of heads and sides, no clock, no randomness,
+    /// nothing from outside. Raise `version` whenever its answers change, so that peers are told.
     ///
-    /// With debug assertions it is asked twice, the second time with heads and sides in the other order, and a difference is
-    /// [`Error::PolicyFailed`]; so is a panic in it. Neither harms anybody but who reads this entity.
+    /// With debug assertions it is asked twice, the second time with heads and sides in the other
+    /// order, and a difference is [`Error::PolicyFailed`]; so is a panic in it. Neither harms
+    /// anybody but who reads this entity.
     ///
     /// ```
     /// use heirloom::{Content, Engine, Patch, Policy, Resolution, Value};
@@ -106,7 +118,8 @@ impl Policy {
     /// let longest = Policy::custom("longest", 1, |conflict| {
     ///     let mut patch = Patch::new();
     ///     for field in &conflict.fields {
-    ///         let key = |v: &Value| (v.as_str().map_or(0, str::len), v.as_str().map(str::to_owned));
+    ///         let key =
+    ///             |v: &Value| (v.as_str().map_or(0, str::len), v.as_str().map(str::to_owned));
     ///         if let Some(best) = field.sides.iter().map(|s| &s.value).max_by_key(|v| key(v)) {
     ///             patch = patch.set_at(&field.path, best.clone());
     ///         }
@@ -175,7 +188,9 @@ impl CustomPolicy {
     pub(crate) fn ask(&self, conflict: &Conflict, twice: bool) -> Result<Resolution> {
         let answer = self.ask_once(conflict)?;
         if twice && self.ask_once(&conflict.reversed())? != answer {
-            return Err(self.failed(conflict, "it answers differently when heads come in another order"));
+            return Err(
+                self.failed(conflict, "it answers differently when heads come in another order")
+            );
         }
         Ok(answer)
     }
@@ -186,7 +201,11 @@ impl CustomPolicy {
     }
 
     pub(crate) fn failed(&self, conflict: &Conflict, why: &str) -> Error {
-        Error::PolicyFailed { policy: self.name.to_string(), entity: conflict.entity, why: why.to_owned() }
+        Error::PolicyFailed {
+            policy: self.name.to_string(),
+            entity: conflict.entity,
+            why: why.to_owned(),
+        }
     }
 }
 
@@ -209,7 +228,8 @@ impl Policies {
             let own = registered.iter().find(|p| p.name() == name).cloned();
             by_type.insert(entity_type.clone(), own.map_or_else(|| name.parse(), Ok)?);
         }
-        for custom in by_type.values().chain(registered).filter(|p| matches!(p, Policy::Custom(_))) {
+        for custom in by_type.values().chain(registered).filter(|p| matches!(p, Policy::Custom(_)))
+        {
             if custom.name().is_empty() || custom.name().parse::<Policy>().is_ok() {
                 return Err(Error::invalid(format!(
                     "a custom policy cannot be called {:?}; give it a name of its own",
@@ -238,7 +258,8 @@ impl Policies {
         self.by_type.iter().map(|(t, p)| (t.as_str(), p))
     }
 
-    /// Hash over all types with their policies' names and versions; a type under `auto` counts like one that nobody mentions. Zero if all are so.
+    /// Hash over all types with their policies' names and versions; a type under `auto` counts like
+    /// one that nobody mentions. Zero if all are so.
     pub(crate) fn fingerprint(&self) -> [u8; 8] {
         if self.by_type.is_empty() {
             return [0; 8];

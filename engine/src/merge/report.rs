@@ -2,14 +2,16 @@
 
 use crate::model::{Content, EntityId, Patch, Timestamp, Value, VersionRef};
 
-/// An entity on which writers who had not seen each other disagree (R16, R17). All of it follows from the heads alone, so it is the same on every
-/// replica that has them (R19).
+/// An entity on which writers who had not seen each other disagree (R16, R17). All of it follows
+/// from the heads alone, so it is the same on every replica that has them (R19).
 ///
-/// [`Snapshot::conflict`](crate::Snapshot::conflict) gives that of one entity, [`Snapshot::conflicts`](crate::Snapshot::conflicts) all of them, and a
-/// [custom policy](crate::Policy::custom) is asked with one.
+/// [`Snapshot::conflict`](crate::Snapshot::conflict) gives that of one entity,
+/// [`Snapshot::conflicts`](crate::Snapshot::conflicts) all of them, and a [custom
+/// policy](crate::Policy::custom) is asked with one.
 /// ```
 /// # use heirloom::{Content, Engine, Patch, ConflictKind};
-/// # let [phone, tablet] = ["phone", "tablet"].map(|l| Engine::builder().label(l).dataset_name("home").in_memory().unwrap());
+/// # let [phone, tablet] = ["phone", "tablet"]
+/// #     .map(|l| Engine::builder().label(l).dataset_name("home").in_memory().unwrap());
 /// # let carry = |from: &Engine, to: &Engine| {
 /// #     let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
 /// #     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
@@ -25,7 +27,8 @@ use crate::model::{Content, EntityId, Patch, Timestamp, Value, VersionRef};
 /// // the phone gets what the tablet wrote
 /// let conflict = phone.snapshot()?.conflict(lamp)?.expect("both named it");
 /// assert_eq!((conflict.kind, conflict.heads.len()), (ConflictKind::ConcurrentModification, 2));
-/// let sides: Vec<_> = conflict.field("name").unwrap().sides.iter().map(|s| s.value.as_str()).collect();
+/// let name = conflict.field("name").unwrap();
+/// let sides: Vec<_> = name.sides.iter().map(|s| s.value.as_str()).collect();
 /// assert_eq!(sides, [Some("door"), Some("hall")]);
 /// assert_eq!(conflict.suggestion.as_ref().unwrap().get("name"), Some(&"door".into()));
 ///
@@ -42,11 +45,13 @@ pub struct Conflict {
     pub entity_type: String,
     /// What stands against what.
     pub kind: ConflictKind,
-    /// Its versions without a child, in the order of writes. One only: somebody wrote on it since and left the conflict open (R20).
+    /// Its versions without a child, in the order of writes. One only: somebody wrote on it since
+    /// and left the conflict open (R20).
     pub heads: Vec<ConflictHead>,
     /// The fields that are open, in order of their paths.
     pub fields: Vec<FieldConflict>,
-    /// What `auto` would show: of each open field the last write, all else merged. Nothing where a deletion would win.
+    /// What `auto` would show: of each open field the last write, all else merged. Nothing where a
+    /// deletion would win.
     pub suggestion: Option<Content>,
 }
 
@@ -78,20 +83,21 @@ pub struct ConflictHead {
     pub content: Option<Content>,
 }
 
-/// A field that writers who had not seen each other gave different values, or whose path is the beginning of another's, or a map that one
-/// removed while another edited inside of it (R16).
+/// A field that writers who had not seen each other gave different values, or whose path is the
+/// beginning of another's, or a map that one removed while another edited inside of it (R16).
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct FieldConflict {
     /// The keys that lead to it.
     pub path: Vec<String>,
-    /// Each side's value, greatest in the order of writes first. One side only: the field clashes with another above or below it, or with
-    /// a removal.
+    /// Each side's value, greatest in the order of writes first. One side only: the field clashes
+    /// with another above or below it, or with a removal.
     pub sides: Vec<Side>,
-    /// Somebody removed this map as a whole, or put something else in its place, and had not seen what others wrote inside of it. Then
-    /// nothing of the map is shown, and those of the sides whose values are maps say what each of the others wrote; the map as they saw it
-    /// is in the content of their versions. To bring it back set it as a whole, take such a head, or restore such a version; to
-    /// let it go unset it.
+    /// Somebody removed this map as a whole, or put something else in its place, and had not seen
+    /// what others wrote inside of it. Then nothing of the map is shown, and those of the sides
+    /// whose values are maps say what each of the others wrote; the map as they saw it is in the
+    /// content of their versions. To bring it back set it as a whole, take such a head, or restore
+    /// such a version; to let it go unset it.
     pub removed: bool,
 }
 
@@ -110,7 +116,8 @@ pub struct Side {
 }
 
 impl Conflict {
-    /// The heads that it was made of: what [`Transaction::resolve`](crate::Transaction::resolve) wants to know, so that nothing is decided unseen.
+    /// The heads that it was made of: what [`Transaction::resolve`](crate::Transaction::resolve)
+    /// wants to know, so that nothing is decided unseen.
     pub fn seen(&self) -> Vec<VersionRef> {
         self.heads.iter().map(|h| h.version).collect()
     }
@@ -120,8 +127,9 @@ impl Conflict {
         self.fields.iter().find(|f| f.path.join(".") == path)
     }
 
-    /// The same with heads and sides in the other order. A pure policy says the same of both. Fields stay in the order of their paths: who goes
-    /// through them and writes down what it finds says the same in another order, which is no other answer.
+    /// The same with heads and sides in the other order. A pure policy says the same of both.
+    /// Fields stay in the order of their paths: who goes through them and writes down what it finds
+    /// says the same in another order, which is no other answer.
     pub(crate) fn reversed(&self) -> Self {
         let mut other = self.clone();
         other.heads.reverse();
@@ -130,14 +138,16 @@ impl Conflict {
     }
 }
 
-/// How a conflict is settled: by a person through [`Transaction::resolve`](crate::Transaction::resolve), for good and for all; or by a
-/// [custom policy](crate::Policy::custom), for what is shown.
+/// How a conflict is settled: by a person through
+/// [`Transaction::resolve`](crate::Transaction::resolve), for good and for all; or by a [custom
+/// policy](crate::Policy::custom), for what is shown.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Resolution {
     /// As suggested: the last write of each open field, all else merged; a deletion stands.
     Suggestion,
-    /// These fields so, the others as suggested; what was deleted lives again. From a person it decides only the fields that it names.
+    /// These fields so, the others as suggested; what was deleted lives again. From a person it
+    /// decides only the fields that it names.
     Patch(Patch),
     /// Exactly this content.
     Content(Content),

@@ -20,8 +20,9 @@ impl Shown<'_> {
     }
 }
 
-/// Of several values the greatest in the order of writes; of clashing paths the newest first, then what fits. No orphans; a map only
-/// where it is empty, since others are told by what is in them. In order of paths.
+/// Of several values the greatest in the order of writes; of clashing paths the newest first, then
+/// what fits. No orphans; a map only where it is empty, since others are told by what is in them.
+/// In order of paths.
 pub(crate) fn show(state: &State) -> Vec<Shown<'_>> {
     let torn = Torn::of(state);
     let mut out: Vec<Shown<'_>> = state

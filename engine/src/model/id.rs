@@ -57,11 +57,13 @@ hex_name!(
     LogId, 16
 );
 hex_name!(
-    /// Name of a store among those that it syncs with, drawn at its first session; told to nobody else and never part of the data.
+    /// Name of a store among those that it syncs with, drawn at its first session; told to nobody
+    /// else and never part of the data.
     NodeId, 16
 );
 hex_name!(
-    /// Hash after a commit. It *is* the commit: it covers its header, all before it, and all resulting states (I6).
+    /// Hash after a commit. It *is* the commit: it covers its header, all before it, and all
+    /// resulting states (I6).
     Chain, 32
 );
 hex_name!(

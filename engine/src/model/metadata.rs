@@ -1,6 +1,7 @@
 //! What a commit says about itself.
 
-/// Who made a commit and why; optional, kept in its header, so never pruned. At most 255 and 4,096 bytes.
+/// Who made a commit and why; optional, kept in its header, so never pruned. At most 255 and 4,096
+/// bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Metadata {
     pub(crate) actor: String,

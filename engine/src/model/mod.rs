@@ -15,7 +15,9 @@ mod version;
 
 pub use clock::{Clock, ClockEntry, ClockOrdering};
 pub use content::Content;
-pub use id::{Chain, ChainPrefix, Dataset, DatasetId, EntityId, LogId, LogRoot, NodeId, StateDigest};
+pub use id::{
+    Chain, ChainPrefix, Dataset, DatasetId, EntityId, LogId, LogRoot, NodeId, StateDigest,
+};
 pub use metadata::Metadata;
 pub use patch::Patch;
 pub(crate) use path::{Path, PathRef};

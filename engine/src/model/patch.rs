@@ -4,7 +4,8 @@ use super::{Content, Path, Value};
 
 /// Names fields to set and to unset; all others stay as they are, undecided ones undecided (R20).
 ///
-/// Setting a map sets its leaves and leaves its siblings; unset the map first to replace it. Unsets happen before sets.
+/// Setting a map sets its leaves and leaves its siblings; unset the map first to replace it. Unsets
+/// happen before sets.
 ///
 /// ```
 /// use heirloom::Patch;

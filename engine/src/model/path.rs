@@ -5,7 +5,8 @@ use std::fmt;
 
 use crate::format::bytes::Put;
 
-/// A list of 1 to 64 keys, as its canonical bytes (FORMAT.md, 1.4). Ordered key by key; a prefix comes before what continues it.
+/// A list of 1 to 64 keys, as its canonical bytes (FORMAT.md, 1.4). Ordered key by key; a prefix
+/// comes before what continues it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Path(Box<[u8]>);
 
@@ -80,7 +81,8 @@ impl<'a> PathRef<'a> {
         self.raw_keys().count()
     }
 
-    /// Each key is written with its length, so that a list of keys is a prefix of another where its bytes are.
+    /// Each key is written with its length, so that a list of keys is a prefix of another where its
+    /// bytes are.
     pub(crate) fn is_below(self, other: PathRef<'_>) -> bool {
         self.body().starts_with(other.body())
     }
@@ -173,7 +175,8 @@ mod tests {
             let (p, q) = (Path::new(&a), Path::new(&b));
             prop_assert_eq!(p.cmp(&q), a.cmp(&b));
             prop_assert_eq!(p.is_below(&q), a.starts_with(&b));
-            prop_assert_eq!(p.as_ref().keys().collect::<Vec<_>>(), a.iter().map(String::as_str).collect::<Vec<_>>());
+            let keys: Vec<_> = a.iter().map(String::as_str).collect();
+            prop_assert_eq!(p.as_ref().keys().collect::<Vec<_>>(), keys);
             prop_assert_eq!(p.depth(), a.len());
         }
     }

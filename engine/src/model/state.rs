@@ -61,7 +61,10 @@ impl State {
     /// About how much memory it takes.
     pub(crate) fn cost(&self) -> usize {
         let entry = |e: &Entry| 112 + e.value.len();
-        self.0.iter().map(|l| 64 + l.path.as_bytes().len() + l.entries.iter().map(entry).sum::<usize>()).sum()
+        self.0
+            .iter()
+            .map(|l| 64 + l.path.as_bytes().len() + l.entries.iter().map(entry).sum::<usize>())
+            .sum()
     }
 
     /// The same with `from` as writer in the place of `to`.

@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 
 const DAY: i64 = 86_400_000;
 
-/// A moment in milliseconds since 1970-01-01T00:00:00Z, also before it. Printed as `2024-01-15T10:30:00.123Z`.
+/// A moment in milliseconds since 1970-01-01T00:00:00Z, also before it. Printed as
+/// `2024-01-15T10:30:00.123Z`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Timestamp(i64);
 
@@ -100,7 +101,8 @@ fn days_in(year: i64, month: i64) -> i64 {
     days_from_civil(next.0, next.1, 1) - days_from_civil(year, month, 1)
 }
 
-/// Days since 1970-01-01 of a day in the Gregorian calendar. Years are counted from March, so that the leap day ends one.
+/// Days since 1970-01-01 of a day in the Gregorian calendar. Years are counted from March, so that
+/// the leap day ends one.
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));

@@ -2,7 +2,8 @@
 
 use super::{Content, Timestamp};
 
-/// A value of a field (R1). Equality is that of the format: one NaN, −0 is 0, an integer is not a float.
+/// A value of a field (R1). Equality is that of the format: one NaN, −0 is 0, an integer is not a
+/// float.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Value {

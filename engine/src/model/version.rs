@@ -6,7 +6,8 @@ use std::str::FromStr;
 use super::{ChainPrefix, LogId, Timestamp};
 use crate::error::{Error, Result};
 
-/// Refers to a commit, the same on every replica: its log, the sequence of its last version, 16 bytes of its chain.
+/// Refers to a commit, the same on every replica: its log, the sequence of its last version, 16
+/// bytes of its chain.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CommitRef {
     /// The log.
@@ -17,7 +18,8 @@ pub struct CommitRef {
     pub prefix: ChainPrefix,
 }
 
-/// Refers to a version, the same on every replica: its log, its sequence, 16 bytes of its commit's chain.
+/// Refers to a version, the same on every replica: its log, its sequence, 16 bytes of its commit's
+/// chain.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct VersionRef {
     /// The log.
@@ -56,7 +58,9 @@ pub enum Kind {
 
 impl Kind {
     pub(crate) fn from_bits(bits: u8) -> Option<Self> {
-        [Kind::Create, Kind::Update, Kind::Delete, Kind::Restore].into_iter().find(|k| *k as u8 == bits)
+        [Kind::Create, Kind::Update, Kind::Delete, Kind::Restore]
+            .into_iter()
+            .find(|k| *k as u8 == bits)
     }
 }
 
@@ -76,8 +80,8 @@ pub struct VersionId {
 }
 
 impl VersionId {
-    /// Puts one together. The device id must be 1 to 64 printable ASCII characters without space, the stamp within the years
-    /// 0000 to 9999; else [`Error::Invalid`].
+    /// Puts one together. The device id must be 1 to 64 printable ASCII characters without space,
+    /// the stamp within the years 0000 to 9999; else [`Error::Invalid`].
     pub fn new(stamp: Timestamp, device: impl Into<String>, sequence: u64) -> Result<Self> {
         let device = device.into();
         if device.is_empty() || device.len() > 64 || !device.bytes().all(|b| b.is_ascii_graphic()) {
@@ -121,10 +125,13 @@ impl FromStr for VersionId {
         let bad = |at: usize, why: &str| {
             Error::invalid(format!("{text:?} is not a version id: {why} at position {at}"))
         };
-        let stamp =
-            text.get(..STAMP).ok_or_else(|| bad(text.len().min(STAMP), "a time is expected"))?.parse()?;
+        let stamp = text
+            .get(..STAMP)
+            .ok_or_else(|| bad(text.len().min(STAMP), "a time is expected"))?
+            .parse()?;
         let rest = text[STAMP..].strip_prefix('-').ok_or_else(|| bad(STAMP, "'-' is expected"))?;
-        let cut = rest.rfind('-').ok_or_else(|| bad(text.len(), "'-' and a sequence are expected"))?;
+        let cut =
+            rest.rfind('-').ok_or_else(|| bad(text.len(), "'-' and a sequence are expected"))?;
         let (device, digits) = (&rest[..cut], &rest[cut + 1..]);
         let place = STAMP + 1 + cut + 1;
         let plain = digits.len() >= 3 && digits.bytes().all(|b| b.is_ascii_digit());
@@ -160,7 +167,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn printing_and_parsing_are_inverse(ms in 0i64..=253_402_300_799_999, device in "[!-~]{1,64}", sequence: u64) {
+        fn printing_and_parsing_are_inverse(
+            ms in 0i64..=253_402_300_799_999,
+            device in "[!-~]{1,64}",
+            sequence: u64,
+        ) {
             let id = VersionId::new(Timestamp::from_millis(ms), device, sequence).unwrap();
             prop_assert_eq!(id.to_string().parse::<VersionId>().unwrap(), id);
         }

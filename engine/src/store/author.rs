@@ -62,16 +62,27 @@ pub(crate) fn author(
     check_limit("bytes of the message", limits::MESSAGE as u64, metadata.message.len())?;
     let first = place.before.0 + 1;
     let parents = plan.iter().flat_map(|p| &p.parents);
-    let stamp = parents.fold(wall, |s, h| s.max(after(h.writer.stamp, !holds(view, place.ordinal, h))));
+    let stamp =
+        parents.fold(wall, |s, h| s.max(after(h.writer.stamp, !holds(view, place.ordinal, h))));
     let mut versions = Vec::with_capacity(plan.len());
     let mut fulls = Vec::with_capacity(plan.len());
     let mut checksums = Vec::with_capacity(plan.len());
     for (i, p) in plan.iter().enumerate() {
         versions.push(version_header(view, place, &refs, p)?);
         let full = p.state.as_ref().map(|s| body::full(s, &Writer::OWN));
-        check_limit("bytes of a version", limits::FULL_BODY as u64, full.as_ref().map_or(0, Vec::len))?;
+        check_limit(
+            "bytes of a version",
+            limits::FULL_BODY as u64,
+            full.as_ref().map_or(0, Vec::len),
+        )?;
         let entity_type = type_of(view, p)?;
-        checksums.push(state_checksum(place.log, first + i as u64, p.entity, &entity_type, full.as_deref()));
+        checksums.push(state_checksum(
+            place.log,
+            first + i as u64,
+            p.entity,
+            &entity_type,
+            full.as_deref(),
+        ));
         fulls.push(full);
     }
     let total = fulls.iter().flatten().map(Vec::len).sum();
@@ -94,7 +105,8 @@ pub(crate) fn author(
     check_limit("bytes of a header", limits::HEADER as u64, header_bytes.len())?;
     let chain = chain_after(&place.before.1, &header_bytes);
     let settled = plan.into_iter().zip(fulls).enumerate().map(|(i, (p, full))| {
-        let reference = VersionRef { log: place.log, sequence: first + i as u64, prefix: chain.prefix() };
+        let reference =
+            VersionRef { log: place.log, sequence: first + i as u64, prefix: chain.prefix() };
         settle(p, full, Writer { ordinal: place.ordinal, stamp, reference })
     });
     let settled = settled.collect();
@@ -102,7 +114,11 @@ pub(crate) fn author(
 }
 
 pub(crate) fn check_limit(what: &'static str, limit: u64, given: usize) -> Result<()> {
-    if given as u64 > limit { Err(Error::Limit { what, limit, given: given as u64 }) } else { Ok(()) }
+    if given as u64 > limit {
+        Err(Error::Limit { what, limit, given: given as u64 })
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether a version lies on the path that ends in a line.
@@ -110,7 +126,12 @@ fn holds(view: &View<'_>, line: u32, head: &Head) -> bool {
     view.directory.line_at(line, head.writer.reference.sequence) == head.writer.ordinal
 }
 
-fn version_header(view: &View<'_>, place: Place, refs: &[CommitRef], p: &Planned) -> Result<VersionHeader> {
+fn version_header(
+    view: &View<'_>,
+    place: Place,
+    refs: &[CommitRef],
+    p: &Planned,
+) -> Result<VersionHeader> {
     check_limit("parents of a version", limits::PARENTS, p.parents.len())?;
     if let Some(t) = &p.entity_type
         && !(1..=limits::TYPE).contains(&t.len())
@@ -157,7 +178,8 @@ fn type_of(view: &View<'_>, p: &Planned) -> Result<Arc<str>> {
         return Ok(t.clone());
     }
     let least = p.parents.iter().map(|h| h.derived.type_source).min_by_key(|s| s.key());
-    let least = least.ok_or_else(|| Error::corrupt("types", p.entity, "an entity without a type"))?;
+    let least =
+        least.ok_or_else(|| Error::corrupt("types", p.entity, "an entity without a type"))?;
     view.entity_type(least.type_ordinal)
 }
 

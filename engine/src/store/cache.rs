@@ -5,7 +5,8 @@ use std::hash::Hash;
 
 use parking_lot::Mutex;
 
-/// When the young generation is full it becomes the old one, and the old one is forgotten. What is used survives.
+/// When the young generation is full it becomes the old one, and the old one is forgotten. What is
+/// used survives.
 pub(crate) struct Cache<K, V>(Mutex<Generations<K, V>>);
 
 /// The same for one caller at a time.
@@ -18,8 +19,8 @@ pub(crate) struct Generations<K, V> {
 }
 
 impl<K: Eq + Hash + Copy, V: Clone> Cache<K, V> {
-    /// Holds values of at most `cost` together. One that is larger counts as half of it: what reads a large value again and again must not
-    /// make it anew each time.
+    /// Holds values of at most `cost` together. One that is larger counts as half of it: what reads
+    /// a large value again and again must not make it anew each time.
     pub(crate) fn new(cost: usize) -> Self {
         Self(Mutex::new(Generations::new(cost)))
     }

@@ -1,4 +1,5 @@
-//! A copy of one consistent state in a fresh file: row by row in the order of keys, so that it is as small as a file with these rows can be.
+//! A copy of one consistent state in a fresh file: row by row in the order of keys, so that it is
+//! as small as a file with these rows can be.
 
 use std::path::{Path, PathBuf};
 
@@ -49,8 +50,10 @@ pub(crate) struct Target {
 impl Target {
     pub(crate) fn new(path: &Path, backend: impl StorageBackend) -> Result<Self> {
         let failed = |e: redb::DatabaseError| not_written(path, e);
-        let database =
-            Database::builder().set_cache_size(CACHE).create_with_backend(backend).map_err(failed)?;
+        let database = Database::builder()
+            .set_cache_size(CACHE)
+            .create_with_backend(backend)
+            .map_err(failed)?;
         let target = Self { path: path.to_owned(), database };
         match create_tables(&target.database) {
             Err(Error::Storage(why)) => Err(not_written(path, *why)),
@@ -98,8 +101,8 @@ fn not_written(path: &Path, why: impl Into<redb::Error>) -> Error {
 }
 
 impl Store {
-    /// Copies what these tables show, durably. `same`: the copy is this store, to replace it; else it is another one, that shares nothing
-    /// with this but the past.
+    /// Copies what these tables show, durably. `same`: the copy is this store, to replace it; else
+    /// it is another one, that shares nothing with this but the past.
     pub(crate) fn copy(
         &self,
         tables: &Tables,
@@ -108,7 +111,8 @@ impl Store {
         progress: &mut dyn FnMut(Copied),
     ) -> Result<()> {
         let mut sources = Vec::new();
-        for table in OF_DATA.iter().chain(&tables::OF_SOME).chain(OF_PEERS.iter().filter(|_| same)) {
+        for table in OF_DATA.iter().chain(&tables::OF_SOME).chain(OF_PEERS.iter().filter(|_| same))
+        {
             if let Some(rows) = tables.optional(*table)? {
                 sources.push((table, rows));
             }
@@ -144,7 +148,8 @@ impl Store {
     }
 }
 
-/// Whether a row of `meta` is not copied: the target has its own format, and another store its own identity.
+/// Whether a row of `meta` is not copied: the target has its own format, and another store its own
+/// identity.
 fn is_left_out(name: &[u8], same: bool) -> bool {
     let of_identity = [OWN, PREDECESSOR, NODE].iter().any(|n| n.as_bytes() == name);
     // a new file has a format and a fingerprint of its own
@@ -230,12 +235,15 @@ mod tests {
             text.push(char::from(33 + (i.wrapping_mul(2_654_435_761) >> 26) as u8));
         }
         for _ in 0..40 {
-            engine.write(|tx| tx.create("noise", &Content::new().with("text", text.clone()))).unwrap();
+            engine
+                .write(|tx| tx.create("noise", &Content::new().with("text", text.clone())))
+                .unwrap();
         }
         let free = Arc::new(AtomicU64::new(u64::MAX));
         let copy = |bytes: u64, same: bool| {
             free.store(bytes, Ordering::Relaxed);
-            let target = Target::new(Path::new("there"), Disk(InMemoryBackend::new(), free.clone()))?;
+            let target =
+                Target::new(Path::new("there"), Disk(InMemoryBackend::new(), free.clone()))?;
             let store = engine.store();
             if same {
                 store.move_to(target)

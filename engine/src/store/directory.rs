@@ -1,7 +1,9 @@
 //! Local numbers for lines of commits and entity types: short in records, never hashed, never sent.
 //!
-//! A log is one line of commits, unless copies of a file wrote under its name: then it is a tree, and each line after the first begins where it
-//! left another that had gone on already. Nothing that is stored is touched when a branch is learnt: the line that was here first keeps its number.
+//! A log is one line of commits, unless copies of a file wrote under its name: then it is a tree,
+//! and each line after the first begins where it left another that had gone on already. Nothing
+//! that is stored is touched when a branch is learnt: the line that was here first keeps its
+//! number.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -36,7 +38,8 @@ pub(crate) struct LogInfo {
     pub(crate) fork: Option<Fork>,
 }
 
-/// Only grows; a number, once given, is for good. Readers with an older snapshot merely know numbers that they do not meet.
+/// Only grows; a number, once given, is for good. Readers with an older snapshot merely know
+/// numbers that they do not meet.
 #[derive(Default)]
 pub(crate) struct Directory {
     logs: RwLock<Logs>,
@@ -78,7 +81,8 @@ impl Logs {
     }
 
     fn name(&self, line: u32, sequence: u64) -> Option<LogId> {
-        let named = self.names.range((line, 0)..(line, sequence)).next_back().map(|(_, name)| *name);
+        let named =
+            self.names.range((line, 0)..(line, sequence)).next_back().map(|(_, name)| *name);
         named.or_else(|| self.by_ordinal.get(line as usize).map(|l| l.id))
     }
 }
@@ -162,17 +166,20 @@ impl Directory {
         (0..).zip(&logs.by_ordinal).filter_map(|(o, l)| Some((o, l.fork?))).collect()
     }
 
-    /// What people and clocks call the log that a place lies in: its id up to a fork, from there the name of the branch.
+    /// What people and clocks call the log that a place lies in: its id up to a fork, from there
+    /// the name of the branch.
     pub(crate) fn name(&self, line: u32, sequence: u64) -> Option<LogId> {
         self.logs.read().name(line, sequence)
     }
 
-    /// The stretches of a line that have names of their own, each with the last sequence that it has if another follows.
+    /// The stretches of a line that have names of their own, each with the last sequence that it
+    /// has if another follows.
     pub(crate) fn stretches(&self, line: u32) -> Vec<(LogId, Option<u64>)> {
         let logs = self.logs.read();
         let start = logs.fork(line).map_or(0, |f| f.after);
         let mut out: Vec<(LogId, Option<u64>)> = Vec::new();
-        if let Some(id) = logs.by_ordinal.get(line as usize).filter(|l| l.fork.is_none()).map(|l| l.id)
+        if let Some(id) =
+            logs.by_ordinal.get(line as usize).filter(|l| l.fork.is_none()).map(|l| l.id)
             && !logs.names.contains_key(&(line, 0))
         {
             out.push((id, None));
@@ -186,7 +193,8 @@ impl Directory {
         out
     }
 
-    /// The stretch of a name: its line, and after which sequence up to which it has that name. Of a log's id only while that names anything.
+    /// The stretch of a name: its line, and after which sequence up to which it has that name. Of a
+    /// log's id only while that names anything.
     pub(crate) fn named(&self, name: LogId) -> Option<(u32, u64, u64)> {
         let logs = self.logs.read();
         let (line, after) = match logs.by_name.get(&name) {
@@ -200,7 +208,8 @@ impl Directory {
         Some((line, after, next.map_or(u64::MAX, |((_, until), _)| *until)))
     }
 
-    /// What people call the device that wrote a place (R3): on a branch 8 digits of its name follow.
+    /// What people call the device that wrote a place (R3): on a branch 8 digits of its name
+    /// follow.
     pub(crate) fn device(&self, line: u32, sequence: u64) -> String {
         let logs = self.logs.read();
         let Some(info) = logs.by_ordinal.get(line as usize) else { return String::new() };
@@ -242,13 +251,15 @@ impl Directory {
     pub(crate) fn add_log(&self, id: LogId, bytes: &[u8], genesis: &Genesis) -> u32 {
         let mut logs = self.logs.write();
         let ordinal = logs.by_ordinal.len() as u32;
-        let (genesis, device, predecessor) = (bytes.to_vec(), genesis.device_id(id), genesis.predecessor);
+        let (genesis, device, predecessor) =
+            (bytes.to_vec(), genesis.device_id(id), genesis.predecessor);
         logs.by_ordinal.push(Arc::new(LogInfo { id, genesis, device, predecessor, fork: None }));
         logs.by_id.insert(id, ordinal);
         ordinal
     }
 
-    /// A line that leaves one that is here. The number that it has already, if it was learnt by something that failed later.
+    /// A line that leaves one that is here. The number that it has already, if it was learnt by
+    /// something that failed later.
     pub(crate) fn add_branch(&self, fork: Fork) -> Option<u32> {
         let mut logs = self.logs.write();
         if let Some((line, _)) = logs.by_name.get(&fork.name) {

@@ -33,7 +33,9 @@ pub(super) fn is_there(path: &Path) -> Result<bool> {
             if found.len() == 0 { Err(Error::EmptyFile(path.to_owned())) } else { Ok(true) }
         }
         Err(e) if e.kind() != ErrorKind::NotFound => Err(failed(e)),
-        Err(_) if fs::symlink_metadata(path).is_ok() => not_a_file(path, "a link that leads nowhere"),
+        Err(_) if fs::symlink_metadata(path).is_ok() => {
+            not_a_file(path, "a link that leads nowhere")
+        }
         Err(_) => Ok(false),
     }
 }
@@ -94,7 +96,11 @@ impl Partial {
 
     /// Gives it its name, and makes that durable, unless somebody took it meanwhile. Returns its
     /// size.
-    pub(crate) fn arrive(self, path: &Path, keep_name: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<u64> {
+    pub(crate) fn arrive(
+        self,
+        path: &Path,
+        keep_name: &dyn Fn(&Path) -> io::Result<()>,
+    ) -> io::Result<u64> {
         let size = fs::metadata(&self.0)?.len();
         // unlike a rename, a link never replaces a file
         match fs::hard_link(&self.0, path) {
@@ -253,7 +259,9 @@ impl WatchedFile {
     fn difference(&self) -> Option<&'static str> {
         let known = self.0.known.lock();
         match fs::metadata(&self.0.path) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Some("nothing is at its path any more"),
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                return Some("nothing is at its path any more");
+            }
             // who may no longer look does not know better
             Err(_) => {}
             Ok(found) if known.identity.is_some() && identity(&found) != known.identity => {
@@ -282,7 +290,9 @@ impl WatchedFile {
     fn check_write(&self) -> io::Result<()> {
         self.check_process()?;
         match self.0.changed.get() {
-            Some(what) => Err(io::Error::other(Refusal::Changed { path: self.0.path.clone(), what })),
+            Some(what) => {
+                Err(io::Error::other(Refusal::Changed { path: self.0.path.clone(), what }))
+            }
             None => Ok(()),
         }
     }
@@ -355,7 +365,11 @@ impl StorageBackend for WatchedFile {
         self.0.below.try_lock_range(start, end)
     }
 
-    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+    fn try_lock_shared_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> Result<bool, BackendError> {
         self.0.below.try_lock_shared_range(start, end)
     }
 

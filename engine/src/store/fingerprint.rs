@@ -8,11 +8,13 @@ use crate::format::hash::file_fingerprint;
 /// What the bytes of a file cannot take along when they are copied.
 pub(crate) type Fingerprint = [u8; 16];
 
-/// Of a file on this machine: the machine, the file's number and time of birth as far as the system tells them, and the install id. A file that is
-/// renamed, and so stays the same file, keeps it; a copy, one that was restored beside the old one, and one on another machine have others.
+/// Of a file on this machine: the machine, the file's number and time of birth as far as the system
+/// tells them, and the install id. A file that is renamed, and so stays the same file, keeps it; a
+/// copy, one that was restored beside the old one, and one on another machine have others.
 pub(crate) fn of_file(path: &Path, install: Option<&[u8]>) -> Option<Fingerprint> {
     let metadata = fs::metadata(path).ok()?;
-    let birth = metadata.created().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    let birth =
+        metadata.created().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     let birth = birth.map_or([0; 16], |at| at.as_nanos().to_be_bytes());
     Some(file_fingerprint(&[
         &machine(),

@@ -1,6 +1,8 @@
-//! From a commit's header and bodies to versions and heads (I4, I8). The same for what is written here and what is received.
+//! From a commit's header and bodies to versions and heads (I4, I8). The same for what is written
+//! here and what is received.
 //!
-//! Void or not is a function of headers alone, so all replicas agree. Nothing is refused for its meaning (R36).
+//! Void or not is a function of headers alone, so all replicas agree. Nothing is refused for its
+//! meaning (R36).
 
 use std::sync::Arc;
 
@@ -132,7 +134,11 @@ pub(crate) fn fold(view: &View<'_>, incoming: &Incoming<'_>, bodies: Bodies<'_>)
 fn writer(incoming: &Incoming<'_>, index: usize) -> Writer {
     let sequence = incoming.header.first + index as u64;
     let reference = VersionRef { log: incoming.log, sequence, prefix: incoming.chain.prefix() };
-    Writer { ordinal: incoming.ordinal, stamp: incoming.header.stamp().unwrap_or(u64::MAX), reference }
+    Writer {
+        ordinal: incoming.ordinal,
+        stamp: incoming.header.stamp().unwrap_or(u64::MAX),
+        reference,
+    }
 }
 
 /// Finds the parents of a version, and says whether it is void by itself.
@@ -174,7 +180,8 @@ fn find_parent(
     let (ordinal, upto) = if name.path == 0 {
         (incoming.ordinal, incoming.header.first - 1)
     } else {
-        let reference = usize::try_from(name.path - 1).ok().and_then(|i| incoming.header.refs.get(i));
+        let reference =
+            usize::try_from(name.path - 1).ok().and_then(|i| incoming.header.refs.get(i));
         let Some(r) = reference else { return Ok(None) };
         match view.line_of(r.log, r.sequence, r.prefix)? {
             Some(line) => (line, r.sequence),
@@ -184,16 +191,27 @@ fn find_parent(
     if name.sequence == 0 || name.sequence > upto {
         return Ok(None);
     }
-    let (dot, through_ref) = ((view.directory.line_at(ordinal, name.sequence), name.sequence), name.path > 0);
+    let (dot, through_ref) =
+        ((view.directory.line_at(ordinal, name.sequence), name.sequence), name.path > 0);
     let is_it = |h: &&Head| (h.writer.ordinal, h.writer.reference.sequence) == dot;
     if let Some(head) = heads.list.iter().find(is_it) {
-        return Ok(Some(Parent { dot, through_ref, stamp: head.writer.stamp, head: Some(head.clone()) }));
+        return Ok(Some(Parent {
+            dot,
+            through_ref,
+            stamp: head.writer.stamp,
+            head: Some(head.clone()),
+        }));
     }
-    let Some(at) = view.version(dot)?.filter(|at| at.header().entity == entity) else { return Ok(None) };
+    let Some(at) = view.version(dot)?.filter(|at| at.header().entity == entity) else {
+        return Ok(None);
+    };
     let header = &at.record.header;
     let stamp = header.wall.saturating_add(header.excess);
-    let head =
-        if at.record.void_of(at.index).is_some() { None } else { Some(Head::clone(&*view.as_head(&at)?)) };
+    let head = if at.record.void_of(at.index).is_some() {
+        None
+    } else {
+        Some(Head::clone(&*view.as_head(&at)?))
+    };
     Ok(Some(Parent { dot, through_ref, stamp, head }))
 }
 
@@ -240,7 +258,8 @@ fn derive_all(
     judged.iter().enumerate().map(one).collect()
 }
 
-/// Bodies that came from elsewhere: believed if all of them together give the states root (FORMAT.md, 1.11).
+/// Bodies that came from elsewhere: believed if all of them together give the states root
+/// (FORMAT.md, 1.11).
 fn receive(
     view: &View<'_>,
     incoming: &Incoming<'_>,
@@ -342,10 +361,12 @@ fn settle(
                 Err(e) => return Err(e),
             }
         }
-        Tag::Full => match read_full(view, version.entity, body.payload, &own, derived, &parents)? {
-            Some(state) => state,
-            None => return Ok(Outcome::Nonsense),
-        },
+        Tag::Full => {
+            match read_full(view, version.entity, body.payload, &own, derived, &parents)? {
+                Some(state) => state,
+                None => return Ok(Outcome::Nonsense),
+            }
+        }
     };
     let full = body::full(&state, &own);
     if full.len() > limits::FULL_BODY {
@@ -357,7 +378,11 @@ fn settle(
         Tag::Patch if depth < limits::FULL_EVERY => (encoded, depth),
         _ => (encoded_full(&full), 0),
     };
-    Ok(Outcome::Settled(Settled { content: Content::Live(Arc::new(state)), body, depth }, sum, size))
+    Ok(Outcome::Settled(
+        Settled { content: Content::Live(Arc::new(state)), body, depth },
+        sum,
+        size,
+    ))
 }
 
 pub(crate) fn encoded_full(full: &[u8]) -> Vec<u8> {
@@ -386,7 +411,10 @@ fn read_full(
     carried.sort_unstable_by_key(Writer::key);
     let mut table = vec![*own];
     for (reference, stamp) in named {
-        let known = carried.binary_search_by_key(&(stamp, reference), Writer::key).ok().map(|at| carried[at]);
+        let known = carried
+            .binary_search_by_key(&(stamp, reference), Writer::key)
+            .ok()
+            .map(|at| carried[at]);
         let Some(writer) = (match known {
             Some(writer) => Some(writer),
             None => look_up(view, entity, reference, stamp, derived)?,
@@ -413,7 +441,8 @@ fn look_up(
         return Ok(None);
     }
     let found = view.version((ordinal, reference.sequence))?;
-    let fits = found.filter(|at| at.header().entity == entity && at.record.void_of(at.index).is_none());
+    let fits =
+        found.filter(|at| at.header().entity == entity && at.record.void_of(at.index).is_none());
     Ok(fits.map(|at| at.writer).filter(|w| w.reference == reference && w.stamp == stamp))
 }
 
@@ -442,9 +471,11 @@ fn change(
     derived: Derived,
     settled: &Settled,
 ) -> HeadChange {
-    let is_parent =
-        |h: &Head| judged.parents.iter().any(|p| p.dot == (h.writer.ordinal, h.writer.reference.sequence));
-    // what never leaves stands only while there is nothing that does: else replicas would show different things for ever
+    let is_parent = |h: &Head| {
+        judged.parents.iter().any(|p| p.dot == (h.writer.ordinal, h.writer.reference.sequence))
+    };
+    // what never leaves stands only while there is nothing that does: else replicas would show
+    // different things for ever
     let local = view.directory.local();
     let yields = |h: &Head| Some(h.writer.ordinal) == local && Some(writer.ordinal) != local;
     let (gone, mut list): (Vec<Head>, Vec<Head>) =
@@ -462,7 +493,11 @@ fn change(
     HeadChange {
         entity: version.entity,
         heads: Heads { list, unsettled, created_twice },
-        gone: gone.iter().filter(|h| Some(h.writer.ordinal) != local).map(|h| h.writer.reference).collect(),
+        gone: gone
+            .iter()
+            .filter(|h| Some(h.writer.ordinal) != local)
+            .map(|h| h.writer.reference)
+            .collect(),
         new: writer.reference,
         was_diverged: judged.heads.list.len() > 1,
         undecided,

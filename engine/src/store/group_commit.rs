@@ -1,8 +1,10 @@
-//! The turn-taking of group commit: many threads wait for their batch, whoever comes first writes for all that has gathered, one at a time.
+//! The turn-taking of group commit: many threads wait for their batch, whoever comes first writes
+//! for all that has gathered, one at a time.
 
 use super::primitives::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// What is written in batches. Batches are numbered from 1; what is added belongs to the batch that is open.
+/// What is written in batches. Batches are numbered from 1; what is added belongs to the batch that
+/// is open.
 pub(crate) trait Journal {
     /// All that one durable commit writes.
     type Batch;
@@ -56,8 +58,8 @@ struct Turn<'a> {
 }
 
 impl GroupCommit {
-    /// Returns when all batches up to this one are durable and visible. After a failure, or a panic, in writing a batch all who wait for it or for a later one
-    /// are refused.
+    /// Returns when all batches up to this one are durable and visible. After a failure, or a
+    /// panic, in writing a batch all who wait for it or for a later one are refused.
     pub(crate) fn flush<J: Journal>(&self, journal: &J, batch: u64) -> Result<(), J::Error> {
         let mut progress = self.lock();
         while (progress.taken || progress.between > 0) && progress.durable < batch {

@@ -1,9 +1,11 @@
-//! The heads of an entity, as they lie in their table: all that the next write needs, so that it never reads the log.
+//! The heads of an entity, as they lie in their table: all that the next write needs, so that it
+//! never reads the log.
 //!
 //! ```text
 //! row     flags u8 (1: unsettled, 2: created twice) · type ordinal · list of heads
 //! head    flags u8 (0–1: state, 2: its own creation names the type, 3: has seen only itself)
-//!         ordinal · sequence · chain prefix 16 · stamp · generation · depth · type source? · entity clock? · inline state?
+//!         ordinal · sequence · chain prefix 16 · stamp · generation · depth · type source? ·
+//!         entity clock? · inline state?
 //! state   list of writers (ordinal, sequence, chain prefix 16, stamp) · leaves as in a full body
 //! ```
 
@@ -162,7 +164,11 @@ impl Heads {
 
     /// The type of the entity: that of the least creation in the past of all heads.
     pub(crate) fn type_ordinal(&self) -> Option<u32> {
-        self.list.iter().map(|h| h.derived.type_source).min_by_key(TypeSource::key).map(|s| s.type_ordinal)
+        self.list
+            .iter()
+            .map(|h| h.derived.type_source)
+            .min_by_key(TypeSource::key)
+            .map(|s| s.type_ordinal)
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -237,9 +243,12 @@ pub(crate) fn read_inline(bytes: &[u8], own: &Writer, directory: &Directory) -> 
 /// Where the bytes of a path and of its value lie.
 pub(crate) type Place = [Range<usize>; 2];
 
-/// Where each path and value lies in the inline state of one settled head; nothing where it takes more than that to show it.
+/// Where each path and value lies in the inline state of one settled head; nothing where it takes
+/// more than that to show it.
 pub(crate) fn in_place(heads: &Heads) -> Option<(Arc<[u8]>, Vec<Place>)> {
-    let ([Head { state: HeadState::Inline(bytes), .. }], false) = (&heads.list[..], heads.unsettled) else {
+    let ([Head { state: HeadState::Inline(bytes), .. }], false) =
+        (&heads.list[..], heads.unsettled)
+    else {
         return None;
     };
     let mut r = Reader::new(bytes);

@@ -1,4 +1,5 @@
-//! A commit that is damaged here, or whose bodies did not verify, comes again from a peer: it takes its old place, and nothing else changes.
+//! A commit that is damaged here, or whose bodies did not verify, comes again from a peer: it takes
+//! its old place, and nothing else changes.
 
 use super::Store;
 use super::fold::{Bodies, Folded, Incoming, fold};
@@ -44,7 +45,8 @@ impl Store {
             return Ok(Healed::No);
         }
         let heads = found_contents(&view, &folded)?;
-        let left = (folded.unverified && folded.voids.is_empty()).then_some(Gap { damaged: false, ..gap });
+        let left =
+            (folded.unverified && folded.voids.is_empty()).then_some(Gap { damaged: false, ..gap });
         let header = incoming.header;
         for sequence in header.first..=header.last() {
             self.caches.forget((gap.ordinal, sequence));
@@ -54,7 +56,8 @@ impl Store {
         writer.heal(lsn, folded.record, heads);
         if writer.tip(gap.ordinal).is_none_or(|tip| tip.last < header.last()) {
             let (chain, wall, is_newer) = (incoming.chain, header.wall, header.is_newer());
-            writer.tips[gap.ordinal as usize] = Some(Tip { last: header.last(), chain, wall, is_newer });
+            writer.tips[gap.ordinal as usize] =
+                Some(Tip { last: header.last(), chain, wall, is_newer });
         }
         self.missing.set(lsn, left);
         self.index_now(writer, &entities);
@@ -62,8 +65,9 @@ impl Store {
     }
 }
 
-/// Whether a commit is the one whose record is damaged. Several things here remember its chain: what is left of the record, the name of a branch, the commit
-/// that follows it, heads that it wrote, refs to it.
+/// Whether a commit is the one whose record is damaged. Several things here remember its chain:
+/// what is left of the record, the name of a branch, the commit that follows it, heads that it
+/// wrote, refs to it.
 fn is_the_one(
     view: &View<'_>,
     (lsn, commits): (u64, u64),
@@ -86,12 +90,18 @@ fn is_the_one(
     }
     for (sequence, version) in (header.first..).zip(&header.versions) {
         let heads = view.heads(version.entity)?;
-        let wrote = |w: &crate::model::Writer| (w.ordinal, w.reference.sequence) == (gap.ordinal, sequence);
-        if heads.list.iter().any(|h| wrote(&h.writer) && h.writer.reference.prefix == chain.prefix()) {
+        let wrote =
+            |w: &crate::model::Writer| (w.ordinal, w.reference.sequence) == (gap.ordinal, sequence);
+        if heads
+            .list
+            .iter()
+            .any(|h| wrote(&h.writer) && h.writer.reference.prefix == chain.prefix())
+        {
             return Ok(true);
         }
     }
-    let reference = CommitRef { log: incoming.log, sequence: header.last(), prefix: chain.prefix() };
+    let reference =
+        CommitRef { log: incoming.log, sequence: header.last(), prefix: chain.prefix() };
     for later in view.lsns(lsn + 1, commits) {
         match view.record_uncached(later?) {
             Ok(record) if record.header.refs.contains(&reference) => return Ok(true),
@@ -103,7 +113,8 @@ fn is_the_one(
     Ok(false)
 }
 
-/// Bits of a chain that may have rotted. To find another commit whose chain comes as near would still take 2^170 attempts.
+/// Bits of a chain that may have rotted. To find another commit whose chain comes as near would
+/// still take 2^170 attempts.
 const ROTTEN: u32 = 16;
 
 fn is_nearly(left: &Chain, chain: &Chain) -> bool {
@@ -127,11 +138,15 @@ fn left_of_record(view: &View<'_>, lsn: u64) -> Result<Option<Chain>> {
 fn found_contents(view: &View<'_>, folded: &Folded) -> Result<Vec<(EntityId, Heads)>> {
     let mut out = Vec::new();
     for change in &folded.changes {
-        let is_new =
-            |h: &&super::head::Head| h.writer.reference == change.new && h.state != HeadState::Absent;
+        let is_new = |h: &&super::head::Head| {
+            h.writer.reference == change.new && h.state != HeadState::Absent
+        };
         let Some(found) = change.heads.list.iter().find(is_new) else { continue };
         let mut heads = Heads::clone(&*view.heads(change.entity)?);
-        let absent = heads.list.iter_mut().find(|h| h.writer == found.writer && h.state == HeadState::Absent);
+        let absent = heads
+            .list
+            .iter_mut()
+            .find(|h| h.writer == found.writer && h.state == HeadState::Absent);
         let Some(absent) = absent else { continue };
         *absent = found.clone();
         heads.unsettled = change.undecided || heads.list.len() > 1;

@@ -1,7 +1,9 @@
-//! Quick opening after a kill: redb then need not walk the whole file, if the last commit noted which pages are free (R37).
+//! Quick opening after a kill: redb then need not walk the whole file, if the last commit noted
+//! which pages are free (R37).
 //!
-//! Such a commit writes several times as much as an ordinary one, and any other after it undoes it. So it is made when nothing was written for a while, and when
-//! the application says that it may be killed soon.
+//! Such a commit writes several times as much as an ordinary one, and any other after it undoes it.
+//! So it is made when nothing was written for a while, and when the application says that it may be
+//! killed soon.
 
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -58,9 +60,11 @@ impl Store {
             if self.group.is_broken() {
                 return Err(self.broken());
             }
-            // before the commit: peers are remembered out of turn, and what follows it must not go unnoticed
+            // before the commit: peers are remembered out of turn, and what follows it must not go
+            // unnoticed
             let Some(written) = self.idle.state.lock().written.take() else { return Ok(()) };
-            self.commit(true, |_| Ok(())).inspect_err(|_| self.idle.state.lock().written = Some(written))
+            self.commit(true, |_| Ok(()))
+                .inspect_err(|_| self.idle.state.lock().written = Some(written))
         })
     }
 }
@@ -75,16 +79,20 @@ pub(crate) struct IdleFlush {
 impl IdleFlush {
     pub(crate) fn start(store: &Arc<Store>, period: Option<Duration>) -> Self {
         let idle = store.idle.clone();
-        let thread = period.filter(|_| store.file.is_some() && !store.read_only).and_then(|period| {
-            let (store, idle): (Weak<Store>, _) = (Arc::downgrade(store), idle.clone());
-            let work = move || {
-                while idle.wait(period) {
-                    // what fails here fails again where somebody is told of it
-                    let Some(Ok(())) = store.upgrade().map(|store| store.flush_for_opening()) else { break };
-                }
-            };
-            std::thread::Builder::new().name("heirloom-idle".to_owned()).spawn(work).ok()
-        });
+        let thread =
+            period.filter(|_| store.file.is_some() && !store.read_only).and_then(|period| {
+                let (store, idle): (Weak<Store>, _) = (Arc::downgrade(store), idle.clone());
+                let work = move || {
+                    while idle.wait(period) {
+                        // what fails here fails again where somebody is told of it
+                        let Some(Ok(())) = store.upgrade().map(|store| store.flush_for_opening())
+                        else {
+                            break;
+                        };
+                    }
+                };
+                std::thread::Builder::new().name("heirloom-idle".to_owned()).spawn(work).ok()
+            });
         Self { idle, thread, process: store.process }
     }
 }

@@ -1,7 +1,9 @@
-//! Indexes of declared fields: rows that lead from a value to entities, a fold of what is shown (FORMAT.md, 2.4).
+//! Indexes of declared fields: rows that lead from a value to entities, a fold of what is shown
+//! (FORMAT.md, 2.4).
 //!
-//! Each commit brings its own rows along, so a ready index is right in every snapshot. What was here before an index was declared is brought in
-//! by slices, each a batch like any other; what is not declared any more goes by slices too.
+//! Each commit brings its own rows along, so a ready index is right in every snapshot. What was
+//! here before an index was declared is brought in by slices, each a batch like any other; what is
+//! not declared any more goes by slices too.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,8 +35,8 @@ pub(crate) struct Field {
     pub(crate) path: Path,
 }
 
-/// A field that the application declared, and its index. None where it is not there and the store opened damaged or
-/// to be read only: then nothing is written to it.
+/// A field that the application declared, and its index. None where it is not there and the store
+/// opened damaged or to be read only: then nothing is written to it.
 pub(crate) struct Declared {
     pub(crate) field: Field,
     pub(crate) ordinal: Option<u32>,
@@ -135,7 +137,9 @@ impl Index {
     /// How far an index was when these tables were written.
     pub(crate) fn state(tables: &Tables, ordinal: u32) -> Result<State> {
         let row = tables.meta.get(Self::name(ordinal).as_bytes())?;
-        row.map_or(Ok(State::Building(None)), |row| Self::read(ordinal, row.value()).map(|i| i.state))
+        row.map_or(Ok(State::Building(None)), |row| {
+            Self::read(ordinal, row.value()).map(|i| i.state)
+        })
     }
 
     /// All of them by their ordinals, those that cannot be read too.
@@ -143,7 +147,8 @@ impl Index {
         let mut out = BTreeMap::new();
         for row in tables.meta.range(&b"index/"[..]..&b"index0"[..])? {
             let (key, value) = row?;
-            let ordinal = std::str::from_utf8(key.value()).ok().and_then(|name| name[6..].parse().ok());
+            let ordinal =
+                std::str::from_utf8(key.value()).ok().and_then(|name| name[6..].parse().ok());
             if let Some(ordinal) = ordinal {
                 out.insert(ordinal, Self::read(ordinal, value.value()));
             }
@@ -190,7 +195,8 @@ pub(crate) fn read_indexed(entity: EntityId, row: &[u8]) -> Result<Keys> {
     read().map_err(unreadable("indexed", id))
 }
 
-/// What cannot be shown (its content is not here, or damaged) is in no index: others must be. A storage that fails is an error.
+/// What cannot be shown (its content is not here, or damaged) is in no index: others must be. A
+/// storage that fails is an error.
 fn if_shown<T: Default>(result: Result<T>) -> Result<T> {
     match result {
         Err(e @ (Error::Storage(_) | Error::Poisoned | Error::Closed)) => Err(e),
@@ -224,7 +230,8 @@ pub(crate) fn keys_of<'i>(
     Ok(Some(keys))
 }
 
-/// Writes what a batch changes. Entities whose type changed lose what stood of them under the old one.
+/// Writes what a batch changes. Entities whose type changed lose what stood of them under the old
+/// one.
 pub(super) fn write(
     tx: &WriteTables,
     changes: &BTreeMap<EntityId, Keys>,
@@ -240,7 +247,8 @@ pub(super) fn write(
     for (entity, now) in changes {
         let id = entity.as_bytes();
         let before = match indexed.get(&id[..])? {
-            // where it is damaged its old rows stay behind: no query believes them, and `verify` names them
+            // where it is damaged its old rows stay behind: no query believes them, and `verify`
+            // names them
             Some(row) => read_indexed(*entity, row.value()).unwrap_or_default(),
             None => Keys::new(),
         };
@@ -268,7 +276,8 @@ impl Store {
         self.policies.tag(entity_type)
     }
 
-    /// Brings the file in line with what is declared: what is new is to be built, what is not declared any more to be dropped.
+    /// Brings the file in line with what is declared: what is new is to be built, what is not
+    /// declared any more to be dropped.
     pub(super) fn declare(&mut self, fields: Vec<Field>) -> Result<()> {
         let tables = self.tables()?;
         let found = Index::all(&tables)?;
@@ -278,7 +287,8 @@ impl Store {
         if !self.read_only && self.writer.lock().damage.is_none() {
             self.agree_on_indexes(&tables, &fields, &mut indexes)?;
         }
-        let ordinal = |field: &Field| indexes.iter().find(|i| self.holds(i, field)).map(|i| i.ordinal);
+        let ordinal =
+            |field: &Field| indexes.iter().find(|i| self.holds(i, field)).map(|i| i.ordinal);
         self.declared =
             fields.into_iter().map(|field| Declared { ordinal: ordinal(&field), field }).collect();
         self.writer.lock().indexing.indexes = indexes;
@@ -287,13 +297,22 @@ impl Store {
 
     /// Whether this is the index of a field as it is shown now.
     fn holds(&self, index: &Index, field: &Field) -> bool {
-        index.is_live() && index.field == *field && index.policy == self.policy_tag(&field.entity_type)
+        index.is_live()
+            && index.field == *field
+            && index.policy == self.policy_tag(&field.entity_type)
     }
 
-    fn agree_on_indexes(&self, tables: &Tables, fields: &[Field], indexes: &mut Vec<Index>) -> Result<()> {
+    fn agree_on_indexes(
+        &self,
+        tables: &Tables,
+        fields: &[Field],
+        indexes: &mut Vec<Index>,
+    ) -> Result<()> {
         let given = if_shown(self.meta(tables, COUNT))?.and_then(|b| Reader::new(&b).varint().ok());
-        let mut count =
-            indexes.last().map_or(0, |i| i.ordinal.saturating_add(1)).max(given.unwrap_or(0) as u32);
+        let mut count = indexes
+            .last()
+            .map_or(0, |i| i.ordinal.saturating_add(1))
+            .max(given.unwrap_or(0) as u32);
         let mut changed = Vec::new();
         for index in indexes.iter_mut().filter(|i| i.is_live()) {
             if !fields.iter().any(|f| self.holds(index, f)) {
@@ -304,7 +323,9 @@ impl Store {
         for field in fields {
             if !indexes.iter().any(|i| self.holds(i, field)) {
                 let is_empty = match self.view(tables).type_ordinal(&field.entity_type) {
-                    Ok(Some(ordinal)) => entities_of(tables, ordinal, None)?.next().transpose()?.is_none(),
+                    Ok(Some(ordinal)) => {
+                        entities_of(tables, ordinal, None)?.next().transpose()?.is_none()
+                    }
                     Ok(None) => true,
                     // nobody knows: it is built once that is mended
                     Err(Error::Corrupt { .. }) => false,
@@ -334,7 +355,8 @@ impl Store {
         self.publish()
     }
 
-    /// Takes a folded commit in, with what is indexed of the entities that it changes. `refs`: (ordinal, sequence) of what it refers to.
+    /// Takes a folded commit in, with what is indexed of the entities that it changes. `refs`:
+    /// (ordinal, sequence) of what it refers to.
     pub(crate) fn append(
         &self,
         writer: &mut Writer,
@@ -345,7 +367,8 @@ impl Store {
         folded: Folded,
     ) {
         let indexed = writer.indexing.indexes.iter().any(Index::is_live);
-        let entities: Vec<_> = folded.changes.iter().filter(|_| indexed).map(|c| c.entity).collect();
+        let entities: Vec<_> =
+            folded.changes.iter().filter(|_| indexed).map(|c| c.entity).collect();
         writer.append(ordinal, chain, header, refs, folded);
         self.index_now(writer, &entities);
     }
@@ -355,7 +378,8 @@ impl Store {
         if !writer.indexing.indexes.iter().any(Index::is_live) {
             return;
         }
-        // the commit is in: neither an error nor a panic of what shows entities may undo that halfway
+        // the commit is in: neither an error nor a panic of what shows entities may undo that
+        // halfway
         let index = || self.index_entities(writer, entities);
         if !matches!(catch_unwind(AssertUnwindSafe(index)), Ok(Ok(()))) {
             writer.doubt_indexes();
@@ -383,7 +407,8 @@ impl Store {
         self.writer.lock().indexing.indexes.iter().any(|i| i.state != State::Ready)
     }
 
-    /// Builds or drops a slice, durably. Whether that was not the end of it. Several threads may take turns.
+    /// Builds or drops a slice, durably. Whether that was not the end of it. Several threads may
+    /// take turns.
     pub(crate) fn index_step(&self) -> Result<bool> {
         let (batch, more) = {
             let mut writer = self.writer()?;
@@ -409,12 +434,17 @@ impl Store {
         let tables = writer.tables.clone().ok_or(Error::Closed)?;
         let State::Building(after) = state else { return Ok(()) };
         let slice = match self.view(&tables).type_ordinal(entity_type)? {
-            Some(ordinal) => entities_of(&tables, ordinal, after)?.take(SLICE).collect::<Result<_>>()?,
+            Some(ordinal) => {
+                entities_of(&tables, ordinal, after)?.take(SLICE).collect::<Result<_>>()?
+            }
             None => Vec::new(),
         };
         self.index_entities(writer, &slice)?;
-        let next = if slice.len() < SLICE { State::Ready } else { State::Building(slice.last().copied()) };
-        writer.set_states(|i| (i.field.entity_type == entity_type && i.state == state).then_some(next));
+        let next =
+            if slice.len() < SLICE { State::Ready } else { State::Building(slice.last().copied()) };
+        writer.set_states(|i| {
+            (i.field.entity_type == entity_type && i.state == state).then_some(next)
+        });
         Ok(())
     }
 
@@ -423,7 +453,8 @@ impl Store {
         self.transact(|tx| {
             let (mut index, mut indexed) = (tx.open_table(INDEX)?, tx.open_table(INDEXED)?);
             // no sort key begins so high
-            let (from, to) = (ordinal.to_be_bytes(), [&ordinal.to_be_bytes()[..], &[u8::MAX]].concat());
+            let (from, to) =
+                (ordinal.to_be_bytes(), [&ordinal.to_be_bytes()[..], &[u8::MAX]].concat());
             let rows = index.range(&from[..]..&to[..])?.take(SLICE);
             let rows = rows.map(|row| Ok(row?.0.value().to_vec())).collect::<Result<Vec<_>>>()?;
             for row in &rows {
@@ -446,7 +477,8 @@ impl Store {
 }
 
 impl Writer {
-    /// A commit stands, also where an index could not follow it. Then all are built anew, and queries scan until that is done.
+    /// A commit stands, also where an index could not follow it. Then all are built anew, and
+    /// queries scan until that is done.
     pub(crate) fn doubt_indexes(&mut self) {
         self.set_states(|_| Some(State::Building(None)));
     }
@@ -479,7 +511,8 @@ fn entities_of(
     let id = |row: &[u8]| row.split_last_chunk().map(|(_, id)| EntityId::from_bytes(*id));
     let ids = rows.map(move |row| {
         let (key, _) = row?;
-        id(key.value()).ok_or_else(|| Error::corrupt("by_type", hex(key.value()), "not an entity id"))
+        id(key.value())
+            .ok_or_else(|| Error::corrupt("by_type", hex(key.value()), "not an entity id"))
     });
     Ok(ids.filter(move |id| id.as_ref().ok() != after.as_ref()))
 }

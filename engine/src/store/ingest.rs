@@ -1,4 +1,5 @@
-//! Commits that come from elsewhere: framing, place, skip, then fold. Nothing is refused for its meaning.
+//! Commits that come from elsewhere: framing, place, skip, then fold. Nothing is refused for its
+//! meaning.
 
 use std::collections::VecDeque;
 
@@ -36,13 +37,17 @@ pub struct Ingested {
     pub unverified: u64,
     /// Commits that were damaged here, or whose bodies did not verify, and are whole again.
     pub healed: u64,
-    /// Which of those that were given could not be placed, because what they follow is damaged here: they are not stored, and can be given again once that is healed.
+    /// Which of those that were given could not be placed, because what they follow is damaged
+    /// here: they are not stored, and can be given again once that is healed.
     pub waiting: Vec<usize>,
-    /// Logs whose wall is more than five minutes ahead of this device's clock, each once, by how much at most; their walls were ignored (R6).
+    /// Logs whose wall is more than five minutes ahead of this device's clock, each once, by how
+    /// much at most; their walls were ignored (R6).
     pub clocks_ahead: Vec<ClockAhead>,
-    /// Logs that were found to have forked: copies of a store wrote on (R34). Both branches are kept.
+    /// Logs that were found to have forked: copies of a store wrote on (R34). Both branches are
+    /// kept.
     pub forks: Vec<Fork>,
-    /// The log that this store wrote until now, if commits came that go on with it: a copy of the store wrote them. The next write opens a fresh log.
+    /// The log that this store wrote until now, if commits came that go on with it: a copy of the
+    /// store wrote them. The next write opens a fresh log.
     pub left: Option<LogId>,
 }
 
@@ -105,8 +110,8 @@ struct Placed {
 }
 
 impl Store {
-    /// Takes commits in, not durable yet, until one is an error. What must wait for a damaged one is tried again once that is healed: a peer's order
-    /// of arrival is not ours.
+    /// Takes commits in, not durable yet, until one is an error. What must wait for a damaged one
+    /// is tried again once that is healed: a peer's order of arrival is not ours.
     pub(crate) fn ingest(
         &self,
         writer: &mut Writer,
@@ -133,8 +138,9 @@ impl Store {
         Ok(())
     }
 
-    /// Takes one commit in. False if it must wait: it follows what a damaged one follows and is not proven to be that, so that nobody can say yet whether
-    /// it is another branch. An error leaves everything as it was.
+    /// Takes one commit in. False if it must wait: it follows what a damaged one follows and is not
+    /// proven to be that, so that nobody can say yet whether it is another branch. An error leaves
+    /// everything as it was.
     fn ingest_one(
         &self,
         writer: &mut Writer,
@@ -182,11 +188,13 @@ impl Store {
         report.added += 1;
         report.versions += header.count;
         report.unverified += u64::from(folded.unverified);
-        let device = self.directory.log(ordinal).map(|info| info.device.clone()).unwrap_or_default();
+        let device =
+            self.directory.log(ordinal).map(|info| info.device.clone()).unwrap_or_default();
         let void = |(version, reason)| VoidVersion { version, device: device.clone(), reason };
         report.voids.extend(folded.voids.iter().copied().map(void));
         report.diverged +=
-            folded.changes.iter().filter(|c| !c.was_diverged && c.heads.list.len() > 1).count() as u64;
+            folded.changes.iter().filter(|c| !c.was_diverged && c.heads.list.len() > 1).count()
+                as u64;
         let own = writer.known.own.filter(|own| self.directory.log_id(*own) == Some(parts.log));
         let before = own.and_then(|own| writer.tip(own));
         if folded.unverified && folded.voids.is_empty() {
@@ -200,8 +208,11 @@ impl Store {
         }
         if let Some(own) = own {
             // somebody else goes on with this log: the proof that a copy of this file wrote
-            let last =
-                before.map(|t| CommitRef { log: parts.log, sequence: t.last, prefix: t.chain.prefix() });
+            let last = before.map(|t| CommitRef {
+                log: parts.log,
+                sequence: t.last,
+                prefix: t.chain.prefix(),
+            });
             writer.leave_log(last.or_else(|| self.directory.log(own)?.predecessor));
             report.left = Some(parts.log);
         }
@@ -259,7 +270,13 @@ impl Store {
     }
 
     /// The line that a commit with this chain extends, or lies on.
-    fn line_after(&self, view: &View<'_>, writer: &Writer, before: &Before, chain: &Chain) -> Result<Line> {
+    fn line_after(
+        &self,
+        view: &View<'_>,
+        writer: &Writer,
+        before: &Before,
+        chain: &Chain,
+    ) -> Result<Line> {
         let Some(line) = before.line else { return Ok(Line::New) };
         let gaps = self.missing.damaged_after(view, line, before.sequence);
         if let Some(first) = gaps.first() {
@@ -269,14 +286,21 @@ impl Store {
         if writer.tip(line).is_none_or(|tip| tip.last == before.sequence) {
             return Ok(Line::Known(line));
         }
-        let missing =
-            || Error::corrupt("dots", format!("{line}/{}", before.sequence), "its successor is missing");
+        let missing = || {
+            Error::corrupt(
+                "dots",
+                format!("{line}/{}", before.sequence),
+                "its successor is missing",
+            )
+        };
         let next = view.commit_on(line, before.sequence + 1)?.ok_or_else(missing)?;
         let name = branch_name(chain);
         if next.chain == *chain {
             return Ok(Line::Here(next.ordinal));
         }
-        if let Some(branch) = self.directory.branch(name).filter(|branch| writer.tip(*branch).is_some()) {
+        if let Some(branch) =
+            self.directory.branch(name).filter(|branch| writer.tip(*branch).is_some())
+        {
             return Ok(Line::Here(branch));
         }
         let other = branch_name(&next.chain);
@@ -309,7 +333,9 @@ impl Store {
             return Ok(None);
         }
         let one = |line: u32| -> Result<Option<Tip>> {
-            let Some(tip) = writer.tip(line).filter(|tip| sequence <= tip.last) else { return Ok(None) };
+            let Some(tip) = writer.tip(line).filter(|tip| sequence <= tip.last) else {
+                return Ok(None);
+            };
             if tip.last == sequence {
                 return Ok(Some(tip));
             }
@@ -319,7 +345,9 @@ impl Store {
         let mut damage = None;
         for line in self.directory.lines(log) {
             match one(line) {
-                Ok(Some(tip)) if tip.chain.prefix() == prefix => return Ok(Some(((line, sequence), tip))),
+                Ok(Some(tip)) if tip.chain.prefix() == prefix => {
+                    return Ok(Some(((line, sequence), tip)));
+                }
                 Ok(_) => {}
                 // it may lie on another
                 Err(e) if is_damage(&e) => damage = Some(e),
@@ -360,8 +388,8 @@ fn early(log: LogId, header: &Header) -> Error {
     Error::OutOfOrder { log, first: header.first }
 }
 
-/// Where commits that follow one place are damaged, which of them one with this chain is: the one that has its name, none where it is here whole, else
-/// the first.
+/// Where commits that follow one place are damaged, which of them one with this chain is: the one
+/// that has its name, none where it is here whole, else the first.
 fn among(
     view: &View<'_>,
     (first, gaps): ((u64, Gap), &[(u64, Gap)]),
@@ -370,11 +398,14 @@ fn among(
 ) -> Line {
     let name = branch_name(chain);
     let damaged = |gap: &(u64, Gap)| Line::Damaged(gap.0, gap.1);
-    if let Some(named) = gaps.iter().find(|(_, g)| view.directory.names_place(name, g.ordinal, g.first)) {
+    if let Some(named) =
+        gaps.iter().find(|(_, g)| view.directory.names_place(name, g.ordinal, g.first))
+    {
         return damaged(named);
     }
-    let is_here =
-        |line: &u32| matches!(view.commit_on(*line, after + 1), Ok(Some(next)) if next.chain == *chain);
+    let is_here = |line: &u32| {
+        view.commit_on(*line, after + 1).is_ok_and(|next| next.is_some_and(|n| n.chain == *chain))
+    };
     match std::iter::once(line).chain(view.directory.leaving(line, after)).find(is_here) {
         Some(here) => Line::Here(here),
         None => damaged(&first),

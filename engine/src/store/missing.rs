@@ -1,8 +1,10 @@
 //! What of the log is not here as it should be, and how far each line can be shown meanwhile.
 //!
-//! A commit whose record is *damaged* keeps its place: heads, digest and order of arrival go on counting it. Towards others its line ends in front
-//! of it, and so does every line from the first commit that builds on it. A peer takes that for lacking, sends it again, and what it sends fills
-//! the place. A commit whose bodies do not *verify* is whole but for its contents: those are asked for.
+//! A commit whose record is *damaged* keeps its place: heads, digest and order of arrival go on
+//! counting it. Towards others its line ends in front of it, and so does every line from the first
+//! commit that builds on it. A peer takes that for lacking, sends it again, and what it sends fills
+//! the place. A commit whose bodies do not *verify* is whole but for its contents: those are asked
+//! for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -28,7 +30,8 @@ pub(crate) struct Gap {
     pub(crate) damaged: bool,
 }
 
-/// All gaps, by lsn. Written with the next durable commit; what is lost of that is found again when it is read.
+/// All gaps, by lsn. Written with the next durable commit; what is lost of that is found again when
+/// it is read.
 #[derive(Default)]
 pub(crate) struct Missing {
     gaps: RwLock<BTreeMap<u64, Gap>>,
@@ -45,7 +48,8 @@ pub(crate) fn is_damage(e: &Error) -> bool {
 }
 
 impl Missing {
-    /// A row that is itself damaged, or of a commit that is not here, is passed over: it is only a mark.
+    /// A row that is itself damaged, or of a commit that is not here, is passed over: it is only a
+    /// mark.
     pub(super) fn load(&self, tables: &Tables, commits: u64) -> Result<()> {
         let Some(table) = tables.optional(tables::MISSING)? else { return Ok(()) };
         let mut gaps = self.gaps.write();
@@ -105,14 +109,24 @@ impl Missing {
     /// The commit that begins at a place, if it is a gap.
     pub(super) fn at(&self, ordinal: u32, first: u64) -> Option<(u64, Gap)> {
         let gaps = self.gaps.read();
-        gaps.iter().find(|(_, g)| (g.ordinal, g.first) == (ordinal, first)).map(|(lsn, g)| (*lsn, *g))
+        gaps.iter()
+            .find(|(_, g)| (g.ordinal, g.first) == (ordinal, first))
+            .map(|(lsn, g)| (*lsn, *g))
     }
 
-    /// Damaged commits that follow a place: on the line itself, or as the first of one that leaves it there.
-    pub(super) fn damaged_after(&self, view: &View<'_>, line: u32, sequence: u64) -> Vec<(u64, Gap)> {
-        let leaves = |o| view.directory.fork(o).is_some_and(|f| (f.of, f.after) == (line, sequence));
-        let follows =
-            |g: &Gap| g.damaged && g.first == sequence + 1 && (g.ordinal == line || leaves(g.ordinal));
+    /// Damaged commits that follow a place: on the line itself, or as the first of one that leaves
+    /// it there.
+    pub(super) fn damaged_after(
+        &self,
+        view: &View<'_>,
+        line: u32,
+        sequence: u64,
+    ) -> Vec<(u64, Gap)> {
+        let leaves =
+            |o| view.directory.fork(o).is_some_and(|f| (f.of, f.after) == (line, sequence));
+        let follows = |g: &Gap| {
+            g.damaged && g.first == sequence + 1 && (g.ordinal == line || leaves(g.ordinal))
+        };
         self.gaps.read().iter().filter(|(_, g)| follows(g)).map(|(lsn, g)| (*lsn, *g)).collect()
     }
 
@@ -152,7 +166,8 @@ pub(crate) fn check(tables: &Tables, commits: u64, out: &mut Verification) -> Re
     let Some(table) = tables.optional(tables::MISSING)? else { return Ok(()) };
     for row in table.iter()? {
         let (key, value) = row?;
-        if let Some((lsn, _)) = out.note(read(key.value(), value.value()))?.filter(|(lsn, _)| *lsn >= commits)
+        if let Some((lsn, _)) =
+            out.note(read(key.value(), value.value()))?.filter(|(lsn, _)| *lsn >= commits)
         {
             out.problem("missing", lsn, "it marks no commit");
         }
@@ -174,7 +189,8 @@ pub(super) fn mend(tables: &Tables, commits: u64, tx: &WriteTables) -> Result<()
 }
 
 impl Store {
-    /// Finds how far each line can be shown. Reads all commits from the first damaged one on; nothing if there is none. Notes what else is damaged among them.
+    /// Finds how far each line can be shown. Reads all commits from the first damaged one on;
+    /// nothing if there is none. Notes what else is damaged among them.
     pub(crate) fn withhold(&self, view: &View<'_>, commits: u64) -> Result<()> {
         let _one = self.missing.looking.lock();
         loop {
@@ -184,7 +200,11 @@ impl Store {
             for (line, until) in shown {
                 let Some((first, lsn)) = view.dot_at(line, until)? else { continue };
                 if lsn >= commits {
-                    return Err(Error::corrupt("dots", format!("{line}/{first}"), "names no commit"));
+                    return Err(Error::corrupt(
+                        "dots",
+                        format!("{line}/{first}"),
+                        "names no commit",
+                    ));
                 }
                 match view.commit_of(line, (first, lsn)) {
                     Err(e) if is_damage(&e) => {
@@ -243,7 +263,8 @@ impl Store {
         Ok(gap)
     }
 
-    /// Looks whether these commits can be read, and notes durably which cannot, so that peers are asked for them. How many that are.
+    /// Looks whether these commits can be read, and notes durably which cannot, so that peers are
+    /// asked for them. How many that are.
     pub(crate) fn note_damage(&self, lsns: impl IntoIterator<Item = u64>) -> Result<u64> {
         // what another session has just healed is whole as soon as it is durable
         self.check_not_held()?;

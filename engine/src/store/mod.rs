@@ -1,4 +1,5 @@
-//! The store: redb tables, the log in them, the fold that derives heads from it, and the one writer.
+//! The store: redb tables, the log in them, the fold that derives heads from it, and the one
+//! writer.
 
 mod author;
 mod cache;
@@ -173,13 +174,15 @@ impl Store {
         }
     }
 
-    /// What waits for the writer, or for whoever waits for it, must not be called by the one who has it.
+    /// What waits for the writer, or for whoever waits for it, must not be called by the one who
+    /// has it.
     pub(crate) fn check_not_held(&self) -> Result<()> {
         self.check_process()?;
         // only this thread can have put its own id there, so a race cannot give a wrong answer
         match *self.holder.lock() {
             Some(thread) if thread == std::thread::current().id() => Err(Error::invalid(
-                "a write, sync or close inside a write: use the transaction that is open, or wait for its end",
+                "a write, sync or close inside a write: use the transaction that is open, or wait \
+                 for its end",
             )),
             _ => Ok(()),
         }
@@ -224,9 +227,8 @@ impl Store {
     }
 
     /// Notes that something in the file is damaged. From now on each commit says which pages are
-    /// free: after a kill
-    /// redb would else walk over all of them, and refuse the whole file for the one that is
-    /// damaged.
+    /// free: after a kill redb would else walk over all of them, and refuse the whole file for the
+    /// one that is damaged.
     pub(crate) fn is_marred(&self) {
         self.marred.store(true, Ordering::Release);
     }
@@ -236,8 +238,9 @@ impl Store {
         self.durable.load(Ordering::Acquire)
     }
 
-    /// Whether the commit of a log that ends at `last` was written through this file, or the one that it was copied from: it lies in the own
-    /// log, or in one that it continues, up to the commit that it continues.
+    /// Whether the commit of a log that ends at `last` was written through this file, or the one
+    /// that it was copied from: it lies in the own log, or in one that it continues, up to the
+    /// commit that it continues.
     pub(crate) fn wrote(&self, view: &View<'_>, ordinal: u32, last: u64) -> Result<bool> {
         let known = self.known();
         if self.directory.is_local(ordinal) {
@@ -252,7 +255,12 @@ impl Store {
             None => place(known.predecessor)?,
         };
         while let Some((line, until)) = own {
-            if self.directory.path(line, until).iter().any(|(l, upto)| *l == ordinal && last <= *upto) {
+            if self
+                .directory
+                .path(line, until)
+                .iter()
+                .any(|(l, upto)| *l == ordinal && last <= *upto)
+            {
                 return Ok(true);
             }
             own = place(self.directory.log(line).and_then(|info| info.predecessor))?;
@@ -297,7 +305,8 @@ impl Drop for Store {
         }
         self.wake.close();
         self.check_file().ok();
-        // redb writes when it closes, and panics on what it finds damaged then: nobody is left to be told
+        // redb writes when it closes, and panics on what it finds damaged then: nobody is left to
+        // be told
         let closed = catching("closing", || {
             self.writer.get_mut().tables.take();
             self.published.get_mut().take();

@@ -116,7 +116,8 @@ impl Store {
             }
             let mark = fingerprint::of_file(path, options.install.as_deref());
             let keep_name = &|| keep_name(path);
-            let found = Found { fresh, keep_name, mark, read_only: false, idle, watched: Some(file) };
+            let found =
+                Found { fresh, keep_name, mark, read_only: false, idle, watched: Some(file) };
             Self::open(Base::Writing(database), found, options)
         })?;
         store.file = Some(path.to_owned());
@@ -127,8 +128,9 @@ impl Store {
         let fresh = backend.len().map_err(|e| Error::from(redb::StorageError::from(e)))? == 0;
         catching("its backend", || {
             let idle = Arc::default();
-            let database =
-                builder(&options, &idle).create_with_backend(Padded(backend)).map_err(not_a_store)?;
+            let database = builder(&options, &idle)
+                .create_with_backend(Padded(backend))
+                .map_err(not_a_store)?;
             let mark = fingerprint::of_backend(options.install.as_deref());
             let keep_name = &|| Ok(());
             let found = Found { fresh, keep_name, mark, read_only: false, idle, watched: None };
@@ -191,7 +193,8 @@ impl Store {
         let directory = Directory::default();
         load_names(&tables, &directory)?;
         let next_lsn = last_lsn(&tables)?.map_or(0, |lsn| lsn + 1);
-        let writer = Writer::new(tables.clone(), directory.log_count(), directory.type_count(), next_lsn);
+        let writer =
+            Writer::new(tables.clone(), directory.log_count(), directory.type_count(), next_lsn);
         let mut store = Self {
             base: RwLock::new(Some(base)),
             process: Process::this(),
@@ -276,7 +279,8 @@ impl Store {
         Ok(())
     }
 
-    /// Goes on under a fresh log if this is not the file that was written. Writes nothing: the fingerprint goes along with the next commit.
+    /// Goes on under a fresh log if this is not the file that was written. Writes nothing: the
+    /// fingerprint goes along with the next commit.
     fn recognise(&mut self, tables: &Tables, mark: Option<Fingerprint>) -> Result<()> {
         let Some(mark) = mark else { return Ok(()) };
         let known = self.meta(tables, FINGERPRINT)?;
@@ -301,7 +305,8 @@ impl Store {
         let own = writer.known.own?;
         let info = self.directory.log(own)?;
         let tip = writer.tip(own);
-        let tip = tip.map(|t| CommitRef { log: info.id, sequence: t.last, prefix: t.chain.prefix() });
+        let tip =
+            tip.map(|t| CommitRef { log: info.id, sequence: t.last, prefix: t.chain.prefix() });
         writer.leave_log(tip.or(info.predecessor));
         Some(info.id)
     }
@@ -310,7 +315,8 @@ impl Store {
         let own = self.own_as_of(tables)?;
         if let Some(local) = self.meta(tables, LOCAL)?.map(|b| number(LOCAL, &b)).transpose()? {
             let known = u32::try_from(local).ok().filter(|o| *o < self.directory.log_count());
-            self.directory.set_local(known.ok_or_else(|| Error::corrupt("meta", LOCAL, "an unknown log"))?);
+            self.directory
+                .set_local(known.ok_or_else(|| Error::corrupt("meta", LOCAL, "an unknown log"))?);
         }
         let dataset = self.read_dataset(tables)?.map(|dataset| dataset.id);
         if dataset.is_none() && !is_empty(&self.view(tables))? {
@@ -322,7 +328,12 @@ impl Store {
     }
 
     /// One record a log, and the checkpoint of the last: however long the history.
-    pub(super) fn load_writer(&self, writer: &mut Writer, tables: &Tables, next_lsn: u64) -> Result<()> {
+    pub(super) fn load_writer(
+        &self,
+        writer: &mut Writer,
+        tables: &Tables,
+        next_lsn: u64,
+    ) -> Result<()> {
         let view = self.view(tables);
         writer.known.predecessor = self.predecessor_as_of(tables)?;
         self.missing.load(tables, next_lsn)?;
@@ -363,7 +374,8 @@ impl Store {
         self.meta(tables, PREDECESSOR)?.map(|b| commit_ref(&b)).transpose()
     }
 
-    /// The row of `meta` for a copy of these tables that shall go on under a log of its own: what that log continues.
+    /// The row of `meta` for a copy of these tables that shall go on under a log of its own: what
+    /// that log continues.
     pub(super) fn predecessor_of_copy(&self, tables: &Tables) -> Result<Option<Vec<u8>>> {
         let view = self.view(tables);
         let tip = match self.own_as_of(tables)? {
@@ -408,7 +420,10 @@ impl Store {
             && ours != id
             && !is_empty(&self.view(&*self.tables()?))?
         {
-            return Err(Error::WrongDataset { ours: self.named(ours), theirs: Dataset { id, name } });
+            return Err(Error::WrongDataset {
+                ours: self.named(ours),
+                theirs: Dataset { id, name },
+            });
         }
         let is_new = name.is_some() && name.as_deref() != self.dataset_name.as_deref();
         self.dataset_name = name.map(Into::into).or(self.dataset_name.take());
@@ -425,7 +440,8 @@ impl Store {
         }
     }
 
-    /// Its name among peers; drawn, for good, the first time that somebody asks. Where nothing may change, for as long as it is open.
+    /// Its name among peers; drawn, for good, the first time that somebody asks. Where nothing may
+    /// change, for as long as it is open.
     pub(crate) fn node(&self, draw: &dyn Fn() -> [u8; 16]) -> Result<NodeId> {
         if let Some(node) = self.known().node {
             return Ok(node);
@@ -518,19 +534,28 @@ impl Writer {
     /// The row of the dataset, with its name if that is known.
     fn name_dataset(&mut self, dataset: DatasetId) {
         let mut row = dataset.as_bytes().to_vec();
-        let name = self.dataset_name.as_deref().filter(|name| DatasetId::from_name(name) == dataset);
+        let name =
+            self.dataset_name.as_deref().filter(|name| DatasetId::from_name(name) == dataset);
         row.extend_from_slice(name.unwrap_or_default().as_bytes());
         self.set_meta(DATASET, Some(row));
     }
 
     /// The log that this store extends; drawn with its first commit.
-    pub(crate) fn own_log(&mut self, store: &Store, dataset: DatasetId, identity: &Identity) -> (u32, LogId) {
+    pub(crate) fn own_log(
+        &mut self,
+        store: &Store,
+        dataset: DatasetId,
+        identity: &Identity,
+    ) -> (u32, LogId) {
         self.leave_newer_log(store);
-        // where a commit of it is damaged no peer would take what follows; and of a damaged end nobody knows where it was
+        // where a commit of it is damaged no peer would take what follows; and of a damaged end
+        // nobody knows where it was
         if self.known.own.is_some_and(|own| store.missing.until(own).is_some()) {
             store.leave_own_log(self);
         }
-        if let Some((ordinal, log)) = self.known.own.and_then(|o| Some((o, store.directory.log_id(o)?))) {
+        if let Some((ordinal, log)) =
+            self.known.own.and_then(|o| Some((o, store.directory.log_id(o)?)))
+        {
             return (ordinal, log);
         }
         let genesis = Genesis {
@@ -549,7 +574,8 @@ impl Writer {
         (ordinal, log)
     }
 
-    /// The log of what never leaves this store; drawn with its first commit. It is of no dataset, so that no peer would take it.
+    /// The log of what never leaves this store; drawn with its first commit. It is of no dataset,
+    /// so that no peer would take it.
     ///
     /// [`Error::Corrupt`] where its end is damaged: no peer has it.
     pub(crate) fn local_log(&mut self, store: &Store, identity: &Identity) -> Result<(u32, LogId)> {
@@ -561,7 +587,11 @@ impl Writer {
                 .until(ordinal)
                 .is_some_and(|until| self.tip(ordinal).map_or(0, |t| t.last) == until)
             {
-                return Err(Error::corrupt("log", "the end of what stays here", "the record is damaged"));
+                return Err(Error::corrupt(
+                    "log",
+                    "the end of what stays here",
+                    "the record is damaged",
+                ));
             }
             return Ok((ordinal, log));
         }
@@ -590,7 +620,8 @@ impl Writer {
         self.know(|known| (known.own, known.predecessor) = (own, predecessor));
     }
 
-    /// A newer version of this library has written here: its commits stay, but nothing can be built on a state that cannot be read.
+    /// A newer version of this library has written here: its commits stay, but nothing can be built
+    /// on a state that cannot be read.
     fn leave_newer_log(&mut self, store: &Store) {
         let own = self.known.own.and_then(|o| Some((store.directory.log_id(o)?, self.tip(o)?)));
         if let Some((log, tip)) = own.filter(|(_, tip)| tip.is_newer) {
@@ -598,7 +629,8 @@ impl Writer {
         }
     }
 
-    /// Goes on under a fresh log, whose wall starts from the physical clock (I5). `tip`: the last commit of the one before that was written here.
+    /// Goes on under a fresh log, whose wall starts from the physical clock (I5). `tip`: the last
+    /// commit of the one before that was written here.
     pub(crate) fn leave_log(&mut self, tip: Option<CommitRef>) {
         self.know_log(None, tip);
         self.wall = 0;
@@ -614,7 +646,8 @@ fn predecessor_row(tip: &CommitRef) -> Vec<u8> {
     out
 }
 
-/// A machine that was set back as a whole may draw once more what a log that is here was drawn from: that one is not fresh.
+/// A machine that was set back as a whole may draw once more what a log that is here was drawn
+/// from: that one is not fresh.
 fn fresh_log(store: &Store, identity: &Identity, mut genesis: Genesis) -> (u32, LogId) {
     genesis.nonce = (identity.nonce)();
     loop {
@@ -704,7 +737,8 @@ pub(super) fn create_tables(database: &Database) -> Result<()> {
     })
 }
 
-/// Whether nothing was ever committed: creating the store was cut off before its first commit, which makes its tables.
+/// Whether nothing was ever committed: creating the store was cut off before its first commit,
+/// which makes its tables.
 fn is_blank(base: &Base) -> Result<bool> {
     Ok(base.begin_read()?.names()?.is_empty())
 }
@@ -719,7 +753,11 @@ fn check_format(base: &Base) -> Result<()> {
     };
     let row = meta.get(FORMAT.as_bytes())?.ok_or(Error::NotAStore)?;
     let found = number(FORMAT, unseal("meta", FORMAT.as_bytes(), row.value())?)?;
-    if found == FILE_FORMAT { Ok(()) } else { Err(Error::UnknownFormat { found, known: FILE_FORMAT }) }
+    if found == FILE_FORMAT {
+        Ok(())
+    } else {
+        Err(Error::UnknownFormat { found, known: FILE_FORMAT })
+    }
 }
 
 /// The rows from a number on; of the first all, also such as are no numbers.
@@ -766,7 +804,11 @@ fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
 
 /// Numbers are given without gaps: where one is lost all after it would be mistaken.
 fn check_ordinal(table: &'static str, key: &[u8], next: u32) -> Result<()> {
-    if key == next.to_be_bytes() { Ok(()) } else { Err(Error::corrupt(table, next, "the row is missing")) }
+    if key == next.to_be_bytes() {
+        Ok(())
+    } else {
+        Err(Error::corrupt(table, next, "the row is missing"))
+    }
 }
 
 /// Row of a line: log id, genesis, and where it left another.
@@ -796,12 +838,17 @@ fn fork(r: &mut Reader<'_>, next: u32) -> Read<Option<Fork>> {
     Ok(Some(Fork { of, after, name, other }))
 }
 
-/// The last record must be the end of its line: where `dots` has lost that, its sequence would be used again.
+/// The last record must be the end of its line: where `dots` has lost that, its sequence would be
+/// used again.
 fn check_last(view: &View<'_>, writer: &Writer, next_lsn: u64) -> Result<()> {
     let Some(last) = next_lsn.checked_sub(1) else { return Ok(()) };
     match view.record_uncached(last) {
         Ok(r) if writer.tip(r.ordinal).is_none_or(|tip| tip.last != r.header.last()) => {
-            Err(Error::corrupt("dots", format!("{}/{}", r.ordinal, r.header.first), "the row is missing"))
+            Err(Error::corrupt(
+                "dots",
+                format!("{}/{}", r.ordinal, r.header.first),
+                "the row is missing",
+            ))
         }
         Err(e) if !is_damage(&e) => Err(e),
         _ => Ok(()),

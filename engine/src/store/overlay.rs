@@ -1,7 +1,9 @@
-//! A file that is read and never written: what redb would write on opening and closing it stays in memory (R37).
+//! A file that is read and never written: what redb would write on opening and closing it stays in
+//! memory (R37).
 //!
-//! redb itself opens a file to read only if its last user closed it. What a crash left, or lies on a medium that cannot be written, has to be
-//! recovered first; over this it is, in memory: a header and some pages.
+//! redb itself opens a file to read only if its last user closed it. What a crash left, or lies on
+//! a medium that cannot be written, has to be recovered first; over this it is, in memory: a header
+//! and some pages.
 
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::io;
@@ -26,13 +28,15 @@ pub(super) struct Overlay {
 #[derive(Debug)]
 struct Above {
     len: u64,
-    /// The first bytes of the file that were not cut off. What lies behind them is zero, unless it was written.
+    /// The first bytes of the file that were not cut off. What lies behind them is zero, unless it
+    /// was written.
     kept: u64,
     blocks: BTreeMap<u64, Box<[u8]>>,
 }
 
 impl Overlay {
-    /// Others may read the file meanwhile, nobody may write it: [`Error::AlreadyOpen`] if somebody has it open to write.
+    /// Others may read the file meanwhile, nobody may write it: [`Error::AlreadyOpen`] if somebody
+    /// has it open to write.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let failed = file::failed;
         let below = WatchedFile::new(path, file::open(path, false)?)?;
@@ -68,7 +72,8 @@ fn check_within(len: u64, offset: u64, bytes: usize) -> io::Result<()> {
     }
 }
 
-/// The parts of `offset .. offset + len` that lie in one block each: block, start in it, start in the range, bytes.
+/// The parts of `offset .. offset + len` that lie in one block each: block, start in it, start in
+/// the range, bytes.
 fn parts(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, usize, usize)> {
     let mut done = 0;
     std::iter::from_fn(move || {
@@ -162,10 +167,17 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            cases: 64,
+            ..ProptestConfig::default()
+        })]
 
         #[test]
-        fn it_reads_what_was_written_and_the_file_stays_as_it_is(steps in steps(), len in 0..15_000usize) {
+        fn it_reads_what_was_written_and_the_file_stays_as_it_is(
+            steps in steps(),
+            len in 0..15_000usize,
+        ) {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("file");
             let file: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();

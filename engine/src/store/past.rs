@@ -1,5 +1,5 @@
-//! Versions that are heads no more: what they were, found by walking back through parents. Each walk is bounded, because every
-//! thirty-second generation is kept whole.
+//! Versions that are heads no more: what they were, found by walking back through parents. Each
+//! walk is bounded, because every thirty-second generation is kept whole.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -72,7 +72,8 @@ pub(crate) fn derive<'d>(
 ) -> Option<Derived> {
     let mut clock = EntityClock::default();
     let mut generation = 0;
-    let mut type_source = own_type.map(|type_ordinal| TypeSource { creation: *writer, type_ordinal });
+    let mut type_source =
+        own_type.map(|type_ordinal| TypeSource { creation: *writer, type_ordinal });
     for p in parents {
         generation = generation.max(p.generation);
         clock.see_all(&p.clock);
@@ -108,13 +109,16 @@ impl View<'_> {
     }
 
     pub(crate) fn log_id(&self, ordinal: u32) -> Result<crate::LogId> {
-        self.directory.log_id(ordinal).ok_or_else(|| Error::corrupt("logs", ordinal, "an unknown log"))
+        self.directory
+            .log_id(ordinal)
+            .ok_or_else(|| Error::corrupt("logs", ordinal, "an unknown log"))
     }
 
     /// A version that must be there, since something that was folded names it.
     fn known(&self, dot: Dot) -> Result<At> {
-        self.version(dot)?
-            .ok_or_else(|| Error::corrupt("log", format!("{}/{}", dot.0, dot.1), "a version is missing"))
+        self.version(dot)?.ok_or_else(|| {
+            Error::corrupt("log", format!("{}/{}", dot.0, dot.1), "a version is missing")
+        })
     }
 
     /// Where the parents of a version are. Only of one that is not void.
@@ -134,7 +138,8 @@ impl View<'_> {
             .collect()
     }
 
-    /// What a walk needs of the version at a place. It comes by the same places again and again, and a record is large.
+    /// What a walk needs of the version at a place. It comes by the same places again and again,
+    /// and a record is large.
     fn step(&self, dot: Dot) -> Result<Arc<Step>> {
         if let Some(known) = self.caches.steps.get(&dot) {
             return Ok(known);
@@ -146,7 +151,8 @@ impl View<'_> {
         Ok(step)
     }
 
-    /// Whether two versions of an entity follow, or are, one and the same. Costs a look at each version that they follow.
+    /// Whether two versions of an entity follow, or are, one and the same. Costs a look at each
+    /// version that they follow.
     pub(crate) fn have_a_version_in_common(&self, a: &Head, b: &Head) -> Result<bool> {
         let dot = |head: &Head| (head.writer.ordinal, head.writer.reference.sequence);
         let (mut todo, mut before) = (vec![dot(a)], HashSet::new());
@@ -167,14 +173,15 @@ impl View<'_> {
         Ok(false)
     }
 
-    /// The last commit of a log among the first `commits` that arrived here. Costs a look-up if that is its end, else one for each halving
-    /// of the log.
+    /// The last commit of a log among the first `commits` that arrived here. Costs a look-up if
+    /// that is its end, else one for each halving of the log.
     pub(crate) fn tip_among(&self, ordinal: u32, commits: u64) -> Result<Option<Arc<Record>>> {
         let Some(tip) = self.tip(ordinal)? else { return Ok(None) };
         if tip.lsn < commits {
             return Ok(Some(tip));
         }
-        // one place arrived in time, or is where the line begins; at the other begins a commit that came later
+        // one place arrived in time, or is where the line begins; at the other begins a commit that
+        // came later
         let start = self.directory.fork(ordinal).map_or(0, |f| f.after);
         let (mut early, mut late) = (start, tip.header.first);
         while early + 1 < late {
@@ -189,7 +196,11 @@ impl View<'_> {
         let last = if early == start { None } else { self.commit_on(ordinal, early)? };
         let fits = next.is_some_and(|r| r.lsn >= commits && r.header.first == late)
             && last.as_ref().map_or(early == start, |r| r.lsn < commits);
-        if fits { Ok(last) } else { Err(Error::corrupt("dots", format!("{ordinal}/{late}"), "out of order")) }
+        if fits {
+            Ok(last)
+        } else {
+            Err(Error::corrupt("dots", format!("{ordinal}/{late}"), "out of order"))
+        }
     }
 
     /// A version by its place as if it were a head.
@@ -200,7 +211,8 @@ impl View<'_> {
         }
     }
 
-    /// A version in the log as if it were a head: what follows from its past is found by walking back.
+    /// A version in the log as if it were a head: what follows from its past is found by walking
+    /// back.
     pub(crate) fn as_head(&self, at: &At) -> Result<Arc<Head>> {
         if let Some(known) = self.caches.heads.get(&at.dot()) {
             return Ok(known);
@@ -222,14 +234,16 @@ impl View<'_> {
         Ok(head)
     }
 
-    /// Of a creation from itself; of a patch from its parents, of which none is more than 32 generations from a note.
+    /// Of a creation from itself; of a patch from its parents, of which none is more than 32
+    /// generations from a note.
     fn derive(&self, at: &At) -> Result<(Derived, u64)> {
         let broken = || Error::corrupt("log", at.record.lsn, "a version without a type");
         if at.header().kind() == Some(Kind::Create) {
             let own_type = at.header().entity_type.as_deref();
             let own_type = own_type.map(|t| self.type_ordinal(t)).transpose()?.flatten();
             return Ok((
-                derive(self.directory, &at.writer, std::iter::empty(), own_type).ok_or_else(broken)?,
+                derive(self.directory, &at.writer, std::iter::empty(), own_type)
+                    .ok_or_else(broken)?,
                 0,
             ));
         }
@@ -248,7 +262,8 @@ impl View<'_> {
         self.content_memo(at, &mut HashMap::new())
     }
 
-    /// `memo`: what this walk has met, so that it stays linear whatever the caches forget meanwhile.
+    /// `memo`: what this walk has met, so that it stays linear whatever the caches forget
+    /// meanwhile.
     fn content_memo(&self, at: &At, memo: &mut HashMap<Dot, Content>) -> Result<Content> {
         let void = at.record.void_of(at.index).is_some();
         if at.header().is_deletion() && !void {
@@ -257,11 +272,14 @@ impl View<'_> {
         if at.record.unverified || void {
             return Ok(Content::Absent);
         }
-        if let Some(known) = memo.get(&at.dot()).cloned().or_else(|| self.caches.contents.get(&at.dot())) {
+        if let Some(known) =
+            memo.get(&at.dot()).cloned().or_else(|| self.caches.contents.get(&at.dot()))
+        {
             return Ok(known);
         }
         let unreadable = |e| Error::corrupt("log", at.record.lsn, e);
-        let (tag, payload) = self.with_bytes(at.record.lsn, |bytes| at.record.body(at.index, bytes))?;
+        let (tag, payload) =
+            self.with_bytes(at.record.lsn, |bytes| at.record.body(at.index, bytes))?;
         let state = match tag {
             Tag::Full => Some(self.read_full(&payload, &at.writer).map_err(unreadable)?),
             Tag::Patch => {
@@ -285,8 +303,12 @@ impl View<'_> {
         for dot in &parents {
             let parent = self.known(*dot)?;
             match self.content_memo(&parent, memo)? {
-                Content::Live(state) if parents.len() == 1 => return Ok(Some(State::clone(&state))),
-                Content::Live(state) => live.push((state, self.as_head(&parent)?.derived.clock.clone())),
+                Content::Live(state) if parents.len() == 1 => {
+                    return Ok(Some(State::clone(&state)));
+                }
+                Content::Live(state) => {
+                    live.push((state, self.as_head(&parent)?.derived.clock.clone()))
+                }
                 Content::Tombstone => {}
                 Content::Absent => return Ok(None),
             }
@@ -346,7 +368,8 @@ impl View<'_> {
 
     /// The heads that an entity had in a part of the logs, given those that it has now.
     ///
-    /// Reads nothing where all of them are inside; else costs a look at each version of the entity that is not.
+    /// Reads nothing where all of them are inside; else costs a look at each version of the entity
+    /// that is not.
     pub(crate) fn heads_in(&self, now: &Heads, part: &Part<'_>) -> Result<Heads> {
         let (mut found, mut todo): (Vec<Head>, Vec<Dot>) = Default::default();
         for head in &now.list {
@@ -385,8 +408,9 @@ impl View<'_> {
             }
         }
         // a version in the part that another one there has seen is no head of it
-        let dominated =
-            |h: &Head| found.iter().any(|o| o.writer != h.writer && o.derived.clock.has_seen(&h.writer));
+        let dominated = |h: &Head| {
+            found.iter().any(|o| o.writer != h.writer && o.derived.clock.has_seen(&h.writer))
+        };
         let mut list: Vec<Head> = found.iter().filter(|h| !dominated(h)).cloned().collect();
         list.sort_by_key(|h| h.writer.reference);
         Ok(Heads { list, unsettled: false, created_twice: now.created_twice })
@@ -410,8 +434,9 @@ impl View<'_> {
         let Some(local) = self.directory.local() else { return Ok(None) };
         let mut next = self.tip_among(local, commits)?;
         while let Some(record) = next {
-            let is_it =
-                |i: &usize| record.header.versions[*i].entity == entity && record.void_of(*i).is_none();
+            let is_it = |i: &usize| {
+                record.header.versions[*i].entity == entity && record.void_of(*i).is_none()
+            };
             if let Some(index) = (0..record.header.versions.len()).rev().find(is_it) {
                 return Ok(Some(Head::clone(&*self.as_head(&self.place(&record, index)?)?)));
             }
@@ -427,7 +452,9 @@ impl View<'_> {
     pub(crate) fn heads_after(&self, before: &Heads, at: &At) -> Result<Heads> {
         let (parents, local) = (self.parents(at)?, self.directory.local());
         let yields = |h: &Head| Some(h.writer.ordinal) == local && Some(at.writer.ordinal) != local;
-        let goes = |h: &Head| yields(h) || parents.contains(&(h.writer.ordinal, h.writer.reference.sequence));
+        let goes = |h: &Head| {
+            yields(h) || parents.contains(&(h.writer.ordinal, h.writer.reference.sequence))
+        };
         let mut list: Vec<Head> = before.list.iter().filter(|h| !goes(h)).cloned().collect();
         list.push(Head::clone(&*self.as_head(at)?));
         list.sort_by_key(|h| h.writer.reference);

@@ -6,9 +6,9 @@ use std::path::Path;
 
 /// Makes the name of a file durable, which must exist.
 ///
-/// On Unix a directory is a file of its own, to be synced like any other; elsewhere the system keeps
-/// names with the files. Where a directory may not be read, or its file system cannot sync one,
-/// nothing can be done: that is no error, or no store could be made there.
+/// On Unix a directory is a file of its own, to be synced like any other; elsewhere the system
+/// keeps names with the files. Where a directory may not be read, or its file system cannot sync
+/// one, nothing can be done: that is no error, or no store could be made there.
 pub(crate) fn keep_name(file: &Path) -> io::Result<()> {
     keep_name_in(file, &|directory| {
         let is_possible = cfg!(unix);
@@ -28,7 +28,10 @@ pub(super) fn keep_name_in(file: &Path, sync: &dyn Fn(&Path) -> io::Result<()>) 
 }
 
 fn is_impossible(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput | ErrorKind::PermissionDenied)
+    matches!(
+        error.kind(),
+        ErrorKind::Unsupported | ErrorKind::InvalidInput | ErrorKind::PermissionDenied
+    )
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! Entities as they were shown lately, decoded (R8). Right for every snapshot: what is in here holds from the durable commit at which it was read
-//! up to the newest one, since each commit takes out what it changes before anybody can see it.
+//! Entities as they were shown lately, decoded (R8). Right for every snapshot: what is in here
+//! holds from the durable commit at which it was read up to the newest one, since each commit takes
+//! out what it changes before anybody can see it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +28,8 @@ struct Shard {
     entities: Generations<EntityId, (Arc<Seen>, u64)>,
     /// The newest durable commit, or the one that is about to be.
     newest: u64,
-    /// Ends of ids. Only who is asked for again soon is taken in, so that a scan drives nobody out, and what is read once costs no room.
+    /// Ends of ids. Only who is asked for again soon is taken in, so that a scan drives nobody out,
+    /// and what is read once costs no room.
     asked: [u32; ASKED],
 }
 
@@ -56,7 +58,8 @@ impl CacheStats {
 impl ReadCache {
     /// Takes about so many bytes when full.
     pub(crate) fn new(bytes: usize) -> Self {
-        let empty = || Shard { entities: Generations::new(bytes / SHARDS), newest: 0, asked: [0; ASKED] };
+        let empty =
+            || Shard { entities: Generations::new(bytes / SHARDS), newest: 0, asked: [0; ASKED] };
         let shard = |_| Mutex::new(empty());
         Self {
             shards: std::array::from_fn(shard),
@@ -80,7 +83,8 @@ impl ReadCache {
         found
     }
 
-    /// Keeps it, unless a newer commit has come, which may have changed it, or nobody asked for it lately.
+    /// Keeps it, unless a newer commit has come, which may have changed it, or nobody asked for it
+    /// lately.
     pub(crate) fn insert(&self, id: EntityId, seen: &Arc<Seen>, commit: u64) {
         let mut shard = self.shard(&id).lock();
         let [.., a, b, c, d] = *id.as_bytes();
@@ -139,7 +143,10 @@ mod tests {
         cache.changed(5, std::iter::empty());
         let insert = |commit| (0..2).for_each(|_| cache.insert(id, &seen(id), commit));
         insert(4);
-        assert!(cache.get(id, 5).is_none(), "read before the newest commit: it may have changed since");
+        assert!(
+            cache.get(id, 5).is_none(),
+            "read before the newest commit: it may have changed since"
+        );
         insert(5);
         assert!(cache.get(id, 5).is_some());
         assert!(cache.get(id, 4).is_none(), "a snapshot before it was read may differ");

@@ -1,13 +1,16 @@
-//! A commit as it lies in the log: header and bodies compressed apart, so that one content is read without the others.
+//! A commit as it lies in the log: header and bodies compressed apart, so that one content is read
+//! without the others.
 //!
 //! ```text
-//! record      flags u8 · ordinal · chain 32 · length of the front (raw, stored) · front · chunks · checkpoint?
+//! record      flags u8 · ordinal · chain 32 · length of the front (raw, stored) · front · chunks ·
+//!             checkpoint?
 //! front       header · notes · chunk table · trailer                          (lz4 where it pays)
 //! chunk       the encoded bodies of consecutive versions, about 8 KiB of them (lz4 where it pays)
 //! checkpoint  state digest 32 · list of ordinals
 //! ```
 //!
-//! Cut into pieces of [`PIECE`] bytes, each a sealed row under (lsn, piece), so that a page of the table holds one piece or many small records.
+//! Cut into pieces of [`PIECE`] bytes, each a sealed row under (lsn, piece), so that a page of the
+//! table holds one piece or many small records.
 
 use std::sync::{Arc, OnceLock};
 
@@ -63,7 +66,8 @@ impl Void {
 /// What the fold found out about a version and cannot be read off the record itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Note {
-    /// A creation with a full body, or a version kept as a patch: follows from itself or from its parents.
+    /// A creation with a full body, or a version kept as a patch: follows from itself or from its
+    /// parents.
     Plain,
     Void(Void),
     /// Kept where the walk back through parents ends.
@@ -79,7 +83,8 @@ pub(crate) struct Derived {
     pub(crate) clock: EntityClock,
 }
 
-/// The fold of all logs after a commit, kept in the last record of each durable commit, so that opening reads only that.
+/// The fold of all logs after a commit, kept in the last record of each durable commit, so that
+/// opening reads only that.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Checkpoint {
     pub(crate) digest: StateDigest,
@@ -150,7 +155,8 @@ impl Draft<'_> {
         let raw = front.len();
         let front = squeezed(front);
         let flag = |on: bool, bit: u8| if on { bit } else { 0 };
-        let mut out = Vec::with_capacity(64 + front.len() + chunks.iter().map(|c| c.2.len()).sum::<usize>());
+        let mut out =
+            Vec::with_capacity(64 + front.len() + chunks.iter().map(|c| c.2.len()).sum::<usize>());
         out.push(flag(front.len() < raw, FRONT_LZ4) | flag(self.unverified, UNVERIFIED));
         out.varint(u64::from(self.ordinal));
         out.extend_from_slice(self.chain.as_bytes());
@@ -237,7 +243,11 @@ pub(crate) fn ordinal(r: &mut Reader<'_>) -> Read<u32> {
     u32::try_from(n).or_else(|_| r.bad("a local number too large"))
 }
 
-fn notes(r: &mut Reader<'_>, header: &Header, directory: &Directory) -> Read<(Option<Void>, Vec<Note>)> {
+fn notes(
+    r: &mut Reader<'_>,
+    header: &Header,
+    directory: &Directory,
+) -> Read<(Option<Void>, Vec<Note>)> {
     let byte = r.u8()?;
     if byte != 0 {
         return Void::from_byte(byte)
@@ -252,7 +262,9 @@ fn notes(r: &mut Reader<'_>, header: &Header, directory: &Directory) -> Read<(Op
                 let type_source = TypeSource::read(r, directory)?;
                 Note::Derived(Derived { generation, type_source, clock: clock(r)? })
             }
-            byte => Note::Void(Void::from_byte(byte).map_or_else(|| r.bad("an unknown reason"), Ok)?),
+            byte => {
+                Note::Void(Void::from_byte(byte).map_or_else(|| r.bad("an unknown reason"), Ok)?)
+            }
         });
     }
     Ok((None, out))
@@ -282,7 +294,8 @@ impl Record {
         };
         let (flags, ordinal, chain, raw, stored, at) = prologue().map_err(unreadable)?;
         let end = at.saturating_add(stored);
-        let front = if end <= start.len() { start[at..end].to_vec() } else { source.read(at, end)? };
+        let front =
+            if end <= start.len() { start[at..end].to_vec() } else { source.read(at, end)? };
         if front.len() != stored || raw > crate::format::limits::COMMIT {
             return Err(Error::corrupt("log", lsn, "the record is cut short"));
         }
@@ -302,7 +315,8 @@ impl Record {
         let (void, notes) = notes(&mut r, &header, directory)?;
         let mut chunks = Vec::new();
         for _ in 0..r.count(3)? {
-            let (versions, raw, stored) = (r.varint()? as usize, r.varint()? as usize, r.varint()? as usize);
+            let (versions, raw, stored) =
+                (r.varint()? as usize, r.varint()? as usize, r.varint()? as usize);
             chunks.push(Chunk { versions, raw, stored, kept: OnceLock::new() });
         }
         let trailer = r.bytes()?.to_vec();
@@ -350,7 +364,8 @@ impl Record {
         })
     }
 
-    /// Its bodies do not verify, and a peer may have others that do. Void versions, and what is newer, need none.
+    /// Its bodies do not verify, and a peer may have others that do. Void versions, and what is
+    /// newer, need none.
     pub(crate) fn lacks_bodies(&self) -> bool {
         let is_read = self.unverified && !self.header.is_newer();
         is_read && (0..self.header.versions.len()).all(|index| self.void_of(index).is_none())
@@ -393,7 +408,9 @@ impl Record {
                 for _ in first..index {
                     Body::decode(&mut r).map_err(unreadable)?;
                 }
-                return Body::decode(&mut r).map(|b| (b.tag, b.payload.to_vec())).map_err(unreadable);
+                return Body::decode(&mut r)
+                    .map(|b| (b.tag, b.payload.to_vec()))
+                    .map_err(unreadable);
             }
             first += chunk.versions;
         }
@@ -411,7 +428,10 @@ impl Record {
         let mut read = || -> Read<_> {
             let digest = StateDigest::from_bytes(r.array()?);
             let n = r.count(1)?;
-            Ok(Checkpoint { digest, frontier: (0..n).map(|_| ordinal(&mut r)).collect::<Read<_>>()? })
+            Ok(Checkpoint {
+                digest,
+                frontier: (0..n).map(|_| ordinal(&mut r)).collect::<Read<_>>()?,
+            })
         };
         read().map(Some).map_err(|e| Error::corrupt("log", self.lsn, e))
     }

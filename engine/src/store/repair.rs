@@ -1,4 +1,5 @@
-//! What follows from the log, made again from it: `dots`, heads and what stands beside them, the checkpoint.
+//! What follows from the log, made again from it: `dots`, heads and what stands beside them, the
+//! checkpoint.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -24,9 +25,11 @@ use crate::peers;
 const CACHE: usize = 32 << 20;
 
 impl Store {
-    /// Makes derived tables again. Each step is one durable commit that leaves the store as right as it was, or more so.
+    /// Makes derived tables again. Each step is one durable commit that leaves the store as right
+    /// as it was, or more so.
     ///
-    /// While records are damaged only what needs none of them: rows of `dots`, and what stands beside heads.
+    /// While records are damaged only what needs none of them: rows of `dots`, and what stands
+    /// beside heads.
     pub(crate) fn repair(&self, entities: u64) -> Result<()> {
         // from here on until they are built, queries scan
         let doubt = |writer: &mut Writer| {
@@ -39,12 +42,10 @@ impl Store {
     }
 
     /// Makes tables anew whose trees are broken, from their rows that can be read; what is not
-    /// among them shows
-    /// afterwards as missing. How many there were.
+    /// among them shows afterwards as missing. How many there were.
     ///
     /// The broken tree stays in the file under another name: were it dropped, redb would free pages
-    /// that it
-    /// may never have had, and give them away while another table still needs them.
+    /// that it may never have had, and give them away while another table still needs them.
     pub(crate) fn mend_trees(&self) -> Result<u64> {
         // a commit may need a table that is broken: none is made that need not be
         self.alone(
@@ -108,7 +109,12 @@ impl Store {
     }
 
     /// The records between, which are found where somebody knows of them.
-    fn look_up_records(&self, tables: &Tables, broken: &ReadTable, made: &mut WriteTable<'_>) -> Result<()> {
+    fn look_up_records(
+        &self,
+        tables: &Tables,
+        broken: &ReadTable,
+        made: &mut WriteTable<'_>,
+    ) -> Result<()> {
         for row in tables.dots.iter().into_iter().flatten().map_while(Result::ok) {
             let Ok(lsn) = row.1.value().try_into().map(u64::from_be_bytes) else { continue };
             for piece in 0.. {
@@ -123,8 +129,7 @@ impl Store {
     }
 
     /// Does something while nobody writes. `first` says before each attempt whether what is on its
-    /// way has to be
-    /// durable; nothing comes of one while commits are on their way.
+    /// way has to be durable; nothing comes of one while commits are on their way.
     fn alone<T>(
         &self,
         mut first: impl FnMut(&mut Writer) -> bool,
@@ -216,9 +221,8 @@ impl Store {
                 let lsn = <[u8; 8]>::try_from(value.value()).ok().map(u64::from_be_bytes);
                 let stays = match lsn.filter(|lsn| *lsn < commits) {
                     None => false,
-                    Some(lsn) => {
-                        readable(lsn)?.is_none_or(|r| dot_key(r.ordinal, r.header.first)[..] == *key.value())
-                    }
+                    Some(lsn) => readable(lsn)?
+                        .is_none_or(|r| dot_key(r.ordinal, r.header.first)[..] == *key.value()),
                 };
                 if !stays {
                     dots.remove(key.value())?;
@@ -229,7 +233,10 @@ impl Store {
                 match readable(lsn)? {
                     Some(r) => {
                         self.mark_unverified(&r);
-                        dots.insert(&dot_key(r.ordinal, r.header.first)[..], &lsn.to_be_bytes()[..])?;
+                        dots.insert(
+                            &dot_key(r.ordinal, r.header.first)[..],
+                            &lsn.to_be_bytes()[..],
+                        )?;
                     }
                     None => damaged = true,
                 }
@@ -241,13 +248,15 @@ impl Store {
 
     /// Peers are asked for bodies that do not verify, and for no others.
     fn mark_unverified(&self, r: &Record) {
-        if r.lacks_bodies() != self.missing.is_unverified(r.lsn) && !self.missing.is_damaged(r.lsn) {
+        if r.lacks_bodies() != self.missing.is_unverified(r.lsn) && !self.missing.is_damaged(r.lsn)
+        {
             let gap = Gap { ordinal: r.ordinal, first: r.header.first, damaged: false };
             self.missing.set(r.lsn, r.lacks_bodies().then_some(gap));
         }
     }
 
-    /// Writes each row of `heads` that is not what the log gives. Returns what a checkpoint at the end must say.
+    /// Writes each row of `heads` that is not what the log gives. Returns what a checkpoint at the
+    /// end must say.
     fn mend_heads(&self, view: &View<'_>, commits: u64, entities: u64) -> Result<Checkpoint> {
         let rows = view.tables.heads.len()?;
         let parts = rows.div_ceil(entities).max(1);
@@ -263,12 +272,14 @@ impl Store {
                     if id.map_or(part == 0, |id| mine(&id) && !fold.contains_key(&id)) {
                         table.remove(key.value())?;
                     }
-                    let Some(dots) = id.and_then(|id| fold.remove(&id).map(|dots| (id, dots))) else {
+                    let Some(dots) = id.and_then(|id| fold.remove(&id).map(|dots| (id, dots)))
+                    else {
                         continue;
                     };
                     let heads = heads_of(view, dots)?;
                     count(view, &heads, &mut digest);
-                    if decode_row(key.value(), value.value(), view.directory).ok().as_ref() != Some(&heads.1)
+                    if decode_row(key.value(), value.value(), view.directory).ok().as_ref()
+                        != Some(&heads.1)
                     {
                         table.insert(key.value(), &seal(key.value(), &heads.1.encode())[..])?;
                     }
@@ -276,7 +287,8 @@ impl Store {
                 for (id, dots) in fold {
                     let heads = heads_of(view, (id, dots))?;
                     count(view, &heads, &mut digest);
-                    table.insert(&id.as_bytes()[..], &seal(id.as_bytes(), &heads.1.encode())[..])?;
+                    table
+                        .insert(&id.as_bytes()[..], &seal(id.as_bytes(), &heads.1.encode())[..])?;
                 }
             }
             Ok(())
@@ -284,7 +296,8 @@ impl Store {
         Ok(Checkpoint { digest, frontier: frontier(view, commits)? })
     }
 
-    /// `by_type` and `unsettled`, from the rows of `heads` that can be read. What belongs to others stays.
+    /// `by_type` and `unsettled`, from the rows of `heads` that can be read. What belongs to others
+    /// stays.
     fn mend_beside(&self, view: &View<'_>) -> Result<()> {
         let heads_row = |id: &[u8]| -> Result<Option<Result<Heads>>> {
             let row = view.tables.heads.get(id)?;
@@ -296,7 +309,8 @@ impl Store {
                 let (key, _) = row?;
                 let id = key.value().get(4..).unwrap_or_default();
                 let type_of = |heads: Heads| heads.type_ordinal().map(u32::to_be_bytes);
-                let fits = |heads: Heads| type_of(heads).is_some_and(|t| key.value().starts_with(&t));
+                let fits =
+                    |heads: Heads| type_of(heads).is_some_and(|t| key.value().starts_with(&t));
                 if !heads_row(id)?.is_some_and(|heads| heads.map_or(true, fits)) {
                     by_type.remove(key.value())?;
                 }
@@ -310,13 +324,16 @@ impl Store {
             let mut unsettled = tx.open_table(tables::UNSETTLED)?;
             for row in view.tables.unsettled.iter()? {
                 let (key, _) = row?;
-                if !heads_row(key.value())?.is_some_and(|heads| heads.map_or(true, |h| h.unsettled)) {
+                if !heads_row(key.value())?.is_some_and(|heads| heads.map_or(true, |h| h.unsettled))
+                {
                     unsettled.remove(key.value())?;
                 }
             }
             for row in view.tables.heads.iter()? {
                 let (key, value) = row?;
-                let Ok(heads) = decode_row(key.value(), value.value(), view.directory) else { continue };
+                let Ok(heads) = decode_row(key.value(), value.value(), view.directory) else {
+                    continue;
+                };
                 if let (Some(ordinal), Ok(id)) = (heads.type_ordinal(), key.value().try_into()) {
                     by_type.insert(&type_key(ordinal, EntityId::from_bytes(id))[..], &[][..])?;
                 }
@@ -377,7 +394,8 @@ fn is_writing(writer: &Writer) -> bool {
 /// Divides entities evenly.
 pub(crate) fn part_of(id: &EntityId, parts: u64) -> u64 {
     // ids may ascend in time: their last bytes are spread
-    id.as_bytes()[8..].iter().fold(0u64, |n, b| n.wrapping_mul(31).wrapping_add(u64::from(*b))) % parts
+    id.as_bytes()[8..].iter().fold(0u64, |n, b| n.wrapping_mul(31).wrapping_add(u64::from(*b)))
+        % parts
 }
 
 /// Which versions are heads, by entity, and whether it was created twice.
@@ -413,7 +431,8 @@ fn heads_of(
     let mut list = Vec::with_capacity(dots.len());
     let mut undecided = false;
     for dot in dots {
-        let missing = || Error::corrupt("log", format!("{}/{}", dot.0, dot.1), "a version is missing");
+        let missing =
+            || Error::corrupt("log", format!("{}/{}", dot.0, dot.1), "a version is missing");
         let at = view.version(dot)?.ok_or_else(missing)?;
         let mut head = Head::clone(&*view.as_head(&at)?);
         if head.state == HeadState::InLog {

@@ -16,8 +16,9 @@ use std::ops::RangeBounds;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redb::{
-    AccessGuard, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, TableDefinition, TableError, TableHandle, WriteTransaction,
+    AccessGuard, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase,
+    ReadableTable, ReadableTableMetadata, TableDefinition, TableError, TableHandle,
+    WriteTransaction,
 };
 
 use super::sealed::hex;
@@ -52,7 +53,8 @@ fn guard<T, E: Into<redb::Error>>(
 
 /// The same of what is more than one row: opening, closing, a whole commit.
 pub(super) fn catching<T>(place: impl Display, act: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|_| Err(Error::corrupt("redb", place, DAMAGED)))
+    catch_unwind(AssertUnwindSafe(act))
+        .unwrap_or_else(|_| Err(Error::corrupt("redb", place, DAMAGED)))
 }
 
 /// A key or a value.
@@ -106,7 +108,11 @@ impl<'t> Rows<'t> {
         found
     }
 
-    fn in_order(&mut self, row: (Bytes<'t>, Bytes<'t>), end: usize) -> Result<(Bytes<'t>, Bytes<'t>)> {
+    fn in_order(
+        &mut self,
+        row: (Bytes<'t>, Bytes<'t>),
+        end: usize,
+    ) -> Result<(Bytes<'t>, Bytes<'t>)> {
         let key = row.0.value();
         let [front, back] = self.seen.each_ref().map(|seen| seen.as_deref());
         if front.is_some_and(|front| key <= front) || back.is_some_and(|back| key >= back) {
@@ -331,7 +337,8 @@ impl WriteTables {
 
     /// Removes a table whose pages are known to be its own.
     pub(super) fn delete_table(&self, table: Table) -> Result<()> {
-        guard(table.name(), || "all".to_owned(), || self.0.delete_table(definition(table))).map(drop)
+        guard(table.name(), || "all".to_owned(), || self.0.delete_table(definition(table)))
+            .map(drop)
     }
 
     /// Puts a table whose tree is broken out of the way, and an empty one in its place. Its pages

@@ -1,4 +1,5 @@
-//! What is shown of some heads under the policy of their type, and what a write on them starts from. A function of heads and policy alone (R19).
+//! What is shown of some heads under the policy of their type, and what a write on them starts
+//! from. A function of heads and policy alone (R19).
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -12,8 +13,9 @@ use crate::format::body::PatchBody;
 use crate::format::sort_key::sort_key;
 use crate::format::value::{EMPTY_MAP, decode_all, flatten_content};
 use crate::merge::{
-    Conflict, ConflictHead, ConflictKind, Conflicts, FieldConflict, Policy, Resolution, Side, Whole, apply,
-    apply_decision, conflicts, replacement, show, unflatten, without_repetition, written_inside,
+    Conflict, ConflictHead, ConflictKind, Conflicts, FieldConflict, Policy, Resolution, Side,
+    Whole, apply, apply_decision, conflicts, replacement, show, unflatten, without_repetition,
+    written_inside,
 };
 use crate::model::{
     Content, EntityId, Entry, Path, PathRef, ShownLeaf, State, Timestamp, Value, VersionRef, Writer,
@@ -45,7 +47,10 @@ impl Shown {
             Shown::Deleted => Vec::new(),
             Shown::InPlace(bytes, places) => {
                 let slice = |r: &Range<usize>| &bytes[r.clone()];
-                places.iter().map(|[path, value]| (PathRef::new(slice(path)), slice(value))).collect()
+                places
+                    .iter()
+                    .map(|[path, value]| (PathRef::new(slice(path)), slice(value)))
+                    .collect()
             }
             Shown::Leaves(leaves) => leaves.iter().map(|(p, v)| (p.as_ref(), &v[..])).collect(),
         }
@@ -63,7 +68,9 @@ impl Shown {
         match self {
             Shown::Deleted => 0,
             Shown::InPlace(bytes, places) => bytes.len() + places.len() * size_of::<Place>(),
-            Shown::Leaves(leaves) => leaves.iter().map(|(p, v)| 64 + p.as_bytes().len() + v.len()).sum(),
+            Shown::Leaves(leaves) => {
+                leaves.iter().map(|(p, v)| 64 + p.as_bytes().len() + v.len()).sum()
+            }
         }
     }
 }
@@ -72,23 +79,28 @@ impl Seen {
     /// The sort key of the scalar at a path; none if there is none.
     pub(crate) fn sort_key_at(&self, path: &Path) -> Result<Option<Vec<u8>>> {
         let leaves = self.shown.leaves();
-        let Some((_, value)) = leaves.iter().find(|(p, _)| *p == path.as_ref()) else { return Ok(None) };
+        let Some((_, value)) = leaves.iter().find(|(p, _)| *p == path.as_ref()) else {
+            return Ok(None);
+        };
         let value = decode_all(value).map_err(|e| Error::corrupt("heads", self.id, e))?;
         Ok(sort_key(&value))
     }
 
     /// About how much memory it takes.
     pub(crate) fn cost(&self) -> usize {
-        192 + self.heads.len() * size_of::<VersionRef>() + self.shown.cost() + self.conflicts.len() * 48
+        192 + self.heads.len() * size_of::<VersionRef>()
+            + self.shown.cost()
+            + self.conflicts.len() * 48
     }
 }
 
-/// What a policy shows and a write starts from: a state, or nothing where it shows a deletion. What the state says that no head says is
-/// the author's own.
+/// What a policy shows and a write starts from: a state, or nothing where it shows a deletion. What
+/// the state says that no head says is the author's own.
 pub(crate) type Base = Option<State>;
 
 impl View<'_> {
-    /// What is shown of some heads; nothing where there are none. [`Error::Absent`] where a content that it takes is not here.
+    /// What is shown of some heads; nothing where there are none. [`Error::Absent`] where a content
+    /// that it takes is not here.
     pub(crate) fn show(&self, id: EntityId, heads: &Heads) -> Result<Option<Seen>> {
         let Some(entity_type) = self.type_of(heads)? else { return Ok(None) };
         let mut seen = Seen {
@@ -126,7 +138,8 @@ impl View<'_> {
         self.entity_type(ordinal).map(Some)
     }
 
-    /// What a policy shows of heads, of which there is at least one. `merged`: their merge; where a content is not here it may do without.
+    /// What a policy shows of heads, of which there is at least one. `merged`: their merge; where a
+    /// content is not here it may do without.
     pub(crate) fn shown_state(
         &self,
         id: EntityId,
@@ -161,7 +174,8 @@ impl View<'_> {
         }
         let conflict = self.conflict_of(id, heads, &merged, &open)?;
         let resolution = custom.ask(&conflict, self.policies.ask_twice)?;
-        let unusable = |e: Error| custom.failed(&conflict, &format!("its answer is of no use: {e}"));
+        let unusable =
+            |e: Error| custom.failed(&conflict, &format!("its answer is of no use: {e}"));
         self.resolved(id, heads, &merged, &conflict, resolution).map_err(unusable)
     }
 
@@ -175,13 +189,16 @@ impl View<'_> {
         resolution: Resolution,
     ) -> Result<Base> {
         let content = match resolution {
-            Resolution::Suggestion => return Ok(conflict.suggestion.is_some().then(|| merged.clone())),
+            Resolution::Suggestion => {
+                return Ok(conflict.suggestion.is_some().then(|| merged.clone()));
+            }
             Resolution::Delete => return Ok(None),
             Resolution::Content(content) => content,
             Resolution::Patch(patch) => apply_decision(&patch, &content_of(merged))?,
             Resolution::Head(version) => {
                 let head = heads.iter().find(|h| h.writer.reference == version);
-                let head = head.ok_or_else(|| Error::invalid(format!("{version} is none of the heads")))?;
+                let head =
+                    head.ok_or_else(|| Error::invalid(format!("{version} is none of the heads")))?;
                 match self.head_content(id, head)? {
                     Stored::Live(state) => content_of(&state),
                     Stored::Tombstone => return Ok(None),
@@ -229,25 +246,42 @@ impl View<'_> {
             entity_type: self.type_of(&as_heads)?.as_deref().unwrap_or_default().to_owned(),
             kind,
             heads: list,
-            fields: open.paths.iter().map(|p| self.field(id, merged, open, p)).collect::<Result<_>>()?,
+            fields: open
+                .paths
+                .iter()
+                .map(|p| self.field(id, merged, open, p))
+                .collect::<Result<_>>()?,
             suggestion: (!any_tombstone).then(|| content_of(merged)),
         })
     }
 
-    fn field(&self, id: EntityId, state: &State, open: &Conflicts, path: &Path) -> Result<FieldConflict> {
+    fn field(
+        &self,
+        id: EntityId,
+        state: &State,
+        open: &Conflicts,
+        path: &Path,
+    ) -> Result<FieldConflict> {
         let at = state.0.partition_point(|l| l.path < *path);
         // a map that holds something is told by what it holds
         let holds = state.0.get(at + 1).is_some_and(|l| l.path.is_below(path));
         let entries = state.get(path).into_iter().flat_map(|l| &l.entries);
         let mut entries: Vec<_> = entries.filter(|e| !holds || *e.value != *EMPTY_MAP).collect();
         entries.sort_by_key(|e| Reverse(e.writer.key()));
-        let mut sides = entries.into_iter().map(|e| self.side(id, e)).collect::<Result<Vec<_>>>()?;
+        let mut sides =
+            entries.into_iter().map(|e| self.side(id, e)).collect::<Result<Vec<_>>>()?;
         let removed = open.torn.top_of(path).is_some();
         if removed {
-            sides.extend(written_inside(state, path).into_iter().map(|(w, value)| self.side_of(&w, value)));
+            sides.extend(
+                written_inside(state, path).into_iter().map(|(w, value)| self.side_of(&w, value)),
+            );
             sides.sort_by_key(|s| Reverse((s.stamp, s.version)));
         }
-        Ok(FieldConflict { path: path.as_ref().keys().map(str::to_owned).collect(), sides, removed })
+        Ok(FieldConflict {
+            path: path.as_ref().keys().map(str::to_owned).collect(),
+            sides,
+            removed,
+        })
     }
 
     /// A value with its writer.
@@ -270,9 +304,12 @@ impl View<'_> {
     fn any_apart(&self, heads: &[Head]) -> Result<bool> {
         for (i, a) in heads.iter().enumerate() {
             for b in &heads[..i] {
-                let clocks_meet = a.derived.clock.iter().any(|(o, _)| b.derived.clock.get(o).is_some());
+                let clocks_meet =
+                    a.derived.clock.iter().any(|(o, _)| b.derived.clock.get(o).is_some());
                 // branches have a trunk in common, be there a version of the entity in it or not
-                if !clocks_meet || (self.directory.has_forks() && !self.have_a_version_in_common(a, b)?) {
+                if !clocks_meet
+                    || (self.directory.has_forks() && !self.have_a_version_in_common(a, b)?)
+                {
                     return Ok(true);
                 }
             }
@@ -293,7 +330,8 @@ fn choose(whole: Whole, heads: &[Head]) -> Option<&Head> {
     }
 }
 
-/// All that there is becomes `leaves`: what already stands alone keeps its writer, the rest is the author's own.
+/// All that there is becomes `leaves`: what already stands alone keeps its writer, the rest is the
+/// author's own.
 fn replaced(base: &State, leaves: Vec<(Path, Box<[u8]>)>) -> State {
     let patch: PatchBody = without_repetition(base, replacement(base, leaves));
     apply(base, &patch, Writer::OWN)

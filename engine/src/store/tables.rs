@@ -1,4 +1,5 @@
-//! The whole schema: every redb table with its key and value (FORMAT.md, part 2). Keys and values are bytes that we lay out.
+//! The whole schema: every redb table with its key and value (FORMAT.md, part 2). Keys and values
+//! are bytes that we lay out.
 
 use super::rows::{ASIDE, ReadTable, ReadTables};
 use crate::error::Result;
@@ -36,11 +37,13 @@ pub(crate) const HEADS: Table = Table::new("heads");
 pub(crate) const BY_TYPE: Table = Table::new("by_type");
 /// entity id → nothing; entities that are diverged or have undecided leaves.
 pub(crate) const UNSETTLED: Table = Table::new("unsettled");
-/// index ordinal (u32be), sort key, entity id → nothing. It and the next come into being with the first index.
+/// index ordinal (u32be), sort key, entity id → nothing. It and the next come into being with the
+/// first index.
 pub(crate) const INDEX: Table = Table::new("index");
 /// entity id → sealed list of what stands of it in `index`.
 pub(crate) const INDEXED: Table = Table::new("indexed");
-/// lsn (u64be) → sealed: a commit that is damaged, or whose bodies do not verify. It comes into being with the first.
+/// lsn (u64be) → sealed: a commit that is damaged, or whose bodies do not verify. It comes into
+/// being with the first.
 pub(crate) const MISSING: Table = Table::new("missing");
 /// peer (16), piece (u32be) → sealed; a large commit on its way in.
 pub(crate) const STAGING: Table = Table::new("staging");
@@ -81,7 +84,8 @@ fn joined<const A: usize, const B: usize, const C: usize>(a: [u8; A], b: [u8; B]
     out
 }
 
-/// The tables as one read transaction sees them. Cheap to share; while it lives, redb keeps the pages that it can see.
+/// The tables as one read transaction sees them. Cheap to share; while it lives, redb keeps the
+/// pages that it can see.
 pub(crate) struct Tables {
     pub(crate) meta: ReadTable,
     pub(crate) types: ReadTable,

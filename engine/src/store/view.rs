@@ -1,4 +1,5 @@
-//! One consistent state of the store: what is durable, and for the writer also what is on its way there.
+//! One consistent state of the store: what is durable, and for the writer also what is on its way
+//! there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -35,7 +36,8 @@ pub(crate) struct Pending {
     pub(crate) bytes: usize,
 }
 
-/// What was read lately, decoded. What comes from the log is immutable, so it is right for every view.
+/// What was read lately, decoded. What comes from the log is immutable, so it is right for every
+/// view.
 pub(crate) struct Caches {
     /// By lsn.
     records: Cache<u64, Arc<Record>>,
@@ -49,7 +51,8 @@ pub(crate) struct Caches {
     names: RandomState,
     /// Entities as they are shown now.
     pub(crate) entities: ReadCache,
-    /// Number of the last durable commit that put records in place again: what older states have of them does not belong here.
+    /// Number of the last durable commit that put records in place again: what older states have of
+    /// them does not belong here.
     healed_at: AtomicU64,
 }
 
@@ -125,7 +128,8 @@ impl Bytes for Pieces<'_> {
             let Some(row) = self.table.get(&key[..])? else { break };
             let bytes = unseal("log", &key, row.value())?;
             let start = piece * PIECE;
-            let (a, b) = (from.saturating_sub(start).min(bytes.len()), (to - start).min(bytes.len()));
+            let (a, b) =
+                (from.saturating_sub(start).min(bytes.len()), (to - start).min(bytes.len()));
             out.extend_from_slice(&bytes[a..b]);
             piece += 1;
             if bytes.len() < PIECE {
@@ -139,7 +143,9 @@ impl Bytes for Pieces<'_> {
 impl<'a> View<'a> {
     /// An entity type by its number.
     pub(crate) fn entity_type(&self, ordinal: u32) -> Result<Arc<str>> {
-        if let Some(name) = self.directory.pending_type(ordinal).or_else(|| self.caches.types.get(&ordinal)) {
+        if let Some(name) =
+            self.directory.pending_type(ordinal).or_else(|| self.caches.types.get(&ordinal))
+        {
             return Ok(name);
         }
         let key = ordinal.to_be_bytes();
@@ -156,7 +162,9 @@ impl<'a> View<'a> {
             return Ok(Some(pending));
         }
         let hash = self.caches.names.hash_one(name);
-        if let Some((_, ordinal)) = self.caches.type_ordinals.get(&hash).filter(|(n, _)| **n == *name) {
+        if let Some((_, ordinal)) =
+            self.caches.type_ordinals.get(&hash).filter(|(n, _)| **n == *name)
+        {
             return Ok(Some(ordinal));
         }
         // no type has an empty name
@@ -211,7 +219,11 @@ impl<'a> View<'a> {
     }
 
     /// Reads of a record's bytes.
-    pub(crate) fn with_bytes<T>(&self, lsn: u64, read: impl FnOnce(&dyn Bytes) -> Result<T>) -> Result<T> {
+    pub(crate) fn with_bytes<T>(
+        &self,
+        lsn: u64,
+        read: impl FnOnce(&dyn Bytes) -> Result<T>,
+    ) -> Result<T> {
         let again = |p: &'a Pending| p.healed.get(&lsn).map(|(bytes, _)| bytes);
         match self.pending.and_then(|p| p.records.get(&lsn).or_else(|| again(p))) {
             Some(bytes) => read(&&bytes[..]),
@@ -221,7 +233,8 @@ impl<'a> View<'a> {
 
     /// Whether what it reads is what newer states have.
     pub(super) fn is_fresh(&self) -> bool {
-        self.pending.is_some() || self.tables.commit >= self.caches.healed_at.load(Ordering::Acquire)
+        self.pending.is_some()
+            || self.tables.commit >= self.caches.healed_at.load(Ordering::Acquire)
     }
 
     pub(crate) fn record(&self, lsn: u64) -> Result<Arc<Record>> {
@@ -231,12 +244,14 @@ impl<'a> View<'a> {
         if let Some(record) = self.caches.records.get(&lsn) {
             return Ok(record);
         }
-        let record = Arc::new(self.with_bytes(lsn, |bytes| Record::load(lsn, bytes, self.directory))?);
+        let record =
+            Arc::new(self.with_bytes(lsn, |bytes| Record::load(lsn, bytes, self.directory))?);
         self.caches.records.insert_if(lsn, record.clone(), record.cost(), || self.is_fresh());
         Ok(record)
     }
 
-    /// Lsns of the durable records from one on up to before another. By rows and not by number: a damaged key may claim any.
+    /// Lsns of the durable records from one on up to before another. By rows and not by number: a
+    /// damaged key may claim any.
     pub(crate) fn lsns(&self, mut from: u64, until: u64) -> impl Iterator<Item = Result<u64>> + '_ {
         let mut over = false;
         std::iter::from_fn(move || {
@@ -250,7 +265,9 @@ impl<'a> View<'a> {
 
     /// The first record at or after an lsn.
     pub(crate) fn stored_from(&self, lsn: u64) -> Result<Option<u64>> {
-        let Some(row) = self.tables.log.range(&log_key(lsn, 0)[..]..)?.next() else { return Ok(None) };
+        let Some(row) = self.tables.log.range(&log_key(lsn, 0)[..]..)?.next() else {
+            return Ok(None);
+        };
         let (key, _) = row?;
         let found = key.value().get(..8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
         let misplaced = || Error::corrupt("log", super::sealed::hex(key.value()), "not an lsn");
@@ -262,14 +279,18 @@ impl<'a> View<'a> {
         self.with_bytes(lsn, |bytes| Record::load(lsn, bytes, self.directory)).map(Arc::new)
     }
 
-    /// First sequence and lsn of the commit of a log that has `sequence`, or of the last one before it.
+    /// First sequence and lsn of the commit of a log that has `sequence`, or of the last one before
+    /// it.
     pub(crate) fn dot_at(&self, ordinal: u32, sequence: u64) -> Result<Option<(u64, u64)>> {
-        let pending = self.pending.and_then(|p| p.dots.range((ordinal, 0)..=(ordinal, sequence)).next_back());
+        let pending =
+            self.pending.and_then(|p| p.dots.range((ordinal, 0)..=(ordinal, sequence)).next_back());
         if let Some(((_, first), lsn)) = pending {
             return Ok(Some((*first, *lsn)));
         }
         let (from, to) = (dot_key(ordinal, 0), dot_key(ordinal, sequence));
-        let Some(row) = self.tables.dots.range(&from[..]..=&to[..])?.next_back() else { return Ok(None) };
+        let Some(row) = self.tables.dots.range(&from[..]..=&to[..])?.next_back() else {
+            return Ok(None);
+        };
         let (key, value) = row?;
         let first = key.value().get(4..).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
         match (first, value.value().try_into()) {
@@ -278,11 +299,16 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The commit that a row of `dots` names. These rows have no checksum, so the commit must say the same.
+    /// The commit that a row of `dots` names. These rows have no checksum, so the commit must say
+    /// the same.
     pub(super) fn commit_of(&self, ordinal: u32, (first, lsn): (u64, u64)) -> Result<Arc<Record>> {
         let record = self.record(lsn)?;
         if record.ordinal != ordinal || record.header.first != first {
-            return Err(Error::corrupt("dots", format!("{ordinal}/{first}"), "names another commit"));
+            return Err(Error::corrupt(
+                "dots",
+                format!("{ordinal}/{first}"),
+                "names another commit",
+            ));
         }
         Ok(record)
     }
@@ -310,13 +336,16 @@ impl<'a> View<'a> {
         self.with_bytes(last, |bytes| record.checkpoint(bytes))?.ok_or_else(missing).map(Some)
     }
 
-    /// What the checkpoint would say that is damaged: the digest of the durable heads, and every line, since a frontier may be wider than it need be.
+    /// What the checkpoint would say that is damaged: the digest of the durable heads, and every
+    /// line, since a frontier may be wider than it need be.
     fn fold_of_heads(&self) -> Result<Checkpoint> {
         let (mut digest, local) = (StateDigest::ZERO, self.directory.local());
         for row in self.tables.heads.iter()? {
             let (key, value) = row?;
-            let id =
-                key.value().try_into().map_err(|_| Error::corrupt("heads", "a key", "not an entity id"))?;
+            let id = key
+                .value()
+                .try_into()
+                .map_err(|_| Error::corrupt("heads", "a key", "not an entity id"))?;
             let heads = decode_row(key.value(), value.value(), self.directory)?;
             for head in heads.list.iter().filter(|h| Some(h.writer.ordinal) != local) {
                 digest.add(&head_term(EntityId::from_bytes(id), &head.writer.reference));
@@ -353,7 +382,12 @@ impl<'a> View<'a> {
     }
 
     /// The line that a ref leads to. Reads only where the log forked.
-    pub(crate) fn line_of(&self, log: LogId, sequence: u64, prefix: ChainPrefix) -> Result<Option<u32>> {
+    pub(crate) fn line_of(
+        &self,
+        log: LogId,
+        sequence: u64,
+        prefix: ChainPrefix,
+    ) -> Result<Option<u32>> {
         match self.directory.only_line(log) {
             Some(only) => Ok(Some(only)),
             None => Ok(self.holding(log, sequence, prefix)?.map(|r| r.ordinal)),

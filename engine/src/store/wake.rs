@@ -1,4 +1,5 @@
-//! Tells whoever waits for changes that more is durable (I9). A number that only grows, and nobody is kept waiting by those who sleep.
+//! Tells whoever waits for changes that more is durable (I9). A number that only grows, and nobody
+//! is kept waiting by those who sleep.
 
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -48,7 +49,8 @@ impl Wake {
         Self { state: Mutex::new(State { durable, ..State::default() }), moved: Condvar::new() }
     }
 
-    /// So many commits are durable and visible. Wakes those who wait, if that is news. Their wakers run on this thread, under no lock.
+    /// So many commits are durable and visible. Wakes those who wait, if that is news. Their wakers
+    /// run on this thread, under no lock.
     pub(crate) fn advance(&self, durable: u64) {
         let mut state = self.lock();
         if durable > state.durable {
@@ -92,7 +94,8 @@ impl Wake {
         state.next_sleeper
     }
 
-    /// Calls the waker once when more than `seen` commits are durable. `NotYet`: it will; otherwise it will not. A sleeper has one waker, the last.
+    /// Calls the waker once when more than `seen` commits are durable. `NotYet`: it will; otherwise
+    /// it will not. A sleeper has one waker, the last.
     pub(crate) fn register(&self, sleeper: u64, seen: u64, waker: &Waker) -> Waited {
         let mut state = self.lock();
         let now = state.beyond(seen);

@@ -1,4 +1,5 @@
-//! The one writer: folds commits one after another in memory, makes many of them durable at once (group commit), publishes them.
+//! The one writer: folds commits one after another in memory, makes many of them durable at once
+//! (group commit), publishes them.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +43,12 @@ pub(crate) struct Tip {
 impl Tip {
     pub(crate) fn of(record: &Record) -> Self {
         let header = &record.header;
-        Self { last: header.last(), chain: record.chain, wall: header.wall, is_newer: header.is_newer() }
+        Self {
+            last: header.last(),
+            chain: record.chain,
+            wall: header.wall,
+            is_newer: header.is_newer(),
+        }
     }
 }
 
@@ -155,7 +161,8 @@ impl Writer {
         self.meta.push((name, value));
     }
 
-    /// Takes a folded commit in. `refs`: (ordinal, sequence) of what it refers to. Only [`Store::append`] calls it, which also indexes.
+    /// Takes a folded commit in. `refs`: (ordinal, sequence) of what it refers to. Only
+    /// [`Store::append`] calls it, which also indexes.
     pub(super) fn append(
         &mut self,
         ordinal: u32,
@@ -189,8 +196,12 @@ impl Writer {
         if self.tips.len() <= ordinal as usize {
             self.tips.resize(ordinal as usize + 1, None);
         }
-        self.tips[ordinal as usize] =
-            Some(Tip { last: header.last(), chain, wall: header.wall, is_newer: header.is_newer() });
+        self.tips[ordinal as usize] = Some(Tip {
+            last: header.last(),
+            chain,
+            wall: header.wall,
+            is_newer: header.is_newer(),
+        });
     }
 
     /// Puts a commit in its old place again. `heads`: those of which more is known now.
@@ -214,7 +225,13 @@ impl Writer {
         let out = Batch {
             number,
             lsns: self.pending.records.range(lsn..).map(|(l, r)| (*l, r.clone())).collect(),
-            dots: self.pending.dots.iter().filter(|(_, l)| **l >= lsn).map(|(d, l)| (*d, *l)).collect(),
+            dots: self
+                .pending
+                .dots
+                .iter()
+                .filter(|(_, l)| **l >= lsn)
+                .map(|(d, l)| (*d, *l))
+                .collect(),
             heads,
             logs: (log..logs).collect(),
             types: (entity_type..types).collect(),
@@ -223,7 +240,10 @@ impl Writer {
             healed: healed.map(|(lsn, (record, _))| (*lsn, record.clone())).collect(),
             missing,
             next_lsn: self.next_lsn,
-            checkpoint: Checkpoint { digest: self.digest, frontier: self.frontier.iter().copied().collect() },
+            checkpoint: Checkpoint {
+                digest: self.digest,
+                frontier: self.frontier.iter().copied().collect(),
+            },
             known: self.known,
         };
         self.written = (self.next_lsn, logs, types);
@@ -242,8 +262,8 @@ impl Writer {
     }
 }
 
-/// The writer, held. Marks the thread that holds it, so that code of the application that runs meanwhile (closures, rules, policies) gets an
-/// error when it wants to write, and no deadlock.
+/// The writer, held. Marks the thread that holds it, so that code of the application that runs
+/// meanwhile (closures, rules, policies) gets an error when it wants to write, and no deadlock.
 pub(crate) struct Writing<'a> {
     writer: MutexGuard<'a, Writer>,
     holder: &'a Mutex<Option<ThreadId>>,
@@ -296,16 +316,19 @@ impl Store {
         Ok(View { pending: Some(&writer.pending), ..self.view(tables) })
     }
 
-    /// Returns when all commits up to `batch` are durable, visible and announced. Whoever comes first writes for all that wait.
+    /// Returns when all commits up to `batch` are durable, visible and announced. Whoever comes
+    /// first writes for all that wait.
     ///
-    /// After a failure nothing of the batch is visible, and the store refuses writes until it is opened again; what redb
-    /// had on its way may nevertheless turn out to be there then (all of it or nothing).
+    /// After a failure nothing of the batch is visible, and the store refuses writes until it is
+    /// opened again; what redb had on its way may nevertheless turn out to be there then (all of it
+    /// or nothing).
     pub(crate) fn flush(&self, batch: u64) -> Result<()> {
         self.group.flush(self, batch).map_err(|e| match e {
             Error::Poisoned => self.broken(),
             e => e,
         })?;
-        // by each who returns, so that nobody misses its own commit, and out of turn, so that a waker that runs long keeps no writer waiting
+        // by each who returns, so that nobody misses its own commit, and out of turn, so that a
+        // waker that runs long keeps no writer waiting
         self.wake.advance(self.durable());
         Ok(())
     }
@@ -328,7 +351,11 @@ impl Store {
     }
 
     /// `quick`: opening is quick as long as no other follows.
-    pub(super) fn commit(&self, quick: bool, write: impl FnOnce(&WriteTables) -> Result<()>) -> Result<()> {
+    pub(super) fn commit(
+        &self,
+        quick: bool,
+        write: impl FnOnce(&WriteTables) -> Result<()>,
+    ) -> Result<()> {
         let base = self.base.read();
         let database = match &*base {
             Some(Base::Writing(database)) => database,
@@ -385,7 +412,9 @@ impl Store {
             let mut meta = tx.open_table(tables::META)?;
             for (name, value) in &batch.meta {
                 match value {
-                    Some(value) => drop(meta.insert(name.as_bytes(), &seal(name.as_bytes(), value)[..])?),
+                    Some(value) => {
+                        drop(meta.insert(name.as_bytes(), &seal(name.as_bytes(), value)[..])?)
+                    }
                     None => drop(meta.remove(name.as_bytes())?),
                 }
             }
@@ -466,7 +495,8 @@ pub(super) fn drop_record(log: &mut WriteTable<'_>, lsn: u64) -> Result<()> {
     log.remove_between(&log_key(lsn, 0), &log_key(lsn, u32::MAX))
 }
 
-/// Heads, and the tables that follow from them: the difference to the row that stood there tells what changes. Returns whose type changed.
+/// Heads, and the tables that follow from them: the difference to the row that stood there tells
+/// what changes. Returns whose type changed.
 fn write_heads(tx: &WriteTables, batch: &Batch) -> Result<Vec<EntityId>> {
     let mut table = tx.open_table(tables::HEADS)?;
     let (mut by_type, mut unsettled) = (Vec::new(), Vec::new());
@@ -486,7 +516,8 @@ fn write_heads(tx: &WriteTables, batch: &Batch) -> Result<Vec<EntityId>> {
         }
     }
     drop(table);
-    let retyped = by_type.iter().filter_map(|(entity, before, _)| before.map(|_| *entity)).collect();
+    let retyped =
+        by_type.iter().filter_map(|(entity, before, _)| before.map(|_| *entity)).collect();
     if !by_type.is_empty() {
         let mut table = tx.open_table(tables::BY_TYPE)?;
         for (entity, before, now) in by_type {

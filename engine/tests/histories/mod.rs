@@ -1,4 +1,5 @@
-//! Random histories of three stores that exchange commits, and an oracle that knows of each version what it said and nothing else.
+//! Random histories of three stores that exchange commits, and an oracle that knows of each version
+//! what it said and nothing else.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -57,9 +58,11 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 pub(crate) fn event() -> impl Strategy<Value = Event> {
-    let write = (0..STORES, proptest::collection::btree_map(0..ENTITIES, change(), 1..3))
-        .prop_map(|(store, entities)| Event::Write { store, entities: entities.into_iter().collect() });
-    // jumps beyond the five minutes by which a remote clock pulls ours, so that stamps do not ascend within a log
+    let write = (0..STORES, proptest::collection::btree_map(0..ENTITIES, change(), 1..3)).prop_map(
+        |(store, entities)| Event::Write { store, entities: entities.into_iter().collect() },
+    );
+    // jumps beyond the five minutes by which a remote clock pulls ours, so that stamps do not
+    // ascend within a log
     let millis = prop_oneof![3 => 1i64..50, 1 => Just(700_000)];
     prop_oneof![
         8 => write,
@@ -98,14 +101,17 @@ fn type_on(store: usize) -> &'static str {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let times: Vec<_> = (0..STORES).map(|i| Arc::new(AtomicI64::new(1_000 * i as i64))).collect();
+        let times: Vec<_> =
+            (0..STORES).map(|i| Arc::new(AtomicI64::new(1_000 * i as i64))).collect();
         let engine = |(i, time): (usize, &Arc<AtomicI64>)| {
             let (time, drawn) = (time.clone(), AtomicU64::new(i as u64 + 1));
             Engine::builder()
                 .label(format!("store{i}"))
                 .dataset_name("travel")
                 .clock(move || Timestamp::from_millis(time.load(Ordering::Relaxed)))
-                .entropy(move || (u128::from(drawn.fetch_add(100, Ordering::Relaxed)) << 64).to_be_bytes())
+                .entropy(move || {
+                    (u128::from(drawn.fetch_add(100, Ordering::Relaxed)) << 64).to_be_bytes()
+                })
                 .in_memory()
                 .unwrap()
         };
@@ -157,7 +163,8 @@ impl World {
                             said.push((id, Said::Create(type_on(store), sets)));
                         }
                         Some(entity) if entity.is_deleted() => {
-                            let live = before.history(id)?.map(Result::unwrap).find(|v| !v.is_tombstone());
+                            let live =
+                                before.history(id)?.map(Result::unwrap).find(|v| !v.is_tombstone());
                             let live = live.unwrap().reference();
                             let content = before.content_at(&live)?.unwrap();
                             tx.restore(id, &live)?;
@@ -193,7 +200,10 @@ impl World {
         let ends = self.engines[to].replication().position().unwrap().ends;
         let held = |log: LogId| ends.iter().find(|e| e.log == log).map_or(0, |e| e.sequence);
         let source = self.engines[from].replication();
-        let all = source.commits(0, u64::MAX, &|log, _, last| last > held(log), usize::MAX).unwrap().commits;
+        let all = source
+            .commits(0, u64::MAX, &|log, _, last| last > held(log), usize::MAX)
+            .unwrap()
+            .commits;
         let some: Vec<&[u8]> = all.iter().take(most as usize).map(|c| &c.bytes[..]).collect();
         self.engines[to].replication().ingest(&some).unwrap();
     }
@@ -221,7 +231,8 @@ impl<'w> Oracle<'w> {
         let snapshot = engine.snapshot().unwrap();
         let histories = (0..ENTITIES).flat_map(|n| snapshot.history(id(n)).unwrap());
         let versions = histories.map(Result::unwrap).map(|v| (v.reference(), v)).collect();
-        let commits = engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap().commits;
+        let commits =
+            engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap().commits;
         let lsns = commits.iter().map(|c| ((c.end.log, c.end.sequence), c.lsn)).collect();
         Self { versions, lsns, said }
     }
@@ -259,7 +270,10 @@ impl<'w> Oracle<'w> {
             Said::Restore(whole) => {
                 let base = base();
                 let kept = |f: &String, n: &i64| {
-                    base.get(f).filter(|e| e.values().all(|v| v == n)).cloned().unwrap_or_else(|| own(n))
+                    base.get(f)
+                        .filter(|e| e.values().all(|v| v == n))
+                        .cloned()
+                        .unwrap_or_else(|| own(n))
                 };
                 whole.iter().map(|(f, n)| (f.clone(), kept(f, n))).collect()
             }
@@ -268,7 +282,8 @@ impl<'w> Oracle<'w> {
 
     /// An entry survives if and only if each live head has it or has not seen its writer.
     pub(crate) fn merge(&self, heads: &[VersionRef]) -> State {
-        let live: Vec<_> = heads.iter().filter_map(|h| Some((self.state(h)?, self.ancestors(h)))).collect();
+        let live: Vec<_> =
+            heads.iter().filter_map(|h| Some((self.state(h)?, self.ancestors(h)))).collect();
         let mut out = State::new();
         for (field, entries) in live.iter().flat_map(|(state, _)| state) {
             for (writer, value) in entries {
@@ -291,12 +306,15 @@ impl<'w> Oracle<'w> {
         let all = versions.iter().map(|v| v.reference()).chain(replaced.iter().copied());
         let is_creation = |v: &VersionRef| matches!(self.said.get(v), Some(Said::Create(..)));
         let creation = all.filter(is_creation).min_by_key(key);
-        let Some(Said::Create(entity_type, _)) = creation.map(|v| &self.said[&v]) else { return None };
+        let Some(Said::Create(entity_type, _)) = creation.map(|v| &self.said[&v]) else {
+            return None;
+        };
         let heads: Vec<_> =
             versions.iter().map(|v| v.reference()).filter(|v| !replaced.contains(v)).collect();
         let deleted = heads.iter().any(|h| self.versions[h].is_tombstone());
         let merged = self.merge(&heads);
-        let newest = |e: &BTreeMap<VersionRef, i64>| *e.iter().max_by_key(|(v, _)| key(v)).unwrap().1;
+        let newest =
+            |e: &BTreeMap<VersionRef, i64>| *e.iter().max_by_key(|(v, _)| key(v)).unwrap().1;
         let content = merged.iter().map(|(f, e)| (f.clone(), newest(e))).collect();
         Some(((!deleted).then_some(content), heads.into_iter().collect(), entity_type))
     }

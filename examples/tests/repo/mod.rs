@@ -68,11 +68,19 @@ impl Repo {
         ] {
             command.env(name, value);
         }
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(input).unwrap();
         let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "git {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
@@ -106,7 +114,8 @@ impl Repo {
         self.git(&["rev-parse", "HEAD"])
     }
 
-    /// A commit made by hand of the index: any parents, whatever git thinks of them. Nothing names it yet.
+    /// A commit made by hand of the index: any parents, whatever git thinks of them. Nothing names
+    /// it yet.
     pub(crate) fn commit_of_index(&self, parents: &[&str], message: &str) -> String {
         self.at(self.now.get() + 3600);
         let tree = self.git(&["write-tree"]);

@@ -1,7 +1,9 @@
-//! Clocks on the wire, fully or relative to a cut that both remember, and what follows from the peer's: what it holds of ours.
+//! Clocks on the wire, fully or relative to a cut that both remember, and what follows from the
+//! peer's: what it holds of ours.
 //!
-//! A log that forked has several ends. What a peer holds is told by its ends that are here, and where one is not, by *ladders*: rungs down its branches,
-//! until both know where theirs and ours part.
+//! A log that forked has several ends. What a peer holds is told by its ends that are here, and
+//! where one is not, by *ladders*: rungs down its branches, until both know where theirs and ours
+//! part.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,15 +15,18 @@ use super::message::{Clock, Forks, WireEnd, WireStaged};
 use crate::error::{Divergence, PeerMisbehaved, Result};
 use crate::replica::Replica;
 
-/// The clock of a position as messages: all ends, or those of the logs whose ends differ from `base`.
+/// The clock of a position as messages: all ends, or those of the logs whose ends differ from
+/// `base`.
 pub(crate) fn write(
     position: &Position,
     base: Option<&[End]>,
     staged: Option<WireStaged>,
     own: Option<LogId>,
 ) -> Vec<Clock> {
-    let changed = |log: LogId| base.is_none_or(|base| of_log(base, log) != of_log(&position.ends, log));
-    let ends: Vec<WireEnd> = position.ends.iter().filter(|end| changed(end.log)).map(WireEnd::from).collect();
+    let changed =
+        |log: LogId| base.is_none_or(|base| of_log(base, log) != of_log(&position.ends, log));
+    let ends: Vec<WireEnd> =
+        position.ends.iter().filter(|end| changed(end.log)).map(WireEnd::from).collect();
     let relative = base.is_some();
     let mut frames: Vec<Clock> = in_frames(&ends)
         .map(|ends| Clock { relative, more: true, ends: ends.to_vec(), staged: None, own: None })
@@ -104,7 +109,8 @@ impl ClockReader {
     }
 }
 
-/// What the peer holds, as far as it is known: that of a log which lies at or before an end or rung of its that is here.
+/// What the peer holds, as far as it is known: that of a log which lies at or before an end or rung
+/// of its that is here.
 pub(crate) struct PeerClock {
     /// As it told at the start.
     told: Vec<WireEnd>,
@@ -134,7 +140,8 @@ struct Exchanged {
 }
 
 impl PeerClock {
-    /// `base`: the ends of the agreed cut, if the clock is relative to it. An unlisted log stands there where it stood in the cut.
+    /// `base`: the ends of the agreed cut, if the clock is relative to it. An unlisted log stands
+    /// there where it stood in the cut.
     pub(crate) fn new<R: Replica>(
         replica: &R,
         position: &Position,
@@ -185,14 +192,22 @@ impl PeerClock {
         Ok(clock)
     }
 
-    /// Our first ladders: down our branches of each log where the peer shows an end that is not here although ours is as long. Only a fork explains that.
-    pub(crate) fn first_forks<R: Replica>(&mut self, replica: &R, position: &Position) -> Result<Vec<Forks>> {
-        let longest = |log| of_log(&position.ends, log).iter().map(|end| end.sequence).max().unwrap_or(0);
+    /// Our first ladders: down our branches of each log where the peer shows an end that is not
+    /// here although ours is as long. Only a fork explains that.
+    pub(crate) fn first_forks<R: Replica>(
+        &mut self,
+        replica: &R,
+        position: &Position,
+    ) -> Result<Vec<Forks>> {
+        let longest =
+            |log| of_log(&position.ends, log).iter().map(|end| end.sequence).max().unwrap_or(0);
         let mut logs = BTreeSet::new();
         for end in self.told.iter().filter(|end| self.unknown.contains(&end.log())) {
-            // another session may have brought it since: that does not say what the peer has of our branches
+            // another session may have brought it since: that does not say what the peer has of our
+            // branches
             let was_here = |here: Located| here.lsn < position.lsn;
-            if end.sequence <= longest(end.log()) && !replica.locate(&end.reference())?.is_some_and(was_here)
+            if end.sequence <= longest(end.log())
+                && !replica.locate(&end.reference())?.is_some_and(was_here)
             {
                 logs.insert(end.log());
             }
@@ -210,7 +225,8 @@ impl PeerClock {
         position: &Position,
         frame: Forks,
     ) -> Result<Vec<Forks>> {
-        let expected = if self.forks.first_is_here { !self.forks.answer_is_here } else { !frame.answer };
+        let expected =
+            if self.forks.first_is_here { !self.forks.answer_is_here } else { !frame.answer };
         if !expected || frame.answer != self.forks.first_is_here {
             return Err(PeerMisbehaved::BadClock.into());
         }
@@ -231,14 +247,16 @@ impl PeerClock {
             self.forks.awaiting.clear();
         } else {
             self.forks.first_is_here = true;
-            let due: BTreeSet<&LogId> = logs.iter().filter(|log| !self.forks.sent.contains(log)).collect();
+            let due: BTreeSet<&LogId> =
+                logs.iter().filter(|log| !self.forks.sent.contains(log)).collect();
             if !due.is_empty() {
                 answer = write_forks(true, &ladders(replica, position, due.into_iter())?);
             }
         }
         self.forks.theirs.extend(logs);
         if self.is_known() {
-            // where it shows an end that is not here and no ladder, it is ahead, and lacks nothing of that log
+            // where it shows an end that is not here and no ladder, it is ahead, and lacks nothing
+            // of that log
             self.all.extend(self.unknown.difference(&self.forks.theirs));
         }
         Ok(answer)
@@ -262,13 +280,19 @@ impl PeerClock {
         self.held.get(&line).copied().unwrap_or(0)
     }
 
-    /// The peer says that it holds this durably now. Taken into account if it is here: then it need not be sent.
+    /// The peer says that it holds this durably now. Taken into account if it is here: then it need
+    /// not be sent.
     pub(crate) fn raise<R: Replica>(&mut self, replica: &R, end: &WireEnd) -> Result<()> {
         self.raise_if_before(replica, end, u64::MAX).map(drop)
     }
 
     /// Whether it was here when `lsn` commits were.
-    fn raise_if_before<R: Replica>(&mut self, replica: &R, end: &WireEnd, lsn: u64) -> Result<bool> {
+    fn raise_if_before<R: Replica>(
+        &mut self,
+        replica: &R,
+        end: &WireEnd,
+        lsn: u64,
+    ) -> Result<bool> {
         let Some(here) = replica.locate(&end.reference())?.filter(|here| here.lsn < lsn) else {
             return Ok(false);
         };
@@ -284,7 +308,8 @@ impl PeerClock {
         Ok(place.is_some_and(|(line, sequence)| sequence <= self.sequence(end.log, line)))
     }
 
-    /// Log root of the cut: of the ends of both clocks, without those that another continues. All of it must be here by now.
+    /// Log root of the cut: of the ends of both clocks, without those that another continues. All
+    /// of it must be here by now.
     pub(crate) fn cut<R: Replica>(&self, replica: &R, position: &Position) -> Result<LogRoot> {
         let mut logs: BTreeMap<LogId, BTreeSet<End>> = BTreeMap::new();
         for end in &position.ends {
@@ -295,7 +320,9 @@ impl PeerClock {
             if of_log(&position.ends, log).iter().any(|ours| claimed.is(ours)) {
                 continue;
             }
-            let here = replica.locate(&claimed.reference())?.ok_or(Divergence::Missing { log, sequence })?;
+            let here = replica
+                .locate(&claimed.reference())?
+                .ok_or(Divergence::Missing { log, sequence })?;
             logs.entry(log).or_default().insert(here.end);
         }
         let mut ends = Vec::with_capacity(logs.len());
@@ -318,7 +345,8 @@ fn last_ends<R: Replica>(replica: &R, ends: BTreeSet<End>) -> Result<Vec<End>> {
     }
     let continued = |at: usize| {
         let (line, sequence) = paths[at].path[0];
-        let goes_through = |path: &[(u32, u64)]| path.iter().any(|(l, upto)| *l == line && sequence <= *upto);
+        let goes_through =
+            |path: &[(u32, u64)]| path.iter().any(|(l, upto)| *l == line && sequence <= *upto);
         paths.iter().enumerate().any(|(i, other)| i != at && goes_through(&other.path))
     };
     Ok((0..paths.len()).filter(|at| !continued(*at)).map(|at| paths[at].end).collect())

@@ -1,11 +1,13 @@
-//! bincode, and nowhere else: the standard configuration (little endian, variable-length integers) with a limit on what a
-//! message may claim. Golden bytes hold its output, so that no other version can change the wire unnoticed.
+//! bincode, and nowhere else: the standard configuration (little endian, variable-length integers)
+//! with a limit on what a message may claim. Golden bytes hold its output, so that no other version
+//! can change the wire unnoticed.
 
 use bincode::{Decode, Encode, config};
 
 use super::limits::DECODE_MAX;
 
-type Config = config::Configuration<config::LittleEndian, config::Varint, config::Limit<DECODE_MAX>>;
+type Config =
+    config::Configuration<config::LittleEndian, config::Varint, config::Limit<DECODE_MAX>>;
 
 const CONFIG: Config = config::standard().with_limit::<DECODE_MAX>();
 

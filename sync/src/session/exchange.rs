@@ -81,7 +81,10 @@ impl Exchange {
             Message::Forks(frame) => {
                 self.forks.extend(self.clock.on_forks(replica, &self.position, frame)?);
             }
-            other @ (Message::Commits(_) | Message::Part(_) | Message::End(_) | Message::Want(_))
+            other @ (Message::Commits(_)
+            | Message::Part(_)
+            | Message::End(_)
+            | Message::Want(_))
                 if !self.clock.has_forks() =>
             {
                 let state = "ladders were due";
@@ -89,7 +92,9 @@ impl Exchange {
             }
             Message::Commits(commits) => self.receiver.on_commits(replica, now, commits, report)?,
             Message::Part(part) => self.receiver.on_part(replica, now, part, report)?,
-            Message::End(end) if !self.receiver.ended() => self.receiver.on_end(replica, end, report)?,
+            Message::End(end) if !self.receiver.ended() => {
+                self.receiver.on_end(replica, end, report)?
+            }
             Message::Want(want) => self.wants.on_want(want)?,
             Message::Ack(ack) => {
                 self.sender.as_mut().ok_or(PeerMisbehaved::BeyondCredit)?.on_credit(ack.credit)?;
@@ -111,7 +116,11 @@ impl Exchange {
     }
 
     /// The next message to send.
-    pub(crate) fn next<R: Replica>(&mut self, replica: &R, report: &mut Report) -> Result<Option<Message>> {
+    pub(crate) fn next<R: Replica>(
+        &mut self,
+        replica: &R,
+        report: &mut Report,
+    ) -> Result<Option<Message>> {
         if let Some(forks) = self.forks.pop_front() {
             return Ok(Some(Message::Forks(forks)));
         }
@@ -150,10 +159,14 @@ impl Exchange {
 
     /// Compares once both have said what they hold. True if that is so.
     pub(crate) fn conclude<R: Replica>(&self, replica: &R, report: &mut Report) -> Result<bool> {
-        let (Some((ours, lsn)), Some(theirs)) = (&self.ours, &self.theirs) else { return Ok(false) };
+        let (Some((ours, lsn)), Some(theirs)) = (&self.ours, &self.theirs) else {
+            return Ok(false);
+        };
         let root = LogRoot::from_bytes(ours.cut);
         if ours.cut != theirs.cut {
-            return Err(Divergence::Roots { ours: root, theirs: LogRoot::from_bytes(theirs.cut) }.into());
+            return Err(
+                Divergence::Roots { ours: root, theirs: LogRoot::from_bytes(theirs.cut) }.into()
+            );
         }
         if self.peer.same_levels && ours.root == theirs.root && ours.digest != theirs.digest {
             let (ours, theirs) =
@@ -197,13 +210,20 @@ impl Exchange {
     }
 }
 
-/// Remembers what a peer holds: the first so many commits that are here. That replaces what was remembered, downwards too, since a peer may have lost
-/// its data. A cut at which both stood exactly lets the next clocks be relative to it: each end lists what has changed since then, and
-/// takes an unlisted log to stand where it stood in the cut. (A cut that only lay behind them would not do: the ends of it are not
-/// kept, and guessing low would send things back to where they came from.)
+/// Remembers what a peer holds: the first so many commits that are here. That replaces what was
+/// remembered, downwards too, since a peer may have lost its data. A cut at which both stood
+/// exactly lets the next clocks be relative to it: each end lists what has changed since then, and
+/// takes an unlisted log to stand where it stood in the cut. (A cut that only lay behind them would
+/// not do: the ends of it are not kept, and guessing low would send things back to where they came
+/// from.)
 ///
 /// Whoever bears our own name, a copy that nobody noticed yet, is no peer that could be told apart.
-pub(crate) fn remember<R: Replica>(replica: &R, peer: Partner, cut: Option<Cut>, held: u64) -> Result<()> {
+pub(crate) fn remember<R: Replica>(
+    replica: &R,
+    peer: Partner,
+    cut: Option<Cut>,
+    held: u64,
+) -> Result<()> {
     if peer.node == replica.node()? {
         return Ok(());
     }
@@ -211,5 +231,8 @@ pub(crate) fn remember<R: Replica>(replica: &R, peer: Partner, cut: Option<Cut>,
     let known = before.cut;
     // the same cut at a later lsn says nothing new
     let cut = if known.map(|k| k.root) == cut.map(|c| c.root) { known } else { cut.or(known) };
-    replica.remember(peer.node, Peer { cut, held, is_hub: peer.is_hub.unwrap_or(before.is_hub), ..before })
+    replica.remember(
+        peer.node,
+        Peer { cut, held, is_hub: peer.is_hub.unwrap_or(before.is_hub), ..before },
+    )
 }

@@ -1,7 +1,9 @@
-//! Frames: four bytes length of the body, one byte codec, four bytes checksum, the body. Numbers have their most significant byte first.
+//! Frames: four bytes length of the body, one byte codec, four bytes checksum, the body. Numbers
+//! have their most significant byte first.
 //!
-//! The body of codec 0 is the payload; that of codec 1 its length as a bincode varint, then one lz4 block. The checksum is the CRC-32 of
-//! codec and body: a link that alters bytes must never make up a commit that nobody wrote. (It guards against faults, not against people.)
+//! The body of codec 0 is the payload; that of codec 1 its length as a bincode varint, then one lz4
+//! block. The checksum is the CRC-32 of codec and body: a link that alters bytes must never make up
+//! a commit that nobody wrote. (It guards against faults, not against people.)
 
 use super::codec;
 use super::limits::{COMPRESS_MIN, FRAME_MAX, HELLO_MAX};
@@ -58,7 +60,12 @@ pub(crate) struct FrameReader {
 impl FrameReader {
     /// For a peer that has not said hello: small frames, not compressed.
     pub(crate) fn new() -> Self {
-        Self { header: Vec::with_capacity(HEADER), body: Vec::new(), limit: HELLO_MAX, compressed: false }
+        Self {
+            header: Vec::with_capacity(HEADER),
+            body: Vec::new(),
+            limit: HELLO_MAX,
+            compressed: false,
+        }
     }
 
     /// The peer has said hello: full frames, compressed if that was negotiated.
@@ -120,7 +127,8 @@ fn move_up_to(input: &mut &[u8], into: &mut Vec<u8>, length: usize) {
     *input = tail;
 }
 
-/// The varint in front: one byte below 251, else 251, 252 or 253 and two, four or eight bytes, least significant first.
+/// The varint in front: one byte below 251, else 251, 252 or 253 and two, four or eight bytes,
+/// least significant first.
 fn split_length(body: &[u8]) -> Option<(usize, &[u8])> {
     let width = match *body.first()? {
         251 => 3,
@@ -172,10 +180,16 @@ mod tests {
     #[test]
     fn a_block_of_another_length_than_it_says_is_refused() {
         let block = lz4_flex::block::compress(&[7; 1000]);
-        assert_eq!(read(&framed(LZ4, &[varint(1000), block.clone()].concat())).unwrap(), Some(vec![7; 1000]));
+        assert_eq!(
+            read(&framed(LZ4, &[varint(1000), block.clone()].concat())).unwrap(),
+            Some(vec![7; 1000])
+        );
         for wrong in [0, 999, 1001] {
             let outcome = read(&framed(LZ4, &[varint(wrong), block.clone()].concat()));
-            assert!(matches!(outcome, Err(SyncError::InvalidMessage(InvalidMessage::Unpacking))), "{wrong}");
+            assert!(
+                matches!(outcome, Err(SyncError::InvalidMessage(InvalidMessage::Unpacking))),
+                "{wrong}"
+            );
         }
     }
 
@@ -196,7 +210,10 @@ mod tests {
     #[test]
     fn a_long_frame_is_refused_by_its_length_alone() {
         let header = [&((FRAME_MAX + 1) as u32).to_be_bytes()[..], &[PLAIN, 0, 0, 0, 0]].concat();
-        assert!(matches!(read(&header), Err(SyncError::InvalidMessage(InvalidMessage::FrameTooLong { .. }))));
+        assert!(matches!(
+            read(&header),
+            Err(SyncError::InvalidMessage(InvalidMessage::FrameTooLong { .. }))
+        ));
     }
 
     #[test]
@@ -243,7 +260,9 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_frame_an_error_or_incomplete(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn any_bytes_are_a_frame_an_error_or_incomplete(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
             let _ = read(&bytes);
         }
     }

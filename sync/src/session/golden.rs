@@ -1,5 +1,6 @@
-//! The bytes of every message, once and for all: in no other place would a change of bincode, or of a field's order, be seen before two
-//! versions meet. They are read by wincode, too, the maintained twin of bincode.
+//! The bytes of every message, once and for all: in no other place would a change of bincode, or of
+//! a field's order, be seen before two versions meet. They are read by wincode, too, the maintained
+//! twin of bincode.
 
 use heirloom::{DatasetId, LogRoot, NodeId, Timestamp};
 use wincode::SchemaRead;
@@ -62,7 +63,10 @@ fn golden() -> [(Message, &'static str); 10] {
             Message::Clock(clock()),
             "02 01 00 01 04*16 05 06*16 01 01*16 fc70110100 02*32 fb2c01 03*16 fb0001 01 09*16",
         ),
-        (Message::Forks(Forks { answer: true, more: false, rungs: vec![END] }), "03 01 00 01 04*16 05 06*16"),
+        (
+            Message::Forks(Forks { answer: true, more: false, rungs: vec![END] }),
+            "03 01 00 01 04*16 05 06*16",
+        ),
         (
             Message::Commits(Commits { commits: vec![b"one".to_vec(), b"three".to_vec()] }),
             "04 02 03 6f6e65 05 7468726565",
@@ -109,7 +113,11 @@ fn a_cut_or_longer_message_is_refused() {
     for (message, _) in golden() {
         let payload = message.encode();
         for length in 0..payload.len() {
-            assert!(Message::decode(&payload[..length]).is_err(), "{} cut at {length}", message.name());
+            assert!(
+                Message::decode(&payload[..length]).is_err(),
+                "{} cut at {length}",
+                message.name()
+            );
         }
         assert!(
             Message::decode(&[&payload[..], &[0]].concat()).is_err(),

@@ -40,7 +40,8 @@ pub(crate) struct Greeting {
     pub(crate) capabilities: u64,
     pub(crate) root: LogRoot,
     pub(crate) wall: Option<Timestamp>,
-    /// Fingerprint of the policies by which conflicts are shown; none where all entity types are under `auto`.
+    /// Fingerprint of the policies by which conflicts are shown; none where all entity types are
+    /// under `auto`.
     pub(crate) policy: Option<[u8; 8]>,
     /// Fingerprint of the commits whose bodies do not verify at the sender; none where all do.
     pub(crate) unverified: Option<[u8; 8]>,
@@ -111,7 +112,8 @@ impl Greeting {
         Hello { fields }
     }
 
-    /// Reads what it knows. The versions come first, so that an incompatible peer is told as such whatever else it sent.
+    /// Reads what it knows. The versions come first, so that an incompatible peer is told as such
+    /// whatever else it sent.
     pub(crate) fn read(hello: &Hello) -> Result<Self> {
         if hello.fields.len() > HELLO_FIELDS {
             return Err(malformed("number of fields"));
@@ -125,9 +127,13 @@ impl Greeting {
             protocol: (first, last),
             level: (level_first, level_last),
             dataset: array(hello, DATASET, "dataset")?.map(DatasetId::from_bytes),
-            node: array(hello, NODE, "node")?.map(NodeId::from_bytes).ok_or_else(|| malformed("node"))?,
+            node: array(hello, NODE, "node")?
+                .map(NodeId::from_bytes)
+                .ok_or_else(|| malformed("node"))?,
             capabilities: decoded(hello, CAPABILITIES, "capabilities")?.unwrap_or(0),
-            root: array(hello, ROOT, "root")?.map(LogRoot::from_bytes).ok_or_else(|| malformed("root"))?,
+            root: array(hello, ROOT, "root")?
+                .map(LogRoot::from_bytes)
+                .ok_or_else(|| malformed("root"))?,
             wall: array(hello, WALL, "wall")?
                 .map(|[a, b, c, d, e, f]| i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
                 .map(Timestamp::from_millis),
@@ -149,7 +155,8 @@ fn encoded<T: bincode::Encode>(value: &T) -> Vec<u8> {
 
 /// The field's bytes; an error if it is there twice.
 fn find<'a>(hello: &'a Hello, tag: u16, name: &'static str) -> Result<Option<&'a [u8]>> {
-    let mut found = hello.fields.iter().filter(|field| field.tag == tag).map(|field| &field.bytes[..]);
+    let mut found =
+        hello.fields.iter().filter(|field| field.tag == tag).map(|field| &field.bytes[..]);
     match (found.next(), found.next()) {
         (bytes, None) => Ok(bytes),
         _ => Err(malformed(name)),
@@ -171,7 +178,11 @@ fn text(hello: &Hello, tag: u16, name: &'static str) -> Result<Option<String>> {
     bytes.map(|bytes| text(bytes).ok_or_else(|| malformed(name))).transpose()
 }
 
-fn decoded<T: bincode::Decode<()>>(hello: &Hello, tag: u16, name: &'static str) -> Result<Option<T>> {
+fn decoded<T: bincode::Decode<()>>(
+    hello: &Hello,
+    tag: u16,
+    name: &'static str,
+) -> Result<Option<T>> {
     let bytes = find(hello, tag, name)?;
     bytes.map(|bytes| codec::decode(bytes).ok_or_else(|| malformed(name))).transpose()
 }
@@ -193,14 +204,22 @@ mod tests {
             instance: Some([5; 4]),
             dataset_name: Some("home".to_owned()),
             cut: Some(LogRoot::from_bytes([4; 32])),
-            clock: Some(Clock { relative: false, more: false, ends: Vec::new(), staged: None, own: None }),
+            clock: Some(Clock {
+                relative: false,
+                more: false,
+                ends: Vec::new(),
+                staged: None,
+                own: None,
+            }),
             ..Greeting::new(NodeId::from_bytes([2; 16]), LogRoot::from_bytes([3; 32]))
         }
     }
 
     #[test]
     fn what_is_written_is_read() {
-        for greeting in [full(), Greeting::new(NodeId::from_bytes([8; 16]), LogRoot::from_bytes([9; 32]))] {
+        for greeting in
+            [full(), Greeting::new(NodeId::from_bytes([8; 16]), LogRoot::from_bytes([9; 32]))]
+        {
             assert_eq!(Greeting::read(&greeting.write()).unwrap(), greeting);
         }
     }

@@ -1,4 +1,5 @@
-//! Peers that say anything at all, past the checksum: typed errors, no panic, and no more than the limits allow.
+//! Peers that say anything at all, past the checksum: typed errors, no panic, and no more than the
+//! limits allow.
 
 use std::time::Duration;
 
@@ -98,7 +99,9 @@ fn a_message_out_of_place_is_refused_in_every_state() {
     }
     let done = || Message::Done(Done { cut: [0; 32], root: [0; 32], digest: [0; 32] });
     let want = || Message::Want(Want { more: false, commits: vec![] });
-    for message in [Message::Clock(clock(vec![])), Message::Hello(greeting().write()), done(), want()] {
+    for message in
+        [Message::Clock(clock(vec![])), Message::Hello(greeting().write()), done(), want()]
+    {
         misbehaves(hear(&mut exchanging(&Naive::new(1)), message));
     }
 }
@@ -131,7 +134,10 @@ fn bad_clocks_are_refused() {
         naive.write(1, b"one");
         let mut session = Session::responder(&naive, Config::default());
         hear(&mut session, Message::Hello(greeting().write())).unwrap();
-        assert!(matches!(misbehaves(hear(&mut session, Message::Clock(bad))), PeerMisbehaved::BadClock));
+        assert!(matches!(
+            misbehaves(hear(&mut session, Message::Clock(bad))),
+            PeerMisbehaved::BadClock
+        ));
     }
 }
 
@@ -192,14 +198,20 @@ fn a_peer_that_claims_what_it_does_not_send_is_named() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, SyncError::Diverged(Divergence::Missing { sequence: 7, .. })), "{error}");
+    assert!(
+        matches!(error, SyncError::Diverged(Divergence::Missing { sequence: 7, .. })),
+        "{error}"
+    );
 }
 
 #[test]
 fn commits_that_are_none_or_too_many_or_too_early_blame_the_peer() {
     let commits = |commits| Message::Commits(Commits { commits });
     let naive = Naive::new(1);
-    assert!(matches!(misbehaves(hear(&mut exchanging(&naive), commits(vec![]))), PeerMisbehaved::WrongCount));
+    assert!(matches!(
+        misbehaves(hear(&mut exchanging(&naive), commits(vec![]))),
+        PeerMisbehaved::WrongCount
+    ));
     let naive = Naive::new(1);
     let many = commits(vec![vec![]; 1001]);
     assert!(matches!(misbehaves(hear(&mut exchanging(&naive), many)), PeerMisbehaved::WrongCount));
@@ -207,7 +219,10 @@ fn commits_that_are_none_or_too_many_or_too_early_blame_the_peer() {
     let mut session = exchanging(&naive);
     hear(&mut session, commits(vec![vec![7; 100]])).unwrap();
     let rule = misbehaves(hear(&mut session, Message::End(SendingEnds { commits: 1 })));
-    assert!(matches!(rule, PeerMisbehaved::Refused(_) | PeerMisbehaved::OutOfOrder { .. }), "{rule}");
+    assert!(
+        matches!(rule, PeerMisbehaved::Refused(_) | PeerMisbehaved::OutOfOrder { .. }),
+        "{rule}"
+    );
     let naive = Naive::new(1);
     let rule = misbehaves(hear(&mut exchanging(&naive), Message::End(SendingEnds { commits: 1 })));
     assert!(matches!(rule, PeerMisbehaved::WrongCount));
@@ -216,10 +231,13 @@ fn commits_that_are_none_or_too_many_or_too_early_blame_the_peer() {
 #[test]
 fn credit_is_a_limit_both_ways() {
     let naive = Naive::new(1);
-    let rule =
-        misbehaves(hear(&mut exchanging(&naive), Message::Ack(Ack { credit: u64::MAX, ends: vec![] })));
+    let rule = misbehaves(hear(
+        &mut exchanging(&naive),
+        Message::Ack(Ack { credit: u64::MAX, ends: vec![] }),
+    ));
     assert!(matches!(rule, PeerMisbehaved::BeyondCredit));
-    // Acknowledgements that are due but not sent are not credit yet: a peer that never reads cannot make us take more and more.
+    // Acknowledgements that are due but not sent are not credit yet: a peer that never reads cannot
+    // make us take more and more.
     let naive = Naive::new(1);
     let mut session = exchanging(&naive);
     let mut offset = 0;
@@ -235,8 +253,13 @@ fn credit_is_a_limit_both_ways() {
 
 #[test]
 fn parts_that_do_not_fit_are_refused() {
-    for bad in [part(10, 5, 5), part(10, 0, 11), part(10, 0, 0), part(u64::MAX, 0, 1), part(10, u64::MAX, 1)]
-    {
+    for bad in [
+        part(10, 5, 5),
+        part(10, 0, 11),
+        part(10, 0, 0),
+        part(u64::MAX, 0, 1),
+        part(10, u64::MAX, 1),
+    ] {
         let naive = Naive::new(1);
         misbehaves(hear(&mut exchanging(&naive), bad));
     }
@@ -293,7 +316,9 @@ fn without_acknowledgements_no_more_than_the_window_is_sent() {
 
 #[test]
 fn a_peer_that_gives_up_is_quoted() {
-    for (reason, expected) in [(1, Reason::Cancelled), (9, Reason::Replica), (77, Reason::Other(77))] {
+    for (reason, expected) in
+        [(1, Reason::Cancelled), (9, Reason::Replica), (77, Reason::Other(77))]
+    {
         let naive = Naive::new(1);
         let outcome = hear(&mut exchanging(&naive), Message::Close(Close { reason }));
         assert!(matches!(outcome, Err(SyncError::PeerFailed(told)) if told == expected));
@@ -306,7 +331,10 @@ fn a_newer_peer_gets_an_answer_before_the_error() {
     let mut session = Session::responder(&naive, Config::default());
     let newer = Greeting { protocol: (2, 3), ..greeting() };
     let error = hear(&mut session, Message::Hello(newer.write())).unwrap_err();
-    assert!(matches!(error, SyncError::PeerIncompatible { ours: (1, 1), theirs: (2, 3) }), "{error}");
+    assert!(
+        matches!(error, SyncError::PeerIncompatible { ours: (1, 1), theirs: (2, 3) }),
+        "{error}"
+    );
     let mut out = Vec::new();
     assert!(session.poll_transmit(Duration::ZERO, &mut out).unwrap());
     assert_eq!(out[9], 1, "a hello");
@@ -327,7 +355,9 @@ fn empty_stores_of_different_datasets_do_not_guess() {
 
 #[test]
 fn a_hello_with_the_largest_clock_fits_its_frame() {
-    let ends = (0..CLOCK_INLINE).map(|at| WireEnd { sequence: u64::MAX, ..end(at as u8 + 1, 1) }).collect();
+    let ends = (0..CLOCK_INLINE)
+        .map(|at| WireEnd { sequence: u64::MAX, ..end(at as u8 + 1, 1) })
+        .collect();
     let greeting = Greeting { clock: Some(clock(ends)), ..greeting() };
     let naive = Naive::new(1);
     let mut session = Session::responder(&naive, Config::default());
@@ -360,7 +390,10 @@ fn honest() -> Vec<Vec<u8>> {
 proptest! {
     #[test]
     fn altered_messages_never_panic(
-        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        edits in prop::collection::vec(
+            (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()),
+            1..6,
+        ),
         cut in prop::option::of(any::<prop::sample::Index>()),
         drain: bool,
     ) {
@@ -390,7 +423,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_message_or_an_error(payload in prop::collection::vec(any::<u8>(), 0..200), tag in 0u8..14) {
+    fn any_bytes_are_a_message_or_an_error(
+        payload in prop::collection::vec(any::<u8>(), 0..200),
+        tag in 0u8..14,
+    ) {
         let _ = Message::decode(&payload);
         let _ = Message::decode(&[&[tag], &payload[..]].concat());
     }
@@ -402,10 +438,14 @@ fn wants_come_only_announced_and_not_without_end() {
     let want = |more, count| Message::Want(Want { more, commits: vec![end(); count] });
     let announced = |naive| {
         let mut session = Session::responder(naive, Config::default());
-        hear(&mut session, Message::Hello(Greeting { unverified: Some([1; 8]), ..greeting() }.write()))
-            .unwrap();
+        hear(
+            &mut session,
+            Message::Hello(Greeting { unverified: Some([1; 8]), ..greeting() }.write()),
+        )
+        .unwrap();
         hear(&mut session, Message::Clock(clock(vec![]))).unwrap();
-        hear(&mut session, Message::Forks(Forks { answer: false, more: false, rungs: vec![] })).unwrap();
+        hear(&mut session, Message::Forks(Forks { answer: false, more: false, rungs: vec![] }))
+            .unwrap();
         session
     };
     let naive = Naive::new(1);

@@ -1,6 +1,7 @@
 //! Every message, and the one list of their tags.
 //!
-//! A payload is a tag byte and the message in bincode. What must grow is the [`Hello`]: a list of numbered fields.
+//! A payload is a tag byte and the message in bincode. What must grow is the [`Hello`]: a list of
+//! numbered fields.
 
 use bincode::{Decode, Encode};
 use heirloom::replication::{End, Staged, StagedHead};
@@ -120,7 +121,8 @@ pub(crate) struct SendingEnds {
     pub(crate) commits: u64,
 }
 
-/// Commits whose bodies do not verify at the sender, in one or several frames: it would have them again.
+/// Commits whose bodies do not verify at the sender, in one or several frames: it would have them
+/// again.
 #[derive(Encode, Decode, Debug, PartialEq)]
 pub(crate) struct Want {
     /// Another frame with more commits follows.
@@ -212,7 +214,8 @@ impl Message {
         out
     }
 
-    /// Reads a payload. Tags that are unknown or reserved are an error: they are sent only to those who asked for them.
+    /// Reads a payload. Tags that are unknown or reserved are an error: they are sent only to those
+    /// who asked for them.
     pub(crate) fn decode(payload: &[u8]) -> Result<Self> {
         let (&first, body) = payload.split_first().ok_or(InvalidMessage::UnknownMessage(0))?;
         let tag = Tag::ALL.into_iter().find(|tag| *tag as u8 == first);
@@ -254,7 +257,8 @@ fn name(tag: Tag) -> &'static str {
 }
 
 impl Close {
-    /// What the peer is told about an error of ours; nothing where the link or the peer itself has ended the session.
+    /// What the peer is told about an error of ours; nothing where the link or the peer itself has
+    /// ended the session.
     pub(crate) fn for_error(error: &SyncError) -> Option<Self> {
         let reason = match error {
             SyncError::Cancelled => Reason::Cancelled,
@@ -309,7 +313,11 @@ fn number(reason: Reason) -> u8 {
 
 impl From<&End> for WireEnd {
     fn from(end: &End) -> Self {
-        Self { log: *end.log.as_bytes(), sequence: end.sequence, prefix: *end.chain.prefix().as_bytes() }
+        Self {
+            log: *end.log.as_bytes(),
+            sequence: end.sequence,
+            prefix: *end.chain.prefix().as_bytes(),
+        }
     }
 }
 
@@ -344,7 +352,13 @@ impl From<&StagedHead> for WireHead {
 impl WireHead {
     pub(crate) fn of_commit(end: &End, bytes: &[u8]) -> Self {
         let (log, chain) = (*end.log.as_bytes(), *end.chain.as_bytes());
-        Self { log, sequence: end.sequence, chain, total: bytes.len() as u64, digest: digest(bytes) }
+        Self {
+            log,
+            sequence: end.sequence,
+            chain,
+            total: bytes.len() as u64,
+            digest: digest(bytes),
+        }
     }
 
     pub(crate) fn to_head(self) -> StagedHead {

@@ -42,26 +42,32 @@ use crate::report::{ClockSkew, Event, Outcome, Report};
 
 /// One end of a sync with one peer.
 ///
-/// It does no I/O and reads no clock; a driver does both, in this loop, until nothing moves any more:
+/// It does no I/O and reads no clock; a driver does both, in this loop, until nothing moves any
+/// more:
 ///
-/// 1. **Input.** What the link brings goes to [`handle_input`](Session::handle_input), sliced however it came; that the peer has closed
-///    its half, to [`handle_end_of_input`](Session::handle_end_of_input); that the link took bytes, to
+/// 1. **Input.** What the link brings goes to [`handle_input`](Session::handle_input), sliced
+///    however it came; that the peer has closed its half, to
+///    [`handle_end_of_input`](Session::handle_end_of_input); that the link took bytes, to
 ///    [`handle_transmitted`](Session::handle_transmitted).
-/// 2. **Output.** While the link has room, [`poll_transmit`](Session::poll_transmit) gives about one frame at a time.
-/// 3. **Time.** When [`poll_timeout`](Session::poll_timeout) has come, [`handle_timeout`](Session::handle_timeout). Any of the calls may have
-///    moved it. `now` is the time since any fixed moment, and never runs backwards.
+/// 2. **Output.** While the link has room, [`poll_transmit`](Session::poll_transmit) gives about
+///    one frame at a time.
+/// 3. **Time.** When [`poll_timeout`](Session::poll_timeout) has come,
+///    [`handle_timeout`](Session::handle_timeout). Any of the calls may have moved it. `now` is the
+///    time since any fixed moment, and never runs backwards.
 /// 4. **Events.** [`poll_event`](Session::poll_event) tells of progress and of the end.
 ///
-/// The driver stops when [`is_finished`](Session::is_finished), or at the first error that a method returns. **After an error** the session
-/// takes nothing more, but `poll_transmit` still gives what the peer should know: send it if the link allows, then close. All that was
-/// acknowledged by then is durable on both sides; the next session goes on from there.
+/// The driver stops when [`is_finished`](Session::is_finished), or at the first error that a method
+/// returns. **After an error** the session takes nothing more, but `poll_transmit` still gives what
+/// the peer should know: send it if the link allows, then close. All that was acknowledged by then
+/// is durable on both sides; the next session goes on from there.
 ///
-/// The link must be reliable and ordered, and a driver must never refuse input until its output is taken: both ends may have
-/// megabytes to send.
+/// The link must be reliable and ordered, and a driver must never refuse input until its output is
+/// taken: both ends may have megabytes to send.
 ///
-/// **Memory** is bounded whatever the history: per session at most about 10 MiB (an incoming frame, packed and unpacked; commits not
-/// yet durable; a batch to send, and a frame of it), 200 bytes for each log, and one large commit each way while such a one travels
-/// (88 MiB at most, by the limits of the format).
+/// **Memory** is bounded whatever the history: per session at most about 10 MiB (an incoming frame,
+/// packed and unpacked; commits not yet durable; a batch to send, and a frame of it), 200 bytes for
+/// each log, and one large commit each way while such a one travels (88 MiB at most, by the limits
+/// of the format).
 pub struct Session<R> {
     replica: R,
     config: Config,
@@ -100,7 +106,8 @@ struct Comparing {
     peer: Partner,
     gate: Gate,
     position: Position,
-    /// The cut that the clocks may be relative to: that of the answer, and, at the initiator, remembered here, too.
+    /// The cut that the clocks may be relative to: that of the answer, and, at the initiator,
+    /// remembered here, too.
     base: Option<Vec<End>>,
     offered: Option<Staged>,
     reader: ClockReader,
@@ -140,7 +147,8 @@ impl<R: Replica> Session<R> {
         }
     }
 
-    /// Takes bytes that came over the link: any slice of the stream. What is complete is acted upon, which may write to the store.
+    /// Takes bytes that came over the link: any slice of the stream. What is complete is acted
+    /// upon, which may write to the store.
     pub fn handle_input(&mut self, now: Duration, bytes: &[u8]) -> Result<()> {
         if self.is_over() {
             return Ok(());
@@ -155,8 +163,8 @@ impl<R: Replica> Session<R> {
         self.note(outcome)
     }
 
-    /// The peer will send no more. What has come whole is made durable, so that the next session need not bring it again; then this
-    /// is an error, unless the session was over.
+    /// The peer will send no more. What has come whole is made durable, so that the next session
+    /// need not bring it again; then this is an error, unless the session was over.
     pub fn handle_end_of_input(&mut self, _now: Duration) -> Result<()> {
         if self.is_over() {
             return Ok(());
@@ -179,9 +187,9 @@ impl<R: Replica> Session<R> {
         self.pace.waits(now);
     }
 
-    /// Does what is due at `now`: makes durable what was gathered for long enough; gives up when the
-    /// peer has taken longer than the configuration allows. What this end needs for its own work is
-    /// not counted against the peer. Harmless when called too early.
+    /// Does what is due at `now`: makes durable what was gathered for long enough; gives up when
+    /// the peer has taken longer than the configuration allows. What this end needs for its own
+    /// work is not counted against the peer. Harmless when called too early.
     pub fn handle_timeout(&mut self, now: Duration) -> Result<()> {
         if self.is_over() {
             return Ok(());
@@ -244,7 +252,9 @@ impl<R: Replica> Session<R> {
             self.told_forks += 1;
             return Some(Event::Forked(fork.clone()));
         }
-        if let Some(log) = self.report.left_log.filter(|_| !std::mem::replace(&mut self.told_left, true)) {
+        if let Some(log) =
+            self.report.left_log.filter(|_| !std::mem::replace(&mut self.told_left, true))
+        {
             return Some(Event::LeftLog(log));
         }
         if self.is_finished() && !std::mem::replace(&mut self.told_end, true) {
@@ -263,7 +273,8 @@ impl<R: Replica> Session<R> {
         &self.report
     }
 
-    /// Gives up. The peer is told if `poll_transmit` is drained; nothing that was acknowledged is lost.
+    /// Gives up. The peer is told if `poll_transmit` is drained; nothing that was acknowledged is
+    /// lost.
     pub fn cancel(&mut self) {
         if !self.is_over() {
             self.fail(&SyncError::Cancelled);
@@ -295,7 +306,8 @@ impl<R: Replica> Session<R> {
             _ => {}
         }
         self.state = State::Failed;
-        // A hello or a proof on its way explains more than the reason alone; the rest has become pointless.
+        // A hello or a proof on its way explains more than the reason alone; the rest has become
+        // pointless.
         self.outbox.retain(|message| matches!(message, Message::Hello(_) | Message::Done(_)));
         self.outbox.extend(Close::for_error(error).map(Message::Close));
     }
@@ -303,7 +315,9 @@ impl<R: Replica> Session<R> {
     /// Whether there was something to make durable.
     fn settle_if_due(&mut self, now: Duration) -> Result<bool> {
         match &mut self.state {
-            State::Exchanging(exchange) if exchange.deadline().is_some_and(|deadline| deadline <= now) => {
+            State::Exchanging(exchange)
+                if exchange.deadline().is_some_and(|deadline| deadline <= now) =>
+            {
                 self.pace.works(now);
                 exchange.settle(&self.replica, &mut self.report).map(|()| true)
             }
@@ -326,8 +340,12 @@ impl<R: Replica> Session<R> {
         self.state = match (std::mem::replace(&mut self.state, State::Failed), message) {
             (_, Message::Close(close)) => return Err(self.closed(close)?),
             (State::Fresh, Message::Hello(hello)) if !self.initiator => self.on_hello(&hello)?,
-            (State::Greeted(position), Message::Hello(hello)) => self.on_answer(position, &hello)?,
-            (State::Comparing(comparing), Message::Clock(frame)) => self.on_clock(comparing, frame)?,
+            (State::Greeted(position), Message::Hello(hello)) => {
+                self.on_answer(position, &hello)?
+            }
+            (State::Comparing(comparing), Message::Clock(frame)) => {
+                self.on_clock(comparing, frame)?
+            }
             (State::Exchanging(mut exchange), message) => {
                 if exchange.on_message(&self.replica, now, message, &mut self.report)? {
                     State::Finished
@@ -336,9 +354,11 @@ impl<R: Replica> Session<R> {
                 }
             }
             (state, message) => {
-                return Err(
-                    PeerMisbehaved::Unexpected { message: message.name(), state: state.name() }.into()
-                );
+                return Err(PeerMisbehaved::Unexpected {
+                    message: message.name(),
+                    state: state.name(),
+                }
+                .into());
             }
         };
         Ok(())
@@ -354,7 +374,9 @@ impl<R: Replica> Session<R> {
                 self.state = State::Greeted(position);
             }
             State::Exchanging(exchange) => {
-                let Some(message) = exchange.next(&self.replica, &mut self.report)? else { return Ok(()) };
+                let Some(message) = exchange.next(&self.replica, &mut self.report)? else {
+                    return Ok(());
+                };
                 let last = matches!(message, Message::Done(_));
                 self.outbox.push_back(message);
                 if last && exchange.conclude(&self.replica, &mut self.report)? {
@@ -407,7 +429,8 @@ impl<R: Replica> Session<R> {
         let base = self.remembered(theirs.node, position.lsn, None)?;
         answer.cut = base.as_deref().map(log_root);
         let offered = self.offer(theirs.node)?;
-        answer.clock = small_clock(&position, base.as_deref(), offered.as_ref(), self.replica.own_log()?);
+        answer.clock =
+            small_clock(&position, base.as_deref(), offered.as_ref(), self.replica.own_log()?);
         let inlined = answer.clock.as_ref().map(|clock| clock.relative);
         self.outbox.push_back(Message::Hello(answer.write()));
         settled?;
@@ -423,8 +446,14 @@ impl<R: Replica> Session<R> {
         })))
     }
 
-    /// The answer that settles everything, as short as it can be: under 200 bytes together with the question.
-    fn answer_equal(&mut self, position: Position, theirs: &Greeting, mut answer: Greeting) -> Result<State> {
+    /// The answer that settles everything, as short as it can be: under 200 bytes together with the
+    /// question.
+    fn answer_equal(
+        &mut self,
+        position: Position,
+        theirs: &Greeting,
+        mut answer: Greeting,
+    ) -> Result<State> {
         if !position.ends.is_empty() {
             // The root covers the dataset, which every genesis names.
             answer.dataset = None;
@@ -467,7 +496,8 @@ impl<R: Replica> Session<R> {
             inlined: None,
         };
         match theirs.clock {
-            // A clock relative to a cut that is not remembered here says nothing; the responder sees that ours is full, and sends its own.
+            // A clock relative to a cut that is not remembered here says nothing; the responder
+            // sees that ours is full, and sends its own.
             Some(clock) if !clock.relative || comparing.base.is_some() => {
                 let told = ClockReader::default().add(clock)?.ok_or(PeerMisbehaved::BadClock)?;
                 self.exchange(comparing, told)
@@ -478,9 +508,13 @@ impl<R: Replica> Session<R> {
 
     /// A frame of the peer's clock.
     fn on_clock(&mut self, mut comparing: Box<Comparing>, frame: Clock) -> Result<State> {
-        let Some(told) = comparing.reader.add(frame)? else { return Ok(State::Comparing(comparing)) };
-        // What went along with the responder's hello serves unless it is relative and the initiator cannot follow.
-        let served = self.initiator || comparing.inlined.is_some_and(|relative| !relative || told.relative);
+        let Some(told) = comparing.reader.add(frame)? else {
+            return Ok(State::Comparing(comparing));
+        };
+        // What went along with the responder's hello serves unless it is relative and the initiator
+        // cannot follow.
+        let served =
+            self.initiator || comparing.inlined.is_some_and(|relative| !relative || told.relative);
         let waited = self.initiator || !served;
         self.report.round_trips += u32::from(waited);
         if !served {
@@ -527,7 +561,8 @@ impl<R: Replica> Session<R> {
         self.report.round_trips = 1;
         self.marks.1 = theirs.unverified;
         self.report.peer = Some(theirs.node);
-        self.report.policies_differ = theirs.policy.unwrap_or_default() != self.replica.policy_fingerprint();
+        self.report.policies_differ =
+            theirs.policy.unwrap_or_default() != self.replica.policy_fingerprint();
         self.report.clock_skew_ms =
             theirs.wall.map(|wall| wall.as_millis().saturating_sub(self.replica.now().as_millis()));
         self.skew = self.report.clock_skew();
@@ -560,8 +595,8 @@ impl<R: Replica> Session<R> {
         Ok(error)
     }
 
-    /// The peer is not this store itself, met by an address that leads back here. A copy of the file
-    /// that nobody noticed bears our name, too, but was opened by itself: it is welcome.
+    /// The peer is not this store itself, met by an address that leads back here. A copy of the
+    /// file that nobody noticed bears our name, too, but was opened by itself: it is welcome.
     fn recognise(&self, theirs: &Greeting) -> Result<()> {
         let (node, instance) = (self.replica.node()?, self.replica.instance());
         if theirs.node == node && instance.is_some() && theirs.instance == instance {
@@ -583,11 +618,17 @@ impl<R: Replica> Session<R> {
         }
     }
 
-    /// The ends of the cut remembered with this peer (only of `wanted`, if that is given). What does not give its root is no cut of
-    /// this log, whatever was remembered.
-    fn remembered(&self, peer: NodeId, lsn: u64, wanted: Option<LogRoot>) -> Result<Option<Vec<End>>> {
+    /// The ends of the cut remembered with this peer (only of `wanted`, if that is given). What
+    /// does not give its root is no cut of this log, whatever was remembered.
+    fn remembered(
+        &self,
+        peer: NodeId,
+        lsn: u64,
+        wanted: Option<LogRoot>,
+    ) -> Result<Option<Vec<End>>> {
         let cut = self.replica.remembered(peer)?.and_then(|peer| peer.cut);
-        let Some(cut) = cut.filter(|cut| cut.lsn <= lsn && wanted.is_none_or(|wanted| wanted == cut.root))
+        let Some(cut) =
+            cut.filter(|cut| cut.lsn <= lsn && wanted.is_none_or(|wanted| wanted == cut.root))
         else {
             return Ok(None);
         };
@@ -606,7 +647,8 @@ impl<R: Replica> Session<R> {
     }
 }
 
-/// The responder's clock if it is small: full if possible, so that it serves whatever the initiator remembers.
+/// The responder's clock if it is small: full if possible, so that it serves whatever the initiator
+/// remembers.
 fn small_clock(
     position: &Position,
     base: Option<&[End]>,
@@ -616,7 +658,8 @@ fn small_clock(
     let staged = staged.map(WireStaged::from);
     let full = (position.ends.len() <= CLOCK_INLINE).then_some(None);
     let choices = [full, base.map(Some)];
-    let mut clocks = choices.into_iter().flatten().map(|base| clock::write(position, base, staged, own));
+    let mut clocks =
+        choices.into_iter().flatten().map(|base| clock::write(position, base, staged, own));
     clocks.find_map(|mut frames| {
         frames.pop().filter(|last| frames.is_empty() && last.ends.len() <= CLOCK_INLINE)
     })

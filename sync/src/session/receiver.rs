@@ -6,7 +6,9 @@ use std::time::Duration;
 use heirloom::replication::{Staged, StagedHead};
 use heirloom::{LogId, NodeId};
 
-use super::limits::{ACK_ENDS, BATCH_COMMITS, COMMIT_MAX, GATHER_AGE, GATHER_BYTES, PART_MAX, WINDOW};
+use super::limits::{
+    ACK_ENDS, BATCH_COMMITS, COMMIT_MAX, GATHER_AGE, GATHER_BYTES, PART_MAX, WINDOW,
+};
 use super::message::{Ack, Commits, Message, Part, SendingEnds, WireEnd, WireHead, digest};
 use crate::admission::Gate;
 use crate::error::{PeerMisbehaved, Result, SyncError};
@@ -126,8 +128,10 @@ impl Receiver {
         if part.offset == 0 {
             return Ok(fresh);
         }
-        let offered =
-            self.offered.as_ref().filter(|o| WireHead::from(&o.head) == part.head && o.bytes == part.offset);
+        let offered = self
+            .offered
+            .as_ref()
+            .filter(|o| WireHead::from(&o.head) == part.head && o.bytes == part.offset);
         let offered = offered.ok_or(PeerMisbehaved::PartOutOfPlace)?;
         let mut bytes = replica.staged_bytes(self.peer)?;
         if replica
@@ -156,7 +160,8 @@ impl Receiver {
         self.settle(replica, report)?;
         if !self.waiting.is_empty() {
             return Err(SyncError::replica(
-                "commits that came follow one that is damaged here and did not come, or could not be proven",
+                "commits that came follow one that is damaged here and did not come, or could not \
+                 be proven",
             ));
         }
         self.ended = true;
@@ -208,9 +213,12 @@ impl Receiver {
         } else {
             Err(PeerMisbehaved::WrongDigest.into())
         };
-        // Parts of a commit that is here, or that nobody wants, are of no use; if our store failed they still are.
+        // Parts of a commit that is here, or that nobody wants, are of no use; if our store failed
+        // they still are.
         if !matches!(outcome, Err(SyncError::Replica(_)))
-            && replica.staged(self.peer)?.is_some_and(|staged| WireHead::from(&staged.head) == assembly.head)
+            && replica
+                .staged(self.peer)?
+                .is_some_and(|staged| WireHead::from(&staged.head) == assembly.head)
         {
             replica.unstage(self.peer)?;
         }
@@ -221,14 +229,20 @@ impl Receiver {
         Ok(())
     }
 
-    fn ingest<R: Replica>(&mut self, replica: &R, commits: &[Vec<u8>], report: &mut Report) -> Result<()> {
+    fn ingest<R: Replica>(
+        &mut self,
+        replica: &R,
+        commits: &[Vec<u8>],
+        report: &mut Report,
+    ) -> Result<()> {
         let before = std::mem::take(&mut self.waiting);
         let slices: Vec<&[u8]> = before.iter().chain(commits).map(Vec::as_slice).collect();
         for log in slices.iter().filter_map(|commit| log_of(commit)) {
             self.gate.check(replica, log)?;
         }
         let ingested = replica.ingest(&slices)?;
-        self.waiting = ingested.waiting.iter().filter_map(|at| slices.get(*at)).map(|c| c.to_vec()).collect();
+        self.waiting =
+            ingested.waiting.iter().filter_map(|at| slices.get(*at)).map(|c| c.to_vec()).collect();
         if self.waiting.iter().map(Vec::len).sum::<usize>() as u64 > WINDOW {
             return Err(SyncError::replica("too many commits wait for one that is damaged here"));
         }
@@ -271,8 +285,8 @@ impl Assembly {
             && end.is_some_and(|end| end <= self.head.total)
     }
 
-    /// Stages what is not yet. Another session with the same peer may be at it, too: then the parts are left to that one, and
-    /// this one goes on in memory.
+    /// Stages what is not yet. Another session with the same peer may be at it, too: then the parts
+    /// are left to that one, and this one goes on in memory.
     fn stage<R: Replica>(&mut self, replica: &R, peer: NodeId) -> Result<()> {
         let head: StagedHead = self.head.to_head();
         let foreign = replica.staged(peer)?.is_some_and(|staged| staged.head != head);
@@ -280,7 +294,8 @@ impl Assembly {
             replica.unstage(peer)?;
         }
         if self.in_step(replica, peer)? {
-            let outcome = replica.stage(peer, &head, self.staged as u64, &self.bytes[self.staged..]);
+            let outcome =
+                replica.stage(peer, &head, self.staged as u64, &self.bytes[self.staged..]);
             // If the other session was quicker by a moment, it is no fault of the store's.
             if outcome.is_err() && self.in_step(replica, peer)? {
                 return outcome;
@@ -292,7 +307,8 @@ impl Assembly {
 
     /// Whether what is staged is what this session has staged.
     fn in_step<R: Replica>(&self, replica: &R, peer: NodeId) -> Result<bool> {
-        let there = replica.staged(peer)?.filter(|staged| WireHead::from(&staged.head) == self.head);
+        let there =
+            replica.staged(peer)?.filter(|staged| WireHead::from(&staged.head) == self.head);
         Ok(there.map_or(0, |staged| staged.bytes) == self.staged as u64)
     }
 }

@@ -18,8 +18,8 @@ pub(crate) struct Sender {
     cursor: u64,
     /// What came after the session began is left to the next.
     until: u64,
-    /// How far each line could be shown then, where something is damaged. What is healed meanwhile is left to the next, too: others that build on it may have
-    /// been passed by.
+    /// How far each line could be shown then, where something is damaged. What is healed meanwhile
+    /// is left to the next, too: others that build on it may have been passed by.
     shown: Option<HashMap<u32, u64>>,
     /// What the peer asked for although it has it: goes first.
     again: VecDeque<CommitRef>,
@@ -100,19 +100,23 @@ impl Sender {
         }
         while self.batch.is_empty() && self.cursor < self.until {
             let is_shown = |line: u32, last: u64| {
-                self.shown.as_ref().is_none_or(|shown| shown.get(&line).is_some_and(|most| last <= *most))
+                self.shown
+                    .as_ref()
+                    .is_none_or(|shown| shown.get(&line).is_some_and(|most| last <= *most))
             };
             let wanted = |log, line, last| last > clock.sequence(log, line) && is_shown(line, last);
             let batch = replica.commits(self.cursor, self.until, &wanted, BATCH_BYTES)?;
             self.batch = batch.commits.into();
-            // An lsn that stood still would be a fault of the replica; it must not become an endless loop here.
+            // An lsn that stood still would be a fault of the replica; it must not become an
+            // endless loop here.
             self.cursor = batch.next_lsn.clamp(self.cursor + 1, self.until);
         }
         let Some(first) = self.batch.front() else {
             self.ended = true;
             return Ok(Some(Message::End(SendingEnds { commits: self.commits })));
         };
-        let resumed = self.resume.is_some_and(|staged| staged.head.chain == *first.end.chain.as_bytes());
+        let resumed =
+            self.resume.is_some_and(|staged| staged.head.chain == *first.end.chain.as_bytes());
         if self.parts.is_some() || resumed || first.bytes.len() > self.frame.min(WHOLE_MAX) {
             Ok(self.next_part(report))
         } else {
@@ -145,7 +149,8 @@ impl Sender {
         let parts = self.parts.get_or_insert_with(|| {
             let head = WireHead::of_commit(&commit.end, &commit.bytes);
             // Parts of other bytes for this commit (another encoding of its bodies) do not help.
-            let staged = resume.take().filter(|staged| staged.head == head && staged.bytes < head.total);
+            let staged =
+                resume.take().filter(|staged| staged.head == head && staged.bytes < head.total);
             let offset = staged.map_or(0, |staged| staged.bytes as usize);
             report.resumed_bytes += offset as u64;
             PartsSent { head, offset }

@@ -1,5 +1,5 @@
-//! Bodies that do not verify are asked for again: an end says in its hello that some of its do not, and names them once commits may flow. Who has them whole sends
-//! those commits before all others.
+//! Bodies that do not verify are asked for again: an end says in its hello that some of its do not,
+//! and names them once commits may flow. Who has them whole sends those commits before all others.
 
 use std::collections::VecDeque;
 

@@ -1,8 +1,9 @@
-//! A session over any reliable stream of bytes with a read half and a write half, in blocking style.
+//! A session over any reliable stream of bytes with a read half and a write half, in blocking
+//! style.
 //!
-//! Three threads: a reader and a writer that only move bytes, and the caller's, in which the session runs. The session's thread never
-//! waits for the link to take or to give, so both ends may have any amount to send over however small a buffer; and it can
-//! always keep its deadlines.
+//! Three threads: a reader and a writer that only move bytes, and the caller's, in which the
+//! session runs. The session's thread never waits for the link to take or to give, so both ends may
+//! have any amount to send over however small a buffer; and it can always keep its deadlines.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,16 +22,18 @@ const INBOX: usize = 256 << 10;
 const OUTBOX: usize = 256 << 10;
 /// What is read in one call.
 const SLICE: usize = 64 << 10;
-/// What is written in one call. Only whole calls show that the link is alive, so a link that is as slow
-/// as the configuration allows by default must be able to take so much within the time of silence.
+/// What is written in one call. Only whole calls show that the link is alive, so a link that is as
+/// slow as the configuration allows by default must be able to take so much within the time of
+/// silence.
 const MORSEL: usize = 4 << 10;
 /// How long a failed session tries to tell the peer why.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Runs `session` over the two halves of a link until it is over.
 ///
-/// `close` must end the link, so that calls on both halves return soon (`TcpStream::shutdown` does); it is called exactly once, also after a
-/// failure. `cancel` ends the session from elsewhere; `progress` is called in this thread after each step.
+/// `close` must end the link, so that calls on both halves return soon (`TcpStream::shutdown`
+/// does); it is called exactly once, also after a failure. `cancel` ends the session from
+/// elsewhere; `progress` is called in this thread after each step.
 pub fn run<R: Replica>(
     mut session: Session<R>,
     reader: impl Read + Send,
@@ -173,7 +176,9 @@ impl Link {
         limit: Option<Duration>,
     ) -> MutexGuard<'a, LinkState> {
         match limit {
-            Some(limit) => self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0,
+            Some(limit) => {
+                self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0
+            }
             None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
         }
     }
@@ -233,8 +238,8 @@ impl Link {
         }
     }
 
-    /// Writes these last bytes, then waits a moment for the peer to close: to close on a peer that still sends would make TCP throw
-    /// away what it has not read yet, our reason included.
+    /// Writes these last bytes, then waits a moment for the peer to close: to close on a peer that
+    /// still sends would make TCP throw away what it has not read yet, our reason included.
     fn say_farewell(&self, last: &[u8]) {
         if last.is_empty() {
             return;

@@ -8,7 +8,8 @@ use crate::replica::Replica;
 use crate::report::Report;
 use crate::session::Session;
 
-/// Syncs two replicas of this process, the first as the initiator, in the calling thread. The reports of both.
+/// Syncs two replicas of this process, the first as the initiator, in the calling thread. The
+/// reports of both.
 ///
 /// The error is that of the end that found it; nothing that is durable by then is lost on either.
 pub fn sync_in_process<A: Replica, B: Replica>(a: &A, b: &B) -> Result<(Report, Report)> {
@@ -29,14 +30,16 @@ pub fn sync_in_process_with<A: Replica, B: Replica>(
     while !(a.is_finished() && b.is_finished()) {
         let moved = carry(&mut a, &mut b, &mut bytes)? | carry(&mut b, &mut a, &mut bytes)?;
         if !moved {
-            // Cannot happen between two sessions of this version; an endless loop would be the worst answer to it.
+            // Cannot happen between two sessions of this version; an endless loop would be the
+            // worst answer to it.
             return Err(SyncError::Timeout(Stall::Silent(Duration::ZERO)));
         }
     }
     Ok((a.report().clone(), b.report().clone()))
 }
 
-/// One frame from one end to the other; false if there is none. Without a clock nothing is ever due.
+/// One frame from one end to the other; false if there is none. Without a clock nothing is ever
+/// due.
 fn carry<A: Replica, B: Replica>(
     from: &mut Session<A>,
     to: &mut Session<B>,

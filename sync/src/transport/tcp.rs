@@ -1,7 +1,8 @@
-//! Sync over plain TCP, **for tests and for links that are trusted as a whole** (loopback, a tunnel).
+//! Sync over plain TCP, **for tests and for links that are trusted as a whole** (loopback, a
+//! tunnel).
 //!
-//! It neither encrypts nor authenticates: whoever can connect can read everything and write in anybody's name. So it listens on
-//! loopback unless told otherwise.
+//! It neither encrypts nor authenticates: whoever can connect can read everything and write in
+//! anybody's name. So it listens on loopback unless told otherwise.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -33,7 +34,8 @@ impl PlainTcp {
     /// out, [`SyncError::Transport`] where nobody answers there.
     pub fn connect(address: impl ToSocketAddrs) -> Result<Self> {
         // apart from connecting, since what a look-up says about its failure is its text alone
-        let addresses: Vec<SocketAddr> = address.to_socket_addrs().map_err(SyncError::Lookup)?.collect();
+        let addresses: Vec<SocketAddr> =
+            address.to_socket_addrs().map_err(SyncError::Lookup)?.collect();
         Self::new(TcpStream::connect(&addresses[..])?)
     }
 
@@ -43,7 +45,8 @@ impl PlainTcp {
         Ok(Self { stream })
     }
 
-    /// Syncs as the end that speaks first. Blocks until done; `cancel` ends it from another thread, `progress` is called in this one.
+    /// Syncs as the end that speaks first. Blocks until done; `cancel` ends it from another thread,
+    /// `progress` is called in this one.
     pub fn initiate<R: Replica>(
         self,
         replica: R,
@@ -79,7 +82,8 @@ impl PlainTcp {
     }
 }
 
-/// Connects to `address` and syncs `replica`: [`PlainTcp::connect`] and [`PlainTcp::initiate`] with defaults.
+/// Connects to `address` and syncs `replica`: [`PlainTcp::connect`] and [`PlainTcp::initiate`] with
+/// defaults.
 pub fn sync_plain_tcp<R: Replica>(address: impl ToSocketAddrs, replica: R) -> Result<Report> {
     PlainTcp::connect(address)?.initiate(replica, Config::default(), &Cancel::new(), |_| ())
 }
@@ -96,7 +100,8 @@ impl PlainTcpListener {
         Self::bind_anywhere((Ipv4Addr::LOCALHOST, 0))
     }
 
-    /// Listens wherever told; [`SyncError::Listen`] where that cannot be. On an address that others can reach, everybody there can read and write all data.
+    /// Listens wherever told; [`SyncError::Listen`] where that cannot be. On an address that others
+    /// can reach, everybody there can read and write all data.
     pub fn bind_anywhere(address: impl ToSocketAddrs) -> Result<Self> {
         Ok(Self { listener: TcpListener::bind(address).map_err(SyncError::Listen)? })
     }
@@ -116,8 +121,8 @@ impl PlainTcpListener {
         self.accept()?.respond(replica, config, &Cancel::new(), |_| ())
     }
 
-    /// Syncs `replica` with everybody who connects, up to 64 at once, in threads of its own, until the handle is stopped or dropped.
-    /// `ended` is told how each session ended.
+    /// Syncs `replica` with everybody who connects, up to 64 at once, in threads of its own, until
+    /// the handle is stopped or dropped. `ended` is told how each session ended.
     pub fn serve<R>(
         self,
         replica: R,
@@ -130,7 +135,8 @@ impl PlainTcpListener {
         let (address, cancel) = (self.local_addr()?, Cancel::new());
         let service = Service { replica, config, cancel: cancel.clone(), ended: Arc::new(ended) };
         let thread = thread::Builder::new().name("heirloom sync".into());
-        let thread = thread.spawn(move || service.run(&self.listener)).map_err(SyncError::Listen)?;
+        let thread =
+            thread.spawn(move || service.run(&self.listener)).map_err(SyncError::Listen)?;
         Ok(PlainTcpServer { address, cancel, thread: Some(thread) })
     }
 }
@@ -157,7 +163,8 @@ where
             let spawned = accepted.and_then(|(stream, _)| self.spawn(stream));
             match spawned {
                 Ok(session) => sessions.push(session),
-                // Out of descriptors or threads, or the peer has gone again: the next one may fare better.
+                // Out of descriptors or threads, or the peer has gone again: the next one may fare
+                // better.
                 Err(_) => thread::sleep(PAUSE),
             }
             sessions.retain(|session| !session.is_finished());
@@ -209,7 +216,9 @@ impl PlainTcpServer {
             if address.ip().is_unspecified() {
                 address.set_ip(Ipv4Addr::LOCALHOST.into());
             }
-            if TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok() || thread.is_finished() {
+            if TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+                || thread.is_finished()
+            {
                 let _ = thread.join();
             }
         }

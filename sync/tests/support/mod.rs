@@ -1,4 +1,5 @@
-//! A naive replica that knows nothing of entities, and a link of bytes and virtual time between two sessions.
+//! A naive replica that knows nothing of entities, and a link of bytes and virtual time between two
+//! sessions.
 #![allow(dead_code, unreachable_pub)]
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,8 +12,8 @@ use heirloom::replication::{
 use heirloom::{Chain, CommitRef, DatasetId, LogId, LogRoot, NodeId, StateDigest, Timestamp};
 use heirloom_sync::{Config, PeerMisbehaved, Replica, Report, Result, Session, SyncError};
 
-/// Commits as opaque bytes in a vector. A commit: log (16), first and last sequence (8 each), chain of the commit before (32), number of refs
-/// (1), refs (log, sequence, chain), and anything.
+/// Commits as opaque bytes in a vector. A commit: log (16), first and last sequence (8 each), chain
+/// of the commit before (32), number of refs (1), refs (log, sequence, chain), and anything.
 pub struct Naive {
     state: Mutex<State>,
 }
@@ -103,7 +104,8 @@ impl Naive {
         Self { state: Mutex::new(self.state().clone()) }
     }
 
-    /// Writes a commit of `versions` versions with `payload` to its own log, on top of all it holds.
+    /// Writes a commit of `versions` versions with `payload` to its own log, on top of all it
+    /// holds.
     pub fn write(&self, versions: u64, payload: &[u8]) {
         let own = self.state().own.expect("writes need a log");
         self.write_to(own, versions, payload);
@@ -184,7 +186,8 @@ impl State {
         if self.log.iter().any(|(here, ..)| *here == end) {
             return Ok(None);
         }
-        let before = self.log.iter().find(|(e, ..)| e.log == log && e.chain.as_bytes()[..] == bytes[32..64]);
+        let before =
+            self.log.iter().find(|(e, ..)| e.log == log && e.chain.as_bytes()[..] == bytes[32..64]);
         let line = match before.map(|(e, _, line)| (e.sequence, *line)) {
             None if first == 1 && bytes[32..64] == [0; 32] => self.line_after(None),
             Some((last, line)) if last + 1 == first => self.line_after(Some((line, last))),
@@ -295,7 +298,9 @@ impl Replica for Naive {
     fn ladder(&self, end: &End) -> Result<Vec<End>> {
         let state = self.state();
         let (mut out, mut chain, mut step) = (Vec::new(), *end.chain.as_bytes(), 1);
-        while let Some((end, bytes, _)) = state.log.iter().find(|(e, ..)| *e.chain.as_bytes() == chain) {
+        while let Some((end, bytes, _)) =
+            state.log.iter().find(|(e, ..)| *e.chain.as_bytes() == chain)
+        {
             out.push(*end);
             chain = bytes[32..64].try_into().unwrap();
             for _ in 1..step {
@@ -313,7 +318,8 @@ impl Replica for Naive {
 
     fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> Result<u64> {
         let state = self.state();
-        let beyond = state.log.iter().position(|(end, _, line)| end.sequence > held(end.log, *line));
+        let beyond =
+            state.log.iter().position(|(end, _, line)| end.sequence > held(end.log, *line));
         Ok(beyond.unwrap_or(state.log.len()) as u64)
     }
 
@@ -364,7 +370,10 @@ impl Replica for Naive {
 
     fn staged(&self, peer: NodeId) -> Result<Option<Staged>> {
         let state = self.state();
-        Ok(state.staged.get(&peer).map(|(head, bytes)| Staged { head: *head, bytes: bytes.len() as u64 }))
+        Ok(state
+            .staged
+            .get(&peer)
+            .map(|(head, bytes)| Staged { head: *head, bytes: bytes.len() as u64 }))
     }
 
     fn staged_bytes(&self, peer: NodeId) -> Result<Vec<u8>> {
@@ -378,7 +387,11 @@ impl Replica for Naive {
             state.staged.insert(peer, (*head, Vec::new()));
         }
         let (known, so_far) = state.staged.get_mut(&peer).expect("staging begins at 0");
-        assert_eq!((&*known, so_far.len() as u64), (head, offset), "parts must continue each other");
+        assert_eq!(
+            (&*known, so_far.len() as u64),
+            (head, offset),
+            "parts must continue each other"
+        );
         so_far.extend_from_slice(bytes);
         Ok(())
     }
@@ -414,7 +427,12 @@ pub struct Link {
 
 impl Default for Link {
     fn default() -> Self {
-        Self { config: Config::default(), slice: 1500, breaks_after: None, tick: Duration::from_millis(1) }
+        Self {
+            config: Config::default(),
+            slice: 1500,
+            breaks_after: None,
+            tick: Duration::from_millis(1),
+        }
     }
 }
 
@@ -540,8 +558,10 @@ pub fn alter<R: Replica>(a: &R, b: &R, at: u64, mask: u8) {
         let before = sent;
         bytes.clear();
         let Ok(from_a) = a.poll_transmit(Duration::ZERO, &mut bytes) else { return };
-        if let Some(byte) =
-            usize::try_from(at - sent.min(at)).ok().and_then(|at| bytes.get_mut(at)).filter(|_| sent <= at)
+        if let Some(byte) = usize::try_from(at - sent.min(at))
+            .ok()
+            .and_then(|at| bytes.get_mut(at))
+            .filter(|_| sent <= at)
         {
             *byte ^= mask;
         }
@@ -562,13 +582,17 @@ pub struct Random(pub u64);
 
 impl Random {
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
 
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut out = vec![0; length];
-        blake3::Hasher::new().update(&self.below(u64::MAX >> 33).to_be_bytes()).finalize_xof().fill(&mut out);
+        blake3::Hasher::new()
+            .update(&self.below(u64::MAX >> 33).to_be_bytes())
+            .finalize_xof()
+            .fill(&mut out);
         out
     }
 }

@@ -1,4 +1,5 @@
-//! Runs the simulator over many seeds, then hunts each canary; or replays one seed. `--help` says how.
+//! Runs the simulator over many seeds, then hunts each canary; or replays one seed. `--help` says
+//! how.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -40,7 +41,8 @@ struct Args {
 impl Args {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut out = Args { seeds: 200, from: 0, seed: None, canary: None, json: false, jobs, help: false };
+        let mut out =
+            Args { seeds: 200, from: 0, seed: None, canary: None, json: false, jobs, help: false };
         while let Some(name) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{name} needs a value"));
             let number = |text: String| text.parse().map_err(|_| format!("{text:?} is no number"));
@@ -116,7 +118,13 @@ fn find(out: &mut impl Write, canary: Canary, from: u64) -> std::io::Result<bool
             canary.breaks(),
             hunt.seeds
         )?,
-        None => writeln!(out, "MISSED  {:34} {:8} in {} seeds", canary.name(), canary.breaks(), hunt.seeds)?,
+        None => writeln!(
+            out,
+            "MISSED  {:34} {:8} in {} seeds",
+            canary.name(),
+            canary.breaks(),
+            hunt.seeds
+        )?,
     }
     Ok(hunt.caught.is_some())
 }
@@ -164,7 +172,12 @@ fn campaign(out: &mut impl Write, args: &Args) -> std::io::Result<bool> {
         writeln!(words, "FAILED  {failure}\n        replay: simulate --seed {}", failure.seed)?;
     }
     let seconds = begin.elapsed().as_secs_f64();
-    writeln!(words, "{} seeds in {seconds:.1} s, {} failed: {total:?}", args.seeds, failures.len())?;
+    writeln!(
+        words,
+        "{} seeds in {seconds:.1} s, {} failed: {total:?}",
+        args.seeds,
+        failures.len()
+    )?;
     for (fault, count) in Fault::ALL.iter().zip(total.faults) {
         writeln!(words, "{count:8}  {}", fault.name())?;
     }
@@ -181,14 +194,26 @@ fn campaign(out: &mut impl Write, args: &Args) -> std::io::Result<bool> {
     }
     drop(words);
     if args.json {
-        writeln!(out, "{}", report(args, &total, failures.len(), found, begin.elapsed().as_secs_f64()))?;
+        writeln!(
+            out,
+            "{}",
+            report(args, &total, failures.len(), found, begin.elapsed().as_secs_f64())
+        )?;
     }
     Ok(well && found == Canary::ALL.len())
 }
 
-fn report(args: &Args, total: &Tally, failures: usize, found: usize, seconds: f64) -> serde_json::Value {
-    let faults =
-        Fault::ALL.iter().zip(total.faults).map(|(fault, count)| (fault.name().to_owned(), count.into()));
+fn report(
+    args: &Args,
+    total: &Tally,
+    failures: usize,
+    found: usize,
+    seconds: f64,
+) -> serde_json::Value {
+    let faults = Fault::ALL
+        .iter()
+        .zip(total.faults)
+        .map(|(fault, count)| (fault.name().to_owned(), count.into()));
     let mut faults: serde_json::Map<String, serde_json::Value> = faults.collect();
     faults.insert("cut".to_owned(), total.cuts.into());
     faults.insert("altered_byte".to_owned(), total.altered.into());

@@ -1,4 +1,5 @@
-//! The bodies of a commit as they stand in it: tags and bytes. What is in them is checked when a replay verifies them.
+//! The bodies of a commit as they stand in it: tags and bytes. What is in them is checked when a
+//! replay verifies them.
 
 use super::{Framing, Header, Id, kind, primitives::Reader};
 

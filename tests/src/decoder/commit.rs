@@ -1,11 +1,12 @@
 //! A commit as it travels: first its parts as bytes, then as plain structs.
 
 use super::{
-    Bodies, Framing, Genesis, Hash, Header, Id, MAX_BODIES, MAX_GENESIS, MAX_HEADER, hashes, prefix,
-    primitives::Reader,
+    Bodies, Framing, Genesis, Hash, Header, Id, MAX_BODIES, MAX_GENESIS, MAX_HEADER, hashes,
+    prefix, primitives::Reader,
 };
 
-/// The commit before: sequence of its last version and prefix of its chain. Of the first, 0 and the prefix of chain(0).
+/// The commit before: sequence of its last version and prefix of its chain. Of the first, 0 and the
+/// prefix of chain(0).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Before {
     /// Sequence of its last version.
@@ -199,11 +200,12 @@ mod tests {
     fn what_is_within_the_rules_is_a_commit() {
         assert_eq!(result(|_| {}), Ok(()));
         assert_eq!(
-            result(|c| c.header.refs = vec![named(1, 2, 0), named(1, 2, 1), named(1, 3, 0), named(2, 1, 0)]),
+            result(|c| c.header.refs =
+                vec![named(1, 2, 0), named(1, 2, 1), named(1, 3, 0), named(2, 1, 0)]),
             Ok(())
         );
         assert_eq!(
-            result(|c| c.header.refs = (1..=65_536).map(|sequence| named(1, sequence, 0)).collect()),
+            result(|c| c.header.refs = (1..=65_536).map(|n| named(1, n, 0)).collect()),
             Ok(())
         );
         assert_eq!(result(|c| level1(c).versions[0].parents = vec![(9, 9); 4_096]), Ok(()));
@@ -214,7 +216,10 @@ mod tests {
             "void, but a commit"
         );
         assert_eq!(result(|c| level1(c).versions[0].kind = 15), Ok(()), "void, but a commit");
-        assert_eq!(result_of_genesis(|g| (g.label, g.flags) = ("!~".repeat(32), Genesis::MANAGED)), Ok(()));
+        assert_eq!(
+            result_of_genesis(|g| (g.label, g.flags) = ("!~".repeat(32), Genesis::MANAGED)),
+            Ok(())
+        );
         assert_eq!(result_of_genesis(|g| g.label = "a".repeat(55)), Ok(()));
         let metadata = |actor: usize, message: usize| {
             result(|c| {
@@ -244,10 +249,16 @@ mod tests {
                 edit(c);
             })
         };
-        assert_eq!(edited(|c| c.header.refs = vec![named(2, 1, 0), named(1, 1, 0)]), Err(Framing::RefsOrder));
+        assert_eq!(
+            edited(|c| c.header.refs = vec![named(2, 1, 0), named(1, 1, 0)]),
+            Err(Framing::RefsOrder)
+        );
         assert_eq!(edited(|c| c.header.count = 0), Err(Framing::HeaderCount));
         assert_eq!(edited(|c| c.header.first = 9), Err(Framing::PlaceFirst));
-        assert_eq!(result_of_genesis(|g| (g.level, g.flags, g.more) = (2, 0x80, vec![1; 9])), Ok(()));
+        assert_eq!(
+            result_of_genesis(|g| (g.level, g.flags, g.more) = (2, 0x80, vec![1; 9])),
+            Ok(())
+        );
         assert_eq!(
             result_of_genesis(|g| (g.level, g.label) = (2, String::new())),
             Err(Framing::GenesisLabel)
@@ -289,12 +300,19 @@ mod tests {
         }
         let long = |g: &mut Genesis| (g.label, g.flags) = ("a".repeat(65), Genesis::MANAGED);
         assert_eq!(result_of_genesis(long), Err(Framing::GenesisLabel));
-        let follows =
-            |g: &mut Genesis| (g.predecessor, g.flags) = (Some(named(1, 0, 1)), Genesis::PREDECESSOR);
+        let follows = |g: &mut Genesis| {
+            (g.predecessor, g.flags) = (Some(named(1, 0, 1)), Genesis::PREDECESSOR)
+        };
         assert_eq!(result_of_genesis(follows), Err(Framing::GenesisPredecessor));
-        assert_eq!(result_of_genesis(|g| (g.level, g.more) = (2, vec![0; 1024])), Err(Framing::GenesisSize));
+        assert_eq!(
+            result_of_genesis(|g| (g.level, g.more) = (2, vec![0; 1024])),
+            Err(Framing::GenesisSize)
+        );
         assert_eq!(result(|c| c.log = [1; 16]), Err(Framing::GenesisLogId));
-        assert_eq!(result(|c| c.genesis.as_mut().unwrap().nonce = [0; 16]), Err(Framing::GenesisLogId));
+        assert_eq!(
+            result(|c| c.genesis.as_mut().unwrap().nonce = [0; 16]),
+            Err(Framing::GenesisLogId)
+        );
         let elsewhere = author("a").commit(&spec());
         assert_eq!(Replay::new([0; 16]).add(&elsewhere.bytes), Err(Framing::GenesisDataset.into()));
         assert!(Replay::new(DATASET).add(&elsewhere.bytes).is_ok());
@@ -330,12 +348,18 @@ mod tests {
         assert_eq!(result(|c| level1(c).versions[1].parents = many), Err(Framing::ParentsTooMany));
         for length in [0, 256] {
             let entity_type = Some("t".repeat(length));
-            assert_eq!(result(|c| level1(c).versions[0].entity_type = entity_type), Err(Framing::TypeLength));
+            assert_eq!(
+                result(|c| level1(c).versions[0].entity_type = entity_type),
+                Err(Framing::TypeLength)
+            );
         }
         for bit in 4..7 {
             assert_eq!(result(|c| level1(c).versions[0].kind |= 1 << bit), Err(Framing::KindBits));
         }
-        assert_eq!(result_of_parts(|f| f.header = vec![1; MAX_HEADER + 1]), Err(Framing::HeaderSize));
+        assert_eq!(
+            result_of_parts(|f| f.header = vec![1; MAX_HEADER + 1]),
+            Err(Framing::HeaderSize)
+        );
     }
 
     #[test]
@@ -358,7 +382,10 @@ mod tests {
         assert_eq!(first(&[&[5, 15][..], &[1; 15]].concat()), Err(Framing::BodyEncrypted));
         assert_eq!(first(&[&[5, 16][..], &[1; 16]].concat()), Ok(()));
         assert_eq!(first(&[1, 9, 0]), Err(Fault::Length.into()));
-        assert_eq!(result_of_parts(|f| f.bodies = vec![0; MAX_BODIES + 1]), Err(Framing::BodiesSize));
+        assert_eq!(
+            result_of_parts(|f| f.bodies = vec![0; MAX_BODIES + 1]),
+            Err(Framing::BodiesSize)
+        );
         assert_eq!(first(&[1, 1, 0xff]), Ok(()), "what is in a body does not matter here");
     }
 
@@ -368,8 +395,14 @@ mod tests {
             assert_eq!(result_of_parts(|f| f.trailer = vec![1 << flag]), Err(Framing::TrailerFlag));
         }
         assert_eq!(result(|c| c.header.first = 2), Err(Framing::PlaceFirst));
-        assert_eq!(result(|c| (c.before.sequence, c.genesis) = (7, None)), Err(Framing::PlaceFirst));
-        assert_eq!(result(|c| (c.before.sequence, c.genesis) = (u64::MAX, None)), Err(Framing::PlaceFirst));
+        assert_eq!(
+            result(|c| (c.before.sequence, c.genesis) = (7, None)),
+            Err(Framing::PlaceFirst)
+        );
+        assert_eq!(
+            result(|c| (c.before.sequence, c.genesis) = (u64::MAX, None)),
+            Err(Framing::PlaceFirst)
+        );
         assert_eq!(result_of_parts(|f| f.genesis = Some(Vec::new())), Err(Framing::PlaceNoGenesis));
         assert_eq!(result_of_parts(|f| f.before.sequence = 1), Err(Framing::PlaceGenesis));
         assert_eq!(result(|c| c.before.prefix = [0; 16]), Err(Framing::PlaceBefore));
@@ -397,7 +430,8 @@ mod tests {
             let _ = Commit::decode(&bytes);
         }
 
-        /// Damage to the whole or within the parts, where lengths stay true and hashes are those of the damaged.
+        /// Damage to the whole or within the parts, where lengths stay true and hashes are those of
+        /// the damaged.
         #[test]
         fn a_damaged_commit_is_refused_or_taken_and_never_panics(
             which in 0..7_usize,
@@ -426,13 +460,20 @@ mod tests {
             if let Ok(reference) = replay.add(&bytes) {
                 let commit = &replay.commit(&reference).unwrap().commit;
                 prop_assert_eq!(forge::join(&forge::frame(commit)), bytes, "read in another form");
-                if reference == story[which].commit && replay.commit(&reference).unwrap().verified.is_ok() {
+                let verified = replay.commit(&reference).unwrap().verified.is_ok();
+                if reference == story[which].commit && verified {
                     let mut honest = Replay::new(DATASET);
                     for forged in &story[..=which] {
                         honest.add(&forged.bytes).unwrap();
                     }
-                    let states = |replay: &Replay| -> Vec<_> { replay.versions().iter().map(|v| v.state.clone()).collect() };
-                    prop_assert_eq!(states(&replay), states(&honest), "verified with another result");
+                    let states = |replay: &Replay| -> Vec<_> {
+                        replay.versions().iter().map(|v| v.state.clone()).collect()
+                    };
+                    prop_assert_eq!(
+                        states(&replay),
+                        states(&honest),
+                        "verified with another result"
+                    );
                 }
                 for entity in replay.entities() {
                     let _ = replay.conflicts(&entity);

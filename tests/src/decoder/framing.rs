@@ -1,4 +1,5 @@
-//! What can be wrong with bytes: framing errors, which make them no commit, and bodies that do not verify.
+//! What can be wrong with bytes: framing errors, which make them no commit, and bodies that do not
+//! verify.
 
 /// A primitive that cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

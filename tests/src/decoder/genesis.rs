@@ -34,7 +34,8 @@ impl Genesis {
     /// Flag: a predecessor follows.
     pub const PREDECESSOR: u8 = 4;
 
-    /// Reads a genesis. Whether its hash is the log id and its dataset the right one is not known here.
+    /// Reads a genesis. Whether its hash is the log id and its dataset the right one is not known
+    /// here.
     pub fn read(bytes: &[u8]) -> Result<Self, Framing> {
         if bytes.len() > MAX_GENESIS {
             return Err(Framing::GenesisSize);
@@ -62,12 +63,22 @@ impl Genesis {
         if level == 1 {
             r.end()?;
         }
-        Ok(Self { level, flags, dataset, nonce, label, public_key, predecessor, more: r.rest().to_vec() })
+        Ok(Self {
+            level,
+            flags,
+            dataset,
+            nonce,
+            label,
+            public_key,
+            predecessor,
+            more: r.rest().to_vec(),
+        })
     }
 }
 
 fn read_label(label: &str, managed: bool) -> Result<String, Framing> {
     let most = if managed { 64 } else { 55 };
-    let good = (1..=most).contains(&label.len()) && label.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
+    let good = (1..=most).contains(&label.len())
+        && label.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
     if good { Ok(label.to_owned()) } else { Err(Framing::GenesisLabel) }
 }

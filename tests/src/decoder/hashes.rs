@@ -128,8 +128,15 @@ mod tests {
     fn roots_do_not_depend_on_the_order_of_ends_and_heads() {
         let ends = [([1; 16], 7, [2; 32]), ([0; 16], 9, [3; 32])];
         assert_eq!(log_root(ends), log_root([ends[1], ends[0]]));
-        let data =
-            [&[0; 16][..], &9_u64.to_be_bytes(), &[3; 32], &[1; 16], &7_u64.to_be_bytes(), &[2; 32]].concat();
+        let data = [
+            &[0; 16][..],
+            &9_u64.to_be_bytes(),
+            &[3; 32],
+            &[1; 16],
+            &7_u64.to_be_bytes(),
+            &[2; 32],
+        ]
+        .concat();
         assert_eq!(log_root(ends), blake3::derive_key("heirloom 1 log root", &data));
         let head = |log| ([5; 16], Ref { log: [log; 16], sequence: 1, prefix: [9; 16] });
         assert_eq!(state_digest([head(1), head(2)]), state_digest([head(2), head(1)]));

@@ -197,6 +197,7 @@ fn read_version(r: &mut Reader<'_>) -> Result<VersionHeader, Framing> {
     if count > MAX_PARENTS {
         return Err(Framing::ParentsTooMany);
     }
-    let parents = (0..count).map(|_| Ok((r.varint()?, r.varint()?))).collect::<Result<_, Framing>>()?;
+    let parents =
+        (0..count).map(|_| Ok((r.varint()?, r.varint()?))).collect::<Result<_, Framing>>()?;
     Ok(VersionHeader { entity, kind: kind & 0x0f, entity_type, parents })
 }

@@ -1,8 +1,10 @@
-//! Format level 1 read a second time, from part 1 of `engine/FORMAT.md` alone, in the plainest way that is correct.
+//! Format level 1 read a second time, from part 1 of `engine/FORMAT.md` alone, in the plainest way
+//! that is correct.
 //!
-//! Bytes are split into a [`Frame`], a frame is read into a [`Commit`] of plain structs, and a [`Replay`] takes commits in
-//! causal order and says what follows from them: heads, states, merged leaves, conflicts, log root, state digest.
-//! Nothing here is fast: pasts are walked, states are kept whole, logs may not fork.
+//! Bytes are split into a [`Frame`], a frame is read into a [`Commit`] of plain structs, and a
+//! [`Replay`] takes commits in causal order and says what follows from them: heads, states, merged
+//! leaves, conflicts, log root, state digest. Nothing here is fast: pasts are walked, states are
+//! kept whole, logs may not fork.
 
 mod body;
 mod commit;

@@ -7,7 +7,8 @@ pub fn device_id(bytes: &[u8], genesis: &Genesis) -> String {
     if genesis.flags & Genesis::MANAGED != 0 {
         return genesis.label.clone();
     }
-    let digits: String = hashes::log_id(bytes)[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits: String =
+        hashes::log_id(bytes)[..4].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{digits}", genesis.label)
 }
 
@@ -20,7 +21,9 @@ pub fn version_id(stamp: u64, device: &str, sequence: u64) -> String {
 pub fn stamp_text(millis: u64) -> String {
     let (mut days, rest) = (millis / 86_400_000, millis % 86_400_000);
     let mut year = 1970;
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     while days >= 365 + u64::from(leap(year)) {
         days -= 365 + u64::from(leap(year));
         year += 1;
@@ -33,7 +36,11 @@ pub fn stamp_text(millis: u64) -> String {
     }
     let (seconds, millis) = (rest / 1000, rest % 1000);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z", month + 1, days + 1)
+    format!(
+        "{year:04}-{:02}-{:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z",
+        month + 1,
+        days + 1
+    )
 }
 
 #[cfg(test)]

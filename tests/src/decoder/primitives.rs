@@ -190,7 +190,9 @@ mod tests {
         }
 
         #[test]
-        fn a_varint_that_is_read_is_the_only_form_of_its_number(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
+        fn a_varint_that_is_read_is_the_only_form_of_its_number(
+            bytes in prop::collection::vec(any::<u8>(), 0..12),
+        ) {
             let mut reader = Reader::new(&bytes);
             if let Ok(number) = reader.varint() {
                 let mut out = Vec::new();

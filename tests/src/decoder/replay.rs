@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Bodies, Body, Commit, Frame, Framing, Genesis, Hash, Id, Leaves, Patch, Ref, Rest, State, Unverified,
-    Void, Writer, hashes, kind, prefix, state, void,
+    Bodies, Body, Commit, Frame, Framing, Genesis, Hash, Id, Leaves, Patch, Ref, Rest, State,
+    Unverified, Void, Writer, hashes, kind, prefix, state, void,
 };
 
 const MAX_FULL: usize = 16 << 20;
@@ -109,7 +109,8 @@ impl Replay {
         }
         let before = self.predecessor(&commit)?;
         let chain = frame.chain(&before.map_or([0; 32], |at| self.commits[at].chain));
-        let reference = Ref { log: commit.log, sequence: commit.header.last(), prefix: prefix(&chain) };
+        let reference =
+            Ref { log: commit.log, sequence: commit.header.last(), prefix: prefix(&chain) };
         if self.by_ref.contains_key(&reference) {
             return Ok(reference);
         }
@@ -124,7 +125,8 @@ impl Replay {
         if commit.before.sequence == 0 {
             return Ok(None);
         }
-        let before = Ref { log: commit.log, sequence: commit.before.sequence, prefix: commit.before.prefix };
+        let before =
+            Ref { log: commit.log, sequence: commit.before.sequence, prefix: commit.before.prefix };
         self.by_ref.get(&before).copied().map(Some).ok_or(Framing::PlaceBefore)
     }
 
@@ -148,9 +150,9 @@ impl Replay {
                 before.map(|before| log.ends.remove(&before));
                 log.ends.insert(tip);
             }
-            (None, Some(genesis)) => {
-                drop(self.logs.insert(commit.log, Log { genesis: genesis.clone(), ends: [tip].into() }))
-            }
+            (None, Some(genesis)) => drop(
+                self.logs.insert(commit.log, Log { genesis: genesis.clone(), ends: [tip].into() }),
+            ),
             (None, None) => {} // has a predecessor, so its log is here
         }
         self.by_ref.insert(reference, tip);
@@ -158,7 +160,12 @@ impl Replay {
     }
 
     /// Why the commit is void, and its versions, of which only deletions have their states.
-    fn judge(&self, commit: &Commit, before: Option<usize>, prefix: &Id) -> (Option<Void>, Vec<Version>) {
+    fn judge(
+        &self,
+        commit: &Commit,
+        before: Option<usize>,
+        prefix: &Id,
+    ) -> (Option<Void>, Vec<Version>) {
         let header = &commit.header;
         let found: Vec<Vec<(u64, usize)>> = header
             .versions()
@@ -167,7 +174,8 @@ impl Replay {
                 let find = |&(path, sequence): &(u64, u64)| {
                     Some((path, self.parent(commit, before, path, sequence)?))
                 };
-                let of_entity = |&(_, at): &(u64, usize)| self.versions[at].entity == version.entity;
+                let of_entity =
+                    |&(_, at): &(u64, usize)| self.versions[at].entity == version.entity;
                 version.parents.iter().filter_map(find).filter(of_entity).collect()
             })
             .collect();
@@ -188,7 +196,8 @@ impl Replay {
         for (i, version) in header.versions().iter().enumerate() {
             let parents: Vec<usize> = found[i].iter().map(|&(_, at)| at).collect();
             let void = whole.or_else(|| void::of_version(version, &facts[i]));
-            let reference = Ref { log: commit.log, sequence: header.first + i as u64, prefix: *prefix };
+            let reference =
+                Ref { log: commit.log, sequence: header.first + i as u64, prefix: *prefix };
             versions.push(Version {
                 writer: Writer { version: reference, stamp: header.stamp() },
                 entity: version.entity,
@@ -208,10 +217,18 @@ impl Replay {
     }
 
     /// The version that a parent of a commit names.
-    fn parent(&self, commit: &Commit, before: Option<usize>, path: u64, sequence: u64) -> Option<usize> {
+    fn parent(
+        &self,
+        commit: &Commit,
+        before: Option<usize>,
+        path: u64,
+        sequence: u64,
+    ) -> Option<usize> {
         let end = match path.checked_sub(1) {
             None => before?,
-            Some(index) => *self.by_ref.get(commit.header.refs.get(usize::try_from(index).ok()?)?)?,
+            Some(index) => {
+                *self.by_ref.get(commit.header.refs.get(usize::try_from(index).ok()?)?)?
+            }
         };
         self.on_path(end, sequence)
     }
@@ -230,12 +247,17 @@ impl Replay {
         None
     }
 
-    /// The type that the least creation in the past of `parents` gave, or that of this creation itself.
+    /// The type that the least creation in the past of `parents` gave, or that of this creation
+    /// itself.
     fn type_of(&self, parents: &[usize], given: Option<&str>) -> String {
-        let creations =
-            self.past(parents).into_iter().map(|at| &self.versions[at]).filter(|v| v.parents.is_empty());
-        let least =
-            creations.min_by_key(|version| version.order()).map(|version| version.entity_type.as_str());
+        let creations = self
+            .past(parents)
+            .into_iter()
+            .map(|at| &self.versions[at])
+            .filter(|v| v.parents.is_empty());
+        let least = creations
+            .min_by_key(|version| version.order())
+            .map(|version| version.entity_type.as_str());
         least.or(given).unwrap_or_default().to_owned()
     }
 
@@ -259,14 +281,18 @@ impl Replay {
         })
     }
 
-    /// Whether a version whose commit comes after `before` lies after a writer's on its path; in one commit are no two of an entity.
+    /// Whether a version whose commit comes after `before` lies after a writer's on its path; in
+    /// one commit are no two of an entity.
     fn follows(&self, version: Ref, before: Option<usize>, writer: &Writer) -> bool {
-        let of_log = version.log == writer.version.log && version.sequence > writer.version.sequence;
-        let there = before.filter(|_| of_log).and_then(|end| self.on_path(end, writer.version.sequence));
+        let of_log =
+            version.log == writer.version.log && version.sequence > writer.version.sequence;
+        let there =
+            before.filter(|_| of_log).and_then(|end| self.on_path(end, writer.version.sequence));
         there.is_some_and(|at| self.versions[at].writer == *writer)
     }
 
-    /// The states root that the bodies of a commit give, if it came next; whether the header says so too is another matter.
+    /// The states root that the bodies of a commit give, if it came next; whether the header says
+    /// so too is another matter.
     pub fn root_of(&self, commit: &Commit) -> Result<Hash, Unverified> {
         let before = self.predecessor(commit).map_err(|_| Unverified::NoBase)?;
         let (_, versions) = self.judge(commit, before, &[0; 16]);
@@ -274,7 +300,8 @@ impl Replay {
         Ok(hashes::states_root(&checksums.collect::<Vec<_>>()))
     }
 
-    /// Gives the versions of a commit their states and checksums if all bodies verify, else nothing.
+    /// Gives the versions of a commit their states and checksums if all bodies verify, else
+    /// nothing.
     fn settle(&self, commit: &Commit, versions: &mut [Version]) -> Result<(), Unverified> {
         let settled = self.results(commit, versions)?;
         let Rest::Level1(level1) = &commit.header.rest else { return Err(Unverified::Newer) };
@@ -292,19 +319,25 @@ impl Replay {
         Ok(())
     }
 
-    /// The checksums that the bodies of a commit give or bring, with the states where they are here.
-    fn results(&self, commit: &Commit, versions: &[Version]) -> Result<Vec<(Id, Option<State>)>, Unverified> {
+    /// The checksums that the bodies of a commit give or bring, with the states where they are
+    /// here.
+    fn results(
+        &self,
+        commit: &Commit,
+        versions: &[Version],
+    ) -> Result<Vec<(Id, Option<State>)>, Unverified> {
         let Bodies::Level1(bodies) = &commit.bodies else { return Err(Unverified::Newer) };
         if versions.iter().any(|version| version.void.is_some()) {
-            return Err(Unverified::Void); // whatever its body is: else it would depend on the encoding
+            // whatever its body is: else it would depend on the encoding
+            return Err(Unverified::Void);
         }
         let mut settled = Vec::new();
         let mut size = 0;
         for (version, body) in versions.iter().zip(bodies) {
             settled.push(match body {
-                Body::Pruned(checksum) | Body::Withheld(checksum) | Body::Encrypted(checksum, _) => {
-                    (*checksum, None)
-                }
+                Body::Pruned(checksum)
+                | Body::Withheld(checksum)
+                | Body::Encrypted(checksum, _) => (*checksum, None),
                 _ => {
                     let state = self.state_after(version, body)?;
                     size += check_size(&state)?;
@@ -371,10 +404,14 @@ impl Replay {
     /// A version by its version ref.
     pub fn version(&self, reference: &Ref) -> Option<&Version> {
         let of_name = self.by_dot.get(&(reference.log, reference.sequence))?;
-        of_name.iter().map(|at| &self.versions[*at]).find(|version| version.reference() == *reference)
+        of_name
+            .iter()
+            .map(|at| &self.versions[*at])
+            .find(|version| version.reference() == *reference)
     }
 
-    /// The logs by their id, each with its genesis and the commit at its end; one that forked once for each end.
+    /// The logs by their id, each with its genesis and the commit at its end; one that forked once
+    /// for each end.
     pub fn logs(&self) -> impl Iterator<Item = (Id, &Genesis, &Held)> {
         let ends = move |(id, log)| {
             let (id, log): (&Id, &Log) = (id, log);
@@ -383,7 +420,8 @@ impl Replay {
         self.logs.iter().flat_map(ends)
     }
 
-    /// How far into each log; a branch counts as one, and is named by the hash of its first commit's chain.
+    /// How far into each log; a branch counts as one, and is named by the hash of its first
+    /// commit's chain.
     pub fn clock(&self) -> BTreeMap<Id, u64> {
         let mut clock = BTreeMap::new();
         for (at, held) in self.commits.iter().enumerate() {
@@ -393,11 +431,13 @@ impl Replay {
         clock
     }
 
-    /// What the log is called that a commit belongs to: walks back to the last place where branches part.
+    /// What the log is called that a commit belongs to: walks back to the last place where branches
+    /// part.
     fn branch(&self, mut at: usize) -> Id {
         loop {
             let held = &self.commits[at];
-            let beside = |other: &&Held| other.commit.log == held.commit.log && other.before == held.before;
+            let beside =
+                |other: &&Held| other.commit.log == held.commit.log && other.before == held.before;
             if self.commits.iter().filter(beside).count() > 1 {
                 return hashes::branch_name(&held.chain);
             }
@@ -415,7 +455,8 @@ impl Replay {
 
     /// The heads of an entity in the order of writes.
     pub fn heads(&self, entity: &Id) -> Vec<&Version> {
-        let mut heads: Vec<_> = self.head_places(entity).into_iter().map(|at| &self.versions[at]).collect();
+        let mut heads: Vec<_> =
+            self.head_places(entity).into_iter().map(|at| &self.versions[at]).collect();
         heads.sort_by_key(|head| head.order());
         heads
     }
@@ -434,7 +475,8 @@ impl Replay {
 
     /// The sum over all heads of all entities.
     pub fn state_digest(&self) -> Hash {
-        let places = self.heads.iter().flat_map(|(entity, heads)| heads.iter().map(|&at| (*entity, at)));
+        let places =
+            self.heads.iter().flat_map(|(entity, heads)| heads.iter().map(|&at| (*entity, at)));
         hashes::state_digest(places.map(|(entity, at)| (entity, self.versions[at].reference())))
     }
 }
@@ -477,7 +519,8 @@ mod tests {
         (replay, verified)
     }
 
-    /// A commit that changes the lamp of the story's first two, with this body; says whether it verifies.
+    /// A commit that changes the lamp of the story's first two, with this body; says whether it
+    /// verifies.
     fn changed(leaves: Leaves, body: Option<Body>) -> Result<(), Unverified> {
         let [a1, b1, ..] = story();
         let mut version = VersionSpec::update(LAMP, "lamp", leaves).after(&b1, 0);
@@ -499,8 +542,9 @@ mod tests {
         let mut other = Replay::new(DATASET);
         for forged in &story {
             let mut frame = Frame::split(&forged.bytes).unwrap();
-            let versions: Vec<_> =
-                (0..frame.read().unwrap().header.count).map(|i| forged.version(i).version).collect();
+            let versions: Vec<_> = (0..frame.read().unwrap().header.count)
+                .map(|i| forged.version(i).version)
+                .collect();
             let body = |version| match &one.version(version).unwrap().state {
                 Some(State::Live(leaves)) => Body::Full(full_body(&unnamed(leaves, version))),
                 _ => Body::None,
@@ -515,22 +559,30 @@ mod tests {
 
     fn unnamed(leaves: &Leaves, own: &Ref) -> Leaves {
         let name = |writer: &Option<Writer>| writer.filter(|writer| writer.version != *own);
-        let entries =
-            |entries: &Entries| entries.iter().map(|(writer, value)| (name(writer), value.clone())).collect();
+        let entries = |entries: &Entries| {
+            entries.iter().map(|(writer, value)| (name(writer), value.clone())).collect()
+        };
         leaves.iter().map(|(path, found)| (path.clone(), entries(found))).collect()
     }
 
     #[test]
     fn absent_bodies_leave_their_checksums() {
         let whole = replay(&story()[..1]);
-        let sums: Vec<Id> = whole.versions().iter().map(|version| version.checksum.unwrap()).collect();
+        let sums: Vec<Id> =
+            whole.versions().iter().map(|version| version.checksum.unwrap()).collect();
         let pruned = [Body::Pruned(sums[0]), Body::Withheld(sums[1])];
         let (replay, verified) = with_bodies(&forge::bodies(&Bodies::Level1(pruned.to_vec())));
         assert_eq!(verified, Ok(()));
-        assert_eq!((replay.log_root(), replay.state_digest()), (whole.log_root(), whole.state_digest()));
+        assert_eq!(
+            (replay.log_root(), replay.state_digest()),
+            (whole.log_root(), whole.state_digest())
+        );
         assert_eq!((replay.merged(&LAMP), replay.merged(&ROOM)), (None, None));
         let swapped = [Body::Encrypted(sums[1], vec![1]), Body::Pruned(sums[0])];
-        assert_eq!(with_bodies(&forge::bodies(&Bodies::Level1(swapped.to_vec()))).1, Err(Unverified::Root));
+        assert_eq!(
+            with_bodies(&forge::bodies(&Bodies::Level1(swapped.to_vec()))).1,
+            Err(Unverified::Root)
+        );
     }
 
     #[test]
@@ -541,10 +593,16 @@ mod tests {
         let (replay, verified) = with_bodies(&[&good[..first], &[6]].concat());
         assert_eq!(verified, Err(Unverified::Missing));
         assert!(
-            replay.versions().iter().all(|version| version.state.is_none() && version.checksum.is_none())
+            replay
+                .versions()
+                .iter()
+                .all(|version| version.state.is_none() && version.checksum.is_none())
         );
         assert_eq!(with_bodies(&[1, 2, 0, 0, 1, 2, 0, 0]).1, Err(Unverified::Root));
-        assert_eq!(with_bodies(&[1, 1, 0, 1, 2, 0, 0]).1, Err(Unverified::Primitive(Fault::VarintCut)));
+        assert_eq!(
+            with_bodies(&[1, 1, 0, 1, 2, 0, 0]).1,
+            Err(Unverified::Primitive(Fault::VarintCut))
+        );
         assert_eq!(with_bodies(&[2, 2, 0, 0, 1, 2, 0, 0]).1, Err(Unverified::Root));
         assert!(matches!(
             with_bodies(&[1, 6, 0, 1, 1, 1, b'a', 0, 1, 2, 0, 0]).1,
@@ -560,13 +618,21 @@ mod tests {
         assert_eq!(changed(by(seen), None), Ok(()));
         assert_eq!(changed(by(room), None), Err(Unverified::Writer), "of another entity");
         assert_eq!(changed(by(c1.version(0)), None), Err(Unverified::Writer), "not here");
-        assert_eq!(changed(by(Writer { stamp: seen.stamp + 1, ..seen }), None), Err(Unverified::Writer));
+        assert_eq!(
+            changed(by(Writer { stamp: seen.stamp + 1, ..seen }), None),
+            Err(Unverified::Writer)
+        );
         let forked = Writer { version: Ref { prefix: [0; 16], ..seen.version }, ..seen };
         assert_eq!(changed(by(forked), None), Err(Unverified::Writer));
-        let unseen = author("u")
-            .commit(&CommitSpec::at(1).version(VersionSpec::update(LAMP, "lamp", by(seen)).after(&a1, 0)));
+        let unseen = author("u").commit(
+            &CommitSpec::at(1).version(VersionSpec::update(LAMP, "lamp", by(seen)).after(&a1, 0)),
+        );
         let replay = replay(&[a1, b1, unseen.clone()]);
-        assert_eq!(replay.commit(&unseen.commit).unwrap().verified, Err(Unverified::Writer), "concurrent");
+        assert_eq!(
+            replay.commit(&unseen.commit).unwrap().verified,
+            Err(Unverified::Writer),
+            "concurrent"
+        );
     }
 
     #[test]
@@ -579,7 +645,11 @@ mod tests {
             replay.commit(&commit.commit).unwrap().verified
         };
         let (mut replay, mut b) = (replay(&story()[..1]), author("b"));
-        assert_eq!(room(&mut replay, &mut b, by(a1.version(0))), Err(Unverified::Writer), "of the lamp");
+        assert_eq!(
+            room(&mut replay, &mut b, by(a1.version(0))),
+            Err(Unverified::Writer),
+            "of the lamp"
+        );
         assert_eq!(room(&mut replay, &mut b, by(a1.version(1))), Ok(()));
         let update = VersionSpec::update(ROOM, "room", Leaves::new()).after(&a1, 1);
         let mut draft = b.draft(&CommitSpec::at(1).version(update));
@@ -594,7 +664,8 @@ mod tests {
         let [a1, ..] = story();
         let (mut replay, mut b) = (replay(&story()[..1]), author("b"));
         let first = b.commit(
-            &CommitSpec::at(1).version(VersionSpec::update(LAMP, "lamp", Leaves::new()).after(&a1, 0)),
+            &CommitSpec::at(1)
+                .version(VersionSpec::update(LAMP, "lamp", Leaves::new()).after(&a1, 0)),
         );
         let beside = VersionSpec::update(LAMP, "lamp", by(first.version(0))).after(&a1, 0);
         let second = b.commit(&CommitSpec::at(1).version(beside));
@@ -617,7 +688,10 @@ mod tests {
         let large = |length| forge::own([("a", Value::bytes(&vec![0; length]))]);
         let around = full_body(&large(16_000_000)).len() - 16_000_000;
         assert_eq!(changed(large(MAX_FULL - around), None), Ok(()));
-        assert_eq!(changed(large(MAX_FULL - around + 1), None), Err(Unverified::Limit("full body")));
+        assert_eq!(
+            changed(large(MAX_FULL - around + 1), None),
+            Err(Unverified::Limit("full body"))
+        );
         let mut reserved = forge::own([("a", Value::raw(vec![0x10, 0]))]);
         assert!(matches!(changed(reserved.clone(), None), Err(Unverified::Malformed(_))));
         reserved.clear();
@@ -630,7 +704,9 @@ mod tests {
         let around = full_body(&large(16_000_000)).len() - 16_000_000;
         let commit = |last: usize| {
             let mut spec = CommitSpec::at(1);
-            for (i, length) in [MAX_FULL, MAX_FULL, MAX_FULL, MAX_FULL - 200, last].into_iter().enumerate() {
+            for (i, length) in
+                [MAX_FULL, MAX_FULL, MAX_FULL, MAX_FULL - 200, last].into_iter().enumerate()
+            {
                 let leaves = large(length - around);
                 spec = spec.version(VersionSpec::create([i as u8; 16], "lamp", leaves));
             }
@@ -653,10 +729,14 @@ mod tests {
         replay.add(&b1.bytes).unwrap();
         assert_eq!(replay.commit(&b1.commit).unwrap().verified, Err(Unverified::NoBase));
         assert_eq!(replay.heads(&LAMP)[0].state, None);
-        let delete =
-            author("d").commit(&CommitSpec::at(1).version(VersionSpec::delete(LAMP, "lamp").after(&b1, 0)));
+        let delete = author("d")
+            .commit(&CommitSpec::at(1).version(VersionSpec::delete(LAMP, "lamp").after(&b1, 0)));
         replay.add(&delete.bytes).unwrap();
-        assert_eq!(replay.commit(&delete.commit).unwrap().verified, Ok(()), "a deletion needs no base");
+        assert_eq!(
+            replay.commit(&delete.commit).unwrap().verified,
+            Ok(()),
+            "a deletion needs no base"
+        );
     }
 
     #[test]

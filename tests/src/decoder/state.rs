@@ -12,7 +12,8 @@ pub(super) const MAX_DEPTH: usize = 64;
 /// The most bytes of a key.
 pub(super) const MAX_KEY: usize = 1024;
 
-/// Where a leaf is: its keys. The order of paths is that of lists of text: key by key, a prefix before what continues it.
+/// Where a leaf is: its keys. The order of paths is that of lists of text: key by key, a prefix
+/// before what continues it.
 pub type Path = Vec<String>;
 
 /// A path of these keys.
@@ -75,7 +76,8 @@ pub(super) fn related(one: &[String], other: &[String]) -> bool {
 
 /// The canonical bytes of leaves: what a full body holds and a state checksum covers.
 pub fn full_body(leaves: &Leaves) -> Vec<u8> {
-    let writers: BTreeSet<Writer> = leaves.values().flat_map(BTreeMap::keys).flatten().copied().collect();
+    let writers: BTreeSet<Writer> =
+        leaves.values().flat_map(BTreeMap::keys).flatten().copied().collect();
     let number = |writer: &Writer| 1 + writers.range(..writer).count();
     let mut out = Vec::new();
     put_count(&mut out, writers.len());
@@ -154,7 +156,11 @@ fn read_writers(r: &mut Reader<'_>) -> Result<Vec<Writer>, Unverified> {
     Ok(writers)
 }
 
-fn read_entries(r: &mut Reader<'_>, writers: &[Writer], depth: usize) -> Result<Entries, Unverified> {
+fn read_entries(
+    r: &mut Reader<'_>,
+    writers: &[Writer],
+    depth: usize,
+) -> Result<Entries, Unverified> {
     let mut entries = Entries::new();
     for _ in 0..r.varint()? {
         let writer = match r.varint()? {
@@ -171,7 +177,11 @@ fn read_entries(r: &mut Reader<'_>, writers: &[Writer], depth: usize) -> Result<
         }
         entries.insert(writer, Value::read(r, depth)?);
     }
-    if entries.is_empty() { Err(Unverified::Malformed("a leaf without entries")) } else { Ok(entries) }
+    if entries.is_empty() {
+        Err(Unverified::Malformed("a leaf without entries"))
+    } else {
+        Ok(entries)
+    }
 }
 
 impl Patch {
@@ -199,11 +209,13 @@ impl Patch {
         Ok(patch)
     }
 
-    /// The leaves after the patch: unsets first, then sets, each an own entry, with the maps that it stands in.
+    /// The leaves after the patch: unsets first, then sets, each an own entry, with the maps that
+    /// it stands in.
     pub fn apply(&self, mut leaves: Leaves) -> Leaves {
         leaves.retain(|path, _| !self.unset.iter().any(|gone| at_or_below(path, gone)));
         for (path, value) in &self.set {
-            let removed: Vec<Path> = torn(&leaves).into_iter().filter(|top| at_or_below(path, top)).collect();
+            let removed: Vec<Path> =
+                torn(&leaves).into_iter().filter(|top| at_or_below(path, top)).collect();
             leaves.retain(|other, _| {
                 !at_or_below(other, path) && !removed.iter().any(|top| at_or_below(other, top))
             });
@@ -222,8 +234,9 @@ impl Patch {
 
 /// The topmost paths below which something lies although no map stands there.
 pub fn torn(leaves: &Leaves) -> BTreeSet<Path> {
-    let is_map =
-        |path: &[String]| leaves.get(path).is_some_and(|entries| entries.values().any(Value::is_empty_map));
+    let is_map = |path: &[String]| {
+        leaves.get(path).is_some_and(|entries| entries.values().any(Value::is_empty_map))
+    };
     let top = |path: &Path| (1..path.len()).find(|keys| !is_map(&path[..*keys]));
     leaves.keys().filter_map(|path| top(path).map(|keys| path[..keys].to_vec())).collect()
 }
@@ -241,16 +254,19 @@ fn no_clash<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<(), Unverified>
 
 /// Fails if own writes clash: an own map may have others in it.
 pub(super) fn check_own(leaves: &Leaves) -> Result<(), Unverified> {
-    let own: Vec<_> = leaves.iter().filter_map(|(path, entries)| Some((path, entries.get(&None)?))).collect();
-    let clash = |at: usize, above: &Path| own[at..].iter().any(|(path, _)| at_or_below(path, above));
+    let own: Vec<_> =
+        leaves.iter().filter_map(|(path, entries)| Some((path, entries.get(&None)?))).collect();
+    let clash =
+        |at: usize, above: &Path| own[at..].iter().any(|(path, _)| at_or_below(path, above));
     let clashes = (0..own.len()).any(|at| !own[at].1.is_empty_map() && clash(at + 1, own[at].0));
     if clashes { Err(Unverified::OwnClash) } else { Ok(()) }
 }
 
 /// The same leaves with own entries named after `own`: what other versions see.
 pub(super) fn named(leaves: Leaves, own: Writer) -> Leaves {
-    let name =
-        |entries: Entries| entries.into_iter().map(|(writer, value)| (writer.or(Some(own)), value)).collect();
+    let name = |entries: Entries| {
+        entries.into_iter().map(|(writer, value)| (writer.or(Some(own)), value)).collect()
+    };
     leaves.into_iter().map(|(path, entries)| (path, name(entries))).collect()
 }
 
@@ -312,15 +328,17 @@ mod tests {
             vec![],
             vec![0],
             vec![0, 0, 0],
-            vec![0, 1, 0, 1, 0, 0],                               // a path without keys
-            vec![0, 1, 1, 1, b'a', 0],                            // a leaf without entries
-            vec![0, 1, 1, 1, b'a', 1, 1, 0],                      // no such writer
-            vec![0, 1, 1, 1, b'a', 2, 0, 0, 0, 1],                // an own entry twice
+            vec![0, 1, 0, 1, 0, 0],                // a path without keys
+            vec![0, 1, 1, 1, b'a', 0],             // a leaf without entries
+            vec![0, 1, 1, 1, b'a', 1, 1, 0],       // no such writer
+            vec![0, 1, 1, 1, b'a', 2, 0, 0, 0, 1], // an own entry twice
             vec![0, 2, 1, 1, b'b', 1, 0, 0, 1, 1, b'a', 1, 0, 0], // leaves unsorted
             vec![0, 2, 1, 1, b'a', 1, 0, 0, 1, 1, b'a', 1, 0, 0], // leaves doubled
-            [&[1][..], &one(1), &[0]].concat(),                   // a writer unused
-            [&[2][..], &one(2), &one(1), &[1, 1, 1, b'a', 2, 1, 0, 2, 0]].concat(), // writers unsorted
-            [&[2][..], &one(1), &one(1), &[1, 1, 1, b'a', 2, 1, 0, 2, 0]].concat(), // writers doubled
+            [&[1][..], &one(1), &[0]].concat(),    // a writer unused
+            // writers unsorted
+            [&[2][..], &one(2), &one(1), &[1, 1, 1, b'a', 2, 1, 0, 2, 0]].concat(),
+            // writers doubled
+            [&[2][..], &one(1), &one(1), &[1, 1, 1, b'a', 2, 1, 0, 2, 0]].concat(),
             [&[1][..], &one(1), &[1, 1, 1, b'a', 2, 1, 0, 0, 0]].concat(), // entries unsorted
             [&[0, 1, 65][..], &[1, b'a'].repeat(65), &[1, 0, 0]].concat(), // too deep
         ];
@@ -358,8 +376,10 @@ mod tests {
     #[test]
     fn a_patch_has_these_bytes() {
         let bytes = [2, 1, 1, b'a', 2, 1, b'a', 1, b'b', 1, 1, 1, b'c', 0];
-        let patch =
-            Patch { unset: vec![path(["a"]), path(["a", "b"])], set: vec![(path(["c"]), Value::null())] };
+        let patch = Patch {
+            unset: vec![path(["a"]), path(["a", "b"])],
+            set: vec![(path(["c"]), Value::null())],
+        };
         assert_eq!(Patch::read(&bytes), Ok(patch));
         let refused: [&[u8]; 6] = [
             &[0],

@@ -25,7 +25,8 @@ mod tag {
 
 const NAN: u64 = 0x7ff8_0000_0000_0000;
 
-/// A value as its bytes. What was read is canonical; what was made by [`Value::raw`] may be anything.
+/// A value as its bytes. What was read is canonical; what was made by [`Value::raw`] may be
+/// anything.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value(Vec<u8>);
 
@@ -229,7 +230,10 @@ fn print(r: &mut Reader<'_>) -> Result<String, Fault> {
         tag::FLOAT => format!("{:?}", f64::from_bits(u64::from_be_bytes(r.array()?))),
         tag::TEXT => format!("{:?}", r.text()?),
         tag::BYTES => {
-            format!("x\"{}\"", r.bytes()?.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+            format!(
+                "x\"{}\"",
+                r.bytes()?.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+            )
         }
         tag::TIMESTAMP => format!("@{}", r.zigzag()?),
         tag::ARRAY => format!("[{}]", print_list(r, print)?),
@@ -309,8 +313,8 @@ mod tests {
         let refused: [&[u8]; 20] = [
             &[],
             &[0x0a],
-            &[0x0a, 2, 1, b'v'],                   // a variant that carries nothing
-            &[0x0a, 4, 1, b'v', 0, 0],             // or two values
+            &[0x0a, 2, 1, b'v'],       // a variant that carries nothing
+            &[0x0a, 4, 1, b'v', 0, 0], // or two values
             &[0x0b, 8, 2, 1, b'b', 0, 1, b'a', 0], // keys unsorted in an atomic map
             &[0x0c, 1, 0],
             &[0x10, 0],
@@ -335,8 +339,11 @@ mod tests {
 
     #[test]
     fn depth_counts_keys_and_what_is_around_a_value() {
-        let nested = |arrays: usize| (0..arrays).fold(Value::null(), |value, _| Value::array(&[value]));
-        let under = |keys, arrays| Value::read(&mut Reader::new(nested(arrays).as_bytes()), keys).map(|_| ());
+        let nested =
+            |arrays: usize| (0..arrays).fold(Value::null(), |value, _| Value::array(&[value]));
+        let under = |keys, arrays| {
+            Value::read(&mut Reader::new(nested(arrays).as_bytes()), keys).map(|_| ())
+        };
         assert_eq!(under(64, 0), Ok(()));
         assert_eq!(under(64, 1), Err(Unverified::Limit("depth")));
         assert_eq!(under(1, 63), Ok(()));
@@ -347,12 +354,17 @@ mod tests {
         let carried = |n| Value::read(&mut Reader::new(variants(n).as_bytes()), 1).map(|_| ());
         assert_eq!((carried(63), carried(64)), (Ok(()), Err(Unverified::Limit("depth"))));
         let empty = Value::array(&[]);
-        assert_eq!(Value::read(&mut Reader::new(empty.as_bytes()), 64), Ok(empty), "nothing is inside");
+        assert_eq!(
+            Value::read(&mut Reader::new(empty.as_bytes()), 64),
+            Ok(empty),
+            "nothing is inside"
+        );
     }
 
     #[test]
     fn a_key_of_a_map_has_at_most_1024_bytes() {
-        let with_key = |length| Value::array(&[Value::map(&[(&*"k".repeat(length), Value::null())])]);
+        let with_key =
+            |length| Value::array(&[Value::map(&[(&*"k".repeat(length), Value::null())])]);
         assert!(read(with_key(1024).as_bytes()).is_ok());
         assert_eq!(read(with_key(1025).as_bytes()), Err(Unverified::Limit("key")));
         let named = |length| Value::variant(&"n".repeat(length), &Value::null());

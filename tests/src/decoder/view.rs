@@ -10,7 +10,8 @@ use super::{
 /// Where an entity is in conflict, whatever the policy.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Conflicts {
-    /// Paths with different values, paths that are a prefix of another, and those of maps that one removed while another wrote inside.
+    /// Paths with different values, paths that are a prefix of another, and those of maps that one
+    /// removed while another wrote inside.
     pub paths: BTreeSet<Path>,
     /// Live heads stand beside a tombstone.
     pub deletion: bool,
@@ -29,7 +30,8 @@ impl Replay {
         self.merge(&self.head_places(entity))
     }
 
-    /// An entry survives if and only if every other live version has it too, or has not seen its writer.
+    /// An entry survives if and only if every other live version has it too, or has not seen its
+    /// writer.
     pub(super) fn merge(&self, versions: &[usize]) -> Option<Leaves> {
         let mut live = Vec::new();
         for &at in versions {
@@ -43,7 +45,8 @@ impl Replay {
             for (path, entries) in *leaves {
                 for (writer, value) in entries {
                     let stands = |(other, past): &(&Leaves, BTreeSet<usize>)| {
-                        has(other, path, writer) || !writer.is_some_and(|writer| self.has_seen(past, &writer))
+                        has(other, path, writer)
+                            || !writer.is_some_and(|writer| self.has_seen(past, &writer))
                     };
                     if live.iter().all(stands) {
                         merged.entry(path.clone()).or_default().insert(*writer, value.clone());
@@ -71,8 +74,12 @@ impl Replay {
         let mut paths: BTreeSet<Path> =
             solid.iter().filter(|path| clash(path)).map(|&path| path.clone()).collect();
         paths.extend(torn);
-        paths
-            .extend(merged.iter().filter(|(_, entries)| distinct(entries) > 1).map(|(path, _)| path.clone()));
+        paths.extend(
+            merged
+                .iter()
+                .filter(|(_, entries)| distinct(entries) > 1)
+                .map(|(path, _)| path.clone()),
+        );
         let heads = self.heads(entity);
         let tombstones = heads.iter().filter(|head| head.state == Some(State::Tombstone)).count();
         Some(Conflicts { paths, deletion: 0 < tombstones && tombstones < heads.len() })
@@ -98,7 +105,12 @@ mod tests {
             let held = replay.commit(&commit.commit).unwrap();
             assert_eq!((held.chain, held.void, held.verified), (commit.chain, None, Ok(())));
         }
-        assert!(replay.versions().iter().all(|version| version.void.is_none() && version.state.is_some()));
+        assert!(
+            replay
+                .versions()
+                .iter()
+                .all(|version| version.void.is_none() && version.state.is_some())
+        );
         replay
     }
 
@@ -152,7 +164,10 @@ mod tests {
         assert_eq!(heads(&last, &LAMP), refs([(b3, 0)]));
         let torn = Conflicts { paths: [path(["mood"])].into(), deletion: false };
         assert_eq!(last.conflicts(&LAMP), Some(torn), "nobody wrote there since");
-        assert_eq!(last.merged(&LAMP).unwrap()[&path(["on"])], [entry(b3, 0, Value::bool(false))].into());
+        assert_eq!(
+            last.merged(&LAMP).unwrap()[&path(["on"])],
+            [entry(b3, 0, Value::bool(false))].into()
+        );
     }
 
     #[test]
@@ -176,10 +191,10 @@ mod tests {
         let [a1, b1, c1, _, _, c2, _] = &story();
         let before = replay(&[a1, b1, c1, c2]);
         let base = before.merged(&LAMP).unwrap();
-        let merge = author("m").commit(
-            &CommitSpec::at(9)
-                .version(VersionSpec::update(LAMP, "lamp", base.clone()).after(b1, 0).after(c2, 0)),
-        );
+        let merge = author("m")
+            .commit(&CommitSpec::at(9).version(
+                VersionSpec::update(LAMP, "lamp", base.clone()).after(b1, 0).after(c2, 0),
+            ));
         let after = replay(&[a1, b1, c1, c2, &merge]);
         assert_eq!(heads(&after, &LAMP), refs([(&merge, 0)]));
         assert_eq!(after.merged(&LAMP), Some(base));
@@ -192,13 +207,15 @@ mod tests {
 
     #[test]
     fn paths_clash_where_one_is_a_prefix_but_an_empty_map_gives_way() {
-        let a1 =
-            author("a").commit(&CommitSpec::at(1).version(VersionSpec::create(LAMP, "lamp", Leaves::new())));
+        let a1 = author("a").commit(&CommitSpec::at(1).version(VersionSpec::create(
+            LAMP,
+            "lamp",
+            Leaves::new(),
+        )));
         let write = |label: &str, name: &str, value: Value| {
-            author(label).commit(
-                &CommitSpec::at(2)
-                    .version(VersionSpec::update(LAMP, "lamp", forge::own([(name, value)])).after(&a1, 0)),
-            )
+            author(label).commit(&CommitSpec::at(2).version(
+                VersionSpec::update(LAMP, "lamp", forge::own([(name, value)])).after(&a1, 0),
+            ))
         };
         let below = write("b", "m.x", Value::int(1));
         let above = write("c", "m", Value::int(1));
@@ -210,7 +227,10 @@ mod tests {
         let differ = replay(&[&a1, &above, &empty]).conflicts(&LAMP).unwrap();
         assert_eq!(differ.paths, [path(["m"])].into(), "different values of one leaf");
         let alike = write("f", "m", Value::int(1));
-        assert!(replay(&[&a1, &above, &alike]).conflicts(&LAMP).unwrap().is_empty(), "two wrote the same");
+        assert!(
+            replay(&[&a1, &above, &alike]).conflicts(&LAMP).unwrap().is_empty(),
+            "two wrote the same"
+        );
     }
 
     #[test]
@@ -224,8 +244,9 @@ mod tests {
         };
         let (early, late) = (create("a", 1, "lamp"), create("b", 2, "light"));
         let update = |entity_type: &str| {
-            let version =
-                VersionSpec::update(LAMP, entity_type, Leaves::new()).after(&late, 0).after(&early, 0);
+            let version = VersionSpec::update(LAMP, entity_type, Leaves::new())
+                .after(&late, 0)
+                .after(&early, 0);
             author("c").commit(&CommitSpec::at(3).version(version))
         };
         let merged = replay(&[&late, &early, &update("lamp")]);

@@ -37,7 +37,8 @@ pub(super) fn of_commit<'a>(
     parents: impl Iterator<Item = &'a Parent>,
 ) -> Option<Void> {
     let entities: BTreeSet<_> = header.versions().iter().map(|version| version.entity).collect();
-    let least = |parent: &Parent| parent.stamp.saturating_add(u64::from(parent.through_ref)).min(MAX_TIME);
+    let least =
+        |parent: &Parent| parent.stamp.saturating_add(u64::from(parent.through_ref)).min(MAX_TIME);
     if header.level > 1 {
         Some(Void::Level)
     } else if entities.len() < header.versions().len() {
@@ -100,7 +101,8 @@ mod tests {
     impl Scene {
         /// Adds a commit by `b` on the lamp, edited; says why commit and first version are void.
         fn judged(mut self, edit: impl FnOnce(&mut Header)) -> [Option<Void>; 2] {
-            let mut draft = self.b.draft(&CommitSpec::at(900).version(change(LAMP).after(&self.a1, 0)));
+            let mut draft =
+                self.b.draft(&CommitSpec::at(900).version(change(LAMP).after(&self.a1, 0)));
             edit(&mut draft.header);
             let (root, digest) = (self.replay.log_root(), self.replay.state_digest());
             let reference = self.replay.add(&self.b.seal(&draft).bytes).unwrap();
@@ -136,15 +138,24 @@ mod tests {
         assert_eq!(scene().judged(|h| h.excess = 0), void);
         assert_eq!(scene().judged(|h| (h.wall, h.excess) = (1001, 0)), [None, None]);
         assert_eq!(scene().judged(|h| (h.wall, h.excess) = (5000, 0)), [None, None]);
-        assert_eq!(scene().judged(|h| (h.wall, h.excess) = (MAX_TIME + 1, 0)), [Some(Void::Time); 2]);
-        assert_eq!(scene().judged(|h| (h.wall, h.excess) = (u64::MAX, u64::MAX)), [Some(Void::Time); 2]);
+        assert_eq!(
+            scene().judged(|h| (h.wall, h.excess) = (MAX_TIME + 1, 0)),
+            [Some(Void::Time); 2]
+        );
+        assert_eq!(
+            scene().judged(|h| (h.wall, h.excess) = (u64::MAX, u64::MAX)),
+            [Some(Void::Time); 2]
+        );
     }
 
     #[test]
     fn stamps_stop_at_the_last_time() {
         let Scene { mut replay, mut a, mut b, .. } = scene();
-        let last =
-            a.commit(&CommitSpec::at(MAX_TIME).version(VersionSpec::create([9; 16], "thing", Leaves::new())));
+        let last = a.commit(&CommitSpec::at(MAX_TIME).version(VersionSpec::create(
+            [9; 16],
+            "thing",
+            Leaves::new(),
+        )));
         let after = b.commit(&CommitSpec::at(5).version(change([9; 16]).after(&last, 0)));
         assert_eq!(after.stamp, MAX_TIME);
         replay.add(&last.bytes).unwrap();
@@ -186,8 +197,11 @@ mod tests {
         replay.add(&newer.bytes).unwrap();
         assert_eq!(replay.commit(&newer.commit).unwrap().void, Some(Void::Level));
         assert_eq!(replay.heads(&LAMP).len(), 1);
-        let own =
-            b.commit(&CommitSpec::at(901).version(VersionSpec::create([9; 16], "thing", Leaves::new())));
+        let own = b.commit(&CommitSpec::at(901).version(VersionSpec::create(
+            [9; 16],
+            "thing",
+            Leaves::new(),
+        )));
         replay.add(&own.bytes).unwrap();
         assert_eq!(replay.heads(&[9; 16])[0].reference(), own.version(0).version);
         let mut draft = b.draft(&CommitSpec::at(902).version(change(LAMP).after(&newer, 0)));
@@ -213,7 +227,11 @@ mod tests {
         assert_eq!(scene().judged(with(vec![(1, 0)])), void);
         assert_eq!(scene().judged(with(vec![(2, 1)])), void, "no such ref");
         assert_eq!(scene().judged(with(vec![(u64::MAX, 1)])), void);
-        assert_eq!(scene().judged(|h| version(h).parents = vec![(1, 1), (1, 1)]), void, "doubled; it counts");
+        assert_eq!(
+            scene().judged(|h| version(h).parents = vec![(1, 1), (1, 1)]),
+            void,
+            "doubled; it counts"
+        );
         assert_eq!(scene().judged(|h| version(h).parents = vec![(1, 1), (0, 1)]), void);
     }
 
@@ -278,8 +296,9 @@ mod tests {
     #[test]
     fn one_void_version_leaves_the_others_of_its_commit_alone() {
         let Scene { mut replay, mut b, a1, .. } = scene();
-        let spec =
-            CommitSpec::at(900).version(change(LAMP).after(&a1, 0)).version(change(ROOM).after(&a1, 1));
+        let spec = CommitSpec::at(900)
+            .version(change(LAMP).after(&a1, 0))
+            .version(change(ROOM).after(&a1, 1));
         let mut draft = b.draft(&spec);
         version(&mut draft.header).kind = 7;
         let forged = b.seal(&draft);

@@ -1,6 +1,7 @@
-//! A disk in memory on which a store lives: it forgets what was not synced when its power is cut, and fails as it is told to.
-//! Equal seeds give equal disks. What it models: sectors of 512 bytes are written whole or not at all; a sync makes everything before it durable;
-//! what was not synced survives in any selection and order.
+//! A disk in memory on which a store lives: it forgets what was not synced when its power is cut,
+//! and fails as it is told to. Equal seeds give equal disks. What it models: sectors of 512 bytes
+//! are written whole or not at all; a sync makes everything before it durable; what was not synced
+//! survives in any selection and order.
 
 mod platter;
 
@@ -12,11 +13,13 @@ use std::{
 use crate::random::Random;
 use platter::Platter;
 
-/// A power cut or a failing device, beginning with an operation of the given number. Each fault strikes once, but for a full disk, a liar, and a cut, after which
-/// nothing works. Numbers count from 1 and over the life of the disk: see [`Disk::counts`].
+/// A power cut or a failing device, beginning with an operation of the given number. Each fault
+/// strikes once, but for a full disk, a liar, and a cut, after which nothing works. Numbers count
+/// from 1 and over the life of the disk: see [`Disk::counts`].
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Faults {
-    /// The power goes at this one of all writes, changes of length and syncs: it may be done, wholly or in part, or not at all.
+    /// The power goes at this one of all writes, changes of length and syncs: it may be done,
+    /// wholly or in part, or not at all.
     pub cut: Option<u64>,
     /// This read fails.
     pub read: Option<u64>,
@@ -26,7 +29,8 @@ pub struct Faults {
     pub sync: Option<u64>,
     /// This write lands somewhere else.
     pub misdirected: Option<u64>,
-    /// Once that happened nothing can be read: redb, when it meets its own pages again in one commit, may end the process over them.
+    /// Once that happened nothing can be read: redb, when it meets its own pages again in one
+    /// commit, may end the process over them.
     pub blind: bool,
     /// No file can grow beyond so many bytes.
     pub longest: Option<u64>,
@@ -68,7 +72,10 @@ const BLOCK: usize = 4096;
 
 impl std::fmt::Debug for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Device").field("counts", &self.counts).field("faults", &self.faults).finish()
+        f.debug_struct("Device")
+            .field("counts", &self.counts)
+            .field("faults", &self.faults)
+            .finish()
     }
 }
 
@@ -80,7 +87,8 @@ impl Disk {
 
     /// With bytes on it, all durable.
     pub fn holding(bytes: Vec<u8>) -> Self {
-        let blocks = bytes.chunks(BLOCK).enumerate().filter(|(_, b)| b.iter().any(|byte| *byte != 0));
+        let blocks =
+            bytes.chunks(BLOCK).enumerate().filter(|(_, b)| b.iter().any(|byte| *byte != 0));
         let blocks = blocks.map(|(i, _)| i).collect();
         let device = Device { platter: Platter::holding(bytes), blocks, ..Device::default() };
         Self(Arc::new(Mutex::new(device)))
@@ -116,8 +124,8 @@ impl Disk {
         self.device().struck
     }
 
-    /// What is found when the power is back: what was durable, and what chance has it of the rest. This disk stays as it is, so that many outcomes of
-    /// one cut can be looked at.
+    /// What is found when the power is back: what was durable, and what chance has it of the rest.
+    /// This disk stays as it is, so that many outcomes of one cut can be looked at.
     pub fn after_a_cut(&self, seed: u64) -> Self {
         Self::holding(self.device().platter.after_a_cut(&mut Random::new(seed)))
     }
@@ -182,7 +190,8 @@ impl Device {
 
     fn set_length(&mut self, length: usize) -> io::Result<()> {
         self.begin_change()?;
-        if length > self.platter.seen().len() && self.faults.longest.is_some_and(|most| length as u64 > most)
+        if length > self.platter.seen().len()
+            && self.faults.longest.is_some_and(|most| length as u64 > most)
         {
             self.struck = true;
             return Err(io::Error::new(io::ErrorKind::StorageFull, "no room"));

@@ -51,12 +51,14 @@ impl Platter {
         debug_assert_eq!(self.durable.len(), self.seen.len());
     }
 
-    /// What a power cut leaves: what is durable, and of the rest what chance has it. Each write is there, or not, or some of its sectors
-    /// are, and none waits for those before it. Lengths keep their order, as file systems keep them.
+    /// What a power cut leaves: what is durable, and of the rest what chance has it. Each write is
+    /// there, or not, or some of its sectors are, and none waits for those before it. Lengths keep
+    /// their order, as file systems keep them.
     pub(super) fn after_a_cut(&self, chance: &mut Random) -> Vec<u8> {
         let mut out = self.durable.clone();
         let luck = chance.pick(&[0, 10, 50, 90, 100]);
-        let lengths = self.since.iter().filter(|change| matches!(change, Change::Length(_))).count();
+        let lengths =
+            self.since.iter().filter(|change| matches!(change, Change::Length(_))).count();
         let mut lengths_left = chance.below(lengths + 1);
         let mut between = Vec::new();
         for change in &self.since {
@@ -135,7 +137,9 @@ mod tests {
             assert!(left.chunks(SECTOR).all(|sector| sector.iter().all(|byte| *byte == sector[0])));
             found.insert(sectors);
         }
-        for wanted in [[0, 0, 0, 0], [3, 1, 2, 2], [0, 0, 2, 2], [3, 0, 0, 0], [1, 1, 2, 2], [1, 0, 2, 2]] {
+        for wanted in
+            [[0, 0, 0, 0], [3, 1, 2, 2], [0, 0, 2, 2], [3, 0, 0, 0], [1, 1, 2, 2], [1, 0, 2, 2]]
+        {
             assert!(found.contains(&wanted[..]), "{wanted:?} of {found:?}");
         }
     }
@@ -145,7 +149,8 @@ mod tests {
         let mut platter = Platter::holding(vec![9; SECTOR]);
         platter.set_length(2 * SECTOR);
         platter.write(SECTOR, &[1; SECTOR]);
-        let lengths: std::collections::BTreeSet<usize> = cuts(&platter).iter().map(Vec::len).collect();
+        let lengths: std::collections::BTreeSet<usize> =
+            cuts(&platter).iter().map(Vec::len).collect();
         assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [SECTOR, 2 * SECTOR]);
     }
 }

@@ -1,5 +1,5 @@
-//! Any bytes as a pack of commits, as they are and with hashes that fit: the decoders of genesis, header, bodies, values and patches, and all rules
-//! about what is void.
+//! Any bytes as a pack of commits, as they are and with hashes that fit: the decoders of genesis,
+//! header, bodies, values and patches, and all rules about what is void.
 
 use crate::{
     decoder::{Id, hashes, primitives},
@@ -7,7 +7,8 @@ use crate::{
     twins::Twins,
 };
 
-/// An engine and the independent decoder take or refuse each commit alike, and hold the same in the end.
+/// An engine and the independent decoder take or refuse each commit alike, and hold the same in the
+/// end.
 pub fn run(pack: &[u8]) {
     judge(pack, hashes::dataset_id("golden"));
 }

@@ -1,6 +1,7 @@
-//! A tape as histories that forgers write: any parents, patches and refs, branches of one log, and what frames and chains but breaks a rule. Both
-//! implementations must agree on what is void, what verifies, on heads, contents and conflicts; and so must an engine to which
-//! the commits come in another order.
+//! A tape as histories that forgers write: any parents, patches and refs, branches of one log, and
+//! what frames and chains but breaks a rule. Both implementations must agree on what is void, what
+//! verifies, on heads, contents and conflicts; and so must an engine to which the commits come in
+//! another order.
 
 use heirloom::Error;
 
@@ -59,11 +60,16 @@ fn in_any_order(twins: &Twins, mut left: Vec<Forged>, random: &mut Random) {
         assert!(came, "none of {} can come first", left.len());
     }
     assert_eq!(other.log_root().unwrap(), twins.engine.log_root().unwrap(), "log roots");
-    assert_eq!(other.state_digest().unwrap(), twins.engine.state_digest().unwrap(), "state digests");
+    assert_eq!(
+        other.state_digest().unwrap(),
+        twins.engine.state_digest().unwrap(),
+        "state digests"
+    );
     let (ours, theirs) = (twins.engine.snapshot().unwrap(), other.snapshot().unwrap());
     assert_eq!(ours.clock().unwrap(), theirs.clock().unwrap());
     for id in ours.entity_ids().unwrap().map(Result::unwrap) {
-        let read = |snapshot: &heirloom::Snapshot| Ok((snapshot.get_any(id)?, snapshot.conflict(id)?));
+        let read =
+            |snapshot: &heirloom::Snapshot| Ok((snapshot.get_any(id)?, snapshot.conflict(id)?));
         let shown = |snapshot: &heirloom::Snapshot| match read(snapshot) {
             Ok((entity, conflict)) => {
                 let entity = entity.expect("its id is listed");
@@ -83,7 +89,11 @@ fn versions_of(twins: &Twins, made: &[Forged], entity: &Id) -> Vec<(usize, u64)>
     let of_commit = |(at, forged): (usize, &Forged)| {
         let held = twins.replay.commit(&forged.commit)?;
         let own = held.commit.header.versions().iter().enumerate();
-        Some(own.filter(|(_, v)| v.entity == *entity).map(|(i, _)| (at, i as u64)).collect::<Vec<_>>())
+        Some(
+            own.filter(|(_, v)| v.entity == *entity)
+                .map(|(i, _)| (at, i as u64))
+                .collect::<Vec<_>>(),
+        )
     };
     made.iter().enumerate().filter_map(of_commit).flatten().collect()
 }
@@ -102,7 +112,8 @@ fn draft(twins: &Twins, author: &Author, made: &[Forged], random: &mut Random) -
         bend(&mut draft, author.log(), made, random);
     }
     if random.percent(70)
-        && let (Ok(root), Rest::Level1(level1)) = (twins.replay.root_of(&draft), &mut draft.header.rest)
+        && let (Ok(root), Rest::Level1(level1)) =
+            (twins.replay.root_of(&draft), &mut draft.header.rest)
     {
         level1.states_root = root;
     }
@@ -112,10 +123,12 @@ fn draft(twins: &Twins, author: &Author, made: &[Forged], random: &mut Random) -
 fn version(twins: &Twins, made: &[Forged], wall: u64, random: &mut Random) -> VersionSpec {
     let id = [random.below(3) as u8; 16];
     let known = versions_of(twins, made, &id);
-    let kind = match random.pick(&[kind::UPDATE, kind::UPDATE, kind::UPDATE, kind::DELETE, kind::RESTORE]) {
-        _ if known.is_empty() || random.percent(5) => kind::CREATE,
-        kind => kind,
-    };
+    let kind =
+        match random.pick(&[kind::UPDATE, kind::UPDATE, kind::UPDATE, kind::DELETE, kind::RESTORE])
+        {
+            _ if known.is_empty() || random.percent(5) => kind::CREATE,
+            kind => kind,
+        };
     let field = random.pick(&["a", "b", "m", "m.x", "m.y"]);
     let leaves = forge::own([(field, value(wall, random))]);
     let mut version = match kind {
@@ -165,7 +178,8 @@ fn bend(draft: &mut decoder::Commit, log: Id, made: &[Forged], random: &mut Rand
     let header = &mut draft.header;
     let first = header.first;
     let own: Option<Ref> = made.iter().map(|f| f.commit).filter(|c| c.log == log).max();
-    let (Rest::Level1(level1), decoder::Bodies::Level1(bodies)) = (&mut header.rest, &mut draft.bodies)
+    let (Rest::Level1(level1), decoder::Bodies::Level1(bodies)) =
+        (&mut header.rest, &mut draft.bodies)
     else {
         return; // made opaque by an earlier one
     };

@@ -1,8 +1,8 @@
-//! What fuzz targets do with their input. Each is a function that panics where a law is broken, so that `cargo test` replays without the
-//! fuzzer what it starts from and what it has ever found.
+//! What fuzz targets do with their input. Each is a function that panics where a law is broken, so
+//! that `cargo test` replays without the fuzzer what it starts from and what it has ever found.
 //!
-//! Where bytes are a tape ([`Random::tape`](crate::random::Random::tape)) they choose among what makes sense, so that the fuzzer
-//! spends its time behind the checks and not before them.
+//! Where bytes are a tape ([`Random::tape`](crate::random::Random::tape)) they choose among what
+//! makes sense, so that the fuzzer spends its time behind the checks and not before them.
 
 pub mod commits;
 pub mod merge;

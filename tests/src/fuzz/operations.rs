@@ -1,5 +1,6 @@
-//! A tape as steps of an application on a disk that fails as the tape says. Whatever fails, it is a typed error, and after opening again the
-//! store holds what a twin in memory holds that took each acknowledged step, and the one on its way wholly or not at all.
+//! A tape as steps of an application on a disk that fails as the tape says. Whatever fails, it is a
+//! typed error, and after opening again the store holds what a twin in memory holds that took each
+//! acknowledged step, and the one on its way wholly or not at all.
 
 use std::sync::OnceLock;
 
@@ -45,7 +46,8 @@ pub fn run(tape: &[u8]) {
         }
         drop(engine);
         let is_cut = disk.is_off() || random.percent(50);
-        disk = if is_cut { disk.after_a_cut(random.below(256) as u64) } else { disk.after_a_kill() };
+        disk =
+            if is_cut { disk.after_a_cut(random.below(256) as u64) } else { disk.after_a_kill() };
         engine = workload::open(&disk, cache).expect("nothing fails any more");
         if settle(&engine, &twin, &step) {
             continue;

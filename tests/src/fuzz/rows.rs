@@ -1,6 +1,7 @@
-//! A tape as harm to the rows of a store, with checksums that fit: the decoders of all local records, and everything that trusts them. Whatever stands
-//! there is read, refused as a typed error, verified, repaired and synced without a panic; an honest peer takes nothing false from it; and
-//! where only derived tables were harmed, `repair` brings everything back.
+//! A tape as harm to the rows of a store, with checksums that fit: the decoders of all local
+//! records, and everything that trusts them. Whatever stands there is read, refused as a typed
+//! error, verified, repaired and synced without a panic; an honest peer takes nothing false from
+//! it; and where only derived tables were harmed, `repair` brings everything back.
 
 use std::sync::OnceLock;
 
@@ -35,7 +36,8 @@ pub fn run(tape: &[u8]) {
         }
     };
     if random.percent(50) {
-        // what is written on a false head is false itself, and stays: checksums that fit are not what rot leaves
+        // what is written on a false head is false itself, and stays: checksums that fit are not
+        // what rot leaves
         if only_derived { look(&engine) } else { use_it(&engine) }
     }
     match engine.repair() {

@@ -1,9 +1,10 @@
-//! Any bytes as what a peer sends in a session: messages in any order, with frames and checksums that fit or do not, commits with hashes that fit,
-//! silence, and the end at any time. Whatever it is, nothing panics, nothing grows beyond what the protocol allows, nothing
-//! false is stored, and after an error nothing is taken.
+//! Any bytes as what a peer sends in a session: messages in any order, with frames and checksums
+//! that fit or do not, commits with hashes that fit, silence, and the end at any time. Whatever it
+//! is, nothing panics, nothing grows beyond what the protocol allows, nothing false is stored, and
+//! after an error nothing is taken.
 //!
-//! Byte 0 says which store, which side and which configuration. Then come pieces: what it is (one byte), its length (two bytes, most
-//! significant first), its bytes.
+//! Byte 0 says which store, which side and which configuration. Then come pieces: what it is (one
+//! byte), its length (two bytes, most significant first), its bytes.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -20,7 +21,8 @@ use crate::{
     specimen, twins,
 };
 
-/// What a piece is, in this order; larger bytes are taken modulo their number. With [`QUIET`] added, nobody listens to what the session says then.
+/// What a piece is, in this order; larger bytes are taken modulo their number. With [`QUIET`]
+/// added, nobody listens to what the session says then.
 #[derive(Clone, Copy)]
 enum Piece {
     /// The payload of a frame.
@@ -175,7 +177,9 @@ impl Store {
             engine.replication().node().unwrap();
             if self == Store::Small {
                 let id = specimen::entity(1);
-                engine.write(|tx| tx.create_with_id(id, "lamp", &Content::new().with("n", 1))).unwrap();
+                engine
+                    .write(|tx| tx.create_with_id(id, "lamp", &Content::new().with("n", 1)))
+                    .unwrap();
                 let other = peer();
                 twins::carry(&engine, &other);
                 other.write(|tx| tx.patch(id, Patch::new().set("n", 2))).unwrap();
@@ -203,10 +207,13 @@ fn peer() -> Engine {
     specimen::builder().label("tablet").entropy(|| [8; 16]).in_memory().unwrap()
 }
 
-/// What honest peers send to each of the stores, in both roles: where a fuzzer begins. Each with its name.
+/// What honest peers send to each of the stores, in both roles: where a fuzzer begins. Each with
+/// its name.
 pub fn seeds() -> Vec<(String, Vec<u8>)> {
     let mut out = Vec::new();
-    for (at, (store, name)) in Store::ALL.into_iter().zip(["empty", "small", "specimen"]).enumerate() {
+    for (at, (store, name)) in
+        Store::ALL.into_iter().zip(["empty", "small", "specimen"]).enumerate()
+    {
         for (initiates, side) in [(true, "initiator"), (false, "responder")] {
             let peer = peer();
             let known = specimen::entity(1);

@@ -1,4 +1,5 @@
-//! Texts and bytes that people type, paste or keep: ids, times, cursors, names of policies. What is understood says the same when it is written again.
+//! Texts and bytes that people type, paste or keep: ids, times, cursors, names of policies. What is
+//! understood says the same when it is written again.
 
 use std::{fmt::Display, str::FromStr, sync::OnceLock};
 
@@ -29,10 +30,14 @@ fn again<T: FromStr<Err = heirloom::Error> + Display + PartialEq + std::fmt::Deb
 fn query(bytes: &[u8]) {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     let engine = ENGINE.get_or_init(|| {
-        let engine = Engine::builder().index("song", "year").index_in_background(false).in_memory().unwrap();
+        let engine =
+            Engine::builder().index("song", "year").index_in_background(false).in_memory().unwrap();
         engine.build_indexes().unwrap();
         engine
-            .write(|tx| (0..4).try_for_each(|y| tx.create("song", &Content::new().with("year", y)).map(drop)))
+            .write(|tx| {
+                (0..4)
+                    .try_for_each(|y| tx.create("song", &Content::new().with("year", y)).map(drop))
+            })
             .unwrap();
         engine
     });

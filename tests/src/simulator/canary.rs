@@ -1,11 +1,14 @@
-//! Bugs planted on purpose, around the crates and never in them: one node uses its engine wrongly, or shows sessions a replica that lies.
+//! Bugs planted on purpose, around the crates and never in them: one node uses its engine wrongly,
+//! or shows sessions a replica that lies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use heirloom::replication::{Batch, End, Ingested, Located, Peer, Position, Staged, StagedHead, WireCommit};
+use heirloom::replication::{
+    Batch, End, Ingested, Located, Peer, Position, Staged, StagedHead, WireCommit,
+};
 use heirloom::{CommitRef, DatasetId, Engine, LogId, NodeId, Timestamp, VersionRef};
 use heirloom_sync::{Replica, Result, SyncError};
 
@@ -120,7 +123,8 @@ impl Canary {
         }
     }
 
-    /// Which invariant or requirement it breaks, by the ids in ARCHITECTURE.md. (I11, memory, is what the fuzz targets guard, which run under a limit.)
+    /// Which invariant or requirement it breaks, by the ids in ARCHITECTURE.md. (I11, memory, is
+    /// what the fuzz targets guard, which run under a limit.)
     pub fn breaks(self) -> &'static str {
         match self {
             Canary::ForgetsAnAcknowledgedCommit => "R23",
@@ -154,7 +158,8 @@ impl Canary {
         match self {
             // Only a session that was cut within a large commit and then goes on meets it.
             Canary::SpoilsAStagedPart => 200,
-            // what it needs comes in a few seeds of a hundred: copies that are not noticed, right clocks that meet wrong ones
+            // what it needs comes in a few seeds of a hundred: copies that are not noticed, right
+            // clocks that meet wrong ones
             Canary::HidesABranch | Canary::FollowsAnyClock => 100,
             // of some nodes one, in one of three ways, twice a seed
             Canary::AcknowledgesWhatAnotherBrought => 100,
@@ -172,7 +177,10 @@ impl FromStr for Canary {
 
     fn from_str(name: &str) -> Result<Self, String> {
         Canary::ALL.into_iter().find(|c| c.name() == name).ok_or_else(|| {
-            format!("no canary is called {name:?}; there are {}", Canary::ALL.map(Canary::name).join(", "))
+            format!(
+                "no canary is called {name:?}; there are {}",
+                Canary::ALL.map(Canary::name).join(", ")
+            )
         })
     }
 }
@@ -265,7 +273,8 @@ impl Replica for Tampered {
         if !self.canary.lies_about_its_position() {
             return Ok(position);
         }
-        let mut ends: BTreeMap<LogId, End> = position.ends.iter().map(|end| (end.log, *end)).collect();
+        let mut ends: BTreeMap<LogId, End> =
+            position.ends.iter().map(|end| (end.log, *end)).collect();
         let claimed: Vec<LogId> = self.lies.claimed().keys().copied().collect();
         for log in claimed {
             let held = ends.get(&log).map_or(0, |end| end.sequence);
@@ -278,7 +287,9 @@ impl Replica for Tampered {
     fn locate(&self, commit: &CommitRef) -> Result<Option<Located>> {
         let found = self.engine.locate(commit)?;
         let lie = || self.lie(commit.log, 0).filter(|end| end.reference() == *commit);
-        Ok(found.or_else(|| lie().map(|end| Located { end, lsn: 0, path: vec![(u32::MAX, end.sequence)] })))
+        Ok(found.or_else(|| {
+            lie().map(|end| Located { end, lsn: 0, path: vec![(u32::MAX, end.sequence)] })
+        }))
     }
 
     fn ends_of(&self, log: LogId) -> Result<Vec<End>> {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use heirloom::{
-    Clock, ClockOrdering, CommitRef, EntityId, Kind, LogRoot, Metadata, Snapshot, Timestamp, Value, Version,
-    VersionRef,
+    Clock, ClockOrdering, CommitRef, EntityId, Kind, LogRoot, Metadata, Snapshot, Timestamp, Value,
+    Version, VersionRef,
 };
 
 use super::forger::Forged;
@@ -24,7 +24,8 @@ impl World {
         for id in &ids {
             self.note_conflicts(*id, &self.ledger.heads(*id));
         }
-        let snapshots = self.nodes.iter().map(|n| n.engine.snapshot()).collect::<Result<Vec<_>, _>>()?;
+        let snapshots =
+            self.nodes.iter().map(|n| n.engine.snapshot()).collect::<Result<Vec<_>, _>>()?;
         let first = &snapshots[0];
         for (node, snapshot) in self.nodes.iter().zip(&snapshots) {
             let at = |what: &str| format!("{} at rest: {what}", node.name);
@@ -107,7 +108,8 @@ impl World {
             match is_within_time {
                 true => same(&at, &found.as_ref(), &common.last())?,
                 false => ensure(
-                    found.is_none() == common.is_empty() && found.iter().all(|v| common.contains(v)),
+                    found.is_none() == common.is_empty()
+                        && found.iter().all(|v| common.contains(v)),
                     || at,
                 )?,
             }
@@ -115,8 +117,11 @@ impl World {
         let told = snapshot.conflicts().into_iter().collect::<Result<Vec<_>, _>>()?;
         let told: Vec<_> = told.iter().map(|c| (c.entity, Report::from(c))).collect();
         same(&format!("{}: conflicts", node.name), &told, &all)?;
-        let queued =
-            snapshot.queue().into_iter().map(|c| c.map(|c| c.entity)).collect::<Result<Vec<_>, _>>()?;
+        let queued = snapshot
+            .queue()
+            .into_iter()
+            .map(|c| c.map(|c| c.entity))
+            .collect::<Result<Vec<_>, _>>()?;
         same(&format!("{}: what awaits a person", node.name), &queued, &queue)
     }
 
@@ -126,8 +131,14 @@ impl World {
         let found: BTreeSet<VersionRef> = history.iter().map(Version::reference).collect();
         let written: BTreeSet<VersionRef> = self.ledger.refs(id).iter().copied().collect();
         same(&format!("{}: the versions of {id}", node.name), &found, &written)?;
-        same(&format!("{}: versions of {id} in its history", node.name), &history.len(), &written.len())?;
-        ensure(is_newest_first(&history), || format!("{}: the history of {id} is out of order", node.name))?;
+        same(
+            &format!("{}: versions of {id} in its history", node.name),
+            &history.len(),
+            &written.len(),
+        )?;
+        ensure(is_newest_first(&history), || {
+            format!("{}: the history of {id} is out of order", node.name)
+        })?;
         for version in history {
             let reference = version.reference();
             let Some(known) = self.ledger.get(&reference) else { continue };
@@ -141,11 +152,13 @@ impl World {
 
     /// Heads, merge, conflicts, type; no edit lost.
     fn check_view(&self, node: &Node, snapshot: &Snapshot, id: EntityId) -> Checked<()> {
-        let heads: BTreeSet<VersionRef> = snapshot.heads(id)?.iter().map(Version::reference).collect();
+        let heads: BTreeSet<VersionRef> =
+            snapshot.heads(id)?.iter().map(Version::reference).collect();
         let expected = self.ledger.heads(id);
         same(&format!("{}: heads of {id}", node.name), &heads, &expected)?;
         let shown = node.shown(snapshot, id)?;
-        let contents = expected.iter().map(|h| snapshot.content_at(h)).collect::<Result<Vec<_>, _>>()?;
+        let contents =
+            expected.iter().map(|h| snapshot.content_at(h)).collect::<Result<Vec<_>, _>>()?;
         let contents: Vec<Leaves> = contents.iter().flatten().map(leaves).collect();
         self.check_edits(node, id, &shown, &contents)?;
         same(&format!("{} shows {id}", node.name), &shown, &self.ledger.view(&expected))?;
@@ -153,25 +166,43 @@ impl World {
         same(&format!("{} reads {id}", node.name), &read, &shown.content)
     }
 
-    /// By walking the whole DAG: a value that is gone was replaced by somebody who had seen it. Under a policy for fields none gives way to an older one;
-    /// and, where nobody deletes, one that was replaced is gone. `contents`: what the heads say.
-    fn check_edits(&self, node: &Node, id: EntityId, shown: &Shown, contents: &[Leaves]) -> Checked<()> {
-        let after =
-            |v: &Known, x: &&Known| x.writer() != v.writer() && x.seen.contains(&v.version.reference());
+    /// By walking the whole DAG: a value that is gone was replaced by somebody who had seen it.
+    /// Under a policy for fields none gives way to an older one; and, where nobody deletes, one
+    /// that was replaced is gone. `contents`: what the heads say.
+    fn check_edits(
+        &self,
+        node: &Node,
+        id: EntityId,
+        shown: &Shown,
+        contents: &[Leaves],
+    ) -> Checked<()> {
+        let after = |v: &Known, x: &&Known| {
+            x.writer() != v.writer() && x.seen.contains(&v.version.reference())
+        };
         let by_field = self.ledger.rule(&shown.heads).is_by_field();
         for v in self.ledger.of(id) {
             let own = v.state.iter().flat_map(|s| s.of(v.writer()));
             for (path, value) in own.filter(|(_, value)| !matches!(value, Value::Map(_))) {
                 let replaced = self.ledger.of(id).filter(|x| after(v, x)).any(|x| {
-                    x.replaces(path, v.writer()) || matches!(x.version.kind(), Kind::Delete | Kind::Restore)
+                    x.replaces(path, v.writer())
+                        || matches!(x.version.kind(), Kind::Delete | Kind::Restore)
                 });
                 let edit = || format!("{} said by {}", path.join("."), v.version.reference());
                 let kept = stands(shown, v, path, value)
                     || (!by_field && self.is_in_a_head(shown, contents, v, path, value));
-                ensure(replaced || kept, || format!("{}: an edit of {id} vanished, {}", node.name, edit()))?;
-                ensure(replaced || !by_field || self.is_shown_or_beaten(id, shown, v, path, value), || {
-                    format!("{}: an edit of {id} gave way to an older one, {}", node.name, edit())
+                ensure(replaced || kept, || {
+                    format!("{}: an edit of {id} vanished, {}", node.name, edit())
                 })?;
+                ensure(
+                    replaced || !by_field || self.is_shown_or_beaten(id, shown, v, path, value),
+                    || {
+                        format!(
+                            "{}: an edit of {id} gave way to an older one, {}",
+                            node.name,
+                            edit()
+                        )
+                    },
+                )?;
             }
         }
         if !self.temper.is_plain || !self.ledger.rules().0.into_iter().all(Rule::is_by_field) {
@@ -193,7 +224,8 @@ impl World {
         Ok(())
     }
 
-    /// Where a policy shows one head, what another says is there all the same; be it one side of what that head leaves open.
+    /// Where a policy shows one head, what another says is there all the same; be it one side of
+    /// what that head leaves open.
     fn is_in_a_head(
         &self,
         shown: &Shown,
@@ -208,9 +240,17 @@ impl World {
             || heads.any(|state| !state.conflicts().is_empty() && says(state))
     }
 
-    /// Whether what a version said of a field is shown, or something newer in its place. A newer empty map takes the field too, and is there in whatever lies
-    /// below; it gives way to what clashes with it, be that as old as it may.
-    fn is_shown_or_beaten(&self, id: EntityId, shown: &Shown, v: &Known, path: &Path, value: &Value) -> bool {
+    /// Whether what a version said of a field is shown, or something newer in its place. A newer
+    /// empty map takes the field too, and is there in whatever lies below; it gives way to what
+    /// clashes with it, be that as old as it may.
+    fn is_shown_or_beaten(
+        &self,
+        id: EntityId,
+        shown: &Shown,
+        v: &Known,
+        path: &Path,
+        value: &Value,
+    ) -> bool {
         let Some(content) = &shown.content else { return true };
         let stands = |at: &Path, newer: &Value| match is_empty_map(newer) {
             true => at == path || content.keys().any(|below| below.starts_with(at)),
@@ -227,7 +267,8 @@ impl World {
         self.tally.copies + self.tally.restores + self.tally.faults[Fault::ForgedName as usize] > 0
     }
 
-    /// What a node showed then, all show of then; and the difference between two moments is that of what was shown.
+    /// What a node showed then, all show of then; and the difference between two moments is that of
+    /// what was shown.
     fn check_moments(&self, node: &Node, snapshot: &Snapshot) -> Checked<()> {
         for (i, moment) in self.moments.iter().enumerate() {
             let past = match node.past(snapshot, &moment.clock, &self.entities) {
@@ -241,10 +282,15 @@ impl World {
                 Err(heirloom::Error::Invalid(_)) if self.may_have_forked() => continue,
                 found => found?.collect::<Result<Vec<_>, _>>()?,
             };
-            let sides =
-                |d: &heirloom::Difference| (d.before.as_ref().map(leaves), d.after.as_ref().map(leaves));
+            let sides = |d: &heirloom::Difference| {
+                (d.before.as_ref().map(leaves), d.after.as_ref().map(leaves))
+            };
             let found: BTreeMap<_, _> = found.iter().map(|d| (d.entity, sides(d))).collect();
-            same(&format!("{}: between two moments", node.name), &found, &difference(moment, other))?;
+            same(
+                &format!("{}: between two moments", node.name),
+                &found,
+                &difference(moment, other),
+            )?;
         }
         let nothing = node.past(snapshot, &Clock::new(), &self.entities);
         let now = snapshot.clock()?;
@@ -255,18 +301,21 @@ impl World {
 
 /// Whether what a version said of a field stands in an open conflict or is shown.
 fn stands(shown: &Shown, v: &Known, path: &Path, value: &Value) -> bool {
-    let is_side = |sides: &[(VersionRef, Value)]| sides.iter().any(|(r, _)| *r == v.version.reference());
+    let is_side =
+        |sides: &[(VersionRef, Value)]| sides.iter().any(|(r, _)| *r == v.version.reference());
     let is_open = shown.conflicts.iter().any(|(p, _)| p == path);
     match &shown.content {
         _ if is_told_as_removed(shown, v, path) => true,
         _ if is_open => shown.conflicts.iter().any(|(p, sides)| p == path && is_side(sides)),
         Some(content) => content.get(path) == Some(value),
-        // A deletion that had not seen it hides it; it stays among the heads' contents, which are compared.
+        // A deletion that had not seen it hides it; it stays among the heads' contents, which are
+        // compared.
         None => shown.deletion,
     }
 }
 
-/// Whether a version is told as one that wrote inside of an entry that another had removed, around this path.
+/// Whether a version is told as one that wrote inside of an entry that another had removed, around
+/// this path.
 fn is_told_as_removed(shown: &Shown, v: &Known, path: &Path) -> bool {
     let inside = |(version, value): &(VersionRef, Value)| {
         *version == v.version.reference() && matches!(value, Value::Map(_))
@@ -294,7 +343,8 @@ fn facts(v: &Version) -> Facts {
     (v.kind(), v.stamp(), v.wall(), parents, v.commit(), device, v.metadata().clone())
 }
 
-/// In the order of writes, and so never a parent before its child. Of versions that have reached the end of time the stamps say nothing.
+/// In the order of writes, and so never a parent before its child. Of versions that have reached
+/// the end of time the stamps say nothing.
 fn is_newest_first(history: &[Version]) -> bool {
     let key = |v: &Version| (v.stamp(), v.reference());
     let within_time: Vec<_> = history.iter().filter(|v| v.stamp() < Timestamp::MAX).collect();

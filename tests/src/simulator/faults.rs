@@ -1,4 +1,5 @@
-//! What goes wrong with a device, and what must hold afterwards: acknowledged is kept; a store is sound, or gone for good and known to be.
+//! What goes wrong with a device, and what must hold afterwards: acknowledged is kept; a store is
+//! sound, or gone for good and known to be.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,14 +30,17 @@ impl World {
     fn begin(&mut self, fault: Fault, node: usize) -> Checked<()> {
         let chance = &mut self.swarm.chance;
         let counts = self.nodes[node].disk.counts();
-        let soon = |now: u64, chance: &mut crate::random::Random| Some(now + 1 + chance.below(40) as u64);
+        let soon =
+            |now: u64, chance: &mut crate::random::Random| Some(now + 1 + chance.below(40) as u64);
         let none = Faults::default();
         let trouble = match fault {
             Fault::PowerCut => Faults { cut: soon(counts.changes, chance), ..none },
             Fault::ReadError => Faults { read: soon(counts.reads, chance), ..none },
             Fault::WriteError => Faults { write: soon(counts.writes, chance), ..none },
             Fault::SyncError => Faults { sync: Some(counts.syncs + 1), ..none },
-            Fault::Misdirected => Faults { misdirected: soon(counts.writes, chance), blind: true, ..none },
+            Fault::Misdirected => {
+                Faults { misdirected: soon(counts.writes, chance), blind: true, ..none }
+            }
             Fault::FullDisk => Faults { blocks: Some(self.nodes[node].disk.blocks()), ..none },
             Fault::Kill => return self.kill(node),
             Fault::Forgets => return self.forget(node),
@@ -45,7 +49,9 @@ impl World {
             Fault::Copy => return self.copy(node),
             Fault::Image => return self.put_aside(node),
             Fault::RollBack => return self.roll_back(node),
-            Fault::VoidCommit | Fault::NewerCommit | Fault::ForgedName => return self.forge(fault, node),
+            Fault::VoidCommit | Fault::NewerCommit | Fault::ForgedName => {
+                return self.forge(fault, node);
+            }
             Fault::SpoiltBodies => return self.spoil_bodies(node),
             Fault::RottenRow => return self.rot_row(node),
             Fault::RottenRecord => return self.rot_record(node),
@@ -115,60 +121,84 @@ impl World {
             (trouble.sync.is_some(), Fault::SyncError),
             (trouble.misdirected.is_some(), Fault::Misdirected),
         ];
-        let fault = fault.into_iter().find(|(is, _)| *is).map_or(Fault::FullDisk, |(_, fault)| fault);
+        let fault =
+            fault.into_iter().find(|(is, _)| *is).map_or(Fault::FullDisk, |(_, fault)| fault);
         self.count(fault);
         let disk = &self.nodes[node].disk;
         let is_cut = disk.is_off() || (fault == Fault::SyncError && self.swarm.chance.percent(50));
-        let disk = if is_cut { disk.after_a_cut(self.swarm.chance.next()) } else { disk.after_a_kill() };
+        let disk =
+            if is_cut { disk.after_a_cut(self.swarm.chance.next()) } else { disk.after_a_kill() };
         self.tell(|| format!("node {node}: {}, it is opened again", fault.name()));
         self.reopen(node, disk, fault == Fault::Misdirected)
     }
 
-    pub(crate) fn reopen(&mut self, node: usize, disk: Disk, may_be_damaged: bool) -> Checked<bool> {
+    pub(crate) fn reopen(
+        &mut self,
+        node: usize,
+        disk: Disk,
+        may_be_damaged: bool,
+    ) -> Checked<bool> {
         self.tally.crashes += 1;
         self.hang_up(node)?;
         let opened = self.nodes[node].reopen(disk);
         if may_be_damaged && !self.is_sound(node, opened.as_ref().err())? {
-            // killed as it is: redb commits once more when it is closed, and a panic over its own damaged
-            // pages in there ends the process
+            // killed as it is: redb commits once more when it is closed, and a panic over its own
+            // damaged pages in there ends the process
             std::mem::forget(self.nodes[node].engine.clone());
             self.begin_with_nothing(node)?;
             return Ok(true);
         }
-        opened.map_err(|e| Wrong(format!("node {node} does not open after a crash: {}", chain(&e))))?;
+        opened.map_err(|e| {
+            Wrong(format!("node {node} does not open after a crash: {}", chain(&e)))
+        })?;
         let now = &self.nodes[node];
         for end in &now.told {
             let found = now.engine.replication().locate(&end.reference())?.map(|here| here.end);
-            same(&format!("node {node} after a crash: what it had said to hold"), &found, &Some(*end))?;
+            same(
+                &format!("node {node} after a crash: what it had said to hold"),
+                &found,
+                &Some(*end),
+            )?;
         }
         if self.swarm.chance.percent(20) {
             let found = now.engine.verify()?;
-            ensure(found.is_clean(), || format!("node {node} after a crash: {:?}", found.problems))?;
+            ensure(found.is_clean(), || {
+                format!("node {node} after a crash: {:?}", found.problems)
+            })?;
         }
         Ok(false)
     }
 
-    /// Whether a store of which a page lies in the wrong place is whole all the same. If not, the error says so.
+    /// Whether a store of which a page lies in the wrong place is whole all the same. If not, the
+    /// error says so.
     fn is_sound(&self, node: usize, error: Option<&Error>) -> Checked<bool> {
         let verified = match error {
             None => self.nodes[node].engine.verify().map(|found| found.is_clean()),
             Some(
-                Error::Corrupt { .. } | Error::Storage(_) | Error::NotAStore | Error::UnknownFormat { .. },
+                Error::Corrupt { .. }
+                | Error::Storage(_)
+                | Error::NotAStore
+                | Error::UnknownFormat { .. },
             ) => {
                 return Ok(false);
             }
-            Some(other) => return Err(Wrong(format!("a damaged store is called {}", chain(other)))),
+            Some(other) => {
+                return Err(Wrong(format!("a damaged store is called {}", chain(other))));
+            }
         };
         match verified {
             // it may have gone back to the state before, of which the checks know nothing
-            Ok(clean) => Ok(clean && self.is_whole_for_redb(node) && self.holds_what_it_told(node)?),
+            Ok(clean) => {
+                Ok(clean && self.is_whole_for_redb(node) && self.holds_what_it_told(node)?)
+            }
             Err(Error::Corrupt { .. } | Error::Storage(_)) => Ok(false),
             Err(other) => Err(Wrong(format!("a damaged store is called {}", chain(&other)))),
         }
     }
 
-    /// Whether redb finds its own pages whole, those of its free pages too, which `verify` cannot read: what is damaged there is told
-    /// when a later commit meets it, and the disk is as good as lost.
+    /// Whether redb finds its own pages whole, those of its free pages too, which `verify` cannot
+    /// read: what is damaged there is told when a later commit meets it, and the disk is as good as
+    /// lost.
     fn is_whole_for_redb(&self, node: usize) -> bool {
         let disk = self.nodes[node].disk.after_a_kill();
         let check = || {
@@ -243,7 +273,8 @@ impl World {
         self.strike_what_nobody_holds()
     }
 
-    /// Another device goes on with a copy of a store's file. Whether it notices depends on what was kept outside of the file.
+    /// Another device goes on with a copy of a store's file. Whether it notices depends on what was
+    /// kept outside of the file.
     fn copy(&mut self, node: usize) -> Checked<()> {
         if self.nodes.len() >= NODES_WITH_COPIES_MAX {
             return Ok(());
@@ -280,7 +311,8 @@ impl World {
         Ok(())
     }
 
-    /// The device goes on with an earlier image of its disk. What it alone had written since is lost.
+    /// The device goes on with an earlier image of its disk. What it alone had written since is
+    /// lost.
     fn roll_back(&mut self, node: usize) -> Checked<()> {
         let Some((image, line)) = self.nodes[node].image.clone() else { return Ok(()) };
         // the image itself stays as it is, to be gone back to once more
@@ -322,9 +354,11 @@ impl World {
     }
 
     fn strike_what_nobody_holds(&mut self) -> Checked<()> {
-        let snapshots = self.nodes.iter().map(|n| n.engine.snapshot()).collect::<Result<Vec<_>, _>>()?;
+        let snapshots =
+            self.nodes.iter().map(|n| n.engine.snapshot()).collect::<Result<Vec<_>, _>>()?;
         let is_held = |v: &VersionRef| snapshots.iter().any(|s| s.version(v).is_ok());
-        let all = self.ledger.all().map(|known| (known.version.reference(), known.version.commit()));
+        let all =
+            self.ledger.all().map(|known| (known.version.reference(), known.version.commit()));
         let lost: Vec<_> = all.filter(|(version, _)| !is_held(version)).collect();
         let commits = lost.iter().map(|(_, commit)| *commit).collect::<BTreeSet<_>>().len() as u64;
         self.tally.commits -= commits;

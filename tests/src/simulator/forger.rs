@@ -1,5 +1,6 @@
-//! A member that forges: commits that break a rule, that only a newer version can read, in somebody else's name, or with contents that are not what they
-//! were. They are kept and passed on, change nothing that anybody sees, and all agree on them.
+//! A member that forges: commits that break a rule, that only a newer version can read, in somebody
+//! else's name, or with contents that are not what they were. They are kept and passed on, change
+//! nothing that anybody sees, and all agree on them.
 
 use heirloom::CommitRef;
 use heirloom::replication::Ingested;
@@ -128,7 +129,9 @@ impl World {
         let Rest::Level1(level1) = &mut draft.header.rest else { return draft };
         match chance.below(3) {
             // at the end of time nothing is left to exceed
-            0 if draft.header.wall < MAX_TIME => draft.header.excess = (MAX_TIME - draft.header.wall).min(7),
+            0 if draft.header.wall < MAX_TIME => {
+                draft.header.excess = (MAX_TIME - draft.header.wall).min(7)
+            }
             0 | 1 => level1.versions[0].kind = 0x0b,
             _ => {
                 level1.versions[0].kind = kind::UPDATE;
@@ -139,10 +142,12 @@ impl World {
         draft
     }
 
-    /// A member that stands between two nodes replaces the contents of a commit that one lacks: they do not verify there, and come whole as soon as the two meet.
+    /// A member that stands between two nodes replaces the contents of a commit that one lacks:
+    /// they do not verify there, and come whole as soon as the two meet.
     pub(crate) fn spoil_bodies(&mut self, node: usize) -> Checked<()> {
         let other = self.swarm.chance.below(self.nodes.len());
-        let (from, to) = (self.nodes[other].engine.replication(), self.nodes[node].engine.replication());
+        let (from, to) =
+            (self.nodes[other].engine.replication(), self.nodes[node].engine.replication());
         if other == node || self.nodes[node].engine.dataset().is_none() {
             return Ok(());
         }
@@ -168,7 +173,9 @@ impl World {
         self.count(Fault::SpoiltBodies);
         let [a, b] = self.seams([node, other])?;
         let (report, _) = heirloom_sync::sync_in_process(&a.0, &b.0)?;
-        ensure(report.healed == 1, || format!("contents that were replaced came back: {}", report.healed))?;
+        ensure(report.healed == 1, || {
+            format!("contents that were replaced came back: {}", report.healed)
+        })?;
         let left = self.nodes[node].engine.replication().unverified(9)?;
         ensure(left.is_empty(), || format!("node {node}: {left:?} still do not verify"))?;
         for node in [node, other] {

@@ -1,8 +1,10 @@
-//! An import that is under way: whoever writes sees its commits, and no disk has them yet. What a node says meanwhile, to a peer or to its own
-//! application, rests on them all the same: it must be there after a power cut, or not be said.
+//! An import that is under way: whoever writes sees its commits, and no disk has them yet. What a
+//! node says meanwhile, to a peer or to its own application, rests on them all the same: it must be
+//! there after a power cut, or not be said.
 //!
-//! Each history is brought to two nodes, to one of them durably, and asked for at the other. It comes after all else and has a chance of its own, so that
-//! what a seed does before does not depend on it.
+//! Each history is brought to two nodes, to one of them durably, and asked for at the other. It
+//! comes after all else and has a chance of its own, so that what a seed does before does not
+//! depend on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +38,8 @@ impl History {
             (EntityId::from_bytes(chance.bytes16()), chance.pick(&TYPES), content)
         };
         let commits = 1 + chance.below(3);
-        let creations = (0..commits).map(|_| (0..1 + chance.below(2)).map(|_| creation(chance)).collect());
+        let creations =
+            (0..commits).map(|_| (0..1 + chance.below(2)).map(|_| creation(chance)).collect());
         Self { device: format!("import-{number}"), creations: creations.collect() }
     }
 
@@ -45,7 +48,8 @@ impl History {
         let mut importer = engine.importer()?;
         let device = importer.device(&self.device)?;
         for (i, commit) in self.creations.iter().enumerate() {
-            let mut draft = importer.commit(device, &[], Timestamp::from_millis(1_000 * i as i64))?;
+            let mut draft =
+                importer.commit(device, &[], Timestamp::from_millis(1_000 * i as i64))?;
             for (id, entity_type, content) in commit {
                 draft.create(*id, entity_type, content)?;
             }
@@ -96,7 +100,8 @@ impl World {
             let heads = BTreeMap::from([(*id, BTreeSet::new())]);
             let mut plan = Plan::new(&self.ledger, heads, BTreeSet::new());
             let create = Op::Create { id: *id, entity_type, content: content.clone() };
-            plan.apply(&create).map_err(|refusal| Wrong(format!("an import is refused: {refusal:?}")))?;
+            plan.apply(&create)
+                .map_err(|refusal| Wrong(format!("an import is refused: {refusal:?}")))?;
             let drafts = plan.written();
             let heads: Vec<Version> = snapshot.heads(*id)?;
             same("heads of what was imported", &heads.len(), &1)?;
@@ -113,7 +118,12 @@ impl World {
     }
 
     /// A session brings the same commits: it finds them here, and may say so when they are durable.
-    fn meet_beside(&mut self, importer: Importer, who: [usize; 2], history: &History) -> Checked<()> {
+    fn meet_beside(
+        &mut self,
+        importer: Importer,
+        who: [usize; 2],
+        history: &History,
+    ) -> Checked<()> {
         let here = who[0];
         self.nodes[here].has_on_its_way(history.commits());
         let who = if self.imports.percent(50) { who } else { [who[1], who[0]] };
@@ -134,8 +144,9 @@ impl World {
         let how = self.imports.below(4);
         let node = &self.nodes[here];
         for id in history.entities() {
-            node.ask(id, how)
-                .map_err(|e| Wrong(format!("node {here} was asked for what it imports: {}", chain(&e))))?;
+            node.ask(id, how).map_err(|e| {
+                Wrong(format!("node {here} was asked for what it imports: {}", chain(&e)))
+            })?;
         }
         self.all_there(here, history)?;
         // now it rests on what is durable

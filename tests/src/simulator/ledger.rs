@@ -1,12 +1,14 @@
-//! The ledger: every version that anybody wrote, as its author meant it and saw it. It is kept outside of the nodes, and follows
-//! from the [naive model](super::naive) and the meaning of the [policies](super::policy) alone.
+//! The ledger: every version that anybody wrote, as its author meant it and saw it. It is kept
+//! outside of the nodes, and follows from the [naive model](super::naive) and the meaning of the
+//! [policies](super::policy) alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use heirloom::{Content, Entity, EntityId, Error, Kind, Timestamp, Value, Version, VersionRef};
 
 use super::naive::{
-    Conflict, Leaves, OWN, Path, Said, State, Writer, is_empty_map, leaves, leaves_at, related, removed,
+    Conflict, Leaves, OWN, Path, Said, State, Writer, is_empty_map, leaves, leaves_at, related,
+    removed,
 };
 use super::policy::{Asked, Choice, Rule, Rules, patched, whim};
 
@@ -126,15 +128,20 @@ impl Ledger {
     }
 
     /// The merge of the heads that are live, and how many are not.
-    pub(crate) fn merge<'a>(&self, heads: impl IntoIterator<Item = &'a VersionRef>) -> (State, usize) {
+    pub(crate) fn merge<'a>(
+        &self,
+        heads: impl IntoIterator<Item = &'a VersionRef>,
+    ) -> (State, usize) {
         let heads: Vec<_> = heads.into_iter().map(|h| &self.versions[h]).collect();
-        let live: Vec<_> = heads.iter().filter_map(|h| Some((h.state.as_ref()?, &h.seen))).collect();
+        let live: Vec<_> =
+            heads.iter().filter_map(|h| Some((h.state.as_ref()?, &h.seen))).collect();
         (State::merge(&live), heads.len() - live.len())
     }
 
     /// The type of an entity: that of the first creation.
     fn entity_type(&self, heads: &BTreeSet<VersionRef>) -> Option<String> {
-        let creations = heads.iter().flat_map(|h| &self.versions[h].seen).map(|r| &self.versions[r]);
+        let creations =
+            heads.iter().flat_map(|h| &self.versions[h].seen).map(|r| &self.versions[r]);
         let first = creations.filter(|v| v.entity_type.is_some()).min_by_key(|v| v.writer());
         first.and_then(|v| v.entity_type.clone())
     }
@@ -479,7 +486,9 @@ impl<'a> Plan<'a> {
     fn deletion(&mut self, id: EntityId) -> Result<Option<Draft>, Refusal> {
         match self.drafts.get(&id) {
             Some(draft) if draft.state.is_none() => return Err(Refusal::Deleted),
-            Some(draft) if matches!(draft.kind, Kind::Create | Kind::Restore) && self.is_gone(id) => {
+            Some(draft)
+                if matches!(draft.kind, Kind::Create | Kind::Restore) && self.is_gone(id) =>
+            {
                 self.drafts.remove(&id);
                 self.order.retain(|e| *e != id);
                 return Ok(None);
@@ -501,8 +510,10 @@ impl<'a> Plan<'a> {
     }
 
     fn restored(&self, id: EntityId, version: &VersionRef) -> Result<Draft, Refusal> {
-        let known =
-            self.ledger.get(version).filter(|v| v.version.entity() == id && self.held.contains(version));
+        let known = self
+            .ledger
+            .get(version)
+            .filter(|v| v.version.entity() == id && self.held.contains(version));
         let state = known.and_then(|v| v.state.as_ref()).ok_or(Refusal::Invalid)?;
         let (mut draft, _) = self.whole(id)?;
         draft.kind = Kind::Restore;
@@ -538,7 +549,8 @@ impl<'a> Plan<'a> {
             Choice::Delete => return self.deletion(id),
             Choice::Suggestion if tombstones > 0 => return self.deletion(id),
             Choice::Suggestion => {
-                let open: BTreeSet<Path> = draft.base.conflicts().into_iter().map(|(p, _)| p).collect();
+                let open: BTreeSet<Path> =
+                    draft.base.conflicts().into_iter().map(|(p, _)| p).collect();
                 let mut shown = draft.base.shown();
                 let torn = draft.base.torn().into_iter().filter(|top| !shown.contains_key(top));
                 let gone: Vec<Path> = torn.collect();
@@ -572,7 +584,8 @@ fn one_patch(sets: &[(Path, Value)]) -> Result<Leaves, Refusal> {
     Ok(all.into_iter().collect())
 }
 
-/// The stamp that a commit must carry (I5): that of the wall, the parents', one more over another line's. `line`: what lies before it in its own.
+/// The stamp that a commit must carry (I5): that of the wall, the parents', one more over another
+/// line's. `line`: what lies before it in its own.
 pub(crate) fn stamp_over<'a>(
     wall: Timestamp,
     line: &BTreeSet<VersionRef>,

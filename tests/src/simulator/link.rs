@@ -91,7 +91,8 @@ impl Meeting {
         }
     }
 
-    /// Does to the bytes on their way to an end what no honest link does. False if there is nothing to do it to.
+    /// Does to the bytes on their way to an end what no honest link does. False if there is nothing
+    /// to do it to.
     pub(crate) fn disturb(&mut self, mischief: Mischief, random: &mut Random) -> bool {
         let side = random.below(2);
         let wire = &mut self.wires[side];
@@ -129,8 +130,11 @@ impl Meeting {
     /// Moves a frame out of an end, or some bytes into one.
     pub(crate) fn step(&mut self, random: &mut Random, now: Duration) -> Checked<Standing> {
         let side = random.below(2);
-        let outcome =
-            if random.percent(50) { self.transmit(side, now) } else { self.deliver(side, random, now) };
+        let outcome = if random.percent(50) {
+            self.transmit(side, now)
+        } else {
+            self.deliver(side, random, now)
+        };
         let standing = match outcome {
             Ok(moved) if moved => Standing::Moves,
             Ok(_) => Standing::Waits,
@@ -143,7 +147,8 @@ impl Meeting {
                 return self.fail(side, error, now);
             }
         }
-        if self.fate.breaks_after.is_some_and(|most| self.delivered >= most) && !self.is_finished() {
+        if self.fate.breaks_after.is_some_and(|most| self.delivered >= most) && !self.is_finished()
+        {
             return self.cut(random, now).map(|()| Standing::Cut);
         }
         if self.is_finished() {
@@ -171,7 +176,12 @@ impl Meeting {
     }
 
     /// Some of the bytes on their way to an end, few as often as many.
-    fn deliver(&mut self, side: usize, random: &mut Random, now: Duration) -> Result<bool, SyncError> {
+    fn deliver(
+        &mut self,
+        side: usize,
+        random: &mut Random,
+        now: Duration,
+    ) -> Result<bool, SyncError> {
         let room = self.fate.breaks_after.map_or(usize::MAX, |most| most - self.delivered);
         let count = random.of_any_size(17).min(self.wires[side].len()).min(room);
         let mut bytes: Vec<u8> = self.wires[side].drain(..count).collect();
@@ -209,7 +219,8 @@ impl Meeting {
         let other = 1 - side;
         let rest: Vec<u8> = self.wires[other].drain(..).collect();
         let end = &mut self.ends[other];
-        if let Err(error) = end.handle_input(now, &rest).and_then(|()| end.handle_end_of_input(now)) {
+        if let Err(error) = end.handle_input(now, &rest).and_then(|()| end.handle_end_of_input(now))
+        {
             self.foreseen(error)?;
         }
         Ok(Standing::Failed)
@@ -234,7 +245,9 @@ impl Meeting {
         use SyncError::{InvalidMessage as Invalid, PeerFailed, PeerMisbehaved as Misbehaved};
         let link = matches!(
             error,
-            SyncError::Transport(_) | SyncError::Timeout(_) | PeerFailed(Reason::Timeout | Reason::Cancelled)
+            SyncError::Transport(_)
+                | SyncError::Timeout(_)
+                | PeerFailed(Reason::Timeout | Reason::Cancelled)
         );
         let noise = self.altered
             && matches!(
@@ -251,12 +264,18 @@ impl Meeting {
         let disk = self.disks.iter().any(Disk::has_failed)
             && matches!(error, SyncError::Replica(_) | PeerFailed(Reason::Replica));
         ensure(link || noise || blames_the_link || disk || is_overtaken(&error), || {
-            format!("the session of nodes {} and {} failed: {}", self.who[0], self.who[1], chain(&error))
+            format!(
+                "the session of nodes {} and {} failed: {}",
+                self.who[0],
+                self.who[1],
+                chain(&error)
+            )
         })
     }
 }
 
-/// Two sessions of the same two nodes share what is staged of a large commit: the one that completes it leaves the other without.
+/// Two sessions of the same two nodes share what is staged of a large commit: the one that
+/// completes it leaves the other without.
 fn is_overtaken(error: &SyncError) -> bool {
     matches!(error, SyncError::Overtaken | SyncError::PeerFailed(Reason::Overtaken))
 }

@@ -1,25 +1,36 @@
-//! Many replicas under what goes wrong between them. One seed is one run: the same commits, the same bytes, the same end.
+//! Many replicas under what goes wrong between them. One seed is one run: the same commits, the
+//! same bytes, the same end.
 //!
-//! - **Nodes**: 3 to 6 engines in memory, of one dataset; some join late and learn the dataset from their first peer. Clocks are off by minutes
-//!   or years, stand before 1970 or at the end of time, and jump.
-//! - **Writes**: creations of the same entity on several devices, patches, forms that come back late, deletions, restores, several entities at
-//!   once, transactions that change their mind, people who decide what is in conflict, in time or too late.
-//! - **Policies**: each run draws one for each of the two entity types, a custom one among them, the same on all nodes.
-//! - **Links**: sessions between any two, several at once on one node, frame by frame and slice by slice; cut at any byte, tried again, timed out,
-//!   with a byte altered on its way.
+//! - **Nodes**: 3 to 6 engines in memory, of one dataset; some join late and learn the dataset from
+//!   their first peer. Clocks are off by minutes or years, stand before 1970 or at the end of time,
+//!   and jump.
+//! - **Writes**: creations of the same entity on several devices, patches, forms that come back
+//!   late, deletions, restores, several entities at once, transactions that change their mind,
+//!   people who decide what is in conflict, in time or too late.
+//! - **Policies**: each run draws one for each of the two entity types, a custom one among them,
+//!   the same on all nodes.
+//! - **Links**: sessions between any two, several at once on one node, frame by frame and slice by
+//!   slice; cut at any byte, tried again, timed out, with a byte altered on its way.
 //!
-//! - **Faults**: each seed draws its own few. Every node lives on a [`Disk`](crate::disk::Disk): power cuts at any operation, kills, failing and misdirected operations,
-//!   no room; stores lost for good, files copied, backups and images that devices go on with; frames repeated, lost, made up; rows that rot. After each crash what a node had said to hold is there.
-//! - **Forgers**: members write what is void, newer, or in another's name, and replace contents on their way.
+//! - **Faults**: each seed draws its own few. Every node lives on a [`Disk`](crate::disk::Disk):
+//!   power cuts at any operation, kills, failing and misdirected operations, no room; stores lost
+//!   for good, files copied, backups and images that devices go on with; frames repeated, lost,
+//!   made up; rows that rot. After each crash what a node had said to hold is there.
+//! - **Forgers**: members write what is void, newer, or in another's name, and replace contents on
+//!   their way.
 //!
-//! - **Imports** (`imports`): histories that are on their way while a peer brings them, too, or the application asks for them.
+//! - **Imports** (`imports`): histories that are on their way while a peer brings them, too, or the
+//!   application asks for them.
 //!
-//! The `ledger` keeps what every author was told, outside of the nodes, and says by the `naive` model what each write must give. While
-//! it runs, only the typed errors that it foretells may come. **At rest** everybody syncs with everybody until nothing moves, and `check`
-//! compares all nodes with each other and with the ledger: log roots, digests, clocks, heads, contents of all versions, merges, conflicts, times past;
-//! no version lost, no edit gone but by the hand of somebody who had seen it, `verify` clean.
+//! The `ledger` keeps what every author was told, outside of the nodes, and says by the `naive`
+//! model what each write must give. While it runs, only the typed errors that it foretells may
+//! come. **At rest** everybody syncs with everybody until nothing moves, and `check` compares all
+//! nodes with each other and with the ledger: log roots, digests, clocks, heads, contents of all
+//! versions, merges, conflicts, times past; no version lost, no edit gone but by the hand of
+//! somebody who had seen it, `verify` clean.
 //!
-//! A [`Canary`] is a bug that is planted in one node on purpose. A simulator that does not catch it is broken.
+//! A [`Canary`] is a bug that is planted in one node on purpose. A simulator that does not catch it
+//! is broken.
 
 mod canary;
 mod check;
@@ -84,7 +95,8 @@ pub struct Tally {
     pub resumed_bytes: u64,
     /// Clocks that jumped.
     pub jumps: u64,
-    /// Commits that were on their way to the disk when it failed, never acknowledged, and there afterwards.
+    /// Commits that were on their way to the disk when it failed, never acknowledged, and there
+    /// afterwards.
     pub unacknowledged: u64,
     /// Stores that were opened again after a crash.
     pub crashes: u64,
@@ -110,9 +122,20 @@ impl Tally {
     /// Adds another run's.
     pub fn add(&mut self, other: &Tally) {
         let Tally {
-            steps, commits, versions, merges, deletes, conflicts, refusals, resolutions, stale, ..
+            steps,
+            commits,
+            versions,
+            merges,
+            deletes,
+            conflicts,
+            refusals,
+            resolutions,
+            stale,
+            ..
         } = other;
-        let Tally { sessions, failed_sessions, cuts, altered, at_once, resumed_bytes, jumps, .. } = other;
+        let Tally {
+            sessions, failed_sessions, cuts, altered, at_once, resumed_bytes, jumps, ..
+        } = other;
         self.steps += steps;
         self.commits += commits;
         self.versions += versions;
@@ -141,8 +164,8 @@ impl Tally {
         self.faults.iter_mut().zip(other.faults).for_each(|(sum, more)| *sum += more);
     }
 
-    /// What many runs must have met, else they prove too little: what falls short of it. About half of what the generator gave
-    /// when the floors were set.
+    /// What many runs must have met, else they prove too little: what falls short of it. About half
+    /// of what the generator gave when the floors were set.
     pub fn shortfalls(&self, seeds: u64) -> Vec<String> {
         let floors_per_100_seeds = [
             ("cuts", self.cuts, 800),
@@ -162,9 +185,12 @@ impl Tally {
             ("rotten records", self.faults[Fault::RottenRecord as usize], 15),
             ("spoilt contents", self.faults[Fault::SpoiltBodies as usize], 15),
         ];
-        let floors = floors_per_100_seeds.map(|(what, met, floor)| (what, met, floor * seeds / 100));
+        let floors =
+            floors_per_100_seeds.map(|(what, met, floor)| (what, met, floor * seeds / 100));
         let short = floors.into_iter().filter(|(_, met, floor)| met < floor);
-        short.map(|(what, met, floor)| format!("{met} {what}, where {floor} are the floor")).collect()
+        short
+            .map(|(what, met, floor)| format!("{met} {what}, where {floor} are the floor"))
+            .collect()
     }
 }
 
@@ -269,7 +295,9 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Checked<()> {
 
 /// Both must be the same.
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Checked<()> {
-    ensure(found == expected, || format!("{what}: {}, where {} is right", short(found), short(expected)))
+    ensure(found == expected, || {
+        format!("{what}: {}, where {} is right", short(found), short(expected))
+    })
 }
 
 /// Debug text that stays readable when a value is large.

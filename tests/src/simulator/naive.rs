@@ -1,4 +1,5 @@
-//! What an entity is, by the plainest means: no encoding, no index, no clocks; what a version has seen is a set of versions.
+//! What an entity is, by the plainest means: no encoding, no index, no clocks; what a version has
+//! seen is a set of versions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -103,8 +104,8 @@ impl Said {
     }
 }
 
-/// What is to be removed so that of these leaves others are left: the topmost that goes with each, so that a map of which nothing is
-/// left goes and one that is empty stays.
+/// What is to be removed so that of these leaves others are left: the topmost that goes with each,
+/// so that a map of which nothing is left goes and one that is empty stays.
 pub(crate) fn removed<'p>(before: impl Iterator<Item = &'p Path>, left: &Leaves) -> Vec<Path> {
     let stands = |path: &[String]| left.keys().any(|p| p.starts_with(path));
     let gone = before.filter(|path| !stands(path));
@@ -120,14 +121,16 @@ pub(crate) fn removed<'p>(before: impl Iterator<Item = &'p Path>, left: &Leaves)
 pub(crate) struct State(pub(crate) BTreeMap<Path, BTreeMap<Writer, Value>>);
 
 impl State {
-    /// An entry survives if each head has it or has not seen its writer. Heads: their states, and what they have seen.
+    /// An entry survives if each head has it or has not seen its writer. Heads: their states, and
+    /// what they have seen.
     pub(crate) fn merge(heads: &[(&State, &BTreeSet<VersionRef>)]) -> State {
         let mut out = State::default();
         for (head, _) in heads {
             for (path, entries) in &head.0 {
                 for (writer, value) in entries {
-                    let has =
-                        |other: &State| other.0.get(path).is_some_and(|found| found.contains_key(writer));
+                    let has = |other: &State| {
+                        other.0.get(path).is_some_and(|found| found.contains_key(writer))
+                    };
                     if heads.iter().all(|(other, seen)| has(other) || !seen.contains(&writer.1)) {
                         out.0.entry(path.clone()).or_default().insert(*writer, value.clone());
                     }
@@ -142,14 +145,16 @@ impl State {
         self.0.get(path).is_some_and(|entries| entries.values().any(is_empty_map))
     }
 
-    /// The topmost paths below which something lies although no map stands there: one removed the entry, another wrote inside.
+    /// The topmost paths below which something lies although no map stands there: one removed the
+    /// entry, another wrote inside.
     pub(crate) fn torn(&self) -> BTreeSet<Path> {
         let top = |path: &Path| (1..path.len()).find(|keys| !self.is_map(&path[..*keys]));
         self.0.keys().filter_map(|path| top(path).map(|keys| path[..keys].to_vec())).collect()
     }
 
-    /// Unsets, then sets, each in the place of what is at and below it, of scalars above it, and of what is left of a removed entry
-    /// around it. What is the only value already is not said again; to empty a map is to remove what is in it.
+    /// Unsets, then sets, each in the place of what is at and below it, of scalars above it, and of
+    /// what is left of a removed entry around it. What is the only value already is not said again;
+    /// to empty a map is to remove what is in it.
     pub(crate) fn patch(&mut self, unsets: &[Path], sets: &Leaves) -> Said {
         let mut said = Said::default();
         for unset in unsets {
@@ -161,7 +166,8 @@ impl State {
         let before = self.clone();
         let torn = before.torn();
         for (path, value) in sets {
-            let stands = before.0.get(path).is_some_and(|entries| entries.values().all(|v| v == value));
+            let stands =
+                before.0.get(path).is_some_and(|entries| entries.values().all(|v| v == value));
             let solid = |p: &Path| !before.0[p].values().all(is_empty_map);
             let clashes = before.0.keys().any(|p| {
                 let below = before.0.keys().any(|q| q != p && q.starts_with(p));
@@ -200,7 +206,8 @@ impl State {
 
     /// Entries that the other has and this one has not.
     pub(crate) fn lacks(&self, other: &State) -> BTreeSet<(Path, Writer)> {
-        let all = other.0.iter().flat_map(|(p, entries)| entries.keys().map(move |w| (p.clone(), *w)));
+        let all =
+            other.0.iter().flat_map(|(p, entries)| entries.keys().map(move |w| (p.clone(), *w)));
         all.filter(|(p, w)| !self.0.get(p).is_some_and(|entries| entries.contains_key(w))).collect()
     }
 
@@ -221,7 +228,8 @@ impl State {
         out
     }
 
-    /// One value a leaf: the last write. Of paths that clash the newest, then what fits; a map is told by what is in it.
+    /// One value a leaf: the last write. Of paths that clash the newest, then what fits; a map is
+    /// told by what is in it.
     pub(crate) fn shown(&self) -> Leaves {
         let last = |entries: &BTreeMap<Writer, Value>| {
             entries.last_key_value().map(|(w, v)| ((!is_empty_map(v)).then_some(*w), v.clone()))
@@ -239,22 +247,26 @@ impl State {
         out
     }
 
-    /// Leaves with different values, leaves of which one lies above another, and entries that one removed while another wrote inside.
+    /// Leaves with different values, leaves of which one lies above another, and entries that one
+    /// removed while another wrote inside.
     pub(crate) fn conflicts(&self) -> Vec<Conflict> {
         let (whole, torn) = (self.whole(), self.torn());
         let solid = |p: &Path| !whole[p].values().all(is_empty_map);
-        let clashes = |p: &Path| solid(p) && whole.keys().any(|q| q != p && related(p, q) && solid(q));
+        let clashes =
+            |p: &Path| solid(p) && whole.keys().any(|q| q != p && related(p, q) && solid(q));
         let differ = |entries: &BTreeMap<Writer, Value>| {
             entries.values().zip(entries.values().skip(1)).any(|(a, b)| a != b)
         };
-        let open = whole.iter().filter(|(p, entries)| differ(entries) || clashes(p)).map(|(p, _)| p);
+        let open =
+            whole.iter().filter(|(p, entries)| differ(entries) || clashes(p)).map(|(p, _)| p);
         let open: BTreeSet<&Path> = open.chain(&torn).collect();
-        let told = |p: &Path| self.sides(p).into_iter().rev().map(|((_, v), value)| (v, value)).collect();
+        let told =
+            |p: &Path| self.sides(p).into_iter().rev().map(|((_, v), value)| (v, value)).collect();
         open.into_iter().map(|p| (p.clone(), told(p))).collect()
     }
 
-    /// Who says what of an open field, in the order of writes. Of a map that holds something no side is told but of a removed one, where
-    /// each writer is told with what it wrote inside.
+    /// Who says what of an open field, in the order of writes. Of a map that holds something no
+    /// side is told but of a removed one, where each writer is told with what it wrote inside.
     pub(crate) fn sides(&self, path: &Path) -> BTreeMap<Writer, Value> {
         let holds = self.0.keys().any(|p| p != path && p.starts_with(path));
         let own = self.0.get(path).into_iter().flatten();

@@ -1,4 +1,5 @@
-//! One device: an engine, a clock of its own, chance of its own, and what its application does with it.
+//! One device: an engine, a clock of its own, chance of its own, and what its application does with
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,8 +7,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use heirloom::replication::End;
 use heirloom::{
-    Builder, Clock, Content, Engine, Entity, EntityId, FieldConflict, LogId, Patch, Snapshot, Timestamp,
-    Transaction, VersionRef,
+    Builder, Clock, Content, Engine, Entity, EntityId, FieldConflict, LogId, Patch, Snapshot,
+    Timestamp, Transaction, VersionRef,
 };
 
 use super::canary::{Canary, Lies, Tampered};
@@ -53,7 +54,8 @@ pub(crate) struct Node {
     pub(crate) backup: Option<Vec<u8>>,
     /// What its disk held, at some time.
     pub(crate) image: Option<(Disk, BTreeSet<VersionRef>)>,
-    /// What it wrote in its log, or the copy that it goes on with: a line, where others may go on with another one.
+    /// What it wrote in its log, or the copy that it goes on with: a line, where others may go on
+    /// with another one.
     pub(crate) line: BTreeSet<VersionRef>,
     builder: Builder,
     time: Time,
@@ -66,7 +68,8 @@ pub(crate) struct Node {
     lies: Lies,
     /// Forms that were opened at some time and may come back.
     pub(crate) forms: Vec<Entity>,
-    /// Log, sequence and wall of its last version, if it knows them, and its last version of each entity.
+    /// Log, sequence and wall of its last version, if it knows them, and its last version of each
+    /// entity.
     pub(crate) place: Option<(LogId, u64)>,
     pub(crate) wall: Timestamp,
     pub(crate) last: BTreeMap<EntityId, VersionRef>,
@@ -86,7 +89,8 @@ impl Node {
         let latest = Arc::new(AtomicI64::new(i64::MIN));
         let heard = latest.clone();
         let (seed, count) = (random.next(), AtomicU64::new(0));
-        let draw = move || Random::new(seed.wrapping_add(count.fetch_add(1, Ordering::Relaxed))).bytes16();
+        let draw =
+            move || Random::new(seed.wrapping_add(count.fetch_add(1, Ordering::Relaxed))).bytes16();
         let mut builder = Engine::builder()
             .label(&*name)
             .clock(move || {
@@ -127,7 +131,8 @@ impl Node {
         })
     }
 
-    /// The process is gone; what the disk holds is opened again. Forms that were open are lost with it.
+    /// The process is gone; what the disk holds is opened again. Forms that were open are lost with
+    /// it.
     pub(crate) fn reopen(&mut self, disk: Disk) -> heirloom::Result<()> {
         self.forms.clear();
         self.trouble = Faults::default();
@@ -137,7 +142,8 @@ impl Node {
         Ok(())
     }
 
-    /// What it keeps outside of its store is another from here on, if it is anything: the store will notice.
+    /// What it keeps outside of its store is another from here on, if it is anything: the store
+    /// will notice.
     pub(crate) fn moves(&mut self, mark: Option<u64>) {
         if let Some(mark) = mark {
             self.builder = self.builder.clone().install_id(mark.to_be_bytes());
@@ -196,7 +202,8 @@ impl Node {
         self.lies.on_their_way(commits);
     }
 
-    /// Its end of a session, and what to call when the link breaks. `peer`: where the other end stands.
+    /// Its end of a session, and what to call when the link breaks. `peer`: where the other end
+    /// stands.
     pub(crate) fn replica(
         &self,
         peer: impl FnOnce() -> heirloom::Result<Vec<End>>,
@@ -244,8 +251,9 @@ impl Node {
         };
         let mut content = (!entity.is_deleted()).then(|| leaves(&entity.content()));
         let open = snapshot.conflict(id)?.map_or_else(Vec::new, |c| c.fields);
-        let sides =
-            |f: &FieldConflict| f.sides.iter().map(|s| (s.version, s.value.clone())).collect::<Vec<_>>();
+        let sides = |f: &FieldConflict| {
+            f.sides.iter().map(|s| (s.version, s.value.clone())).collect::<Vec<_>>()
+        };
         let conflicts: Vec<_> = open.iter().map(|f| (f.path.clone(), sides(f))).collect();
         if self.has(Canary::ShowsTheLastArrival)
             && let Some((path, sides)) = conflicts.first()

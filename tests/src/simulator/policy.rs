@@ -1,4 +1,5 @@
-//! How the two entity types are shown: by name for the engine, and by what the name means for the ledger.
+//! How the two entity types are shown: by name for the engine, and by what the name means for the
+//! ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,7 +80,11 @@ impl Rules {
     }
 
     pub(crate) fn of(&self, entity_type: &str) -> Rule {
-        TYPES.iter().zip(self.0).find(|(t, _)| **t == entity_type).map_or(Rule::Auto, |(_, rule)| rule)
+        TYPES
+            .iter()
+            .zip(self.0)
+            .find(|(t, _)| **t == entity_type)
+            .map_or(Rule::Auto, |(_, rule)| rule)
     }
 
     pub(crate) fn configure(&self, builder: Builder) -> Builder {
@@ -137,7 +142,8 @@ impl From<&Conflict> for Asked {
 
 /// The custom policy: pure, and else of no sense but to give every answer that there is.
 pub(crate) fn whim(asked: &Asked) -> Choice {
-    let oldest = |sides: &BTreeMap<Writer, Value>| sides.values().next().cloned().unwrap_or_default();
+    let oldest =
+        |sides: &BTreeMap<Writer, Value>| sides.values().next().cloned().unwrap_or_default();
     let sets = asked.fields.iter().map(|(path, sides)| (path.clone(), oldest(sides))).collect();
     match asked.heads.iter().map(|h| h.sequence).sum::<u64>() % 8 {
         0 => Choice::Suggestion,

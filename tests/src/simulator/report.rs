@@ -1,4 +1,5 @@
-//! The report of a conflict: what a node tells of it, and what the ledger says that there is to tell.
+//! The report of a conflict: what a node tells of it, and what the ledger says that there is to
+//! tell.
 
 use std::collections::BTreeSet;
 
@@ -27,14 +28,23 @@ impl From<&heirloom::Conflict> for Report {
     fn from(told: &heirloom::Conflict) -> Self {
         let heads = told.heads.iter();
         let sides = |f: &heirloom::FieldConflict| {
-            f.sides.iter().map(|s| (s.version, device_of(&s.device), s.stamp, s.value.clone())).collect()
+            f.sides
+                .iter()
+                .map(|s| (s.version, device_of(&s.device), s.stamp, s.value.clone()))
+                .collect()
         };
         Self {
             entity_type: told.entity_type.clone(),
             kind: told.kind,
             heads: heads
                 .map(|h| {
-                    (h.version, device_of(&h.device), h.stamp, h.generation, h.content.as_ref().map(leaves))
+                    (
+                        h.version,
+                        device_of(&h.device),
+                        h.stamp,
+                        h.generation,
+                        h.content.as_ref().map(leaves),
+                    )
                 })
                 .collect(),
             fields: told.fields.iter().map(|f| (f.path.clone(), sides(f))).collect(),
@@ -81,12 +91,16 @@ impl Report {
     }
 
     /// What a node tells of an entity.
-    pub(crate) fn at(snapshot: &Snapshot, id: heirloom::EntityId) -> heirloom::Result<Option<Report>> {
+    pub(crate) fn at(
+        snapshot: &Snapshot,
+        id: heirloom::EntityId,
+    ) -> heirloom::Result<Option<Report>> {
         Ok(snapshot.conflict(id)?.as_ref().map(Report::from))
     }
 }
 
-/// What a device is called, whoever knows of a fork: on a branch digits follow the label and those of the log.
+/// What a device is called, whoever knows of a fork: on a branch digits follow the label and those
+/// of the log.
 pub(crate) fn device_of(id: &str) -> String {
     id.split('-').take(3).collect::<Vec<_>>().join("-")
 }

@@ -1,4 +1,5 @@
-//! Rows of a store rot on the disk. What follows from the log is made again from it; a record of the log comes back from a peer; and nothing is lost.
+//! Rows of a store rot on the disk. What follows from the log is made again from it; a record of
+//! the log comes back from a peer; and nothing is lost.
 
 use heirloom::VersionRef;
 
@@ -22,7 +23,9 @@ impl World {
         self.count(Fault::RottenRow);
         self.rot(node, &disk, row, is_lost)?;
         let repaired = self.nodes[node].engine.repair()?;
-        ensure(repaired.left.is_empty(), || format!("node {node}: {:?} cannot be repaired", repaired.left))?;
+        ensure(repaired.left.is_empty(), || {
+            format!("node {node}: {:?} cannot be repaired", repaired.left)
+        })?;
         self.is_whole(node)
     }
 
@@ -32,7 +35,8 @@ impl World {
         if other == node {
             return Ok(());
         }
-        let (here, there) = (self.nodes[node].engine.replication(), self.nodes[other].engine.replication());
+        let (here, there) =
+            (self.nodes[node].engine.replication(), self.nodes[other].engine.replication());
         let mut shared = Vec::new();
         for commit in here.commits(0, u64::MAX, &|_, _, _| true, usize::MAX)?.commits {
             if there.locate(&commit.end.reference())?.is_some() {
@@ -47,27 +51,37 @@ impl World {
         let of_it = |row: &Row| row.0 == "log" && row.1.starts_with(&commit.lsn.to_be_bytes());
         let pieces: Vec<Row> = specimen::rows_on(&disk).into_iter().filter(of_it).collect();
         let Some(row) = pieces.first() else { return Ok(()) };
-        // of a row that is gone only what others say of its commit proves which it was: a void one at the end of a log leaves no trace
+        // of a row that is gone only what others say of its commit proves which it was: a void one
+        // at the end of a log leaves no trace
         let is_forged = self.forged.iter().any(|forged| forged.commit == commit.end.reference());
         let is_lost = !is_forged && self.swarm.chance.percent(30);
         self.count(Fault::RottenRecord);
         let commits = self.nodes[node].engine.snapshot()?.commits()?;
         self.rot(node, &disk, row, is_lost)?;
         let found = self.nodes[node].engine.repair()?;
-        // without its last row a store does not know that there was one: the commit comes as a new one
+        // without its last row a store does not know that there was one: the commit comes as a new
+        // one
         let is_known = u64::from(!is_lost || pieces.len() > 1 || commit.lsn + 1 < commits);
         same("damaged commits that are noted", &found.damaged_commits, &is_known)?;
         let [a, b] = self.seams([node, other])?;
         let (report, _) = heirloom_sync::sync_in_process(&a.0, &b.0)?;
         same("damaged commits that came back", &report.healed, &is_known)?;
         let repaired = self.nodes[node].engine.repair()?;
-        ensure(repaired.left.is_empty(), || format!("node {node}: {:?} cannot be repaired", repaired.left))?;
+        ensure(repaired.left.is_empty(), || {
+            format!("node {node}: {:?} cannot be repaired", repaired.left)
+        })?;
         self.nodes[other].note_told()?;
         self.is_whole(node)
     }
 
     /// The store is opened with a row that is not what was written.
-    fn rot(&mut self, node: usize, disk: &Disk, (table, key, value): &Row, is_lost: bool) -> Checked<()> {
+    fn rot(
+        &mut self,
+        node: usize,
+        disk: &Disk,
+        (table, key, value): &Row,
+        is_lost: bool,
+    ) -> Checked<()> {
         let mut rotten = value.clone();
         let bit = self.swarm.chance.below((rotten.len() * 8).max(1));
         if let Some(byte) = rotten.get_mut(bit / 8) {
@@ -87,7 +101,11 @@ impl World {
         let now = &self.nodes[node];
         for end in &now.told {
             let found = now.engine.replication().locate(&end.reference())?.map(|here| here.end);
-            same(&format!("node {node} after a repair: what it had said to hold"), &found, &Some(*end))?;
+            same(
+                &format!("node {node} after a repair: what it had said to hold"),
+                &found,
+                &Some(*end),
+            )?;
         }
         let snapshot = now.engine.snapshot()?;
         let line: Vec<VersionRef> = now.line.iter().copied().collect();

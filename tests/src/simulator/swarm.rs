@@ -1,11 +1,13 @@
-//! Which faults a world knows, and how often each comes: every seed draws its own few, so that rare meetings of two of them happen often.
+//! Which faults a world knows, and how often each comes: every seed draws its own few, so that rare
+//! meetings of two of them happen often.
 
 use crate::random::Random;
 
 /// What goes wrong with a device or a link of its own accord.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Fault {
-    /// The power goes at some operation of the disk: what was not synced is there, or not, or in part.
+    /// The power goes at some operation of the disk: what was not synced is there, or not, or in
+    /// part.
     PowerCut,
     /// The process dies between two operations.
     Kill,
@@ -134,6 +136,10 @@ impl Swarm {
     /// What begins to go wrong with this step.
     pub(crate) fn next(&mut self) -> Vec<Fault> {
         let chance = &mut self.chance;
-        self.rates.iter().filter(|(_, rate)| chance.below(1000) < *rate).map(|(fault, _)| *fault).collect()
+        self.rates
+            .iter()
+            .filter(|(_, rate)| chance.below(1000) < *rate)
+            .map(|(fault, _)| *fault)
+            .collect()
     }
 }

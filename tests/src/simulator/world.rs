@@ -77,7 +77,8 @@ impl World {
             steps: 60 + random.below(140) as u64,
         };
         let rules = Rules::draw(&mut random);
-        let entities = (0..3 + random.below(3)).map(|i| EntityId::v5(&[7; 16], &[i as u8])).collect();
+        let entities =
+            (0..3 + random.below(3)).map(|i| EntityId::v5(&[7; 16], &[i as u8])).collect();
         let mut world = World {
             random,
             time: Time::at(BEGIN),
@@ -237,7 +238,8 @@ impl World {
     fn draw_fate(&mut self) -> Fate {
         let random = &mut self.random;
         let within_a_large_value = self.temper.has_large_values && random.percent(70);
-        let length = if within_a_large_value { random.below(150_000) } else { random.of_any_size(12) };
+        let length =
+            if within_a_large_value { random.below(150_000) } else { random.of_any_size(12) };
         Fate {
             breaks_after: random.percent(self.temper.breaks).then_some(length),
             alters_after: random.percent(5).then(|| random.below(2000)),
@@ -276,8 +278,10 @@ impl World {
         let standing = standing?;
         if who.iter().any(|n| self.nodes[*n].disk.has_failed()) {
             let meeting = self.meetings.remove(at);
-            let mut failed: Vec<_> = who.into_iter().filter(|n| self.nodes[*n].disk.has_failed()).collect();
-            // who may lose its store comes last: only a store that was opened again says what it holds
+            let mut failed: Vec<_> =
+                who.into_iter().filter(|n| self.nodes[*n].disk.has_failed()).collect();
+            // who may lose its store comes last: only a store that was opened again says what it
+            // holds
             failed.sort_by_key(|n| self.nodes[*n].trouble.misdirected.is_some());
             self.restart(&failed)?;
             let standing = if standing == Standing::Finished { standing } else { Standing::Failed };
@@ -398,8 +402,8 @@ impl World {
         ensure(!equal || empty || a.bytes_in + a.bytes_out < 200, || {
             format!("{} bytes to find equal stores equal", a.bytes_in + a.bytes_out)
         })?;
-        // copies that nobody told apart bear one name, and compare their logs before they are sure that
-        // neither talks to itself: then all is said if nothing came
+        // copies that nobody told apart bear one name, and compare their logs before they are sure
+        // that neither talks to itself: then all is said if nothing came
         let names = who.map(|node| self.nodes[node].engine.replication().node());
         let [Ok(one), Ok(other)] = names else { return Ok(equal) };
         Ok(equal || (one == other && [&a, &b].iter().all(|r| r.commits_received + r.healed == 0)))

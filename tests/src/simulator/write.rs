@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use heirloom::{
-    Content, EntityId, Error, Kind, Metadata, Snapshot, Timestamp, Value, Version, VersionRef, apply_patch,
+    Content, EntityId, Error, Kind, Metadata, Snapshot, Timestamp, Value, Version, VersionRef,
+    apply_patch,
 };
 
 use super::canary::Canary;
@@ -29,7 +30,11 @@ impl World {
         let ops = (0..count).map(|_| self.draw_op(node, &before)).collect::<Checked<Vec<Op>>>()?;
         let abandon = self.random.percent(4);
         self.tell(|| {
-            format!("node {node} writes{} {}", if abandon { " and gives up" } else { "" }, short(&ops))
+            format!(
+                "node {node} writes{} {}",
+                if abandon { " and gives up" } else { "" },
+                short(&ops)
+            )
         });
 
         let mut plan = self.plan(&before, &ops)?;
@@ -57,7 +62,8 @@ impl World {
         match (refusal, found) {
             (Err(refusal), Err(error)) if Refusal::of(&error) == Some(refusal) => {
                 self.tally.refusals += 1;
-                let is_decision = matches!(ops[foretold.len()], Op::Resolve { .. } | Op::Expect { .. });
+                let is_decision =
+                    matches!(ops[foretold.len()], Op::Resolve { .. } | Op::Expect { .. });
                 self.tally.stale += u64::from(is_decision && refusal == Refusal::Conflict);
             }
             (Ok(()), Err(Error::Closed)) if abandon => {}
@@ -73,7 +79,11 @@ impl World {
                 return Ok(self.nodes[node].note_told()?);
             }
             (foretold, found) => {
-                let what = format!("node {node} writes {}: {} was foretold", short(&ops), short(&foretold));
+                let what = format!(
+                    "node {node} writes {}: {} was foretold",
+                    short(&ops),
+                    short(&foretold)
+                );
                 return Err(Wrong(format!("{what}, {} came", short(&found))));
             }
         }
@@ -84,8 +94,14 @@ impl World {
         )
     }
 
-    /// What the transaction showed after each step. A given-up one ends with an error that no write gives.
-    fn transact(&self, node: usize, ops: &[Op], abandon: bool) -> heirloom::Result<Vec<Option<Leaves>>> {
+    /// What the transaction showed after each step. A given-up one ends with an error that no write
+    /// gives.
+    fn transact(
+        &self,
+        node: usize,
+        ops: &[Op],
+        abandon: bool,
+    ) -> heirloom::Result<Vec<Option<Leaves>>> {
         let node = &self.nodes[node];
         if abandon && node.has(Canary::KeepsAnAbandonedWrite) {
             node.engine.write(|tx| node.apply(tx, &ops[0]))?;
@@ -115,9 +131,12 @@ impl World {
     }
 
     fn heads(&self, snapshot: &Snapshot, id: EntityId) -> Checked<BTreeSet<VersionRef>> {
-        let heads: BTreeSet<VersionRef> = snapshot.heads(id)?.iter().map(Version::reference).collect();
+        let heads: BTreeSet<VersionRef> =
+            snapshot.heads(id)?.iter().map(Version::reference).collect();
         let known = |h: &VersionRef| self.ledger.get(h).is_some();
-        ensure(heads.iter().all(known), || format!("{id} has a head that nobody wrote: {heads:?}"))?;
+        ensure(heads.iter().all(known), || {
+            format!("{id} has a head that nobody wrote: {heads:?}")
+        })?;
         Ok(heads)
     }
 
@@ -149,7 +168,10 @@ impl World {
             let known = known(&self.ledger, version, draft);
             if let Some(last) = self.nodes[node].last.insert(id, known.version.reference()) {
                 ensure(known.seen.contains(&last), || {
-                    format!("node {node} left its own version {last} of {id} out of the past of its next")
+                    format!(
+                        "node {node} left its own version {last} of {id} out of the past of its \
+                         next"
+                    )
                 })?;
             }
             let shown = known.state.as_ref().map(|s| s.shown());
@@ -167,7 +189,8 @@ impl World {
         Ok(())
     }
 
-    /// The disk failed under a write: the commit is there whole or not at all; if it was acknowledged, it is there.
+    /// The disk failed under a write: the commit is there whole or not at all; if it was
+    /// acknowledged, it is there.
     fn written_in_a_crash(
         &mut self,
         node: usize,
@@ -181,7 +204,8 @@ impl World {
         }
         let new = self.nodes[node].engine.snapshot()?.commits()? - held;
         let gone = new == 0 && told && !drafts.is_empty();
-        // a disk that wrote elsewhere what makes a commit count, and said that it did, has dropped it whole
+        // a disk that wrote elsewhere what makes a commit count, and said that it did, has dropped
+        // it whole
         self.tally.lost_commits += u64::from(gone && may_go_back);
         ensure(!gone || may_go_back, || format!("node {node}: an acknowledged commit is gone"))?;
         if new > 0 {
@@ -230,8 +254,9 @@ impl World {
         for (id, draft) in drafts {
             let mut heads = after.heads(*id)?;
             let head = heads.pop().filter(|_| heads.is_empty());
-            let head =
-                head.ok_or_else(|| Wrong(format!("{id} has several heads just after a write, or none")))?;
+            let head = head.ok_or_else(|| {
+                Wrong(format!("{id} has several heads just after a write, or none"))
+            })?;
             same("the log of a version", &Some(head.log()), &own)?;
             // the place that an image or a copy begins at is not known
             let VersionRef { log, sequence, .. } = head.reference();
@@ -243,13 +268,18 @@ impl World {
                 None => {}
             }
             same("the kind of a version", &head.kind(), &draft.kind)?;
-            same("parents of a version", &head.parents().iter().copied().collect(), &draft.parents)?;
+            same(
+                "parents of a version",
+                &head.parents().iter().copied().collect(),
+                &draft.parents,
+            )?;
             out.push(head);
         }
         Ok(out)
     }
 
-    /// I5 and R6: the wall never goes back and never follows a clock that is far ahead; the stamp is exactly the one that there must be.
+    /// I5 and R6: the wall never goes back and never follows a clock that is far ahead; the stamp
+    /// is exactly the one that there must be.
     fn check_times(&mut self, node: usize, versions: &[Version]) -> Checked<()> {
         let Some(first) = versions.first() else { return Ok(()) };
         // a fresh log begins a line of its own
@@ -267,7 +297,9 @@ impl World {
             node.wall = Timestamp::EPOCH;
         }
         let now = node.now().clamp(Timestamp::EPOCH, Timestamp::MAX);
-        ensure(wall >= node.wall && wall >= now, || format!("{}: wall {wall} goes back", node.name))?;
+        ensure(wall >= node.wall && wall >= now, || {
+            format!("{}: wall {wall} goes back", node.name)
+        })?;
         let most = Timestamp::from_millis(now.as_millis() + PULL_MS);
         ensure(!node.is_right || wall <= most, || {
             format!("{}: wall {wall} was pushed beyond {most}", node.name)
@@ -302,7 +334,9 @@ impl World {
             None if dice < 90 => self.draw_creation(id),
             None if dice < 95 => Op::Expect { id, heads: Vec::new() },
             None => self.draw_patch(id),
-            Some(e) if e.is_conflicted() && self.random.percent(15) => self.draw_resolution(node, e)?,
+            Some(e) if e.is_conflicted() && self.random.percent(15) => {
+                self.draw_resolution(node, e)?
+            }
             Some(e) if dice < 3 => self.draw_resolution(node, e)?,
             Some(e) if dice > 95 => Op::Expect { id, heads: self.look(node, e).heads().to_vec() },
             Some(e) if e.is_deleted() && dice < 60 && !plain => self.draw_restore(id),
@@ -334,7 +368,8 @@ impl World {
         let count = if unsets.is_empty() { 1 + self.random.below(2) } else { self.random.below(3) };
         let large = self.temper.has_large_values;
         let random = &mut self.random;
-        let sets = (0..count).map(|_| (path(random.pick(&FIELDS)), draw_value(random, large))).collect();
+        let sets =
+            (0..count).map(|_| (path(random.pick(&FIELDS)), draw_value(random, large))).collect();
         (unsets, sets)
     }
 

@@ -1,4 +1,5 @@
-//! What is done to a store, step by step. Each step is one durable commit, or none; the same steps make the same bytes on any store.
+//! What is done to a store, step by step. Each step is one durable commit, or none; the same steps
+//! make the same bytes on any store.
 
 use crate::{disk::Disk, random::Random, twins};
 use heirloom::{
@@ -107,7 +108,11 @@ impl Step {
                 let draft = Content::new().with("text", format!("a thought about {room}"));
                 put(
                     engine,
-                    &[(*id, "lamp", lamp(*room)), (*id + 1, "blob", bytes), (*id + 2, "draft", draft)],
+                    &[
+                        (*id, "lamp", lamp(*room)),
+                        (*id + 1, "blob", bytes),
+                        (*id + 2, "draft", draft),
+                    ],
                 )
             }
             Self::Delete(id) => engine.write(|tx| match tx.get(entity(*id))? {
@@ -116,8 +121,12 @@ impl Step {
             }),
             Self::Restore(id) => restore(engine, entity(*id)),
             Self::Resolve(id) => {
-                let seen: Vec<_> =
-                    engine.snapshot()?.heads(entity(*id))?.iter().map(|head| head.reference()).collect();
+                let seen: Vec<_> = engine
+                    .snapshot()?
+                    .heads(entity(*id))?
+                    .iter()
+                    .map(|head| head.reference())
+                    .collect();
                 if seen.len() < 2 {
                     return Ok(());
                 }
@@ -143,8 +152,10 @@ impl Step {
             }
             Self::Unstage => replication.unstage(PEER),
             Self::Flush => engine.flush(),
-            Self::Remember(held) => replication
-                .remember(PEER, Peer { cut: None, held: *held, is_hub: true, ..Default::default() }),
+            Self::Remember(held) => replication.remember(
+                PEER,
+                Peer { cut: None, held: *held, is_hub: true, ..Default::default() },
+            ),
         }
     }
 }
@@ -156,8 +167,9 @@ fn put(engine: &Engine, all: &[(u8, &str, Content)]) -> Result<()> {
             let id = entity(*id);
             match tx.create_with_id(id, entity_type, content) {
                 Err(heirloom::Error::Exists { .. }) => {
-                    let patch =
-                        content.iter().fold(Patch::new(), |p, (key, value)| p.set(key, value.clone()));
+                    let patch = content
+                        .iter()
+                        .fold(Patch::new(), |p, (key, value)| p.set(key, value.clone()));
                     match tx.patch(id, patch) {
                         Err(heirloom::Error::Deleted(_)) => {}
                         other => other?,
@@ -182,9 +194,9 @@ fn restore(engine: &Engine, id: EntityId) -> Result<()> {
         .map(|version| version.reference())
         .find(|version| snapshot.content_at(version).is_ok_and(|content| content.is_some()));
     match first {
-        Some(first) => {
-            engine.write_with(Metadata::new().with_message("it was a mistake"), |tx| tx.restore(id, &first))
-        }
+        Some(first) => engine.write_with(Metadata::new().with_message("it was a mistake"), |tx| {
+            tx.restore(id, &first)
+        }),
         None => Ok(()),
     }
 }

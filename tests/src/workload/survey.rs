@@ -41,7 +41,10 @@ pub fn survey(engine: &Engine) -> Result<Survey> {
         let history: Vec<_> = snapshot.history(id)?.collect::<Result<_>>()?;
         for version in &history {
             let reference = version.reference();
-            note(format!("content of {reference}"), format!("{:?}", snapshot.content_at(&reference)?));
+            note(
+                format!("content of {reference}"),
+                format!("{:?}", snapshot.content_at(&reference)?),
+            );
         }
         note(format!("history of {id}"), format!("{history:?}"));
     }
@@ -55,8 +58,11 @@ pub fn changes(engine: &Engine) -> Result<Vec<VersionRef>> {
 
 /// What differs, to be read by people.
 pub fn differences(found: &Survey, wanted: &Survey) -> Vec<String> {
-    let names = found.keys().chain(wanted.keys()).filter(|name| found.get(*name) != wanted.get(*name));
-    names.map(|name| format!("{name}: {:?} and not {:?}", found.get(name), wanted.get(name))).collect()
+    let names =
+        found.keys().chain(wanted.keys()).filter(|name| found.get(*name) != wanted.get(*name));
+    names
+        .map(|name| format!("{name}: {:?} and not {:?}", found.get(name), wanted.get(name)))
+        .collect()
 }
 
 /// Panics unless nothing is damaged.
@@ -73,11 +79,14 @@ pub struct Handed {
 }
 
 impl Handed {
-    /// All that a store gives now, one that lost its disk too. A part that it can no longer give is left out.
+    /// All that a store gives now, one that lost its disk too. A part that it can no longer give is
+    /// left out.
     pub fn by(engine: &Engine) -> Self {
         let replication = engine.replication();
         let mut commits = Vec::new();
-        while let Ok(batch) = replication.commits(commits.len() as u64, u64::MAX, &|_, _, _| true, 1) {
+        while let Ok(batch) =
+            replication.commits(commits.len() as u64, u64::MAX, &|_, _, _| true, 1)
+        {
             if batch.commits.is_empty() {
                 break;
             }

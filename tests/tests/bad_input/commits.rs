@@ -1,11 +1,12 @@
-//! Bytes that are no commit, and commits that come too early, fork, or belong elsewhere: every framing error of the format, forged. Each is a typed
-//! error, the commits before it in the batch are kept, and nothing of it is stored.
+//! Bytes that are no commit, and commits that come too early, fork, or belong elsewhere: every
+//! framing error of the format, forged. Each is a typed error, the commits before it in the batch
+//! are kept, and nothing of it is stored.
 
 use heirloom::Error;
 use heirloom_tests::{
     decoder::{
-        Body, Commit, Frame, Framing, Genesis, Id, Leaves, Level1, Metadata, Ref, Refusal, Rest, Trailer,
-        Value, hashes, kind,
+        Body, Commit, Frame, Framing, Genesis, Id, Leaves, Level1, Metadata, Ref, Refusal, Rest,
+        Trailer, Value, hashes, kind,
     },
     forge::{self, Author, CommitSpec, Forged, VersionSpec},
     twins::{self, Twins},
@@ -33,7 +34,8 @@ fn blame(error: &Error) -> Blame {
     }
 }
 
-/// An engine and the decoder that hold two commits of `a` and one of `b`; `next` is about to follow in `a`'s log, `fresh` has written nothing.
+/// An engine and the decoder that hold two commits of `a` and one of `b`; `next` is about to follow
+/// in `a`'s log, `fresh` has written nothing.
 struct Scene {
     twins: Twins,
     held: [Forged; 3],
@@ -48,8 +50,9 @@ fn create(entity: Id) -> VersionSpec {
 fn scene() -> Scene {
     let (mut a, mut b) = (twins::author(DATASET, "a"), twins::author(DATASET, "b"));
     let a1 = a.commit(&CommitSpec::at(1).version(create(LAMP)).version(create(ROOM)));
-    let b1 =
-        b.commit(&CommitSpec::at(2).version(VersionSpec::update(LAMP, "lamp", Leaves::new()).after(&a1, 0)));
+    let b1 = b.commit(
+        &CommitSpec::at(2).version(VersionSpec::update(LAMP, "lamp", Leaves::new()).after(&a1, 0)),
+    );
     let a2 = a.commit(&CommitSpec::at(3).version(VersionSpec::delete(ROOM, "lamp").after(&a1, 1)));
     let mut twins = Twins::new(hashes::dataset_id(DATASET));
     for commit in [&a1, &b1, &a2] {
@@ -59,7 +62,8 @@ fn scene() -> Scene {
 }
 
 impl Scene {
-    /// Offers bytes that are refused, alone and behind a good commit; says why and checks that nothing of them is stored.
+    /// Offers bytes that are refused, alone and behind a good commit; says why and checks that
+    /// nothing of them is stored.
     fn refuse(&mut self, bytes: &[u8]) -> (Refusal, Blame) {
         let engine = self.twins.engine.clone();
         let root = engine.log_root().unwrap();
@@ -70,7 +74,8 @@ impl Scene {
 
         let fresh = twins::reader(hashes::dataset_id(DATASET));
         let good: Vec<&[u8]> = self.held.iter().map(|commit| &commit.bytes[..]).collect();
-        let behind = fresh.replication().ingest(&[&good[..], &[bytes, good[0]]].concat()).unwrap_err();
+        let behind =
+            fresh.replication().ingest(&[&good[..], &[bytes, good[0]]].concat()).unwrap_err();
         assert_eq!(blame(&behind), blame(&error));
         assert_eq!(fresh.log_root().unwrap(), root, "what came before it is kept");
         assert!(fresh.verify().unwrap().is_clean());
@@ -138,10 +143,16 @@ fn is_primitive((refusal, blame): (Refusal, Blame)) -> bool {
 #[test]
 fn primitives() {
     assert!(is_primitive(Scene::edited_parts(|f| f.header[1] = 1)), "metadata that is not there");
-    assert!(is_primitive(Scene::edited_parts(|f| f.header.push(0))), "bytes left over in the header");
+    assert!(
+        is_primitive(Scene::edited_parts(|f| f.header.push(0))),
+        "bytes left over in the header"
+    );
     assert!(is_primitive(Scene::edited_parts(|f| f.trailer.push(0))), "bytes left over at the end");
     assert!(is_primitive(Scene::edited_parts(|f| f.trailer.clear())));
-    assert!(is_primitive(Scene::edited_parts(|f| f.trailer = vec![1; 64])), "a signature cut short");
+    assert!(
+        is_primitive(Scene::edited_parts(|f| f.trailer = vec![1; 64])),
+        "a signature cut short"
+    );
     assert!(is_primitive(Scene::edited_parts(|f| f.trailer = vec![2; 16])), "a key cut short");
     assert!(is_primitive(Scene::edited_genesis(|g| g.more = vec![0])));
     for start in [&[0x80][..], &[0x80, 0x00], &[0xff; 10], &[0x00], &[]] {
@@ -153,8 +164,8 @@ fn primitives() {
 fn commits_cut_anywhere() {
     let mut scene = scene();
     let spec = CommitSpec::at(9).version(create([7; 16])).metadata("me", "why");
-    for bytes in
-        [scene.next.draft(&spec), scene.fresh.draft(&spec)].map(|draft| forge::join(&forge::frame(&draft)))
+    for bytes in [scene.next.draft(&spec), scene.fresh.draft(&spec)]
+        .map(|draft| forge::join(&forge::frame(&draft)))
     {
         for end in 0..bytes.len() {
             let (_, error) = scene.twins.offer(&bytes[..end]).map(drop).unwrap_err();
@@ -180,7 +191,8 @@ fn geneses() {
     }
     let long = |g: &mut Genesis| (g.label, g.flags) = ("a".repeat(65), Genesis::MANAGED);
     assert_eq!(Scene::edited_genesis(long), refused(Framing::GenesisLabel));
-    let follows = |g: &mut Genesis| (g.predecessor, g.flags) = (Some(named(1, 0, 1)), Genesis::PREDECESSOR);
+    let follows =
+        |g: &mut Genesis| (g.predecessor, g.flags) = (Some(named(1, 0, 1)), Genesis::PREDECESSOR);
     assert_eq!(Scene::edited_genesis(follows), refused(Framing::GenesisPredecessor));
     let large = |g: &mut Genesis| (g.level, g.more) = (2, vec![0; 1024]);
     assert_eq!(Scene::edited_genesis(large), refused(Framing::GenesisSize));
@@ -228,8 +240,9 @@ fn headers() {
     let parents = |c: &mut Commit, _: &Scene| level1(c).versions[0].parents = vec![(1, 1); 4_097];
     assert_eq!(Scene::edited(parents), refused(ParentsTooMany));
     for length in [0, 256] {
-        let of_length =
-            |c: &mut Commit, _: &Scene| level1(c).versions[0].entity_type = Some("t".repeat(length));
+        let of_length = |c: &mut Commit, _: &Scene| {
+            level1(c).versions[0].entity_type = Some("t".repeat(length))
+        };
         assert_eq!(Scene::edited(of_length), refused(TypeLength));
     }
     for bit in 4..7 {
@@ -240,7 +253,8 @@ fn headers() {
     {
         let with = |c: &mut Commit, _: &Scene| {
             c.header.flags = 1;
-            level1(c).metadata = Some(Metadata { actor: "a".repeat(actor), message: "m".repeat(message) });
+            level1(c).metadata =
+                Some(Metadata { actor: "a".repeat(actor), message: "m".repeat(message) });
         };
         assert_eq!(Scene::edited(with), refused(error));
     }
@@ -302,7 +316,11 @@ fn bodies_and_trailers() {
         *first_body(c) = Body::Missing;
         level1(c).versions[1].kind = kind::UPDATE;
     };
-    assert_eq!(Scene::edited(both), refused(BodyNone), "what is reserved changes nothing about that");
+    assert_eq!(
+        Scene::edited(both),
+        refused(BodyNone),
+        "what is reserved changes nothing about that"
+    );
 }
 
 #[test]
@@ -326,8 +344,9 @@ fn places() {
         c.header.refs = vec![Ref { sequence: 1, ..scene.held[0].commit }];
     };
     assert_eq!(Scene::edited(within_a_commit), order(Framing::PlaceRef));
-    let itself =
-        |c: &mut Commit, _: &Scene| c.header.refs = vec![Ref { log: c.log, sequence: 4, prefix: [1; 16] }];
+    let itself = |c: &mut Commit, _: &Scene| {
+        c.header.refs = vec![Ref { log: c.log, sequence: 4, prefix: [1; 16] }]
+    };
     assert_eq!(Scene::edited(itself), order(Framing::PlaceRef));
 
     // a genesis where none belongs, and none where one does
@@ -367,7 +386,10 @@ fn what_follows_no_commit_is_refused_and_forks_are_kept() {
     let other_first = a.commit(&spec());
     for branch in [&other_second, &on_a_branch, &other_first] {
         let (_, report) = scene.twins.offer(&branch.bytes).unwrap();
-        assert_eq!((report.added, report.forks.len()), (1, usize::from(!std::ptr::eq(branch, &on_a_branch))));
+        assert_eq!(
+            (report.added, report.forks.len()),
+            (1, usize::from(!std::ptr::eq(branch, &on_a_branch)))
+        );
         assert_eq!(scene.twins.offer(&branch.bytes).unwrap().1.skipped, 1);
     }
     // and what is held is held

@@ -86,7 +86,8 @@ fn look(path: &Path, truth: &Survey) -> Found {
     out
 }
 
-/// One flipped bit in the value of any row: nothing false is returned, `verify` names it, and what does not hang on the row stays readable.
+/// One flipped bit in the value of any row: nothing false is returned, `verify` names it, and what
+/// does not hang on the row stays readable.
 #[test]
 fn a_flipped_bit_in_any_row_is_noticed() {
     let scene = scene();
@@ -114,7 +115,10 @@ fn a_flipped_bit_in_any_row_is_noticed() {
                     assert!(found.unopened.is_none() && found.named, "{place}");
                 }
                 _ => {
-                    assert!(found.unopened.is_none() && found.named && !found.errors.is_empty(), "{place}");
+                    assert!(
+                        found.unopened.is_none() && found.named && !found.errors.is_empty(),
+                        "{place}"
+                    );
                     assert!(found.errors.values().all(|kind| kind == "Corrupt"), "{place}");
                 }
             }
@@ -145,12 +149,14 @@ fn a_flipped_bit_in_any_row_is_noticed() {
     assert_eq!(tables.keys().copied().collect::<Vec<_>>(), with_values);
 }
 
-/// Of a store whose last commit is damaged everything else can be read, and writing goes on under a fresh log.
+/// Of a store whose last commit is damaged everything else can be read, and writing goes on under a
+/// fresh log.
 #[test]
 fn a_store_whose_last_commit_is_damaged_is_readable_and_goes_on_under_a_fresh_log() {
     let scene = scene();
     let path = scene.copy();
-    let (table, key, mut value) = rows(path).into_iter().rfind(|(table, ..)| *table == "log").unwrap();
+    let (table, key, mut value) =
+        rows(path).into_iter().rfind(|(table, ..)| *table == "log").unwrap();
     value[9] ^= 1;
     replace(path, table, &key, Some((&key, &value)));
     let engine = builder().open(path).unwrap();
@@ -159,14 +165,17 @@ fn a_store_whose_last_commit_is_damaged_is_readable_and_goes_on_under_a_fresh_lo
     assert_eq!(snapshot.get(entity(7)).unwrap().unwrap().get("n").unwrap(), Some(7.into()));
     assert!(matches!(engine.log_root(), Err(Error::Corrupt { table: "log", .. })));
     let position = engine.replication().position().unwrap();
-    assert!(!position.whole && position.ends.iter().all(|end| Some(end.log) != log || end.sequence > 0));
+    assert!(
+        !position.whole && position.ends.iter().all(|end| Some(end.log) != log || end.sequence > 0)
+    );
     let found = engine.verify().unwrap();
     assert!(found.problems.iter().any(|problem| problem.table == "log"), "{:?}", found.problems);
     engine.write(|tx| tx.create_with_id(entity(99), "lamp", &Content::new())).unwrap();
     assert_ne!(engine.log_id(), log);
 }
 
-/// Whoever follows the change log is not held up for ever by a commit that cannot be read, nor by one that was read last.
+/// Whoever follows the change log is not held up for ever by a commit that cannot be read, nor by
+/// one that was read last.
 #[test]
 fn the_change_log_has_a_way_past_damaged_commits() {
     let scene = scene();
@@ -174,7 +183,8 @@ fn the_change_log_has_a_way_past_damaged_commits() {
         let engine = builder().open(scene.copy()).unwrap();
         engine.changes(Cursor::START).map(|change| change.unwrap().version()).collect()
     };
-    let logs: Vec<_> = rows(&scene.sound).into_iter().filter(|(table, ..)| *table == "log").collect();
+    let logs: Vec<_> =
+        rows(&scene.sound).into_iter().filter(|(table, ..)| *table == "log").collect();
     let last = logs.len() - 1;
     for at in [0, 3, last] {
         let path = scene.copy();
@@ -218,8 +228,9 @@ fn a_row_that_is_lost_or_under_another_key_is_noticed() {
             let path = scene.copy();
             replace(path, table, &key, new);
             let found = scene.look();
-            // the log that a store goes on with is not derivable: it takes a new one, and loses nothing; nor is what tells it from its copies: the first commit notes it anew;
-            // an index is made again; who was met is met again
+            // the log that a store goes on with is not derivable: it takes a new one, and loses
+            // nothing; nor is what tells it from its copies: the first commit notes it anew; an
+            // index is made again; who was met is met again
             let noted = [&b"own"[..], b"fingerprint", b"node"];
             let is_dispensable = match table {
                 "meta" => noted.contains(&&key[..]) || key.starts_with(b"index"),
@@ -247,7 +258,10 @@ fn a_file_that_was_cut_short_is_a_typed_error() {
             _ => "Storage",
         };
         let told = found.unopened.as_deref();
-        assert!(told == Some("Storage") || told == Some(error), "cut to {length} of {whole}: {found:?}");
+        assert!(
+            told == Some("Storage") || told == Some(error),
+            "cut to {length} of {whole}: {found:?}"
+        );
     }
 }
 
@@ -276,7 +290,11 @@ fn bits_flipped_in_the_file_are_noticed() {
                 noticed += usize::from(!found.is_nothing());
                 let told = found.unopened.is_some() || found.named;
                 assert!(told || found.is_nothing(), "bit {} of byte {at}: {found:?}", i % 8);
-                assert!(!ours[at] || found.wrong.is_empty(), "bit {} of byte {at}: {found:?}", i % 8);
+                assert!(
+                    !ours[at] || found.wrong.is_empty(),
+                    "bit {} of byte {at}: {found:?}",
+                    i % 8
+                );
             }
             Err(_) => panics += 1,
         }

@@ -42,7 +42,10 @@ fn files_that_are_no_store_are_told_apart_and_left_alone() {
     let path = dir.path().join("other");
     let database = Database::create(&path).unwrap();
     let tx = database.begin_write().unwrap();
-    tx.open_table(specimen::table("somebody else's")).unwrap().insert(&b"k"[..], &b"v"[..]).unwrap();
+    tx.open_table(specimen::table("somebody else's"))
+        .unwrap()
+        .insert(&b"k"[..], &b"v"[..])
+        .unwrap();
     tx.commit().unwrap();
     drop(database);
     assert!(matches!(builder().open(&path), Err(Error::NotAStore)));
@@ -74,7 +77,10 @@ fn a_store_opens_only_under_its_own_dataset() {
     let error = builder().dataset_name("another").open(&path).unwrap_err();
     let (ours, theirs) = (DatasetId::from_name(specimen::DATASET), DatasetId::from_name("another"));
     assert!(
-        matches!(&error, Error::WrongDataset { ours: o, theirs: t } if o.id == ours && t.id == theirs),
+        matches!(
+            &error,
+            Error::WrongDataset { ours: o, theirs: t } if o.id == ours && t.id == theirs
+        ),
         "{error:?}"
     );
     for name in [specimen::DATASET, "another"] {
@@ -92,7 +98,9 @@ fn two_stores_with_data_of_different_datasets_never_mix() {
     let one = builder().in_memory().unwrap();
     let other = builder().dataset_name("another").in_memory().unwrap();
     for engine in [&one, &other] {
-        engine.write(|tx| tx.create_with_id(entity(1), "lamp", &Content::new().with("n", 1))).unwrap();
+        engine
+            .write(|tx| tx.create_with_id(entity(1), "lamp", &Content::new().with("n", 1)))
+            .unwrap();
     }
     for (from, to) in [(&one, &other), (&other, &one)] {
         let before = survey(to);
@@ -114,7 +122,9 @@ const HOLD: &str = "HEIRLOOM_TEST_HOLD";
 fn holds_a_store_while_it_is_told_to() {
     let Some(path) = std::env::var_os(HOLD) else { return };
     let engine = builder().open(Path::new(&path)).unwrap();
-    engine.write(|tx| tx.create_with_id(entity(40), "lamp", &Content::new().with("by", "child"))).unwrap();
+    engine
+        .write(|tx| tx.create_with_id(entity(40), "lamp", &Content::new().with("by", "child")))
+        .unwrap();
     std::io::stdout().write_all(b"\nit holds\n").unwrap();
     std::io::stdout().flush().unwrap();
     std::io::stdin().lines().for_each(drop); // until the parent closes it, or ends this process
@@ -181,8 +191,9 @@ fn a_second_engine_of_this_process_is_told_so_too() {
     }
     drop(snapshot);
     assert!(again.snapshot().unwrap().get(entity(9)).unwrap().is_none());
-    let unchanged =
-        |name: &&String| name.starts_with("content of") || name.starts_with(&format!("entity {}", entity(7)));
+    let unchanged = |name: &&String| {
+        name.starts_with("content of") || name.starts_with(&format!("entity {}", entity(7)))
+    };
     let after = survey(&again);
     assert!(before.keys().filter(unchanged).all(|name| before[name] == after[name]));
 }

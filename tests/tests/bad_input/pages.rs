@@ -80,7 +80,10 @@ fn repair_makes_a_table_anew_whose_tree_is_broken_and_finds_nothing_afterwards()
         let engine = open(image);
         let repaired = engine.repair().unwrap();
         assert!(repaired.left.is_empty(), "{name}: {repaired:?}");
-        assert!(repaired.mended.iter().any(|problem| problem.table == "heads"), "{name}: {repaired:?}");
+        assert!(
+            repaired.mended.iter().any(|problem| problem.table == "heads"),
+            "{name}: {repaired:?}"
+        );
         assert_eq!(repaired.remade_tables, 1, "{name}");
         assert_eq!(survey(&engine), truth, "{name}");
         let again = engine.repair().unwrap();

@@ -1,9 +1,10 @@
-//! Commits that no engine of level 1 writes: with what is reserved, of a newer level, void, or with bodies that are not there or wrong.
+//! Commits that no engine of level 1 writes: with what is reserved, of a newer level, void, or with
+//! bodies that are not there or wrong.
 
 use heirloom_tests::{
     decoder::{
-        Bodies, Body, Commit, Genesis, Leaves, Level1, MAX_TIME, Ref, Rest, Trailer, Value, VersionHeader,
-        kind, path,
+        Bodies, Body, Commit, Genesis, Leaves, Level1, MAX_TIME, Ref, Rest, Trailer, Value,
+        VersionHeader, kind, path,
     },
     forge::{self, Author, CommitSpec, Forged, VersionSpec},
 };
@@ -108,18 +109,28 @@ fn reserved(story: &mut Story) -> Forged {
         &CommitSpec::at(1_100).version(VersionSpec::delete(ROOM, "room").after(&a1, 1)),
     );
     let (mut b, mut c) = (author("b"), author("c"));
-    let b1 = story.commit("b 1: an update", &mut b, &CommitSpec::at(2_000).version(change(1).after(&a1, 0)));
+    let b1 = story.commit(
+        "b 1: an update",
+        &mut b,
+        &CommitSpec::at(2_000).version(change(1).after(&a1, 0)),
+    );
     let c1 = story.commit(
         "c 1: an update beside it",
         &mut c,
         &CommitSpec::at(2_000).version(change(2).after(&a1, 0)),
     );
-    let undecided: Leaves =
-        [(path(["on"]), [(Some(b1.version(0)), Value::int(1)), (Some(c1.version(0)), Value::int(2))].into())]
-            .into();
+    let undecided: Leaves = [(
+        path(["on"]),
+        [(Some(b1.version(0)), Value::int(1)), (Some(c1.version(0)), Value::int(2))].into(),
+    )]
+    .into();
     let merge = VersionSpec::update(LAMP, "lamp", undecided).after(&b1, 0).after(&c1, 0);
     let spec = CommitSpec::at(3_000).after(&a1).after(&a2).version(merge);
-    story.commit("b 2: a merge that leaves a leaf with two writers, two refs into one log", &mut b, &spec);
+    story.commit(
+        "b 2: a merge that leaves a leaf with two writers, two refs into one log",
+        &mut b,
+        &spec,
+    );
     a1
 }
 
@@ -134,7 +145,10 @@ fn bodies(story: &mut Story, first: &Forged) {
             entity: [0xd0 + version as u8; 16],
             entity_type: "thing",
         };
-        heirloom_tests::decoder::hashes::state_checksum(of, &heirloom_tests::decoder::State::Live(on(true)))
+        heirloom_tests::decoder::hashes::state_checksum(
+            of,
+            &heirloom_tests::decoder::State::Live(on(true)),
+        )
     };
     let spec = CommitSpec::at(1)
         .version(create(0xd1).body(Body::Pruned(sum(1))))
@@ -143,7 +157,11 @@ fn bodies(story: &mut Story, first: &Forged) {
         .version(create(0xd4));
     let d1 = story.commit("d 1-4: pruned, withheld, encrypted, full", &mut d, &spec);
     let missing = create(0xd5).body(Body::Missing);
-    story.commit("d 5-6: missing, full", &mut d, &CommitSpec::at(2).version(missing).version(create(0xd6)));
+    story.commit(
+        "d 5-6: missing, full",
+        &mut d,
+        &CommitSpec::at(2).version(missing).version(create(0xd6)),
+    );
     let patch = forge::changes([("level", Value::int(1))], []);
     let on_nothing = VersionSpec::patch([0xd1; 16], "thing", Leaves::new(), &patch).after(&d1, 0);
     story.commit("d 7: a patch without its base", &mut d, &CommitSpec::at(3).version(on_nothing));
@@ -193,11 +211,13 @@ fn newer(story: &mut Story, first: &Forged) {
 fn void(story: &mut Story, first: &Forged) {
     let spec = || CommitSpec::at(6_000).version(change(9).after(first, 0));
     let mut g = author("g");
-    let twice = CommitSpec::at(6_000).version(change(8).after(first, 0)).version(change(9).after(first, 0));
+    let twice =
+        CommitSpec::at(6_000).version(change(8).after(first, 0)).version(change(9).after(first, 0));
     story.commit("void, entity twice", &mut g, &twice);
     story.bent("void, time", &mut g, &spec(), |commit| commit.header.excess = MAX_TIME);
     story.bent("void, wall", &mut g, &spec(), |commit| {
-        (commit.header.wall, commit.header.excess) = (commit.header.wall - 1, commit.header.excess + 1);
+        (commit.header.wall, commit.header.excess) =
+            (commit.header.wall - 1, commit.header.excess + 1);
     });
     let stamp = story.bent("void, stamp", &mut g, &spec(), |commit| commit.header.excess += 1);
     story.bent(
@@ -219,8 +239,8 @@ fn void(story: &mut Story, first: &Forged) {
     story.bent("void, parent: out of order", &mut h, &spec(), |commit| {
         first_version(commit).parents = vec![(1, 1), (1, 1)];
     });
-    let other =
-        CommitSpec::at(6_000).version(VersionSpec::update([0x77; 16], "lamp", on(true)).after(first, 0));
+    let other = CommitSpec::at(6_000)
+        .version(VersionSpec::update([0x77; 16], "lamp", on(true)).after(first, 0));
     story.commit("void, parent: of another entity", &mut h, &other);
     story.commit(
         "void, parent: void itself",
@@ -230,7 +250,8 @@ fn void(story: &mut Story, first: &Forged) {
     let mut i = author("i");
     story.bent("void, kind: none", &mut i, &spec(), |commit| first_version(commit).kind = 9);
     story.bent("void, kind: a creation with parents", &mut i, &spec(), |commit| {
-        (first_version(commit).kind, first_version(commit).entity_type) = (kind::CREATE, Some("lamp".into()));
+        (first_version(commit).kind, first_version(commit).entity_type) =
+            (kind::CREATE, Some("lamp".into()));
     });
     story.bent(
         "void, kind: an update without parents",
@@ -261,7 +282,8 @@ fn wrong(story: &mut Story, first: &Forged) {
     story.bent("wrong root", &mut j, &spec(), |commit| level1(commit).states_root = [b'?'; 32]);
     let elsewhere =
         author("z").commit(&CommitSpec::at(1).version(VersionSpec::create(VASE, "vase", on(true))));
-    let unseen = vase([(path(["on"]), [(Some(elsewhere.version(0)), Value::null())].into())].into());
+    let unseen =
+        vase([(path(["on"]), [(Some(elsewhere.version(0)), Value::null())].into())].into());
     story.commit("wrong writer", &mut j, &CommitSpec::at(7_000).version(unseen.after(first, 2)));
     let mut clash = forge::own([("a.b", Value::null())]);
     clash.insert(path(["a"]), [(None, Value::null())].into());

@@ -59,7 +59,8 @@ pub(crate) fn every_value() -> Content {
         .with("mood", Content::new().with("hue", 20).with("glow", Content::new().with("x", 1)))
 }
 
-/// The commits that an engine holds in the order of arrival, each with its device, its sequences and what it is there for.
+/// The commits that an engine holds in the order of arrival, each with its device, its sequences
+/// and what it is there for.
 fn named(engine: &Engine, about: &[&str]) -> Vec<Record> {
     let batch = engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
     assert_eq!(batch.commits.len(), about.len());
@@ -71,7 +72,12 @@ fn named(engine: &Engine, about: &[&str]) -> Vec<Record> {
             devices.insert(frame.log, label);
         }
         (
-            format!("{} {}-{}: {about}", devices[&frame.log], frame.before.sequence + 1, commit.end.sequence),
+            format!(
+                "{} {}-{}: {about}",
+                devices[&frame.log],
+                frame.before.sequence + 1,
+                commit.end.sequence
+            ),
             commit.bytes,
         )
     };
@@ -90,8 +96,9 @@ fn head(engine: &Engine, kind: Kind) -> VersionRef {
 pub(crate) fn written() -> Vec<Record> {
     let phone = device(Engine::builder().label("phone"), 1_700_000_000_000, 1).in_memory().unwrap();
     // a managed identity; its clock is ten seconds ahead
-    let tablet =
-        device(Engine::builder().device_id("tablet-1"), 1_700_000_010_000, 0x71).in_memory().unwrap();
+    let tablet = device(Engine::builder().device_id("tablet-1"), 1_700_000_010_000, 0x71)
+        .in_memory()
+        .unwrap();
     let both = || {
         carry(&phone, &tablet);
         carry(&tablet, &phone);
@@ -110,7 +117,8 @@ pub(crate) fn written() -> Vec<Record> {
     patch(&phone, Patch::new().set("integer", 2).set_at(["mood", "glow"], "bright"));
     phone.write(|tx| tx.delete(ROOM)).unwrap();
     both();
-    // decides one field, leaves nothing of most others: the full body is shorter, and holds several writers
+    // decides one field, leaves nothing of most others: the full body is shorter, and holds several
+    // writers
     let rest = [
         "array",
         "bytes",
@@ -129,7 +137,9 @@ pub(crate) fn written() -> Vec<Record> {
     tablet.write(|tx| tx.delete(LAMP)).unwrap();
     both();
     let live = head(&tablet, Kind::Update);
-    tablet.write_with(Metadata::new().with_message("not yet"), |tx| tx.restore(LAMP, &live)).unwrap();
+    tablet
+        .write_with(Metadata::new().with_message("not yet"), |tx| tx.restore(LAMP, &live))
+        .unwrap();
     patch(&tablet, Patch::new().set("integer", 3).set("name", Content::new().with("short", "d")));
     both();
     named(
@@ -152,8 +162,11 @@ pub(crate) fn written() -> Vec<Record> {
 pub(crate) fn imported() -> Vec<Record> {
     let engine = device(Engine::builder(), 1_700_000_000_000, 0xe1).in_memory().unwrap();
     let mut importer = engine.importer().unwrap();
-    let (one, two, three) =
-        (importer.device("one").unwrap(), importer.device("two").unwrap(), importer.device("three").unwrap());
+    let (one, two, three) = (
+        importer.device("one").unwrap(),
+        importer.device("two").unwrap(),
+        importer.device("three").unwrap(),
+    );
     let at = Timestamp::from_millis;
     let file = |text: &str| Content::new().with("contents", text);
 

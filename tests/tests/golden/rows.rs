@@ -34,7 +34,8 @@ const TABLES: [Named; 11] = [
     ("peers", "log id of a peer; checksum, root and lsn of the last equal cut"),
 ];
 
-/// Those that show what a store with an index keeps of logs that forked and of bodies that do not verify.
+/// Those that show what a store with an index keeps of logs that forked and of bodies that do not
+/// verify.
 const RARE: [Named; 4] = [
     ("logs", "log ordinal; checksum, log id, genesis, fork"),
     ("index", "index ordinal, sort key, entity id; nothing"),
@@ -48,8 +49,9 @@ fn table(name: &'static str) -> Table {
 
 /// What an own commit, commits of others, a conflict, a large record and a session leave behind.
 pub(crate) fn write_store(path: &Path) {
-    let engine =
-        histories::device(Engine::builder().label("phone"), 1_700_000_000_000, 1).open(path).unwrap();
+    let engine = histories::device(Engine::builder().label("phone"), 1_700_000_000_000, 1)
+        .open(path)
+        .unwrap();
     engine
         .write(|tx| {
             tx.create_with_id(LAMP, "lamp", &histories::every_value())?;
@@ -57,17 +59,23 @@ pub(crate) fn write_store(path: &Path) {
         })
         .unwrap();
     engine.write(|tx| tx.patch(LAMP, Patch::new().set("on", Value::Null))).unwrap();
-    let tablet =
-        histories::device(Engine::builder().label("tablet"), 1_700_000_001_000, 0x71).in_memory().unwrap();
+    let tablet = histories::device(Engine::builder().label("tablet"), 1_700_000_001_000, 0x71)
+        .in_memory()
+        .unwrap();
     twins::ingest(&tablet, &twins::commits_of(&engine)[0]).unwrap();
     tablet.write(|tx| tx.patch(LAMP, Patch::new().set("on", "dim"))).unwrap();
     tablet.write(|tx| tx.delete(ROOM)).unwrap();
     twins::carry(&tablet, &engine);
     // longer than one piece, and too long to stand in the heads
-    let blob: Vec<u8> = (0..140u32).flat_map(|i| *blake3::hash(&i.to_be_bytes()).as_bytes()).collect();
+    let blob: Vec<u8> =
+        (0..140u32).flat_map(|i| *blake3::hash(&i.to_be_bytes()).as_bytes()).collect();
     engine
         .write(|tx| {
-            tx.create_with_id(EntityId::from_bytes([0xb1; 16]), "blob", &Content::new().with("b", blob))
+            tx.create_with_id(
+                EntityId::from_bytes([0xb1; 16]),
+                "blob",
+                &Content::new().with("b", blob),
+            )
         })
         .unwrap();
     let replication = engine.replication();
@@ -101,8 +109,12 @@ pub(crate) fn holds_what_it_should(engine: &Engine) {
     let lamp = snapshot.get(LAMP).unwrap().unwrap();
     assert_eq!((lamp.heads().len(), lamp.conflicting_fields()), (2, &["on".to_owned()][..]));
     assert_eq!(lamp.content(), histories::every_value().with("on", "dim"));
-    let first =
-        snapshot.history(LAMP).unwrap().map(Result::unwrap).find(|v| v.kind() == Kind::Create).unwrap();
+    let first = snapshot
+        .history(LAMP)
+        .unwrap()
+        .map(Result::unwrap)
+        .find(|v| v.kind() == Kind::Create)
+        .unwrap();
     assert_eq!(snapshot.content_at(&first.reference()).unwrap().unwrap(), histories::every_value());
     assert!(snapshot.get(ROOM).unwrap().is_none());
     assert_eq!(snapshot.list("room").include_deleted().entities().unwrap().len(), 1);
@@ -125,7 +137,11 @@ pub(crate) fn goes_on(engine: &Engine) {
 
 /// The rows of a store file as text.
 pub(crate) fn show(path: &Path) -> String {
-    show_tables(path, "# The rows of a small store file: under each table and key the value.\n", &TABLES)
+    show_tables(
+        path,
+        "# The rows of a small store file: under each table and key the value.\n",
+        &TABLES,
+    )
 }
 
 /// Some of those of a store with something in every table.
@@ -154,7 +170,11 @@ fn show_tables(path: &Path, about: &str, tables: &[Named]) -> String {
 
 /// What people can read in a row.
 fn printable(bytes: &[u8]) -> String {
-    bytes.iter().take(48).map(|b| if b.is_ascii_alphanumeric() { *b as char } else { '.' }).collect()
+    bytes
+        .iter()
+        .take(48)
+        .map(|b| if b.is_ascii_alphanumeric() { *b as char } else { '.' })
+        .collect()
 }
 
 /// A redb file with the rows of the golden file.

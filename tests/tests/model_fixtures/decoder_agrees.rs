@@ -15,7 +15,12 @@ pub(crate) fn replay(history: &History, order: &[usize]) -> Replay {
     let mut replay = Replay::new(hashes::dataset_id(DATASET));
     for &at in order {
         let forged = &history.commits[at];
-        assert_eq!(replay.add(&forged.bytes), Ok(forged.commit), "{}: commit {at}", history.fixture.name);
+        assert_eq!(
+            replay.add(&forged.bytes),
+            Ok(forged.commit),
+            "{}: commit {at}",
+            history.fixture.name
+        );
     }
     replay
 }
@@ -35,7 +40,11 @@ fn the_decoder_agrees_with_the_model_in_any_causal_order() {
 }
 
 fn voids(replay: &Replay) -> BTreeMap<Ref, &'static str> {
-    replay.versions().iter().filter_map(|version| Some((version.reference(), rule(version.void?)))).collect()
+    replay
+        .versions()
+        .iter()
+        .filter_map(|version| Some((version.reference(), rule(version.void?))))
+        .collect()
 }
 
 fn rule(void: Void) -> &'static str {
@@ -73,7 +82,8 @@ fn versions_agree(history: &History, replay: &Replay) {
             if let (Some(length), Some(clock), Some(entity_type)) =
                 (said.r#gen, &said.clock, &said.entity_type)
             {
-                let clock = clock.iter().map(|(log, sequence)| (history.logs[*log], *sequence)).collect();
+                let clock =
+                    clock.iter().map(|(log, sequence)| (history.logs[*log], *sequence)).collect();
                 assert_eq!(lines[&writer.version], (length, clock), "{place}");
                 assert_eq!(version.entity_type, *entity_type, "{place}");
             }

@@ -26,7 +26,12 @@ fn the_engine_agrees_with_the_model_in_any_causal_order() {
             cuts_agree(history, &snapshot);
             summaries_agree(history, &snapshot, &replay);
             let verification = observer.engine.verify().unwrap();
-            assert!(verification.is_clean(), "{}: {:?}", history.fixture.name, verification.problems);
+            assert!(
+                verification.is_clean(),
+                "{}: {:?}",
+                history.fixture.name,
+                verification.problems
+            );
             assert_eq!(
                 verification.voids,
                 history.fixture.expected.void.len() as u64,
@@ -38,7 +43,12 @@ fn the_engine_agrees_with_the_model_in_any_causal_order() {
 }
 
 fn summaries_agree(history: &History, snapshot: &Snapshot, replay: &Replay) {
-    assert_eq!(*snapshot.log_root().unwrap().as_bytes(), replay.log_root(), "{}", history.fixture.name);
+    assert_eq!(
+        *snapshot.log_root().unwrap().as_bytes(),
+        replay.log_root(),
+        "{}",
+        history.fixture.name
+    );
     assert_eq!(
         *snapshot.state_digest().unwrap().as_bytes(),
         replay.state_digest(),
@@ -69,10 +79,13 @@ fn contents_agree(history: &History, snapshot: &Snapshot) {
 
 /// The content that leaves make, unless there is something to choose.
 fn decided(leaves: &fixture::Leaves) -> Option<Content> {
-    let is_map =
-        |entries: &[(fixture::Writer, Json)]| entries.iter().all(|(_, v)| matches!(v, Json::EmptyMap));
-    let clash = leaves.windows(2).any(|pair| pair[1].0.starts_with(&pair[0].0) && !is_map(&pair[0].1));
-    let stands = |map: &[String]| leaves.iter().any(|(path, entries)| path == map && is_map(entries));
+    let is_map = |entries: &[(fixture::Writer, Json)]| {
+        entries.iter().all(|(_, v)| matches!(v, Json::EmptyMap))
+    };
+    let clash =
+        leaves.windows(2).any(|pair| pair[1].0.starts_with(&pair[0].0) && !is_map(&pair[0].1));
+    let stands =
+        |map: &[String]| leaves.iter().any(|(path, entries)| path == map && is_map(entries));
     let whole = leaves.iter().all(|(path, _)| (1..path.len()).all(|keys| stands(&path[..keys])));
     let single = leaves.iter().all(|(_, entries)| entries.len() == 1);
     (single && whole && !clash)
@@ -97,7 +110,9 @@ fn merge_agrees(
     place: &str,
 ) {
     let id = entity_id(entity);
-    let merged = unless_absent(snapshot.conflict(id).and_then(|c| Ok(snapshot.get_any(id)?.map(|e| (c, e)))));
+    let merged = unless_absent(
+        snapshot.conflict(id).and_then(|c| Ok(snapshot.get_any(id)?.map(|e| (c, e)))),
+    );
     let (Some(leaves), Some(conflicts)) = (&expected.merged, &expected.conflicts) else {
         return assert!(matches!(merged, Some(None)), "{place} is unknown");
     };
@@ -147,12 +162,17 @@ fn what_the_engine_writes_over_a_history_has_the_states_that_the_decoder_expects
         let order = &orders(history, seed)[1];
         let mut replay = replay(history, order);
         let observer = Observer::of(history, order, &mut Chance::of(seed));
-        for entity in
-            history.entities.iter().filter(|entity| !replay.heads(entity).is_empty()).collect::<Vec<_>>()
+        for entity in history
+            .entities
+            .iter()
+            .filter(|entity| !replay.heads(entity).is_empty())
+            .collect::<Vec<_>>()
         {
-            let place = format!("{}: entity {}", history.fixture.name, String::from_utf8_lossy(entity));
+            let place =
+                format!("{}: entity {}", history.fixture.name, String::from_utf8_lossy(entity));
             let merged = replay.merged(entity);
-            let deleted = replay.heads(entity).iter().any(|head| head.state == Some(State::Tombstone));
+            let deleted =
+                replay.heads(entity).iter().any(|head| head.state == Some(State::Tombstone));
             let way = match (&merged, deleted) {
                 (Some(_), false) => patch(&observer, entity),
                 (Some(_), true) => restore(&observer, &replay, entity, &place),
@@ -187,14 +207,21 @@ fn patch(observer: &Observer, entity: &Id) -> Way {
 /// Restores the newest version that has content; what is shown then is what it showed.
 fn restore(observer: &Observer, replay: &Replay, entity: &Id, place: &str) -> Way {
     let id = entity_id(entity);
-    let has_content =
-        |version: &&Version| version.entity == *entity && matches!(version.state, Some(State::Live(_)));
+    let has_content = |version: &&Version| {
+        version.entity == *entity && matches!(version.state, Some(State::Live(_)))
+    };
     let Some(version) = replay.versions().iter().rfind(has_content) else {
-        observer.engine.write(|tx| tx.delete(id)).unwrap_or_else(|error| panic!("{place}: {error}"));
+        observer
+            .engine
+            .write(|tx| tx.delete(id))
+            .unwrap_or_else(|error| panic!("{place}: {error}"));
         return Way::Replaced;
     };
     let version = observer::version_ref(&version.reference());
-    observer.engine.write(|tx| tx.restore(id, &version)).unwrap_or_else(|error| panic!("{place}: {error}"));
+    observer
+        .engine
+        .write(|tx| tx.restore(id, &version))
+        .unwrap_or_else(|error| panic!("{place}: {error}"));
     let snapshot = observer.engine.snapshot().unwrap();
     let restored = snapshot.get(id).unwrap().map(|shown| shown.content());
     assert_eq!(restored, snapshot.content_at(&version).unwrap(), "{place}");
@@ -202,7 +229,13 @@ fn restore(observer: &Observer, replay: &Replay, entity: &Id, place: &str) -> Wa
 }
 
 /// Over content that is not here only a restore or a deletion writes.
-fn replace_absent(observer: &Observer, replay: &Replay, entity: &Id, deleted: bool, place: &str) -> Way {
+fn replace_absent(
+    observer: &Observer,
+    replay: &Replay,
+    entity: &Id,
+    deleted: bool,
+    place: &str,
+) -> Way {
     let marked = Patch::new().set(MARK, true);
     match observer.engine.write(|tx| tx.patch(entity_id(entity), marked)) {
         Err(Error::Deleted(_)) if deleted => {}

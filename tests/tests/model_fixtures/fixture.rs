@@ -33,7 +33,8 @@ pub(crate) struct Commit {
     pub(crate) wall: u64,
     pub(crate) excess: u64,
     pub(crate) refs: Vec<usize>,
-    /// Not so where a version is void, or its author lied: then the states root is no hash of anything.
+    /// Not so where a version is void, or its author lied: then the states root is no hash of
+    /// anything.
     pub(crate) verifies: bool,
     pub(crate) versions: Vec<Version>,
 }
@@ -154,7 +155,8 @@ pub(crate) struct Entity {
     pub(crate) entity_type: Option<String>,
     pub(crate) merged: Option<Known<Leaves>>,
     pub(crate) conflicts: Option<Known<Conflicts>>,
-    /// What `auto` shows. `None` where a tie of stamps decides: log ids, which differ between implementations, settle it.
+    /// What `auto` shows. `None` where a tie of stamps decides: log ids, which differ between
+    /// implementations, settle it.
     #[serde(default, deserialize_with = "present")]
     pub(crate) view: Option<Option<Known<Shown>>>,
 }
@@ -227,7 +229,9 @@ impl Json {
             Self::Text(text) => Value::text(text),
             Self::Bytes(text) => Value::bytes(&hex(text)),
             Self::EmptyMap => Value::map(&[]),
-            Self::Array(values) => Value::array(&values.iter().map(Self::value).collect::<Vec<_>>()),
+            Self::Array(values) => {
+                Value::array(&values.iter().map(Self::value).collect::<Vec<_>>())
+            }
         }
     }
 }

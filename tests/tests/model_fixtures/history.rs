@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use heirloom_tests::{
     decoder::{
-        Bodies, Body, Commit, Header, Id, Leaves, Level1, Patch, Path, Ref, Rest, State, VersionHeader,
-        Writer, full_body, hashes, kind,
+        Bodies, Body, Commit, Header, Id, Leaves, Level1, Patch, Path, Ref, Rest, State,
+        VersionHeader, Writer, full_body, hashes, kind,
     },
     forge::{self, Author, CommitSpec, Forged},
 };
@@ -34,7 +34,8 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Authors the commits of a fixture from the facts that it states: only hashes and the order of refs are added.
+    /// Authors the commits of a fixture from the facts that it states: only hashes and the order of
+    /// refs are added.
     pub(crate) fn author(fixture: Fixture) -> Self {
         let dataset = hashes::dataset_id(DATASET);
         let open = |log: &fixture::Log| Author::new(dataset, &log.label, id(&log.nonce));
@@ -52,7 +53,8 @@ impl History {
     }
 
     fn commit(&self, said: &fixture::Commit, author: &Author) -> Commit {
-        let mut refs: Vec<Ref> = said.refs.iter().map(|&named| self.commits[named].commit).collect();
+        let mut refs: Vec<Ref> =
+            said.refs.iter().map(|&named| self.commits[named].commit).collect();
         refs.sort_unstable();
         let level1 = Level1 {
             states_root: if said.verifies { self.states_root(said, author.log()) } else { NO_ROOT },
@@ -69,17 +71,25 @@ impl History {
             rest: Rest::Level1(level1),
             ..commit.header
         };
-        commit.bodies = Bodies::Level1(said.versions.iter().map(|version| self.body(version)).collect());
+        commit.bodies =
+            Bodies::Level1(said.versions.iter().map(|version| self.body(version)).collect());
         commit
     }
 
     fn states_root(&self, said: &fixture::Commit, log: Id) -> [u8; 32] {
         let checksum = |(version, sequence): (&fixture::Version, u64)| {
             let entity_type = version.entity_type.as_deref().expect("a type");
-            let of = hashes::Identity { log, sequence, entity: self.entities[version.entity], entity_type };
+            let of = hashes::Identity {
+                log,
+                sequence,
+                entity: self.entities[version.entity],
+                entity_type,
+            };
             hashes::state_checksum(of, &self.state(version.state.as_ref().expect("a state"), None))
         };
-        hashes::states_root(&said.versions.iter().zip(said.first..).map(checksum).collect::<Vec<_>>())
+        hashes::states_root(
+            &said.versions.iter().zip(said.first..).map(checksum).collect::<Vec<_>>(),
+        )
     }
 
     fn version(&self, said: &fixture::Version, refs: &[Ref]) -> VersionHeader {
@@ -113,11 +123,16 @@ impl History {
     fn body(&self, said: &fixture::Version) -> Body {
         match (&said.body, &said.state) {
             (None, _) => Body::None,
-            (Some(fixture::Body::Told(fixture::Told::Full)), Some(fixture::State::Live(leaves)))
+            (
+                Some(fixture::Body::Told(fixture::Told::Full)),
+                Some(fixture::State::Live(leaves)),
+            )
             | (Some(fixture::Body::Full { full: leaves }), _) => {
                 Body::Full(full_body(&self.leaves(leaves, None)))
             }
-            (Some(fixture::Body::Told(fixture::Told::Full)), _) => panic!("a full body without a state"),
+            (Some(fixture::Body::Told(fixture::Told::Full)), _) => {
+                panic!("a full body without a state")
+            }
             (Some(fixture::Body::Told(fixture::Told::Missing)), _) => Body::Missing,
             (Some(fixture::Body::Patch { patch: fixture::Patch { unsets, sets } }), _) => {
                 let set = sets.iter().map(|(path, value)| (path.clone(), value.value())).collect();
@@ -141,21 +156,30 @@ impl History {
             fixture::Writer::Of(place) => Some(self.writer(*place)),
         };
         let entry = |(name, value): &(fixture::Writer, Json)| (writer(name), value.value());
-        let leaf = |(path, entries): &(Path, Vec<_>)| (path.clone(), entries.iter().map(entry).collect());
+        let leaf =
+            |(path, entries): &(Path, Vec<_>)| (path.clone(), entries.iter().map(entry).collect());
         said.iter().map(leaf).collect()
     }
 
-    /// Who says what of an open field: a value, or what it wrote inside of an entry that another had removed.
-    pub(crate) fn sides(&self, leaves: &fixture::Leaves, path: &Path) -> Vec<(Ref, heirloom::Value)> {
+    /// Who says what of an open field: a value, or what it wrote inside of an entry that another
+    /// had removed.
+    pub(crate) fn sides(
+        &self,
+        leaves: &fixture::Leaves,
+        path: &Path,
+    ) -> Vec<(Ref, heirloom::Value)> {
         let version = |writer: &fixture::Writer| match writer {
             fixture::Writer::Of(place) => self.writer(*place).version,
             fixture::Writer::Own(_) => panic!("a merge has no own entries"),
         };
-        let is_map =
-            |entries: &[(fixture::Writer, Json)]| entries.iter().any(|(_, v)| matches!(v, Json::EmptyMap));
-        let inside: Vec<_> = leaves.iter().filter(|(p, _)| p != path && p.starts_with(path)).collect();
-        let is_removed = (1..=path.len())
-            .any(|keys| !inside.is_empty() && !leaves.iter().any(|(p, e)| *p == path[..keys] && is_map(e)));
+        let is_map = |entries: &[(fixture::Writer, Json)]| {
+            entries.iter().any(|(_, v)| matches!(v, Json::EmptyMap))
+        };
+        let inside: Vec<_> =
+            leaves.iter().filter(|(p, _)| p != path && p.starts_with(path)).collect();
+        let is_removed = (1..=path.len()).any(|keys| {
+            !inside.is_empty() && !leaves.iter().any(|(p, e)| *p == path[..keys] && is_map(e))
+        });
         let at = leaves.iter().filter(|(p, _)| p == path).flat_map(|(_, entries)| entries);
         let at = at.filter(|(_, v)| inside.is_empty() || !matches!(v, Json::EmptyMap));
         let mut sides: Vec<_> = at.map(|(writer, v)| (version(writer), value(v))).collect();

@@ -1,6 +1,7 @@
-//! Histories of an executable reference of the semantics, written down once as fixtures: commits of several devices, honest
-//! and void ones, and what follows from them. They are authored anew by an independent encoder and fed to the independent
-//! decoder and to the engine; all must agree on heads, contents, conflicts, views and cuts, in any causal order of arrival.
+//! Histories of an executable reference of the semantics, written down once as fixtures: commits of
+//! several devices, honest and void ones, and what follows from them. They are authored anew by an
+//! independent encoder and fed to the independent decoder and to the engine; all must agree on
+//! heads, contents, conflicts, views and cuts, in any causal order of arrival.
 
 mod chance;
 mod decoder_agrees;
@@ -54,7 +55,8 @@ fn void_versions_agree(history: &History, found: &BTreeMap<Ref, &'static str>) {
     }
 }
 
-/// What the fixtures hold, lest they lose it: each rule of void versions, divergence, conflicts, deletions beside changes.
+/// What the fixtures hold, lest they lose it: each rule of void versions, divergence, conflicts,
+/// deletions beside changes.
 #[test]
 fn the_fixtures_reach_what_they_are_for() {
     let fixtures = fixture::all();
@@ -66,8 +68,12 @@ fn the_fixtures_reach_what_they_are_for() {
     let entities = || fixtures.iter().flat_map(|f| &f.expected.entities);
     let conflicts = || entities().filter_map(|entity| entity.conflicts.as_ref()?.here());
     assert!(entities().filter(|entity| entity.heads.len() > 1).count() > 80);
-    assert!(entities().filter(|entity| matches!(entity.view, Some(Some(Known::Here(_))))).count() > 50);
-    assert!(entities().filter(|entity| matches!(entity.merged, Some(Known::Absent(_)))).count() > 0);
+    assert!(
+        entities().filter(|entity| matches!(entity.view, Some(Some(Known::Here(_))))).count() > 50
+    );
+    assert!(
+        entities().filter(|entity| matches!(entity.merged, Some(Known::Absent(_)))).count() > 0
+    );
     assert!(conflicts().filter(|conflicts| conflicts.paths.len() > 1).count() > 30);
     assert!(conflicts().filter(|conflicts| conflicts.tombstone_beside).count() > 20);
 }

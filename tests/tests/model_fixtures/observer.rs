@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use heirloom::{
-    ChainPrefix, Clock, ClockEntry, Conflict, Content, Engine, EntityId, Error, FieldConflict, LogId, Side,
-    Timestamp, Value, VersionRef,
+    ChainPrefix, Clock, ClockEntry, Conflict, Content, Engine, EntityId, Error, FieldConflict,
+    LogId, Side, Timestamp, Value, VersionRef,
     replication::{Ingested, VoidReason},
 };
 use heirloom_tests::decoder::{Id, Path, Ref};
@@ -22,7 +22,8 @@ pub(crate) struct Observer {
 }
 
 impl Observer {
-    /// Takes all commits in, in this order, in batches of random sizes; some of what is there already comes again.
+    /// Takes all commits in, in this order, in batches of random sizes; some of what is there
+    /// already comes again.
     pub(crate) fn of(history: &History, order: &[usize], chance: &mut Chance) -> Self {
         let engine = Engine::builder().label("observer").dataset_name(DATASET).in_memory().unwrap();
         let mut report = Ingested::default();
@@ -30,8 +31,10 @@ impl Observer {
         while taken < order.len() {
             let again = chance.below(1 + taken.min(3));
             let end = order.len().min(taken + 1 + chance.below(8));
-            let batch: Vec<&[u8]> =
-                order[taken - again..end].iter().map(|&at| &history.commits[at].bytes[..]).collect();
+            let batch: Vec<&[u8]> = order[taken - again..end]
+                .iter()
+                .map(|&at| &history.commits[at].bytes[..])
+                .collect();
             let ingested = engine.replication().ingest(&batch).unwrap();
             assert_eq!((ingested.added, ingested.skipped), ((end - taken) as u64, again as u64));
             report.add(ingested);
@@ -72,7 +75,11 @@ pub(crate) fn entity_id(id: &Id) -> EntityId {
 }
 
 pub(crate) fn to_ref(version: &VersionRef) -> Ref {
-    Ref { log: *version.log.as_bytes(), sequence: version.sequence, prefix: *version.prefix.as_bytes() }
+    Ref {
+        log: *version.log.as_bytes(),
+        sequence: version.sequence,
+        prefix: *version.prefix.as_bytes(),
+    }
 }
 
 pub(crate) fn version_ref(of: &Ref) -> VersionRef {
@@ -82,7 +89,8 @@ pub(crate) fn version_ref(of: &Ref) -> VersionRef {
 
 /// The refs of versions, ascending.
 pub(crate) fn sorted<'a>(versions: impl IntoIterator<Item = &'a heirloom::Version>) -> Vec<Ref> {
-    let mut refs: Vec<Ref> = versions.into_iter().map(|version| to_ref(&version.reference())).collect();
+    let mut refs: Vec<Ref> =
+        versions.into_iter().map(|version| to_ref(&version.reference())).collect();
     refs.sort_unstable();
     refs
 }
@@ -92,7 +100,10 @@ pub(crate) fn clock(history: &History, ends: &[usize]) -> Clock {
     let entry = |&end: &usize| {
         let forged = &history.commits[end];
         let stamp = Timestamp::from_millis(forged.stamp.try_into().expect("a time"));
-        (LogId::from_bytes(forged.commit.log), ClockEntry { sequence: forged.commit.sequence, stamp })
+        (
+            LogId::from_bytes(forged.commit.log),
+            ClockEntry { sequence: forged.commit.sequence, stamp },
+        )
     };
     ends.iter().map(entry).collect()
 }
@@ -108,7 +119,9 @@ pub(crate) fn unless_absent<T>(result: heirloom::Result<T>) -> Option<T> {
 
 /// Leaves of one value each as the map that the application gets.
 pub(crate) fn content<'a>(leaves: impl IntoIterator<Item = (&'a Path, &'a Json)>) -> Content {
-    leaves.into_iter().fold(Content::new(), |content, (path, json)| with(content, path, value(json)))
+    leaves
+        .into_iter()
+        .fold(Content::new(), |content, (path, json)| with(content, path, value(json)))
 }
 
 fn with(mut content: Content, path: &[String], value: Value) -> Content {
@@ -137,7 +150,8 @@ pub(crate) fn value(json: &Json) -> Value {
 /// The paths that are in conflict, each with who wrote what.
 pub(crate) fn sides(open: Option<&Conflict>) -> BTreeMap<Path, Vec<(Ref, Value)>> {
     let side = |side: &Side| (to_ref(&side.version), side.value.clone());
-    let field = |field: &FieldConflict| (field.path.clone(), by_version(field.sides.iter().map(side)));
+    let field =
+        |field: &FieldConflict| (field.path.clone(), by_version(field.sides.iter().map(side)));
     open.iter().flat_map(|c| &c.fields).map(field).collect()
 }
 

@@ -22,7 +22,8 @@ struct Played {
     handed: Handed,
 }
 
-/// The script on a disk, until it fails. In the middle and at the end the store is closed and opened again.
+/// The script on a disk, until it fails. In the middle and at the end the store is closed and
+/// opened again.
 fn play(disk: &Disk, steps: &[Step], cache: usize) -> Played {
     let mut played = Played { acknowledged: None, handed: Handed::default() };
     let Ok(mut engine) = script::open(disk, cache) else { return played };
@@ -77,10 +78,14 @@ fn look(
     };
     let found = survey(&engine).unwrap();
     let least = played.acknowledged.unwrap_or(0);
-    let at = (least..=least + 1).find(|at| expected.get(*at) == Some(&found)).unwrap_or_else(|| {
-        let nearest = &expected[least];
-        panic!("{context}: neither {least} steps nor one more: {:#?}", differences(&found, nearest))
-    });
+    let at =
+        (least..=least + 1).find(|at| expected.get(*at) == Some(&found)).unwrap_or_else(|| {
+            let nearest = &expected[least];
+            panic!(
+                "{context}: neither {least} steps nor one more: {:#?}",
+                differences(&found, nearest)
+            )
+        });
     assert_sound(&engine, context);
     played.handed.assert_in(&engine, context);
     // it goes on as if nothing had been, with the same sequences

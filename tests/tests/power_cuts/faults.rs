@@ -1,4 +1,5 @@
-//! A disk that fails, is full, or puts things in the wrong place: typed errors, nothing acknowledged is lost, nothing false is told.
+//! A disk that fails, is full, or puts things in the wrong place: typed errors, nothing
+//! acknowledged is lost, nothing false is told.
 
 use std::io::Write;
 use std::process::Command;
@@ -69,7 +70,10 @@ fn a_failing_write_or_sync_poisons_the_store_until_it_is_opened_again() {
                 let next = Step::Lamp(1, 2).run(&engine);
                 assert!(matches!(next, Err(Error::Poisoned)), "{context}: {next:?}");
                 let told = engine.snapshot().and_then(|s| s.get(entity(90)));
-                assert!(!matches!(told, Ok(Some(_))), "{context}: what was not acknowledged is not shown");
+                assert!(
+                    !matches!(told, Ok(Some(_))),
+                    "{context}: what was not acknowledged is not shown"
+                );
             }
             drop(engine);
             disk.set_faults(Faults::default());
@@ -131,11 +135,14 @@ fn a_full_disk_loses_nothing_and_works_again_with_room() {
                 if let Err(error) = &failed {
                     full += 1;
                     assert!(is_typed(error), "{context}: {error:?}");
-                    assert!(error.to_string().contains("space") || matches!(error, Error::Poisoned));
+                    assert!(
+                        error.to_string().contains("space") || matches!(error, Error::Poisoned)
+                    );
                 }
                 drop(engine);
                 disk.set_faults(Faults::default());
-                let found = settle_many(&disk, &twin, &[step.clone(), Step::Blob(91, 900_000)], &context);
+                let found =
+                    settle_many(&disk, &twin, &[step.clone(), Step::Blob(91, 900_000)], &context);
                 assert!(failed.is_err() || found == 2, "{context}: what was acknowledged is there");
             }
         }
@@ -158,8 +165,8 @@ fn settle_many(disk: &Disk, twin: &Engine, steps: &[Step], context: &str) -> usi
     if survey(twin).unwrap() == found {
         there = Some(steps.len());
     }
-    let there =
-        there.unwrap_or_else(|| panic!("{context}: {:#?}", differences(&found, &survey(twin).unwrap())));
+    let there = there
+        .unwrap_or_else(|| panic!("{context}: {:#?}", differences(&found, &survey(twin).unwrap())));
     steps[there..].iter().for_each(|step| step.run(&engine).unwrap());
     assert!(survey(&engine).unwrap() == survey(twin).unwrap(), "{context}");
     there
@@ -173,7 +180,11 @@ fn look(disk: &Disk, truth: &[Survey]) -> bool {
     match survey(&engine) {
         Ok(found) => {
             let is_true = truth.contains(&found);
-            assert!(named || is_true, "false, and not noticed: {:#?}", differences(&found, &truth[0]));
+            assert!(
+                named || is_true,
+                "false, and not noticed: {:#?}",
+                differences(&found, &truth[0])
+            );
             named
         }
         Err(_) => true,
@@ -210,20 +221,24 @@ fn goes_on_after_a_misdirected_write_where_it_is_told_to() {
 }
 
 /// Writing goes on over what went astray. No panic comes out; but redb, when it meets its own pages
-/// again in one
-/// commit, may panic in a destructor while it unwinds, which ends a process: so each round may end
-/// one.
+/// again in one commit, may panic in a destructor while it unwinds, which ends a process: so each
+/// round may end one.
 #[test]
 fn a_write_in_the_wrong_place_is_noticed() {
     let rounds = 80 * times();
     let (mut next, mut noticed, mut ended) = (1, 0, 0);
     while next <= rounds {
         let run = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "faults::goes_on_after_a_misdirected_write_where_it_is_told_to", "--nocapture"])
+            .args([
+                "--exact",
+                "faults::goes_on_after_a_misdirected_write_where_it_is_told_to",
+                "--nocapture",
+            ])
             .env(ROUND, next.to_string())
             .output()
             .unwrap();
-        let (said, complained) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+        let (said, complained) =
+            (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
         let told: Vec<&str> = said.lines().filter(|line| line.starts_with("round ")).collect();
         noticed += told.iter().filter(|line| line.ends_with("true")).count() as u64;
         next += told.len() as u64;

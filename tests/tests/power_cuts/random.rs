@@ -1,4 +1,5 @@
-//! Workloads from a seed, with one cut after another, also while the store recovers from the one before.
+//! Workloads from a seed, with one cut after another, also while the store recovers from the one
+//! before.
 
 use heirloom_tests::{disk::Disk, random::Random};
 
@@ -57,7 +58,12 @@ fn run(seed: u64, strangers: &[Vec<Vec<u8>>]) {
 }
 
 /// Either nothing of the step on its way is there, or all of it; then the twin takes it too.
-fn settle(engine: &heirloom::Engine, twin: &heirloom::Engine, pending: Option<Step>, context: &str) {
+fn settle(
+    engine: &heirloom::Engine,
+    twin: &heirloom::Engine,
+    pending: Option<Step>,
+    context: &str,
+) {
     assert_sound(engine, context);
     let found = survey(engine).unwrap();
     let before = survey(twin).unwrap();

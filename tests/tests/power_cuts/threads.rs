@@ -1,4 +1,5 @@
-//! Several threads share their way to the disk when its power goes; others read, and send what they read.
+//! Several threads share their way to the disk when its power goes; others read, and send what they
+//! read.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -40,7 +41,9 @@ fn run(seed: u64) {
                 scope.spawn(move || {
                     let patch = |n: i64| Patch::new().set("n", n).set("room", n % workload::ROOMS);
                     (1..)
-                        .take_while(|n| engine.write(|tx| tx.patch(entity(writer), patch(*n))).is_ok())
+                        .take_while(|n| {
+                            engine.write(|tx| tx.patch(entity(writer), patch(*n))).is_ok()
+                        })
                         .last()
                 })
             })
@@ -53,7 +56,8 @@ fn run(seed: u64) {
             }
             handed
         });
-        let acknowledged: Vec<i64> = writers.into_iter().map(|w| w.join().unwrap().unwrap_or(0)).collect();
+        let acknowledged: Vec<i64> =
+            writers.into_iter().map(|w| w.join().unwrap().unwrap_or(0)).collect();
         over.store(true, Ordering::Relaxed);
         (acknowledged, [reader.join().unwrap(), Handed::by(engine)])
     });
@@ -66,7 +70,10 @@ fn run(seed: u64) {
     for (writer, told) in (0..WRITERS).zip(acknowledged) {
         let found = snapshot.get(entity(writer)).unwrap().unwrap().get("n").unwrap();
         let possible = [told, told + 1].map(|n| Some(Value::from(n)));
-        assert!(possible.contains(&found), "{context}: {found:?} of writer {writer}, who was told {told}");
+        assert!(
+            possible.contains(&found),
+            "{context}: {found:?} of writer {writer}, who was told {told}"
+        );
         // one version for each number: nothing is there twice, nothing between was lost
         let history = snapshot.history(entity(writer)).unwrap().count() as i64;
         assert_eq!(found, Some(Value::from(history - 1)), "{context}");

@@ -1,4 +1,5 @@
-//! A device whose clock is years ahead is heard, followed by nobody, and told, and so are the others (R6).
+//! A device whose clock is years ahead is heard, followed by nobody, and told, and so are the
+//! others (R6).
 
 use heirloom::Content;
 use heirloom_tests::{
@@ -14,7 +15,8 @@ use crate::network::{Device, MINUTE, START, YEAR, settle, wall};
 fn it_moves_nobody_and_everybody_is_told() {
     let (phone, tablet) = (Device::new("phone", START), Device::new("tablet", START + MINUTE));
     let ahead = Device::new("watch", START + 10 * YEAR);
-    let id = phone.engine.write(|tx| tx.create("note", &Content::new().with("text", "one"))).unwrap();
+    let id =
+        phone.engine.write(|tx| tx.create("note", &Content::new().with("text", "one"))).unwrap();
     phone.sync(&ahead);
     ahead.edit(id, "from the future");
 
@@ -24,18 +26,25 @@ fn it_moves_nobody_and_everybody_is_told() {
     assert!(told.starts_with("your clock is 10 years ahead of that of peer "), "{told}");
     assert_eq!(at_phone.clock_skew().unwrap().ahead_ms, -10 * YEAR);
     let name = ahead.engine.device_id().unwrap();
-    assert_eq!((&at_phone.clocks_ahead[0].device, at_phone.clocks_ahead[0].by_ms), (&name, 10 * YEAR as u64));
+    assert_eq!(
+        (&at_phone.clocks_ahead[0].device, at_phone.clocks_ahead[0].by_ms),
+        (&name, 10 * YEAR as u64)
+    );
     // those who never met it, too
     let [_, at_tablet] = phone.sync(&tablet);
     let told = at_tablet.clocks_ahead[0].to_string();
     assert_eq!(
         told,
-        format!("the clock of {name} is 9 years 364 days ahead of this device's; set the one that is wrong")
+        format!(
+            "the clock of {name} is 9 years 364 days ahead of this device's; set the one that is \
+             wrong"
+        )
     );
     assert_eq!(tablet.engine.clocks_ahead().unwrap()[0].device, name);
     assert!(ahead.engine.clocks_ahead().unwrap().is_empty(), "from where it stands all is well");
 
-    // what it wrote counts; the times of the others stay theirs, and what is written on top of it wins
+    // what it wrote counts; the times of the others stay theirs, and what is written on top of it
+    // wins
     assert_eq!(tablet.text(id), "from the future");
     tablet.edit(id, "from now");
     assert_eq!(wall(&tablet.engine, id), START + MINUTE);
@@ -53,7 +62,8 @@ fn it_moves_nobody_and_everybody_is_told() {
 
 #[test]
 fn a_line_of_devices_each_a_little_ahead_pulls_nobody_further_than_five_minutes() {
-    let line: Vec<Device> = (0..12).map(|i| Device::new(&format!("d{i}"), START + i * 4 * MINUTE)).collect();
+    let line: Vec<Device> =
+        (0..12).map(|i| Device::new(&format!("d{i}"), START + i * 4 * MINUTE)).collect();
     line[11].write();
     for _ in 0..3 {
         for i in (0..11).rev() {
@@ -66,10 +76,14 @@ fn a_line_of_devices_each_a_little_ahead_pulls_nobody_further_than_five_minutes(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
-    /// As many wrong clocks as you like, forged ones too: an honest wall is never more than five minutes from its own clock, and never goes
-    /// back, also over a restart.
+    /// As many wrong clocks as you like, forged ones too: an honest wall is never more than five
+    /// minutes from its own clock, and never goes back, also over a restart.
     #[test]
     fn no_number_of_wrong_clocks_moves_an_honest_one_by_more_than_five_minutes(
         acts in prop::collection::vec(
@@ -96,11 +110,13 @@ proptest! {
             honest.set_clock(now);
             let at = now.saturating_add(off).clamp(0, MAX_TIME as i64) as u64;
             let entity = [n as u8 + 1; 16];
-            let made = wrong[who].commit(&CommitSpec::at(at).version(VersionSpec::create(entity, "note", own([]))));
+            let note = VersionSpec::create(entity, "note", own([]));
+            let made = wrong[who].commit(&CommitSpec::at(at).version(note));
             let report = twins::ingest(&honest.engine, &made.bytes).unwrap();
             prop_assert!(report.voids.is_empty(), "{:?}", report.voids);
             let wall = honest.write();
-            prop_assert!((now..=now + 5 * MINUTE).contains(&wall), "{} ms from its own clock", wall - now);
+            prop_assert!((now..=now + 5 * MINUTE).contains(&wall), "{} ms from its own clock",
+                wall - now);
             prop_assert!(wall >= last, "back by {} ms", last - wall);
             last = wall;
         }

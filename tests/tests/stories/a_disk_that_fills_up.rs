@@ -1,4 +1,5 @@
-//! A disk that fills up in mid sync: a typed error, nothing acknowledged is lost, and it goes on when there is room.
+//! A disk that fills up in mid sync: a typed error, nothing acknowledged is lost, and it goes on
+//! when there is room.
 
 use heirloom::{Content, Engine};
 use heirloom_sync::{SyncError, sync_in_process};
@@ -13,7 +14,8 @@ fn a_sync_goes_on_when_there_is_room() {
     let phone = Engine::builder().label("phone").dataset_name("stories").in_memory().unwrap();
     for n in 0..400u32 {
         // bytes that do not compress
-        let noise = |i: u32| (i.wrapping_mul(i).wrapping_add(n).wrapping_mul(2_654_435_761) >> 24) as u8;
+        let noise =
+            |i: u32| (i.wrapping_mul(i).wrapping_add(n).wrapping_mul(2_654_435_761) >> 24) as u8;
         let noise: Vec<u8> = (0..5_000).map(noise).collect();
         let content = Content::new().with("n", i64::from(n)).with("bytes", noise);
         phone.write(|tx| tx.create("note", &content)).unwrap();
@@ -33,7 +35,10 @@ fn a_sync_goes_on_when_there_is_room() {
                 break;
             }
             Err(error) => {
-                assert!(matches!(error, SyncError::Replica(_) | SyncError::PeerFailed(_)), "{error}");
+                assert!(
+                    matches!(error, SyncError::Replica(_) | SyncError::PeerFailed(_)),
+                    "{error}"
+                );
                 times_full += 1;
             }
         }

@@ -1,4 +1,5 @@
-//! Files that are copied, restored and set back, with writes before the first sync (R34). Nobody loses anything, no sync is refused.
+//! Files that are copied, restored and set back, with writes before the first sync (R34). Nobody
+//! loses anything, no sync is refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,8 @@ fn phone_and_hub(dir: &Path) -> (PathBuf, EntityId, Device) {
     (path, note, hub)
 }
 
-/// Puts bytes into a file as whoever sets a whole disk back: the system takes it for the file that it was.
+/// Puts bytes into a file as whoever sets a whole disk back: the system takes it for the file that
+/// it was.
 fn set_back(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }

@@ -1,4 +1,5 @@
-//! A hub that was emptied, or restored from an old backup, is refilled by whoever syncs; nobody's data is discarded (R23).
+//! A hub that was emptied, or restored from an old backup, is refilled by whoever syncs; nobody's
+//! data is discarded (R23).
 
 use std::fs;
 
@@ -51,7 +52,8 @@ fn a_hub_is_restored_from_an_old_backup() {
     let hub = Device::open("hub", START + MINUTE, &path);
     let fresh = hub.note("before it met anybody again");
     assert_eq!(hub.text(note), "one");
-    // what is remembered of it is replaced by what it says of itself, downwards too, and it gets back what it had
+    // what is remembered of it is replaced by what it says of itself, downwards too, and it gets
+    // back what it had
     let [_, at_hub] = phone.sync(&hub);
     assert!(at_hub.left_log.is_some(), "it had written what it has forgotten");
     assert_eq!(

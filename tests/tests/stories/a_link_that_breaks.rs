@@ -1,4 +1,5 @@
-//! A transaction of 64 MiB on a link that breaks every megabyte arrives, once, whole, and costs little more than itself (R27).
+//! A transaction of 64 MiB on a link that breaks every megabyte arrives, once, whole, and costs
+//! little more than itself (R27).
 
 use heirloom::{Content, Value};
 
@@ -42,6 +43,7 @@ fn a_large_transaction_comes_over_it() {
     assert!(breaks >= 55, "{breaks}");
     assert!(link.carried < 80 * MIB, "{} bytes for 64 MiB", link.carried);
     settle(&[&phone, &tablet]);
-    let seen = tablet.engine.snapshot().unwrap().get(ids[3]).unwrap().unwrap().get("bytes").unwrap();
+    let seen =
+        tablet.engine.snapshot().unwrap().get(ids[3]).unwrap().unwrap().get("bytes").unwrap();
     assert!(seen == Some(Value::Bytes(noise(3))));
 }

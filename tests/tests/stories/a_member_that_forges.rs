@@ -1,5 +1,6 @@
-//! A member of the network writes what no honest device would: every kind of void version, bodies that are lies, commits in another's name. All of it
-//! is kept, passed on and told; none of it stops anybody, and all agree (R36).
+//! A member of the network writes what no honest device would: every kind of void version, bodies
+//! that are lies, commits in another's name. All of it is kept, passed on and told; none of it
+//! stops anybody, and all agree (R36).
 
 use std::collections::BTreeSet;
 
@@ -53,9 +54,9 @@ fn forgeries(dataset: [u8; 16]) -> (Vec<Forged>, Vec<VoidReason>) {
     all.push(bent(&mut author(3), &at(7).version(create(108)), |c| c.header.excess = MAX_TIME));
     // lies about the content: not the state that the header promises, and no state at all
     let mut liar = author(4);
-    all.push(liar.commit(
-        &at(8).version(create(109).body(Body::Full(heirloom_tests::decoder::full_body(&Leaves::new())))),
-    ));
+    all.push(liar.commit(&at(8).version(
+        create(109).body(Body::Full(heirloom_tests::decoder::full_body(&Leaves::new()))),
+    )));
     all.push(liar.commit(&at(9).version(create(110).body(Body::Full(vec![0xff; 9])))));
     use VoidReason::*;
     (all, vec![EntityTwice, Wall, Stamp, Parent, Kind, Level, Time])
@@ -65,7 +66,8 @@ fn forgeries(dataset: [u8; 16]) -> (Vec<Forged>, Vec<VoidReason>) {
 fn the_network_goes_on_all_agree_and_it_is_told() {
     let (phone, tablet, watch) =
         (Device::new("phone", START), Device::new("tablet", START), Device::new("watch", START));
-    let id = phone.engine.write(|tx| tx.create("note", &Content::new().with("text", "one"))).unwrap();
+    let id =
+        phone.engine.write(|tx| tx.create("note", &Content::new().with("text", "one"))).unwrap();
     settle(&[&phone, &tablet, &watch]);
 
     let (forged, reasons) = forgeries(*phone.engine.dataset().unwrap().as_bytes());
@@ -75,12 +77,20 @@ fn the_network_goes_on_all_agree_and_it_is_told() {
 
     // by way of an honest relay: told there, and further on
     for [_, report] in [member.sync(&tablet), tablet.sync(&watch)] {
-        let told: BTreeSet<_> = report.first_voids.iter().map(|void| format!("{:?}", void.reason)).collect();
-        assert_eq!(told, reasons.iter().map(|reason| format!("{reason:?}")).collect(), "each way to be void");
+        let told: BTreeSet<_> =
+            report.first_voids.iter().map(|void| format!("{:?}", void.reason)).collect();
+        assert_eq!(
+            told,
+            reasons.iter().map(|reason| format!("{reason:?}")).collect(),
+            "each way to be void"
+        );
         assert_eq!((report.voids, report.unverified > 0), (report.first_voids.len() as u64, true));
         for void in &report.first_voids {
             let text = void.to_string();
-            assert!(text.starts_with(&format!("version {} of forger-", void.version.sequence)), "{text}");
+            assert!(
+                text.starts_with(&format!("version {} of forger-", void.version.sequence)),
+                "{text}"
+            );
             assert!(text.contains(" has no effect: "), "{text}");
         }
     }
@@ -105,7 +115,8 @@ fn the_network_goes_on_all_agree_and_it_is_told() {
 #[test]
 fn in_anothers_name_costs_the_victim_its_log_and_nothing_else() {
     let (phone, tablet) = (Device::new("phone", START), Device::new("tablet", START));
-    let id = phone.engine.write(|tx| tx.create("note", &Content::new().with("text", "one"))).unwrap();
+    let id =
+        phone.engine.write(|tx| tx.create("note", &Content::new().with("text", "one"))).unwrap();
     settle(&[&phone, &tablet]);
     let log = phone.engine.log_id().unwrap();
     let mut forger = Author::impersonate([&twins::commits_of(&phone.engine)[0][..]]);
@@ -130,7 +141,8 @@ fn contents_that_were_replaced_on_the_way_are_asked_of_others_and_come_whole() {
         settle(&[&phone, &tablet, &watch]);
         *phone.engine.dataset().unwrap().as_bytes()
     };
-    // the same commits twice: as they were written, and with contents that a liar put in their place
+    // the same commits twice: as they were written, and with contents that a liar put in their
+    // place
     let (mut author, mut liar) =
         (Author::new(dataset, "author", [9; 16]), Author::new(dataset, "author", [9; 16]));
     let lie = || Body::Full(heirloom_tests::decoder::full_body(&Leaves::new()));
@@ -153,7 +165,8 @@ fn contents_that_were_replaced_on_the_way_are_asked_of_others_and_come_whole() {
     // both lack the same: nothing to ask
     let [report, _] = phone.sync(&watch);
     assert_eq!((report.round_trips, report.healed), (1, 0));
-    // what is written on a content that is absent here cannot be verified either, and blocks nothing
+    // what is written on a content that is absent here cannot be verified either, and blocks
+    // nothing
     tablet.edit(id, "edited");
     let [report, other] = phone.sync(&tablet);
     assert_eq!(

@@ -1,5 +1,6 @@
-//! A newer version of the library has written in this very file, then the older one opens it again. It cannot go on from a state that it cannot
-//! read: the log stays as it is, and the device goes on under a fresh one (R36).
+//! A newer version of the library has written in this very file, then the older one opens it again.
+//! It cannot go on from a state that it cannot read: the log stays as it is, and the device goes on
+//! under a fresh one (R36).
 
 use heirloom::{Content, VoidReason};
 use heirloom_tests::{
@@ -28,15 +29,17 @@ fn the_device_goes_on_under_a_fresh_log() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
     let phone = Device::open("phone", START, &path);
-    let id = phone.engine.write(|tx| tx.create("note", &Content::new().with("text", "one"))).unwrap();
+    let id =
+        phone.engine.write(|tx| tx.create("note", &Content::new().with("text", "one"))).unwrap();
     let old = phone.engine.log_id().unwrap();
 
     let mut newer = Author::impersonate([&twins::commits_of(&phone.engine)[0][..]]);
-    let mut draft = newer.draft(&CommitSpec::at((START + MINUTE) as u64).version(VersionSpec::create(
-        [9; 16],
-        "note",
-        Leaves::new(),
-    )));
+    let mut draft =
+        newer.draft(&CommitSpec::at((START + MINUTE) as u64).version(VersionSpec::create(
+            [9; 16],
+            "note",
+            Leaves::new(),
+        )));
     (draft.header.level, draft.header.rest) = (2, Rest::Newer(vec![1, 2, 3]));
     draft.bodies = Bodies::Newer(vec![0xff; 5]);
     twins::ingest(&phone.engine, &newer.seal(&draft).bytes).unwrap();
@@ -52,7 +55,8 @@ fn the_device_goes_on_under_a_fresh_log() {
     assert_ne!(fresh, old);
     let ends = phone.engine.replication().position().unwrap().ends;
     assert_eq!(ends.iter().find(|end| end.log == old).map(|end| end.sequence), Some(2));
-    let voids: Vec<_> = phone.engine.snapshot().unwrap().voids().unwrap().map(Result::unwrap).collect();
+    let voids: Vec<_> =
+        phone.engine.snapshot().unwrap().voids().unwrap().map(Result::unwrap).collect();
     assert_eq!((voids.len(), voids[0].reason), (1, VoidReason::Level));
     assert!(voids[0].to_string().contains("newer format; update this device"));
 

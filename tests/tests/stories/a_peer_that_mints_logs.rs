@@ -11,7 +11,8 @@ use crate::network::{Device, START, settle};
 /// The same node each time, under another log: another label makes another genesis.
 fn mint(n: usize) -> Engine {
     let builder = Engine::builder().label(format!("mint-{n}")).dataset_name("stories");
-    let engine = builder.entropy(|| [0x77; 16]).clock(|| Timestamp::from_millis(START)).in_memory().unwrap();
+    let engine =
+        builder.entropy(|| [0x77; 16]).clock(|| Timestamp::from_millis(START)).in_memory().unwrap();
     engine.write(|tx| tx.create("coin", &Content::new().with("n", n as i64))).unwrap();
     engine
 }
@@ -20,7 +21,8 @@ fn mint(n: usize) -> Engine {
 fn it_is_refused_and_named_and_its_logs_stay_counted() {
     let (hub, phone, tablet) =
         (Device::new("hub", START), Device::new("phone", START), Device::new("tablet", START));
-    let id = phone.engine.write(|tx| tx.create("note", &Content::new().with("text", "one"))).unwrap();
+    let id =
+        phone.engine.write(|tx| tx.create("note", &Content::new().with("text", "one"))).unwrap();
     settle(&[&hub, &phone, &tablet]);
 
     let asked = Arc::new(Mutex::new(Vec::new()));
@@ -68,7 +70,8 @@ fn passed_off_as_relayed_a_flood_meets_the_other_guard() {
     }
     let strict = || Config::new().lone_logs(20);
     let before = hub.engine.log_root().unwrap();
-    let error = sync_in_process_with(&careless.engine, Config::new(), &hub.engine, strict()).unwrap_err();
+    let error =
+        sync_in_process_with(&careless.engine, Config::new(), &hub.engine, strict()).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("30 unknown logs of a single version each"), "{text}");
     assert_eq!(hub.engine.log_root().unwrap(), before);

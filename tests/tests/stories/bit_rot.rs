@@ -1,5 +1,6 @@
-//! Records of the log rot on the disk. What is damaged is a typed error and nothing else suffers; a peer brings it back, proven by its chain; what no peer has
-//! stays named, and keeps nothing else from travelling (R37).
+//! Records of the log rot on the disk. What is damaged is a typed error and nothing else suffers; a
+//! peer brings it back, proven by its chain; what no peer has stays named, and keeps nothing else
+//! from travelling (R37).
 
 use std::path::Path;
 
@@ -75,7 +76,8 @@ impl World {
     }
 }
 
-/// Ten commits of two devices that refer to each other, on both; large texts among them, which stand in the log only.
+/// Ten commits of two devices that refer to each other, on both; large texts among them, which
+/// stand in the log only.
 fn world() -> World {
     let directory = TempDir::new().unwrap();
     let tablet = Device::new("tablet", START);
@@ -110,7 +112,8 @@ fn every_damaged_record_is_brought_back_by_a_peer() {
             damage(&world.path(), lsn, rot);
             let phone = world.phone();
             assert!(!phone.engine.verify().unwrap().is_clean(), "{rot:?} {lsn}: verify names it");
-            // where nothing has looked yet, a repair finds the damage, or a session that comes upon it
+            // where nothing has looked yet, a repair finds the damage, or a session that comes upon
+            // it
             if lsn % 2 == 0 {
                 let repaired = phone.engine.repair().unwrap();
                 assert_eq!(repaired.damaged_commits, 1, "{rot:?} {lsn}: {repaired:?}");
@@ -142,7 +145,8 @@ fn what_could_not_be_read_when_its_index_was_built_is_in_it_once_it_is_brought_b
     for lsn in 0..COMMITS - 1 {
         let world = world();
         damage(&world.path(), lsn, Rot::End);
-        let builder = Engine::builder().label("phone").dataset_name("stories").index("note", "text");
+        let builder =
+            Engine::builder().label("phone").dataset_name("stories").index("note", "text");
         let phone = builder.index_in_background(false).open(world.path()).unwrap();
         phone.build_indexes().unwrap();
         assert_eq!(phone.repair().unwrap().damaged_commits, 1, "{lsn}");
@@ -161,7 +165,8 @@ fn what_could_not_be_read_when_its_index_was_built_is_in_it_once_it_is_brought_b
     }
 }
 
-/// Its line may have ended there or not: nothing is written until a repair, and then under a fresh log.
+/// Its line may have ended there or not: nothing is written until a repair, and then under a fresh
+/// log.
 #[test]
 fn the_last_record_is_gone_and_its_sequence_is_not_used_again() {
     for is_own in [true, false] {
@@ -204,14 +209,19 @@ fn neighbours_that_are_damaged_are_brought_back_in_one_session() {
     }
 }
 
-/// A peer sends in the order in which things came to it. A branch that is new here comes before the damaged commit beside it, and what follows that branch,
-/// too: all of it waits for the damaged one.
+/// A peer sends in the order in which things came to it. A branch that is new here comes before the
+/// damaged commit beside it, and what follows that branch, too: all of it waits for the damaged
+/// one.
 #[test]
 fn a_branch_that_comes_before_the_damaged_commit_beside_it_waits() {
     let note = |n| own([("text", Value::text(n))]);
-    let (mut watch, mut radio) = (twins::author("stories", "watch"), twins::author("stories", "radio"));
-    let made =
-        watch.commit(&CommitSpec::at(START as u64).version(VersionSpec::create([1; 16], "note", note("0"))));
+    let (mut watch, mut radio) =
+        (twins::author("stories", "watch"), twins::author("stories", "radio"));
+    let made = watch.commit(&CommitSpec::at(START as u64).version(VersionSpec::create(
+        [1; 16],
+        "note",
+        note("0"),
+    )));
     let mut copy = watch.clone();
     let next = |text| {
         let version = VersionSpec::update([1; 16], "note", note(text)).after(&made, 0);
@@ -243,14 +253,18 @@ fn a_branch_that_comes_before_the_damaged_commit_beside_it_waits() {
     }
 }
 
-/// A peer that has only the other branch cannot bring the damaged commit back. What does not follow that branch comes; what waits fails the session as a fault of this store, until
-/// somebody comes who has it.
+/// A peer that has only the other branch cannot bring the damaged commit back. What does not follow
+/// that branch comes; what waits fails the session as a fault of this store, until somebody comes
+/// who has it.
 #[test]
 fn what_waits_in_vain_keeps_nothing_else_back() {
     let note = |n| own([("text", Value::text(n))]);
     let mut watch = twins::author("stories", "watch");
-    let made =
-        watch.commit(&CommitSpec::at(START as u64).version(VersionSpec::create([1; 16], "note", note("0"))));
+    let made = watch.commit(&CommitSpec::at(START as u64).version(VersionSpec::create(
+        [1; 16],
+        "note",
+        note("0"),
+    )));
     let mut copy = watch.clone();
     let spec = |text| {
         let version = VersionSpec::update([1; 16], "note", note(text)).after(&made, 0);
@@ -322,7 +336,11 @@ fn the_own_end_is_damaged_and_its_sequence_is_not_used_again() {
         assert_eq!(phone.text(first), "nobody has seen this", "heads keep small contents");
         let [report, other] = phone.sync(&world.tablet);
         assert_eq!((report.healed, report.damaged, other.forks.len()), (0, true, 0));
-        assert_eq!(world.tablet.text(id), "written after the damage", "what does not build on it travels");
+        assert_eq!(
+            world.tablet.text(id),
+            "written after the damage",
+            "what does not build on it travels"
+        );
         assert!(world.tablet.engine.snapshot().unwrap().get(first).unwrap().is_none());
         // nothing can be written on it that a peer could take
         let refused = phone.engine.write(|tx| tx.patch(first, Patch::new().set("text", "on it")));

@@ -36,7 +36,10 @@ impl Device {
 
     /// Creates something; the wall of the commit.
     pub(crate) fn write(&self) -> i64 {
-        let id = self.engine.write(|tx| tx.create("note", &Content::new().with("text", "here"))).unwrap();
+        let id = self
+            .engine
+            .write(|tx| tx.create("note", &Content::new().with("text", "here")))
+            .unwrap();
         wall(&self.engine, id)
     }
 
@@ -76,8 +79,10 @@ impl BreakingLink {
 
     /// A session until it is over or the link breaks.
     pub(crate) fn sync(&mut self, one: &Engine, other: &Engine) -> Result<(), SyncError> {
-        let mut ends =
-            [Session::initiator(one, Config::default()), Session::responder(other, Config::default())];
+        let mut ends = [
+            Session::initiator(one, Config::default()),
+            Session::responder(other, Config::default()),
+        ];
         let mut left = self.every;
         let mut now = Duration::ZERO;
         while !ends.iter().all(Session::is_finished) {
@@ -91,7 +96,8 @@ impl BreakingLink {
                 self.carried += passed;
                 ends[1 - at].handle_input(now, &bytes[..passed])?;
                 if left == 0 {
-                    let broken = ends.iter_mut().map(|end| end.handle_end_of_input(now)).collect::<Vec<_>>();
+                    let broken =
+                        ends.iter_mut().map(|end| end.handle_end_of_input(now)).collect::<Vec<_>>();
                     return broken.into_iter().collect();
                 }
             }

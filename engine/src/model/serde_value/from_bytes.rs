@@ -111,7 +111,8 @@ impl<'de> Deserializer<'de> for FromBytes<'de> {
             tag::BYTES => visitor.visit_borrowed_bytes(r.bytes().map_err(unreadable)?),
             tag::TIMESTAMP => {
                 let ms = r.zigzag().map_err(unreadable)?;
-                visitor.visit_map(One { key: special::TIMESTAMP, value: Some(ms.into_deserializer()) })
+                visitor
+                    .visit_map(One { key: special::TIMESTAMP, value: Some(ms.into_deserializer()) })
             }
             tag::ARRAY => visitor.visit_seq(self.list()?),
             tag::MAP | tag::ATOMIC => visitor.visit_map(self.list()?),
@@ -169,7 +170,9 @@ impl<'de> Deserializer<'de> for FromBytes<'de> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match self.tag() {
-            tag::TEXT => visitor.visit_enum(self.reader().text().map_err(unreadable)?.into_deserializer()),
+            tag::TEXT => {
+                visitor.visit_enum(self.reader().text().map_err(unreadable)?.into_deserializer())
+            }
             tag::VARIANT => {
                 let (name, carried) = self.variant()?;
                 visitor.visit_enum(Carrying { name, carried })
@@ -240,7 +243,10 @@ struct One<'de, D> {
 impl<'de, D: Deserializer<'de, Error = Fault>> de::MapAccess<'de> for One<'de, D> {
     type Error = Fault;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Fault> {
         if self.value.is_none() {
             return Ok(None);
         }
@@ -276,7 +282,10 @@ impl<'de> List<'de> {
 impl<'de> de::SeqAccess<'de> for List<'de> {
     type Error = Fault;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Fault> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -294,7 +303,10 @@ impl<'de> de::SeqAccess<'de> for List<'de> {
 impl<'de> de::MapAccess<'de> for List<'de> {
     type Error = Fault;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Fault> {
         if self.left == 0 {
             return Ok(None);
         }

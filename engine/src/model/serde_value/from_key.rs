@@ -95,7 +95,11 @@ impl<'de> Deserializer<'de> for FromKey<'de> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        if name == TIMESTAMP { self.deserialize_i64(visitor) } else { visitor.visit_newtype_struct(self) }
+        if name == TIMESTAMP {
+            self.deserialize_i64(visitor)
+        } else {
+            visitor.visit_newtype_struct(self)
+        }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(

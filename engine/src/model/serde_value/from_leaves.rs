@@ -1,4 +1,5 @@
-//! Leaves in order of their paths as any serde type: a map of maps, told by the keys that paths share.
+//! Leaves in order of their paths as any serde type: a map of maps, told by the keys that paths
+//! share.
 
 use serde::Deserializer;
 use serde::de::{self, DeserializeSeed, Visitor};
@@ -31,7 +32,10 @@ enum Field<'de> {
 impl<'de> de::MapAccess<'de> for FromLeaves<'de> {
     type Error = Fault;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Fault> {
         let Some((path, _)) = self.leaves.first() else { return Ok(None) };
         let key = path.key(self.depth);
         seed.deserialize(FromKey::new(key)).map(Some).map_err(|f| f.at_key(key))
@@ -92,8 +96,8 @@ impl<'de> Deserializer<'de> for FromLeaves<'de> {
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
-        seq tuple tuple_struct map struct identifier
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct identifier
     }
 }
 
@@ -101,7 +105,11 @@ macro_rules! field_forwards {
     ($($method:ident($($arg:ident: $type:ty),*)),* $(,)?) => {
         impl<'de> Deserializer<'de> for Field<'de> {
             type Error = Fault;
-            $(fn $method<V: Visitor<'de>>(self, $($arg: $type,)* visitor: V) -> Result<V::Value, Fault> {
+            $(fn $method<V: Visitor<'de>>(
+                self,
+                $($arg: $type,)*
+                visitor: V,
+            ) -> Result<V::Value, Fault> {
                 match self {
                     Field::Value(d) => d.$method($($arg,)* visitor),
                     Field::Map(d) => d.$method($($arg,)* visitor),
@@ -115,11 +123,11 @@ field_forwards!(
     deserialize_any(), deserialize_bool(), deserialize_i8(), deserialize_i16(), deserialize_i32(),
     deserialize_i64(), deserialize_i128(), deserialize_u8(), deserialize_u16(), deserialize_u32(),
     deserialize_u64(), deserialize_u128(), deserialize_f32(), deserialize_f64(), deserialize_char(),
-    deserialize_str(), deserialize_string(),
-    deserialize_bytes(), deserialize_byte_buf(), deserialize_option(), deserialize_unit(),
-    deserialize_unit_struct(name: &'static str), deserialize_newtype_struct(name: &'static str),
-    deserialize_seq(), deserialize_tuple(len: usize), deserialize_tuple_struct(name: &'static str, len: usize),
+    deserialize_str(), deserialize_string(), deserialize_bytes(), deserialize_byte_buf(),
+    deserialize_option(), deserialize_unit(), deserialize_unit_struct(name: &'static str),
+    deserialize_newtype_struct(name: &'static str), deserialize_seq(),
+    deserialize_tuple(len: usize), deserialize_tuple_struct(name: &'static str, len: usize),
     deserialize_map(), deserialize_struct(name: &'static str, fields: &'static [&'static str]),
-    deserialize_enum(name: &'static str, variants: &'static [&'static str]), deserialize_identifier(),
-    deserialize_ignored_any(),
+    deserialize_enum(name: &'static str, variants: &'static [&'static str]),
+    deserialize_identifier(), deserialize_ignored_any(),
 );

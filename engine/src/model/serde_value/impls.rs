@@ -34,7 +34,11 @@ impl<'de> Deserialize<'de> for Timestamp {
             }
             fn visit_newtype_struct<D: Deserializer<'de>>(self, d: D) -> Result<i64, D::Error> {
                 // a value that serde kept to try several types on it says the kind
-                if d.is_human_readable() { d.deserialize_any(self) } else { d.deserialize_i64(self) }
+                if d.is_human_readable() {
+                    d.deserialize_any(self)
+                } else {
+                    d.deserialize_i64(self)
+                }
             }
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<i64, A::Error> {
                 match map.next_key_seed(AnyKey)? {
@@ -67,8 +71,12 @@ impl Serialize for Value {
             }
             Value::Array(items) => items.serialize(s),
             Value::Map(fields) => fields.serialize(s),
-            Value::Variant(variant) => s.serialize_newtype_variant(VALUE, 3, special::VARIANT, &One(variant)),
-            Value::Atomic(fields) => s.serialize_newtype_variant(VALUE, 4, special::ATOMIC, &Entries(fields)),
+            Value::Variant(variant) => {
+                s.serialize_newtype_variant(VALUE, 3, special::VARIANT, &One(variant))
+            }
+            Value::Atomic(fields) => {
+                s.serialize_newtype_variant(VALUE, 4, special::ATOMIC, &Entries(fields))
+            }
         }
     }
 }
@@ -153,7 +161,10 @@ struct AnyValue {
 impl AnyValue {
     fn inside<E: de::Error>(self) -> Result<Self, E> {
         if self.depth >= limits::DEPTH {
-            return Err(E::custom(format_args!("more than {} levels; nest less deeply", limits::DEPTH)));
+            return Err(E::custom(format_args!(
+                "more than {} levels; nest less deeply",
+                limits::DEPTH
+            )));
         }
         Ok(Self { depth: self.depth + 1, raw: false })
     }
@@ -166,7 +177,9 @@ fn special_value(kind: &str, said: Value) -> Result<Value, String> {
         (special::MAP, Value::Map(fields)) => Ok(Value::Map(fields)),
         (special::ATOMIC, Value::Map(fields)) => Ok(Value::Atomic(fields)),
         (special::VARIANT, Value::Map(fields)) => special::variant(fields).map_err(|f| f.why()),
-        (special::FLOAT, Value::Text(text)) => special::float(&text).map(Value::Float).map_err(|f| f.why()),
+        (special::FLOAT, Value::Text(text)) => {
+            special::float(&text).map(Value::Float).map_err(|f| f.why())
+        }
         (special::BYTES, bytes @ Value::Bytes(_)) => Ok(bytes),
         (special::BYTES, Value::Array(items)) => {
             let byte = |v: &Value| v.as_int().and_then(|n| u8::try_from(n).ok());
@@ -256,7 +269,11 @@ impl<'de> Visitor<'de> for AnyValue {
     fn visit_enum<A: de::EnumAccess<'de>>(self, data: A) -> Result<Value, A::Error> {
         use de::VariantAccess;
         let (is_map, said) = data.variant::<bool>()?;
-        if is_map { said.struct_variant(&[], StoredFields) } else { said.newtype_variant_seed(StoredValue) }
+        if is_map {
+            said.struct_variant(&[], StoredFields)
+        } else {
+            said.newtype_variant_seed(StoredValue)
+        }
     }
 }
 
@@ -309,7 +326,9 @@ impl<'de> Deserialize<'de> for Content {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         match Value::deserialize(d)? {
             Value::Map(content) => Ok(content),
-            other => Err(de::Error::custom(format_args!("a map is expected, not {}", name_of(&other)))),
+            other => {
+                Err(de::Error::custom(format_args!("a map is expected, not {}", name_of(&other))))
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! serde in and out: any serde type to values, and values (straight from their canonical bytes) to any serde type.
+//! serde in and out: any serde type to values, and values (straight from their canonical bytes) to
+//! any serde type.
 
 pub mod atomic;
 mod fault;
@@ -55,7 +56,9 @@ pub(crate) fn to_content<T: Serialize + ?Sized>(value: &T) -> Result<Content> {
 pub(crate) fn content_from<T: Serialize + ?Sized>(value: &T) -> Result<Content, Fault> {
     match value.serialize(ToValue::default())? {
         Value::Map(content) => Ok(content),
-        other => Err(Fault::new(format!("content must be a map or a struct, not {}", name_of(&other)))),
+        other => {
+            Err(Fault::new(format!("content must be a map or a struct, not {}", name_of(&other))))
+        }
     }
 }
 
@@ -190,7 +193,10 @@ mod tests {
             .with("time", Timestamp::from_millis(-5))
             .with("bytes", vec![0u8, 255])
             .with("nan", f64::NAN)
-            .with("variant", Variant::new("Scene", Variant::new("$map", Content::new().with("x", 1))))
+            .with(
+                "variant",
+                Variant::new("Scene", Variant::new("$map", Content::new().with("x", 1))),
+            )
             .with("atomic", Value::Atomic(Content::new().with("secs", 1)))
             .with("two", Content::new().with("$variant", Content::new().with("A", 1)).with("b", 2))
             .with("one", Content::new().with("$timestamp", 5));

@@ -37,7 +37,9 @@ impl<'de> de::VariantAccess<'de> for Native<'de> {
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {
         match self {
-            Native::Value(bytes) => seed.deserialize(de::value::BorrowedBytesDeserializer::new(bytes)),
+            Native::Value(bytes) => {
+                seed.deserialize(de::value::BorrowedBytesDeserializer::new(bytes))
+            }
             Native::Fields(_) => misread(),
         }
     }

@@ -8,7 +8,8 @@ use super::fault::{Fault, Step};
 use super::{ATOMIC, TIMESTAMP, VALUE, name_of, special};
 use crate::format::limits;
 
-/// Newtypes and options around one value, together: they take no level of the format, but the stack.
+/// Newtypes and options around one value, together: they take no level of the format, but the
+/// stack.
 const WRAPS: usize = 256;
 
 /// Types of the standard library that are one value, by the names and fields that they tell serde.
@@ -63,7 +64,9 @@ impl ToValue {
         let value = v.serialize(self.wrapped()?)?;
         match (kind, value) {
             (special::TIMESTAMP, Value::Int(ms)) => Ok(Timestamp::from_millis(ms).into()),
-            (special::BYTES, value @ Value::Bytes(_)) | (special::MAP, value @ Value::Map(_)) => Ok(value),
+            (special::BYTES, value @ Value::Bytes(_)) | (special::MAP, value @ Value::Map(_)) => {
+                Ok(value)
+            }
             (special::FLOAT, Value::Text(text)) => special::float(&text).map(Value::Float),
             (special::ATOMIC, Value::Map(fields)) => Ok(Value::Atomic(fields)),
             (special::VARIANT, Value::Map(fields)) => special::variant(fields),
@@ -160,9 +163,9 @@ impl Serializer for ToValue {
     }
     fn serialize_some<T: Serialize + ?Sized>(self, v: &T) -> Result<Value, Fault> {
         match v.serialize(self.wrapped()?)? {
-            Value::Null => {
-                Err(Fault::new("Some of nothing would be read as None: say which with an enum or a bool"))
-            }
+            Value::Null => Err(Fault::new(
+                "Some of nothing would be read as None: say which with an enum or a bool",
+            )),
             value => Ok(value),
         }
     }
@@ -172,7 +175,12 @@ impl Serializer for ToValue {
     fn serialize_unit_struct(self, _: &'static str) -> Result<Value, Fault> {
         Ok(Value::Null)
     }
-    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<Value, Fault> {
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<Value, Fault> {
         Ok(variant.into())
     }
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
@@ -285,9 +293,9 @@ impl Fields {
     fn add<T: Serialize + ?Sized>(&mut self, key: String, v: &T) -> Result<(), Fault> {
         let value = self.to.inside().and_then(|to| v.serialize(to));
         let value = match value {
-            Ok(_) if self.fields.get(&key).is_some() => {
-                Err(Fault::new("two fields have this name, and one would hide the other: rename one"))
-            }
+            Ok(_) if self.fields.get(&key).is_some() => Err(Fault::new(
+                "two fields have this name, and one would hide the other: rename one",
+            )),
             value => value,
         };
         let value = value.map_err(|f| through(self.variant, f.at_key(&key)))?;
@@ -297,7 +305,9 @@ impl Fields {
 
     /// Whether it is a type of the standard library that is one value.
     fn is_one_value(&self) -> bool {
-        let same = |fields: &[&str]| self.fields.iter().map(|(k, _)| k.as_str()).eq(fields.iter().copied());
+        let same = |fields: &[&str]| {
+            self.fields.iter().map(|(k, _)| k.as_str()).eq(fields.iter().copied())
+        };
         ONE_VALUE.iter().any(|(name, fields)| *name == self.name && same(fields))
     }
 
@@ -332,7 +342,11 @@ macro_rules! fields {
         $(impl ser::$trait for Fields {
             type Ok = Value;
             type Error = Fault;
-            fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, v: &T) -> Result<(), Fault> {
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                key: &'static str,
+                v: &T,
+            ) -> Result<(), Fault> {
                 self.add(key.to_owned(), v)
             }
             fn end(self) -> Result<Value, Fault> {
@@ -425,7 +439,12 @@ impl Serializer for ToKey {
         }
         v.serialize(ToKey { wraps: self.wraps + 1 })
     }
-    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<String, Fault> {
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<String, Fault> {
         Ok(variant.to_owned())
     }
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
