@@ -48,7 +48,7 @@ fn the_same_field(home: &mut Home) -> Result {
         .write(|tx| tx.resolve(lamp, &conflict.seen(), Patch::new().set("brightness", 75)))?;
     home.meet()?;
     let late = home.desk.write(|tx| tx.resolve(lamp, &conflict.seen(), Resolution::Suggestion));
-    assert!(matches!(late, Err(Error::Conflict(_))));
+    assert!(matches!(late, Err(Error::Stale(_))));
     home.look(lamp).map(drop)
 }
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{Engine, Inner};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::index::Indexer;
-use crate::merge::{Policies, Policy};
-use crate::model::{DatasetId, EntityId, Timestamp};
 use crate::past::ClosedCuts;
 use crate::store::{Field, Identity, IdleFlush, Options, Store, Wanted};
 use crate::validation::{Proposal, Rules};
+use heirloom_core::error::Invalid;
+use heirloom_core::merge::{Policies, Policy};
+use heirloom_core::model::{DatasetId, EntityId, Timestamp};
 
 /// Choices for a store, with their defaults.
 #[derive(Clone)]
@@ -58,7 +59,7 @@ impl Default for Builder {
             local_types: BTreeSet::new(),
             now: Arc::new(system_now),
             entropy: Arc::new(|| uuid::Uuid::new_v4().into_bytes()),
-            new_id: Arc::new(EntityId::new_v7),
+            new_id: Arc::new(|| EntityId::from_bytes(uuid::Uuid::now_v7().into_bytes())),
             indexes: Vec::new(),
             index_in_background: true,
         }
@@ -126,7 +127,7 @@ impl Builder {
 
     /// The same by name, as it stands in a configuration: one of the eight that [`Policy`] lists,
     /// or of a custom one given to [`register_policy`](Self::register_policy). Opening gives
-    /// [`Error::UnknownPolicy`] if there is none.
+    /// [`Invalid::UnknownPolicy`] if there is none.
     ///
     /// ```
     /// use heirloom::{Engine, Error, Policy, Resolution};
@@ -136,7 +137,7 @@ impl Builder {
     ///     Engine::builder().register_policy(keep).policy_named("note", "keep").in_memory()?;
     /// assert_eq!(engine.policy("note").name(), "keep");
     /// let unknown = Engine::builder().policy_named("note", "newest").in_memory();
-    /// assert!(matches!(unknown, Err(Error::UnknownPolicy(name)) if name == "newest"));
+    /// assert!(matches!(unknown, Err(Error::Invalid(Invalid::UnknownPolicy(name))) if name == "newest"));
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     #[must_use]
@@ -331,13 +332,9 @@ impl Builder {
     }
 
     pub(crate) fn options(&self) -> Result<Options> {
-        if !crate::format::genesis::is_label(&self.label, self.managed) {
-            let most = if self.managed { "64" } else { "55" };
-            return Err(Error::invalid(format!(
-                "{:?} cannot name a device: use 1 to {most} printable ASCII characters without \
-                 space",
-                self.label
-            )));
+        if !heirloom_core::format::genesis::is_label(&self.label, self.managed) {
+            let most = if self.managed { 64 } else { 55 };
+            return Err(Invalid::Device { name: self.label.clone(), most }.into());
         }
         Ok(Options {
             cache_bytes: self.cache_bytes,

@@ -10,12 +10,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
-use crate::format::value::{decode_kept, encode_value, flatten_content};
-use crate::merge::unflatten_with;
-use crate::model::{
-    Content, Fault, ShownLeaf, Step, Timestamp, Unread, Value, Variant, content_from, from_leaves,
-    print_path,
+use heirloom_core::error::Invalid;
+use heirloom_core::format::serde::{
+    Fault, ShownLeaf, Step, Unread, content_from, from_leaves, print_path,
 };
+use heirloom_core::format::value::{decode_kept, encode_value, flatten_content};
+use heirloom_core::merge::unflatten_with;
+use heirloom_core::model::{Content, Timestamp, Value, Variant};
 
 /// What a type writes of what it reads of leaves; it notes what it did not read.
 type Sees = fn(&[ShownLeaf<'_>], &Unread) -> Result<Content, Fault>;
@@ -170,12 +171,8 @@ impl Glass {
 }
 
 fn unreadable(fault: Fault) -> Error {
-    let field = print_path(&fault.path());
-    let field = if field.is_empty() { String::new() } else { format!("field {field}: ") };
-    Error::invalid(format!(
-        "{field}what would be written could not be read back ({}); nothing was written",
-        fault.why()
-    ))
+    let why = format!("what would be written could not be read back ({})", fault.why());
+    Invalid::Unfit { field: print_path(&fault.path()), why }.into()
 }
 
 /// What a type writes of the same stored content on two occasions: a default may be the time.
@@ -533,11 +530,9 @@ impl ReadBack<'_> {
                 }
                 _ if same(Some(n), w) || self.is_volatile(at) => {}
                 _ => {
-                    return Err(Error::invalid(format!(
-                        "field {}: it would be read back as another value than was written, so its \
-                         Deserialize does not undo its Serialize; nothing was written",
-                        print_path(at)
-                    )));
+                    let why = "it would be read back as another value than was written, so its \
+                               Deserialize does not undo its Serialize";
+                    return Err(Invalid::Unfit { field: print_path(at), why: why.into() }.into());
                 }
             }
             at.pop();

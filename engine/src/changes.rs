@@ -9,8 +9,11 @@ use std::sync::{Arc, Weak};
 use crate::engine::{Engine, Inner};
 use crate::entity::{Entity, Origin, entity_of};
 use crate::error::{Error, Result};
-use crate::model::{CommitRef, EntityId, Kind, LogId, Metadata, Timestamp, VersionId, VersionRef};
 use crate::store::{self, At, Head, Heads, Record, View};
+use heirloom_core::error::Invalid;
+use heirloom_core::model::{
+    CommitRef, EntityId, Kind, LogId, Metadata, Timestamp, VersionId, VersionRef,
+};
 
 /// A place in the change log of one store file, to go on from later. Cursors of one file are
 /// ordered as its changes are; they mean nothing in another file, and a scan that starts from one
@@ -125,9 +128,7 @@ impl FromStr for Cursor {
         };
         // only as it is printed
         let cursor = read().filter(|c| c.to_string() == text);
-        cursor.ok_or_else(|| {
-            Error::invalid(format!("{text:?} is not a cursor: pass on what one printed"))
-        })
+        cursor.ok_or_else(|| Invalid::text("a cursor", text, "pass on what one printed").into())
     }
 }
 
@@ -223,7 +224,7 @@ impl Change {
 
     /// The version's name for people (R3).
     pub fn id(&self) -> Result<VersionId> {
-        VersionId::new(self.stamp(), &*self.device, self.version().sequence)
+        Ok(VersionId::new(self.stamp(), &*self.device, self.version().sequence)?)
     }
 
     /// The commit that brought it: changes of one commit stand together.

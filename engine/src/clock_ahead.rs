@@ -1,67 +1,9 @@
 //! Clocks that are far ahead: never followed, always told (R6).
 
-use std::fmt;
-
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::model::LogId;
 use crate::store::PULL;
-
-/// A log whose last commit was written at a time that is more than five minutes ahead of this
-/// device's clock. What it wrote is kept and counts; its time moves nobody's clock.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub struct ClockAhead {
-    /// The log.
-    pub log: LogId,
-    /// Device id of its writer.
-    pub device: String,
-    /// How far ahead, in milliseconds.
-    pub by_ms: u64,
-}
-
-impl ClockAhead {
-    pub(crate) fn new(log: LogId, device: String, by_ms: u64) -> Self {
-        Self { log, device, by_ms }
-    }
-}
-
-impl fmt::Display for ClockAhead {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let by = Span(self.by_ms);
-        write!(
-            f,
-            "the clock of {} is {by} ahead of this device's; set the one that is wrong",
-            self.device
-        )
-    }
-}
-
-/// A span of time in words: its two largest units.
-pub struct Span(
-    /// Milliseconds.
-    pub u64,
-);
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [(&str, u64); 5] =
-            [("year", 31_536_000), ("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)];
-        let mut left = self.0 / 1_000;
-        let largest =
-            UNITS.iter().position(|(_, length)| left >= *length).unwrap_or(UNITS.len() - 1);
-        for (i, (unit, length)) in UNITS.iter().enumerate().skip(largest).take(2) {
-            let n = left / length;
-            left %= length;
-            if i == largest || n > 0 {
-                let (space, plural) =
-                    (if i == largest { "" } else { " " }, if n == 1 { "" } else { "s" });
-                write!(f, "{space}{n} {unit}{plural}")?;
-            }
-        }
-        Ok(())
-    }
-}
+use heirloom_core::replica::ClockAhead;
 
 impl Engine {
     /// The logs whose last commit is more than five minutes ahead of this device's clock, now. The
@@ -107,19 +49,5 @@ impl Engine {
         }
         out.sort_by_key(|ahead| ahead.log);
         Ok(out)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_span_is_told_in_its_two_largest_units() {
-        let told = |ms| Span(ms).to_string();
-        assert_eq!(told(999), "0 seconds");
-        assert_eq!(told(61_000), "1 minute 1 second");
-        assert_eq!(told(3_600_000), "1 hour");
-        assert_eq!(told(10 * 31_536_000_000 + 2 * 86_400_000 + 5_000), "10 years 2 days");
     }
 }

@@ -12,11 +12,12 @@ use crate::carry::Glass;
 use crate::engine::Engine;
 use crate::entity::Entity;
 use crate::error::{Error, Result};
-use crate::model::{Content, EntityId, VersionRef, content_from, to_content};
 use crate::outcome::Outcome;
 use crate::query::Query;
 use crate::snapshot::Snapshot;
 use crate::transaction::Transaction;
+use heirloom_core::format::serde::{content_from, to_content};
+use heirloom_core::model::{Content, EntityId, VersionRef};
 
 /// How many entities an iteration reads at a time.
 const PAGE: usize = 256;
@@ -220,7 +221,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     /// let refused = accounts.update(ada, |account| {
     ///     account.cents -= 800;
     ///     if account.cents < 0 {
-    ///         Err(Error::Invalid("too much; take less".into()))
+    ///         Err(Error::Cancelled)
     ///     } else {
     ///         Ok(())
     ///     }
@@ -281,7 +282,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     }
 
     /// Writes back a document that was read earlier: only what was changed in it (R15).
-    /// [`Error::Conflict`] if somebody else changed the same fields since, or deleted it; then, and
+    /// [`Error::Stale`] if somebody else changed the same fields since, or deleted it; then, and
     /// after any other error, the document is as it was.
     ///
     /// What was written refreshes the document: it is as if it had been read after this write, with
@@ -372,9 +373,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
             return Ok(());
         }
         let wanted = &self.entity_type;
-        Err(Error::invalid(format!(
-            "entity {id} is of type {found:?}, not {wanted:?}; use that collection"
-        )))
+        Err(Error::OtherType { entity: id, found: found.to_string(), wanted: wanted.to_string() })
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::{BinaryHeap, HashMap};
 use std::ops::Bound;
 
 use crate::error::{Error, Result};
-use crate::merge::{Conflict, Policy, conflicts};
-use crate::model::EntityId;
 use crate::snapshot::{Snapshot, entity_id};
 use crate::store::{Heads, View};
 use crate::version::Version;
+use heirloom_core::merge::{Conflict, Policy, conflicts};
+use heirloom_core::model::EntityId;
 
 impl Snapshot {
     /// The conflict that an entity is in, if it is in one (R16, R17). Costs distinct leaves ×

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use crate::entity::{Entity, entity_of};
 use crate::error::{Error, Result};
-use crate::format::value::{decode_all, flatten_content};
-use crate::model::{Content, EntityId, Patch, Path, Value};
 use crate::past::{Past, Point, Seen};
 use crate::snapshot::Snapshot;
 use crate::store::{Heads, View};
+use heirloom_core::format::value::{decode_all, flatten_content};
+use heirloom_core::model::{Content, EntityId, Patch, Path, Value};
 
 impl Snapshot {
     /// What differs between two points, entity by entity, in order of their ids. Applied to what
@@ -205,13 +205,11 @@ impl Difference {
     /// ```
     pub fn patch(&self) -> Result<Patch> {
         let nothing = Content::new();
-        crate::merge::diff(
-            self.before.as_ref().unwrap_or(&nothing),
-            self.after.as_ref().unwrap_or(&nothing),
-        )
+        let (before, after) = (self.before.as_ref(), self.after.as_ref());
+        Ok(heirloom_core::merge::diff(before.unwrap_or(&nothing), after.unwrap_or(&nothing))?)
     }
 }
 
 fn leaves(content: Option<&Content>) -> Result<Vec<(Path, Vec<u8>)>> {
-    content.map_or_else(|| Ok(Vec::new()), flatten_content)
+    Ok(content.map_or_else(|| Ok(Vec::new()), flatten_content)?)
 }

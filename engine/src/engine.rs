@@ -6,13 +6,8 @@ use std::sync::Arc;
 
 use crate::builder::Builder;
 use crate::error::{Error, Result};
-use crate::format::header::Header;
 use crate::import::Importer;
 use crate::index::Indexer;
-use crate::merge::Policy;
-use crate::model::{
-    Chain, Clock, CommitRef, DatasetId, EntityId, LogId, LogRoot, Metadata, NodeId, StateDigest,
-};
 use crate::past::ClosedCuts;
 use crate::replication::Replication;
 use crate::snapshot::Snapshot;
@@ -21,6 +16,11 @@ use crate::store::{
 };
 use crate::transaction::Transaction;
 use crate::validation::Rules;
+use heirloom_core::format::header::Header;
+use heirloom_core::merge::Policy;
+use heirloom_core::model::{
+    Chain, Clock, CommitRef, DatasetId, EntityId, LogId, LogRoot, Metadata, NodeId, StateDigest,
+};
 
 /// An embedded store of versioned entities. Cheap to clone; all clones are the same engine;
 /// `Send + Sync`.
@@ -130,7 +130,7 @@ impl Engine {
     /// way to the disk, it is awaited.
     ///
     /// # Errors
-    /// An error of the closure, or a panic in it, leaves no trace. [`Error::Limit`] if the commit
+    /// An error of the closure, or a panic in it, leaves no trace. [`Invalid::Limit`] if the commit
     /// would break a limit of the format. After [`Error::Storage`] nothing is visible, the engine
     /// refuses further writes, and only reopening tells whether the commit got through (it is there
     /// whole or not at all). [`Error::Storage`] or [`Error::Poisoned`] comes in place of the
@@ -258,7 +258,7 @@ impl Engine {
         let tip = writer.tip(ordinal);
         let before = match (tip, store.directory.log(ordinal)) {
             (Some(tip), _) => (tip.last, tip.chain),
-            (None, Some(info)) => (0, crate::format::hash::chain_of_genesis(&info.genesis)),
+            (None, Some(info)) => (0, heirloom_core::format::hash::chain_of_genesis(&info.genesis)),
             (None, None) => return Err(Error::corrupt("logs", ordinal, "an unknown log")),
         };
         // what stays here orders nobody's writes but ours: its times may go back when our clock was
@@ -274,7 +274,7 @@ impl Engine {
             chain: authored.chain,
             header: &authored.header,
             header_bytes: &authored.header_bytes,
-            trailer: crate::format::commit::NO_TRAILER,
+            trailer: heirloom_core::format::commit::NO_TRAILER,
             wall_before,
         };
         let folded = fold(&view, &incoming, Bodies::Known(authored.settled))?;
@@ -381,12 +381,4 @@ struct Made {
     /// Where what it refers to is.
     places: Vec<(u32, u64)>,
     folded: Folded,
-}
-
-impl EntityId {
-    /// A fresh id from the machine's clock and randomness (UUID v7), so that ids of one device
-    /// ascend.
-    pub fn new_v7() -> Self {
-        Self::from_bytes(uuid::Uuid::now_v7().into_bytes())
-    }
 }

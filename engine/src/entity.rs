@@ -6,12 +6,12 @@ use std::sync::{Arc, Weak};
 use serde::de::DeserializeOwned;
 
 use crate::engine::{Engine, Inner};
-use crate::error::{Error, Result};
-use crate::format::value::decode_all;
-use crate::merge::unflatten;
-use crate::misfit::Misfit;
-use crate::model::{Content, EntityId, Unread, Value, VersionRef, from_leaves};
+use crate::error::{Error, Misfit, Result};
 use crate::store::{Heads, Seen, Shown, View};
+use heirloom_core::format::serde::{Unread, from_leaves};
+use heirloom_core::format::value::decode_all;
+use heirloom_core::merge::unflatten;
+use heirloom_core::model::{Content, EntityId, Value, VersionRef};
 
 /// An entity as one snapshot shows it: one value for each field, conflicts settled by its type's
 /// policy (R18). Cheap to clone.

@@ -1,13 +1,13 @@
 //! What can go wrong, sorted by who must act.
 
-use std::fmt;
 use std::path::PathBuf;
 
-use crate::format::Malformed;
-use crate::misfit::Misfit;
-use crate::model::{Dataset, EntityId, LogId, Path, VersionRef};
-use crate::stale::StaleWrite;
-use crate::store::Refusal;
+use heirloom_core::bytes::Malformed;
+use heirloom_core::error::Invalid;
+use heirloom_core::merge::StaleWrite;
+use heirloom_core::model::{CommitRef, Dataset, EntityId, LogId, Timestamp, VersionRef};
+use heirloom_core::replica::ReplicaError;
+use thiserror::Error as Derive;
 
 /// Result with heirloom's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -16,44 +16,32 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// Who must act:
 ///
-/// - the caller (nothing was written): `Invalid`, `Inside`, `Misfit`, `Limit`, `NoIndex`,
-///   `NotFound`, `Deleted`, `Exists`, `Conflict`, `Rejected`, `CursorLost`, `NoFile`, `NotAFile`,
-///   `FileExists`, `ReadOnly`, `Cancelled`, `Forked`;
-/// - the application that registered the policies: `UnknownPolicy`, `PolicyFailed`;
+/// - the caller (nothing was written): `Invalid`, `Misfit`, `NoIndex`, `NotFound`, `Deleted`,
+///   `Exists`, `OtherType`, `Stale`, `Rejected`, `AlreadyChanged`, `InsideWrite`, `NotAHead`,
+///   `NotOfEntity`, `NotHere`, `Tombstone`, `Clock`, `NotArrived`, `CursorLost`, `NoDataset`,
+///   `LogFull`, `Import`, `NoFile`, `NotAFile`, `FileExists`, `ReadOnly`, `Cancelled`, `Forked`;
+/// - the application that registered the policies: `PolicyFailed`;
 /// - nobody here (the content is on another replica, or pruned): `Absent`;
-/// - the peer that sent it (nothing of it was stored): `Refused`, `OutOfOrder`, `WrongDataset`;
+/// - the peer that sent it (nothing of it was stored): `Refused`, `OutOfOrder`, `NotContinued`,
+///   `WrongDataset`;
 /// - whoever keeps the file: `Corrupt`, `UnknownFormat`, `NotAStore`, `EmptyFile`, `NeedsWriter`,
 ///   `FileChanged`, `AlreadyOpen`, `Storage`, `NotWritten`, `Poisoned`, `Closed`.
 ///
 /// Each is shown with its cause and with what to do. [`is_transient`](Self::is_transient) tells
 /// which pass by themselves.
-#[derive(Debug)]
+#[derive(Debug, Derive)]
 #[non_exhaustive]
 pub enum Error {
-    /// The call makes no sense as it is; the text says what to do instead.
-    Invalid(String),
-    /// A path leads into a variant or an atomic map, which is one value: set that as a whole.
-    /// Nothing was written.
-    Inside {
-        /// The path, its keys joined by dots.
-        path: String,
-        /// Where the value stands that it leads into.
-        value: String,
-    },
+    /// What was given cannot be, whatever the store holds.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// What is stored does not fit the type that it is read as: which field, by whom, and what to
     /// do. Nothing was written.
+    #[error(transparent)]
     Misfit(Box<Misfit>),
-    /// A limit of the format would be broken (FORMAT.md, 1.12); write less at once.
-    Limit {
-        /// What is limited.
-        what: &'static str,
-        /// The most there may be.
-        limit: u64,
-        /// What was given.
-        given: u64,
-    },
     /// A query over a field that is not indexed: declare it with
     /// [`Builder::index`](crate::Builder::index).
+    #[error("field {field} of {entity_type:?} has no index; declare it with Builder::index")]
     NoIndex {
         /// The entity type that was asked for.
         entity_type: String,
@@ -61,20 +49,39 @@ pub enum Error {
         field: String,
     },
     /// No such entity here.
+    #[error("no entity {0} here; create it, or sync first")]
     NotFound(EntityId),
     /// The entity is deleted: restore it first.
+    #[error("entity {0} is deleted; restore it before changing it")]
     Deleted(EntityId),
     /// An entity with this id is here: change it instead, or restore it if it is deleted.
+    #[error(
+        "entity {entity} exists{}",
+        if *deleted { " and is deleted; restore it instead of creating it" }
+        else { "; patch it instead of creating it" }
+    )]
     Exists {
         /// The entity.
         entity: EntityId,
         /// It is shown as deleted.
         deleted: bool,
     },
-    /// Somebody else changed what this write is based on: read it again and decide (R15). Carries
-    /// both sides.
-    Conflict(Box<StaleWrite>),
-    /// A rule of the application refused the write (R8).
+    /// The entity is of another type than the collection holds.
+    #[error("entity {entity} is of type {found:?}, not {wanted:?}; use that collection")]
+    OtherType {
+        /// The entity.
+        entity: EntityId,
+        /// Its type.
+        found: String,
+        /// That of the collection.
+        wanted: String,
+    },
+    /// Somebody else changed what this write is based on: read it again and decide. Carries both
+    /// sides.
+    #[error("{0}; read it again and decide")]
+    Stale(Box<StaleWrite>),
+    /// A rule of the application refused the write.
+    #[error("{entity_type} {entity} breaks a rule: {why}; correct it and write again")]
     Rejected {
         /// The entity.
         entity: EntityId,
@@ -83,10 +90,61 @@ pub enum Error {
         /// What the rule said.
         why: String,
     },
-    /// No policy has this name (R18).
-    UnknownPolicy(String),
+    /// This transaction, or the commit of an import, has changed the entity already, and this act
+    /// must come first, or alone.
+    #[error("entity {0} was changed in this commit already; do this first, or in another one")]
+    AlreadyChanged(EntityId),
+    /// A write, sync or close was asked for within a write of the same thread, and would wait for
+    /// itself.
+    #[error(
+        "a write, sync or close inside a write: use the transaction that is open, or wait for its \
+         end"
+    )]
+    InsideWrite,
+    /// A conflict was to be resolved by a version that is none of its heads.
+    #[error("{version} is no head of entity {entity}; take one of Conflict::heads")]
+    NotAHead {
+        /// The entity.
+        entity: EntityId,
+        /// The version that was named.
+        version: VersionRef,
+    },
+    /// The version is not here, or one of another entity.
+    #[error(
+        "{version} is no version of entity {entity} here; take one of Snapshot::history, or sync \
+         first"
+    )]
+    NotOfEntity {
+        /// The entity.
+        entity: EntityId,
+        /// The version that was named.
+        version: VersionRef,
+    },
+    /// No such version or commit here.
+    #[error("{log}/{sequence} is not here; sync first")]
+    NotHere {
+        /// The log of the version, or of the commit.
+        log: LogId,
+        /// Its sequence.
+        sequence: u64,
+    },
+    /// The version deletes its entity, so it has no content to restore.
+    #[error("version {0} deletes; restore one before it")]
+    Tombstone(VersionRef),
+    /// A clock names no moment of this store.
+    #[error("the clock {0}")]
+    Clock(#[from] ClockFault),
+    /// A point of the past that lies ahead.
+    #[error("{asked} commits have not arrived yet; {here} are here: ask for a point up to that")]
+    NotArrived {
+        /// How many were asked for.
+        asked: u64,
+        /// How many are here.
+        here: u64,
+    },
     /// A custom policy panicked, answered two ways, or answered nonsense about this entity; all
     /// others can still be read.
+    #[error("policy {policy} failed on entity {entity}: {why}; mend the policy, it must be pure")]
     PolicyFailed {
         /// Its name.
         policy: String,
@@ -97,37 +155,64 @@ pub enum Error {
     },
     /// The content of this version is not here (its body did not verify, or was withheld or
     /// pruned).
+    #[error("the content of version {0} is not here; sync with a peer that has it")]
     Absent(VersionRef),
     /// A [`Cursor`](crate::Cursor) names a place in the change log of another file, or one that
     /// this file, an older copy, has not reached: start again from
     /// [`Cursor::START`](crate::Cursor::START) or [`Engine::cursor`](crate::Engine::cursor).
+    #[error(
+        "the cursor is of another file, or this one was replaced by an older copy; start again \
+         from Cursor::START or Engine::cursor()"
+    )]
     CursorLost,
+    /// The store belongs to no dataset yet, and this needs one.
+    #[error("no dataset yet; open the store with Builder::dataset_name or dataset, or sync first")]
+    NoDataset,
+    /// The log of this store has used up its sequences.
+    #[error("the log is full: its sequences are used up; go on with Engine::start_fresh_log")]
+    LogFull,
+    /// An import does not fit the history that it builds.
+    #[error(transparent)]
+    Import(#[from] ImportFault),
     /// These bytes are not a commit.
-    Refused(Malformed),
+    #[error("refused bytes that are no commit: {0}")]
+    Refused(#[from] Malformed),
     /// A commit came before its predecessor or before a commit that it refers to.
+    #[error(
+        "commit {log}/{first} came before one that it builds on; the sender breaks the causal order"
+    )]
     OutOfOrder {
         /// The log of the commit that came too early.
         log: LogId,
         /// Sequence of its first version.
         first: u64,
     },
+    /// A part of a large commit does not continue the one that is staged.
+    #[error("these bytes do not continue the commit that is staged; begin it anew")]
+    NotContinued,
     /// The data belongs to another dataset; replicas of different datasets never sync.
+    #[error(
+        "this store holds dataset {ours}, not {theirs}; open it under its own, or take the right \
+         one"
+    )]
     WrongDataset {
         /// The dataset of this store.
         ours: Dataset,
         /// The other.
         theirs: Dataset,
     },
-    /// An import brought other bytes for a commit that is here already: the source history was
-    /// rewritten, or the import is not deterministic. Nothing was stored.
-    ImportDiffers(VersionRef),
     /// The application broke off what it asked for. Nothing was changed.
+    #[error("it was broken off")]
     Cancelled,
     /// The file is damaged at this place; the rest stays usable. `verify` lists all such places,
     /// `repair` mends them.
     ///
     /// Pages of redb that are damaged are found by a panic of redb, which is caught. Your panic
     /// hook sees it, and prints it if it is the default one: this library sets none.
+    #[error(
+        "damaged record in table {table} at {key}: {what}; Engine::verify lists all damage, \
+         Engine::repair mends it, a sync brings back what peers hold"
+    )]
     Corrupt {
         /// The table.
         table: &'static str,
@@ -137,6 +222,9 @@ pub enum Error {
         what: String,
     },
     /// The file was written by a newer heirloom: use that one to open it. It was not changed.
+    #[error(
+        "the file has format {found}, this library knows {known}; open it with a newer heirloom"
+    )]
     UnknownFormat {
         /// The format of the file.
         found: u64,
@@ -145,12 +233,20 @@ pub enum Error {
     },
     /// The file is no database (or what begins it is damaged), or a redb database but not of
     /// heirloom. It was not changed.
+    #[error(
+        "the file is no heirloom store, or its beginning is damaged; give another path, or a backup"
+    )]
     NotAStore,
     /// No file is at this path, and one was to be there:
     /// see [`Builder::must_exist`](crate::Builder::must_exist).
+    #[error(
+        "there is no file at {}; give the right path, or let Builder::open make a store there",
+        .0.display()
+    )]
     NoFile(PathBuf),
     /// Something that is no regular file is at this path. It was not opened, so nothing waited for
     /// it and nothing was taken from it.
+    #[error("{} is {what}, no file; give the path of a regular file", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
@@ -159,14 +255,29 @@ pub enum Error {
     },
     /// The file has no content: it was cut to nothing, or made by something else. A store is made
     /// where there is no file, never in one that is there. It was not changed.
+    #[error(
+        "the file {} has no content, so it is no store; bring its content back, or remove it if \
+         nothing was in it",
+        .0.display()
+    )]
     EmptyFile(PathBuf),
     /// The file cannot be read beside a writer ([`Builder::shared`](crate::Builder::shared)): it
     /// was left by a process that was killed, or copied while it was in use, and only who may write
     /// can recover it.
+    #[error(
+        "{} was left by a process that was killed, or copied while it was in use; open it once to \
+         write, or read it without Builder::shared",
+        .0.display()
+    )]
     NeedsWriter(PathBuf),
     /// While the store was open its file was removed, replaced, cut or written by somebody else.
     /// What was acknowledged before is wherever that file went; nothing more is written, to it or
     /// to what stands at the path now.
+    #[error(
+        "the file of this store changed while it was open: {what} ({}); put the right file in its \
+         place and open it again, or save what can still be read with Engine::backup",
+        path.display()
+    )]
     FileChanged {
         /// Where the store was opened.
         path: PathBuf,
@@ -175,40 +286,175 @@ pub enum Error {
     },
     /// The process forked, and this is not the one that opened the store. Nothing was read or
     /// written; the store goes on in the process that opened it.
+    #[error(
+        "this process was forked from the one that opened the store; open it here after it was \
+         closed there"
+    )]
     Forked,
     /// Another process, or another engine of this one, has the file open: close that first.
+    #[error(
+        "the store is open elsewhere; close it there first, or let both ends open it with \
+         Builder::shared, one to write and the others to read"
+    )]
     AlreadyOpen,
     /// The storage below failed.
-    Storage(Box<redb::Error>),
+    #[error(
+        "the storage failed: {0}; see to the path, the space and the disk, then open the store \
+         again"
+    )]
+    Storage(#[source] Box<redb::Error>),
     /// Something is at this path already, and a copy, or a store that must be new, is never written
     /// over it: give another path, or move that away.
+    #[error("{} exists; give another path, or move that file away", .0.display())]
     FileExists(PathBuf),
     /// A copy could not be written, for want of space or of the right to write there. The store
     /// itself is as it was, and nothing stands at that path.
+    #[error(
+        "no copy could be written to {}: {why}; see to space and rights there, or give another path",
+        path.display()
+    )]
     NotWritten {
         /// Where it was to go.
         path: PathBuf,
         /// What the storage said.
+        #[source]
         why: Box<redb::Error>,
     },
     /// The storage failed before, so nothing more is written, and nothing that is not in memory can
     /// be read: close the store and open it again. All that was acknowledged is there.
+    #[error(
+        "the storage failed before; open the store again to go on, with all that was acknowledged"
+    )]
     Poisoned,
     /// The engine was closed.
+    #[error("the engine was closed; open it again")]
     Closed,
     /// The store was [opened to read it](crate::Builder::open_read_only): nothing of it may change.
+    #[error("the store was opened to be read only; open it with Builder::open to change it")]
     ReadOnly,
 }
 
-impl Error {
-    pub(crate) fn invalid(text: impl Into<String>) -> Self {
-        Error::Invalid(text.into())
-    }
+/// Which field of an entity does not fit a type, which version wrote it, and who. The entity is as
+/// it was: read it as [`Content`](crate::Content), or write it anew from a version that fits, with
+/// [`Collection::update_from`](crate::Collection::update_from) or
+/// [`Collection::restore`](crate::Collection::restore).
+#[derive(Clone, PartialEq, Debug, Derive)]
+#[error(
+    "{entity_type} {entity} does not fit: {}{why}{}; read it as Content, or write it anew with \
+     update_from or restore",
+    place(field),
+    author(version, device)
+)]
+#[non_exhaustive]
+pub struct Misfit {
+    /// The entity.
+    pub entity: EntityId,
+    /// Its type.
+    pub entity_type: String,
+    /// The field, as people write its path: `rooms[2].lamp`. Empty where it is no single one.
+    pub field: String,
+    /// What is wrong with it.
+    pub why: String,
+    /// The version that wrote it; where the field is missing, the last one that wrote the entity.
+    /// Nothing where that is this very transaction, or cannot be told any more.
+    pub version: Option<VersionRef>,
+    /// The device that wrote that version.
+    pub device: Option<String>,
+    /// When it did.
+    pub stamp: Option<Timestamp>,
+    /// The keys of the field, as far as they lead through maps.
+    pub(crate) keys: Vec<String>,
+}
 
+fn place(field: &str) -> String {
+    if field.is_empty() { String::new() } else { format!("field {field}: ") }
+}
+
+fn author(version: &Option<VersionRef>, device: &Option<String>) -> String {
+    match (version, device) {
+        (Some(version), Some(device)) => format!(" (version {version} by {device})"),
+        _ => String::new(),
+    }
+}
+
+/// Why a clock names no moment of this store.
+#[derive(Clone, PartialEq, Eq, Debug, Derive)]
+#[non_exhaustive]
+pub enum ClockFault {
+    /// It has an entry at which no commit ends here.
+    #[error(
+        "names {log}/{sequence}, which is no commit here: sync first, or take a clock that this \
+         store gave"
+    )]
+    Unknown {
+        /// The log of the entry.
+        log: LogId,
+        /// Its sequence.
+        sequence: u64,
+    },
+    /// It goes beyond the place where the log forked, under the name that it had before.
+    #[error(
+        "names {log}/{sequence}, but two branches go on after {log}/{until}: take a clock from \
+         after the fork"
+    )]
+    Ambiguous {
+        /// The log of the entry.
+        log: LogId,
+        /// Its sequence.
+        sequence: u64,
+        /// The last sequence that the branches have in common.
+        until: u64,
+    },
+    /// It has some versions of a commit, and not all.
+    #[error("cuts through commit {log}/{last}; end at a commit")]
+    WithinCommit {
+        /// The log of the commit.
+        log: LogId,
+        /// Its last sequence.
+        last: u64,
+    },
+    /// It has a commit, and not one that this refers to.
+    #[error("is not causally closed: it has a commit that refers to {0}, and not that one")]
+    NotClosed(CommitRef),
+    /// The commit never leaves this store, so no clock has it.
+    #[error("cannot have commit {0}, which never leaves this store")]
+    Local(CommitRef),
+}
+
+/// Why an import does not fit the history that it builds. Nothing of the commit was stored.
+#[derive(Clone, PartialEq, Eq, Debug, Derive)]
+#[non_exhaustive]
+pub enum ImportFault {
+    /// Other bytes are here for this commit already: the source history was rewritten, or the
+    /// import is not deterministic.
+    #[error(
+        "the import has another commit at {0} than the store; the source history was rewritten"
+    )]
+    Differs(VersionRef),
+    /// The device is of another importer.
+    #[error("a device of another importer; take one that this importer gave")]
+    ForeignDevice,
+    /// The past that was given holds later commits of the same device.
+    #[error("the past holds later commits of the same device; name its commits in order")]
+    PastOutOfOrder,
+    /// A parent lies on no commit that the past names.
+    #[error("parent {log}/{sequence} lies in no commit of the past; name one that has it")]
+    UnseenParent {
+        /// The log of the parent.
+        log: LogId,
+        /// Its sequence.
+        sequence: u64,
+    },
+    /// A commit without a version.
+    #[error("a commit needs at least one version")]
+    Empty,
+}
+
+impl Error {
     /// Whether the same call may succeed a little later though nobody changes call, store or
     /// application: somebody else has the file open, or the system was too busy.
     ///
-    /// All others stay until somebody acts: see the table above and the text of the error. A store
+    /// All others stay until somebody acts: see the list above and the text of the error. A store
     /// that gave [`Storage`](Self::Storage) must be opened again, whether the cause was passing or
     /// not.
     ///
@@ -238,224 +484,29 @@ impl Error {
         }
     }
 
-    pub(crate) fn inside(path: &Path, value: &Path) -> Self {
-        Error::Inside { path: path.to_string(), value: value.to_string() }
-    }
-
     pub(crate) fn corrupt(
         table: &'static str,
-        key: impl fmt::Display,
-        what: impl fmt::Display,
+        key: impl std::fmt::Display,
+        what: impl std::fmt::Display,
     ) -> Self {
         Error::Corrupt { table, key: key.to_string(), what: what.to_string() }
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Invalid(text) => f.write_str(text),
-            Error::Inside { path, value } => {
-                write!(f, "{path} leads into {value}, which is one value; set {value} as a whole")
-            }
-            Error::Misfit(misfit) => write!(f, "{misfit}"),
-            Error::Limit { what, limit, given } => {
-                let advice = match *what {
-                    "depth" => "nest less deeply",
-                    "bytes of a key" | "bytes of the actor" | "bytes of the message" => {
-                        "shorten it"
-                    }
-                    "bytes of a version" => "spread the content over several entities",
-                    _ => "write less at once",
-                };
-                write!(f, "{what}: {given} exceeds the format's limit of {limit}; {advice}")
-            }
-            Error::NoIndex { entity_type, field } => {
-                write!(
-                    f,
-                    "field {field} of {entity_type:?} has no index; declare it with Builder::index"
-                )
-            }
-            Error::NotFound(id) => write!(f, "no entity {id} here; create it, or sync first"),
-            Error::Deleted(id) => {
-                write!(f, "entity {id} is deleted; restore it before changing it")
-            }
-            Error::Exists { entity, deleted: false } => {
-                write!(f, "entity {entity} exists; patch it instead of creating it")
-            }
-            Error::Exists { entity, deleted: true } => {
-                write!(
-                    f,
-                    "entity {entity} exists and is deleted; restore it instead of creating it"
-                )
-            }
-            Error::Conflict(stale) => write!(f, "{stale}; read it again and decide"),
-            Error::Rejected { entity, entity_type, why } => {
-                write!(f, "{entity_type} {entity} breaks a rule: {why}; correct it and write again")
-            }
-            Error::UnknownPolicy(name) => write!(
-                f,
-                "no policy is called {name:?}; use auto, merge_fields, delete_wins, update_wins, \
-                 last_write_wins, first_write_wins, higher_version_wins, manual, or register a \
-                 custom one under that name"
-            ),
-            Error::PolicyFailed { policy, entity, why } => {
-                write!(
-                    f,
-                    "policy {policy} failed on entity {entity}: {why}; mend the policy, it must \
-                     be pure"
-                )
-            }
-            Error::Absent(version) => {
-                write!(
-                    f,
-                    "the content of version {version} is not here; sync with a peer that has it"
-                )
-            }
-            Error::CursorLost => f.write_str(
-                "the cursor is of another file, or this one was replaced by an older copy; start \
-                 again from Cursor::START or Engine::cursor()",
-            ),
-            Error::Refused(malformed) => write!(f, "refused bytes that are no commit: {malformed}"),
-            Error::OutOfOrder { log, first } => {
-                write!(
-                    f,
-                    "commit {log}/{first} came before one that it builds on; the sender breaks \
-                     the causal order"
-                )
-            }
-            Error::WrongDataset { ours, theirs } => {
-                write!(
-                    f,
-                    "this store holds dataset {ours}, not {theirs}; open it under its own, or \
-                     take the right one"
-                )
-            }
-            Error::ImportDiffers(at) => {
-                write!(
-                    f,
-                    "the import has another commit at {at} than the store; the source history was \
-                     rewritten"
-                )
-            }
-            Error::Corrupt { table, key, what } => {
-                write!(f, "damaged record in table {table} at {key}: {what}")
-            }
-            Error::UnknownFormat { found, known } => {
-                write!(
-                    f,
-                    "the file has format {found}, this library knows {known}; open it with a \
-                     newer heirloom"
-                )
-            }
-            Error::NotAStore => f.write_str(
-                "the file is no heirloom store, or its beginning is damaged; give another \
-                     path, or a backup",
-            ),
-            Error::NoFile(path) => write!(
-                f,
-                "there is no file at {}; give the right path, or let Builder::open make a store \
-                 there",
-                path.display()
-            ),
-            Error::NotAFile { path, what } => {
-                write!(f, "{} is {what}, no file; give the path of a regular file", path.display())
-            }
-            Error::EmptyFile(path) => write!(
-                f,
-                "the file {} has no content, so it is no store; bring its content back, or \
-                 remove it if nothing was in it",
-                path.display()
-            ),
-            Error::NeedsWriter(path) => write!(
-                f,
-                "{} was left by a process that was killed, or copied while it was in use; open it \
-                 once to write, or read it without Builder::shared",
-                path.display()
-            ),
-            Error::FileChanged { path, what } => write!(
-                f,
-                "the file of this store changed while it was open: {what} ({}); put the right file \
-                 in its place and open it again, or save what can still be read with \
-                 Engine::backup",
-                path.display()
-            ),
-            Error::Forked => f.write_str(
-                "this process was forked from the one that opened the store; open it here after \
-                 it was closed there",
-            ),
-            Error::AlreadyOpen => f.write_str(
-                "the store is open elsewhere; close it there first, or let both ends open it with \
-                 Builder::shared, one to write and the others to read",
-            ),
-            Error::Storage(e) => {
-                write!(
-                    f,
-                    "the storage failed: {e}; see to the path, the space and the disk, then open \
-                     the store again"
-                )
-            }
-            Error::FileExists(path) => {
-                write!(f, "{} exists; give another path, or move that file away", path.display())
-            }
-            Error::NotWritten { path, why } => {
-                write!(
-                    f,
-                    "no copy could be written to {}: {why}; see to space and rights there, or give \
-                     another path",
-                    path.display()
-                )
-            }
-            Error::Poisoned => f.write_str(
-                "the storage failed before; open the store again to go on, with all that was \
-                     acknowledged",
-            ),
-            Error::ReadOnly => f.write_str(
-                "the store was opened to be read only; open it with Builder::open to change it",
-            ),
-            Error::Cancelled => f.write_str("it was broken off"),
-            Error::Closed => f.write_str("the engine was closed; open it again"),
-        }
+impl From<Misfit> for Error {
+    fn from(misfit: Misfit) -> Self {
+        Error::Misfit(Box::new(misfit))
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::Storage(e) | Error::NotWritten { why: e, .. } => Some(e.as_ref()),
-            Error::Refused(e) => Some(e),
-            _ => None,
+impl From<Error> for ReplicaError {
+    /// Sorts by who must act, so that a bad peer never looks like a bad disk.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(malformed) => ReplicaError::Refused(malformed),
+            Error::OutOfOrder { log, first } => ReplicaError::OutOfOrder { log, first },
+            Error::WrongDataset { ours, theirs } => ReplicaError::WrongDataset { ours, theirs },
+            ours => ReplicaError::store(ours),
         }
     }
 }
-
-impl From<redb::Error> for Error {
-    fn from(e: redb::Error) -> Self {
-        if let redb::Error::Io(io) = &e
-            && let Some(refusal) = Refusal::of(io)
-        {
-            return refusal.into_error();
-        }
-        match e {
-            // the same under another version of redb
-            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
-                Error::AlreadyOpen
-            }
-            redb::Error::DatabaseClosed => Error::Closed,
-            redb::Error::PreviousIo => Error::Poisoned,
-            e => Error::Storage(Box::new(e)),
-        }
-    }
-}
-
-macro_rules! from_redb {
-    ($($kind:ident),*) => {
-        $(impl From<redb::$kind> for Error {
-            fn from(e: redb::$kind) -> Self {
-                redb::Error::from(e).into()
-            }
-        })*
-    };
-}
-
-from_redb!(StorageError, TableError, TransactionError, CommitError, DatabaseError);

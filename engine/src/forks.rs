@@ -1,57 +1,21 @@
 //! Logs that became trees, because copies of a file wrote on under one name (R34): what they are
 //! called, and how clocks name places in them.
 
-use std::fmt;
-
-use crate::error::{Error, Result};
-use crate::model::{Clock, ClockEntry, LogId, Timestamp};
+use crate::error::{ClockFault, Error, Result};
 use crate::snapshot::Snapshot;
-use crate::store::{Directory, View, directory};
+use crate::store::{BranchPoint, Directory, View};
+use heirloom_core::model::{Clock, ClockEntry, LogId, Timestamp};
+use heirloom_core::replica::Fork;
 
-/// Copies of a store's file wrote on under one log (R34): nothing is lost, the branches live on as
-/// writers who had not seen each other.
-///
-/// Every replica names the branches alike, whatever it learnt first: from the fork on each goes by
-/// a name that follows from its first commit. Versions before the fork keep the log's name.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[non_exhaustive]
-pub struct Fork {
-    /// The log that forked.
-    pub log: LogId,
-    /// The device that the log was of.
-    pub device: String,
-    /// The last sequence that both have in common; 0 where already the first commits differ.
-    pub after: u64,
-    /// The names of its branches, sorted: two, or more where more copies wrote.
-    pub branches: Vec<LogId>,
-}
-
-impl Fork {
-    pub(crate) fn of(directory: &Directory, line: u32) -> Option<Self> {
-        let (info, fork) = (directory.log(line)?, directory.fork(line)?);
-        let beside =
-            |other: &(u32, directory::Fork)| other.1.of == fork.of && other.1.after == fork.after;
-        let mut branches: Vec<LogId> =
-            directory.forks().iter().filter(|o| beside(o)).map(|(_, other)| other.name).collect();
-        branches.push(fork.other);
-        branches.sort();
-        Some(Self { log: info.id, device: info.device.clone(), after: fork.after, branches })
-    }
-}
-
-impl fmt::Display for Fork {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} copies of {}'s store wrote on after its version {}: all is kept, as branches of \
-             log {}:",
-            self.branches.len(),
-            self.device,
-            self.after,
-            self.log
-        )?;
-        self.branches.iter().try_for_each(|branch| write!(f, " {branch}"))
-    }
+/// The fork at which a line leaves another.
+pub(crate) fn fork_of(directory: &Directory, line: u32) -> Option<Fork> {
+    let (info, point) = (directory.log(line)?, directory.branch_point(line)?);
+    let beside =
+        |other: &(u32, BranchPoint)| other.1.of == point.of && other.1.after == point.after;
+    let mut branches: Vec<LogId> =
+        directory.branch_points().iter().filter(|o| beside(o)).map(|(_, p)| p.name).collect();
+    branches.push(point.other);
+    Some(Fork::new(info.id, info.device.clone(), point.after, branches))
 }
 
 impl Snapshot {
@@ -60,10 +24,10 @@ impl Snapshot {
     pub fn forks(&self) -> Result<Vec<Fork>> {
         let view = self.view();
         let mut out = Vec::new();
-        for (line, _) in view.directory.forks() {
+        for (line, _) in view.directory.branch_points() {
             // an older snapshot may not have it yet
             if view.dot_at(line, u64::MAX)?.is_some() {
-                out.extend(Fork::of(view.directory, line));
+                out.extend(fork_of(view.directory, line));
             }
         }
         out.sort();
@@ -89,32 +53,21 @@ pub(crate) fn see_line(view: &View<'_>, line: u32, upto: u64, clock: &mut Clock)
 
 /// The line that an entry of a clock lies on, if a commit of that name ends there.
 pub(crate) fn line_of_entry(view: &View<'_>, log: LogId, sequence: u64) -> Result<u32> {
-    let none = || {
-        Error::invalid(format!(
-            "the clock names {log}/{sequence}, which is no commit here: sync first, or take a \
-             clock that this store gave"
-        ))
-    };
+    let none = || Error::from(ClockFault::Unknown { log, sequence });
     let (line, after, until) = view
         .directory
         .named(log)
         .filter(|(line, ..)| !view.directory.is_local(*line))
         .ok_or_else(none)?;
     if sequence > until {
-        return Err(Error::invalid(format!(
-            "the clock names {log}/{sequence}, but two branches go on after {log}/{until}: take a \
-             clock from after the fork"
-        )));
+        return Err(ClockFault::Ambiguous { log, sequence, until }.into());
     }
     if sequence <= after {
         return Err(none());
     }
     let record = view.commit_on(line, sequence)?.ok_or_else(none)?;
     if record.header.last() != sequence {
-        return Err(Error::invalid(format!(
-            "the clock cuts through commit {log}/{}; end at a commit",
-            record.header.last()
-        )));
+        return Err(ClockFault::WithinCommit { log, last: record.header.last() }.into());
     }
     Ok(line)
 }

@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::model::LogId;
+use heirloom_core::model::LogId;
 
 /// What opening found the store to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,19 +5,22 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
-use crate::format::commit::NO_TRAILER;
-use crate::format::genesis::{Genesis, is_label};
-use crate::format::{hash, limits};
-use crate::model::{
-    Chain, Clock, ClockEntry, CommitRef, Content, DatasetId, EntityId, Kind, LogId, Metadata,
-    Patch, Timestamp, VersionRef, to_content,
-};
+use crate::error::{Error, ImportFault, Result};
 use crate::past::Cut;
 use crate::staged::{Staged, content_leaves, patch_body};
-use crate::stale::StaleWrite;
 use crate::store::{self, Bodies, Incoming, Place, Planned, View, author, fold};
 use crate::version::Version;
+use heirloom_core::error::Invalid;
+use heirloom_core::format::commit::NO_TRAILER;
+use heirloom_core::format::genesis::{Genesis, is_label};
+use heirloom_core::format::hash;
+use heirloom_core::format::serde::to_content;
+use heirloom_core::limits;
+use heirloom_core::merge::StaleWrite;
+use heirloom_core::model::{
+    Chain, Clock, ClockEntry, CommitRef, Content, DatasetId, EntityId, Kind, LogId, Metadata,
+    Patch, Timestamp, VersionRef,
+};
 
 /// Imported commits become durable together when they reach this size.
 const FLUSH: usize = 4 << 20;
@@ -104,9 +107,7 @@ impl Authored {
 
 impl Importer {
     pub(crate) fn new(engine: Engine) -> Result<Self> {
-        let dataset = engine.dataset().ok_or_else(|| {
-            Error::invalid("an import needs a dataset: open the store with dataset_name or dataset")
-        })?;
+        let dataset = engine.dataset().ok_or_else(|| Error::NoDataset)?;
         Ok(Self { engine, dataset, devices: Vec::new(), by_log: HashMap::new() })
     }
 
@@ -114,9 +115,7 @@ impl Importer {
     /// with its first commit.
     pub fn device(&mut self, id: &str) -> Result<Device> {
         if !is_label(id, true) {
-            return Err(Error::invalid(format!(
-                "{id:?} is no device id: use 1 to 64 printable ASCII characters"
-            )));
+            return Err(Invalid::Device { name: id.to_owned(), most: 64 }.into());
         }
         let genesis = Genesis {
             level: limits::LEVEL,
@@ -144,7 +143,7 @@ impl Importer {
     pub fn authored(&mut self, commit: &CommitRef, clock: Clock) -> Result<Authored> {
         // which may be on its way, brought by somebody else
         self.make_durable()?;
-        let none = || Error::invalid(format!("commit {commit} is not here"));
+        let none = || Error::NotHere { log: commit.log, sequence: commit.sequence };
         let record = self.with_view(|view| view.find(commit)?.ok_or_else(none))?;
         if let Some(device) = self.by_log.get(&commit.log).map(|i| &mut self.devices[*i])
             && device.before.0 < commit.sequence
@@ -163,10 +162,7 @@ impl Importer {
         past: &[&Authored],
         wall: Timestamp,
     ) -> Result<Draft<'_>> {
-        let log = self
-            .devices
-            .get(device.0)
-            .ok_or_else(|| Error::invalid("a device of another importer"))?;
+        let log = self.devices.get(device.0).ok_or(ImportFault::ForeignDevice)?;
         let own = (log.log, log.before);
         let mut seen = Clock::new();
         for a in past {
@@ -181,9 +177,7 @@ impl Importer {
             own_clock = Some(clock);
         }
         if seen.get(own.0).is_some_and(|e| e.sequence > before.sequence) {
-            return Err(Error::invalid(
-                "the past holds later commits of the same device; name its commits in order",
-            ));
+            return Err(ImportFault::PastOutOfOrder.into());
         }
         // only the maximal ones are refs: the others are in their past
         let covered = |c: &CommitRef| {
@@ -221,12 +215,12 @@ impl Importer {
     /// The content of a version, as `auto` shows it; nothing for a tombstone.
     pub fn content(&self, version: &VersionRef) -> Result<Option<Content>> {
         self.with_view(|view| {
-            let none = || Error::invalid(format!("version {version} is not here"));
+            let none = || Error::NotHere { log: version.log, sequence: version.sequence };
             let at = view.version_by(version)?.ok_or_else(none)?;
             match view.content(&at)? {
                 store::Content::Live(state) => {
-                    let shown = crate::merge::show(&state);
-                    Ok(Some(crate::merge::unflatten(
+                    let shown = heirloom_core::merge::show(&state);
+                    Ok(Some(heirloom_core::merge::unflatten(
                         shown.iter().map(|s| (s.path.as_ref(), &*s.entry.value)),
                     )))
                 }
@@ -351,7 +345,7 @@ impl Draft<'_> {
         self.stage(entity, staged)
     }
 
-    /// The same, if the heads in the past are exactly these; else [`Error::Conflict`].
+    /// The same, if the heads in the past are exactly these; else [`Error::Stale`].
     pub fn put_expecting<T: Serialize + ?Sized>(
         &mut self,
         entity: EntityId,
@@ -365,8 +359,8 @@ impl Draft<'_> {
         expected.sort();
         if found != expected {
             let fields = Vec::new();
-            let stale = StaleWrite { entity, seen: expected, now: found, deleted: false, fields };
-            return Err(self.importer.refused(Error::Conflict(Box::new(stale))));
+            let stale = StaleWrite::new(entity, expected, found, false, fields);
+            return Err(self.importer.refused(Error::Stale(Box::new(stale))));
         }
         self.put(entity, entity_type, content)
     }
@@ -402,7 +396,7 @@ impl Draft<'_> {
 
     fn stage(&mut self, entity: EntityId, staged: Staged) -> Result<()> {
         if self.staged.contains_key(&entity) {
-            return Err(Error::invalid(format!("entity {entity} is written twice in one commit")));
+            return Err(Error::AlreadyChanged(entity));
         }
         self.staged.insert(entity, staged);
         self.order.push(entity);
@@ -423,7 +417,7 @@ impl Draft<'_> {
     /// size, or by [`Importer::flush`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] without a version; [`Error::Limit`]; [`Error::ImportDiffers`] if the
+    /// [`ImportFault::Empty`] without a version; [`Invalid::Limit`]; [`ImportFault::Differs`] if the
     /// store has another commit in its place. Nothing was imported then.
     pub fn finish(mut self) -> Result<Authored> {
         let mut plan = Vec::with_capacity(self.order.len());
@@ -433,7 +427,7 @@ impl Draft<'_> {
             }
         }
         if plan.is_empty() {
-            return Err(Error::invalid("a commit needs at least one version"));
+            return Err(ImportFault::Empty.into());
         }
         let versions = plan.len();
         let appended = self.append(plan);
@@ -474,7 +468,7 @@ impl Draft<'_> {
                 sequence: header.first,
                 prefix: authored.chain.prefix(),
             };
-            return Err(Error::ImportDiffers(reference));
+            return Err(ImportFault::Differs(reference).into());
         }
         if known.is_none() {
             let incoming = Incoming {

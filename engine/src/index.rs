@@ -7,10 +7,11 @@ use std::thread::JoinHandle;
 
 use crate::builder::Builder;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
-use crate::format::limits;
-use crate::model::Path;
+use crate::error::Result;
 use crate::store::{Field, Index, IndexState, Process, Store};
+use heirloom_core::error::Invalid;
+use heirloom_core::limits;
+use heirloom_core::model::Path;
 
 /// How far an index is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,7 +31,7 @@ impl Builder {
     ///
     /// Indexed is what is shown: null, true and false, numbers, timestamps, texts, bytes; an array,
     /// a map or a field that is not there is found by no query, and a variant has no fields of its
-    /// own: to write one where the path goes on is [`Error::Inside`], and one that another device
+    /// own: to write one where the path goes on is [`Invalid::Inside`], and one that another device
     /// wrote there is found by no query. Each commit that changes an entity of the type brings its
     /// rows along: about two rows for each changed value. Other types cost nothing.
     ///
@@ -96,13 +97,11 @@ pub(crate) fn checked(fields: &[Field]) -> Result<Vec<Field>> {
             || !(1..=limits::DEPTH).contains(&path.depth())
             || !keys_fit
         {
-            return Err(Error::invalid(format!(
-                "no entity of type {entity_type:?} can have a field {path}: a type has 1 to {} \
-                 bytes, a path 1 to {} keys of at most {} bytes",
-                limits::TYPE,
-                limits::DEPTH,
-                limits::KEY
-            )));
+            return Err(Invalid::Field {
+                entity_type: entity_type.clone(),
+                field: path.to_string(),
+            }
+            .into());
         }
     }
     Ok(fields.to_vec())
@@ -177,8 +176,8 @@ impl Drop for Indexer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Content, EntityId, Patch};
     use crate::store::{INDEX, INDEXED};
+    use heirloom_core::model::{Content, EntityId, Patch};
 
     /// More than two slices.
     const COUNT: u16 = 600;
@@ -204,7 +203,7 @@ mod tests {
                     &Content::new().with("v", i32::from(n % 50)).with("w", "x"),
                 )?;
             }
-            Ok::<_, Error>(())
+            Ok::<_, crate::Error>(())
         };
         engine.write(write).unwrap();
         engine

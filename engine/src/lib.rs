@@ -35,15 +35,12 @@ mod engine;
 mod entity;
 mod error;
 mod forks;
-mod format;
 mod identity;
 mod import;
 mod index;
 mod local;
 mod losses;
-mod merge;
 mod misfit;
-mod model;
 mod outcome;
 mod past;
 mod peers;
@@ -53,7 +50,6 @@ mod repair;
 pub mod replication;
 mod snapshot;
 mod staged;
-mod stale;
 mod status;
 mod store;
 mod subscription;
@@ -67,40 +63,40 @@ mod voids;
 pub use backup::{BackupProgress, Compaction};
 pub use builder::Builder;
 pub use changes::{Change, ChangeKind, Changes, Cursor};
-pub use clock_ahead::{ClockAhead, Span};
 pub use collection::{Collection, Document, Documents};
 pub use conflicts::Conflicts;
 pub use diff::{Diff, Difference, FieldDifference};
 pub use engine::Engine;
 pub use entity::Entity;
-pub use error::{Error, Result};
-pub use forks::Fork;
-pub use format::{Malformed, limits};
+pub use error::{ClockFault, Error, ImportFault, Misfit, Result};
 pub use identity::Opened;
 pub use import::{Authored, Device, Draft, Importer};
 pub use index::IndexStatus;
 pub use losses::{Loss, Losses};
-pub use merge::{
-    Conflict, ConflictHead, ConflictKind, CustomPolicy, FieldConflict, Policy, Resolution, Side,
-    apply_patch, diff,
-};
-pub use misfit::Misfit;
-pub use model::{
-    Atomic, Chain, ChainPrefix, Clock, ClockEntry, ClockOrdering, CommitRef, Content, Dataset,
-    DatasetId, EntityId, Kind, LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp,
-    Value, Variant, VersionId, VersionRef, atomic, from_value, to_value,
-};
 pub use outcome::Outcome;
 pub use past::{Past, Point};
 pub use query::{Page, Query, QueryCursor};
 pub use repair::Repaired;
 pub use snapshot::{History, Listing, Snapshot};
-pub use stale::{StaleField, StaleWrite};
 pub use status::{ChangeStatus, PeerStatus, Status};
-pub use store::{CacheStats, VoidReason};
+pub use store::CacheStats;
 pub use subscription::Subscription;
 pub use transaction::Transaction;
 pub use validation::Proposal;
 pub use verify::{Problem, Verification, VerifyProgress};
 pub use version::Version;
-pub use voids::VoidVersion;
+
+pub use heirloom_core::bytes::Malformed;
+pub use heirloom_core::error::Invalid;
+pub use heirloom_core::format::serde::{Atomic, atomic, from_value, to_value};
+pub use heirloom_core::limits;
+pub use heirloom_core::merge::{
+    Conflict, ConflictHead, ConflictKind, CustomPolicy, FieldConflict, Policy, Resolution, Side,
+    StaleField, StaleWrite, apply_patch, diff,
+};
+pub use heirloom_core::model::{
+    Chain, ChainPrefix, Clock, ClockEntry, ClockOrdering, CommitRef, Content, Dataset, DatasetId,
+    EntityId, Kind, LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp, Value,
+    Variant, VersionId, VersionRef, VoidReason,
+};
+pub use heirloom_core::replica::{ClockAhead, Fork, Span, VoidVersion};

@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::value::{EMPTY_MAP, decode_all, encode_value, tag};
-use crate::merge::{
-    Conflicts, Live, ShownEntry as Shown, Side, conflicts, merge, show, value_at, written_inside,
-};
-use crate::model::{
-    EntityId, Entry, Leaf, Patch, Path, State, Timestamp, Value, VersionRef, Writer,
-};
 use crate::snapshot::{History, Snapshot};
 use crate::store::{Content, Head, content_of};
 use crate::version::Version;
+use heirloom_core::format::value::{EMPTY_MAP, decode_all, encode_value, tag};
+use heirloom_core::merge::{
+    Conflicts, Live, ShownEntry as Shown, Side, conflicts, merge, show, value_at, written_inside,
+};
+use heirloom_core::model::{
+    EntityId, Entry, Leaf, Patch, Path, State, Timestamp, Value, VersionRef, Writer,
+};
 
 /// A value that somebody wrote, and that a merge with what somebody else wrote does not show, or no
 /// longer has.

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::entity::{Entity, entity_of};
-use crate::error::{Error, Result};
+use crate::error::{ClockFault, Error, Result};
 use crate::forks::{line_of_entry, see_line};
-use crate::model::{Clock, CommitRef, EntityId, Timestamp};
 use crate::snapshot::Snapshot;
 use crate::store::{Heads, Part, View};
 use crate::version::Version;
+use heirloom_core::model::{Clock, CommitRef, EntityId, Timestamp};
 
 /// A point in the past of a store, or of all stores (R11).
 #[derive(Clone, PartialEq, Debug)]
@@ -101,10 +101,7 @@ impl Cut {
                 for r in &record.header.refs {
                     let line = view.line_of(r.log, r.sequence, r.prefix)?;
                     if line.is_none_or(|line| self.upto(line) < r.sequence) {
-                        return Err(Error::invalid(format!(
-                            "the clock is not causally closed: it has a commit that refers to \
-                             {r}, and not that one"
-                        )));
+                        return Err(ClockFault::NotClosed(*r).into());
                     }
                 }
                 sequence = record.header.first - 1;
@@ -210,10 +207,7 @@ impl<'a> Past<'a> {
             Point::Lsn(commits) => {
                 let here = snapshot.commits()?;
                 if commits > here {
-                    return Err(Error::invalid(format!(
-                        "{commits} commits have not arrived yet; {here} are here: ask for a point \
-                         up to that"
-                    )));
+                    return Err(Error::NotArrived { asked: commits, here });
                 }
                 Seen::Upto(Arc::new(Cut::arrived(&view, commits)?))
             }
@@ -299,12 +293,10 @@ impl<'a> Past<'a> {
 
 /// All that a commit's author had seen, the commit included.
 pub(crate) fn clock_at(view: &View<'_>, commit: &CommitRef) -> Result<Clock> {
-    let none = || Error::invalid(format!("commit {commit} is not here; sync first"));
+    let none = || Error::NotHere { log: commit.log, sequence: commit.sequence };
     let ordinal = view.find(commit)?.ok_or_else(none)?.ordinal;
     if view.directory.is_local(ordinal) {
-        return Err(Error::invalid(format!(
-            "commit {commit} never leaves this store, so no clock has it"
-        )));
+        return Err(ClockFault::Local(*commit).into());
     }
     let mut seen: HashMap<u32, u64> = HashMap::new();
     let mut todo = view.directory.path(ordinal, commit.sequence);

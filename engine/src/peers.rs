@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
-use crate::format::bytes::{Put, Reader};
-use crate::format::limits;
-use crate::model::{Chain, LogId, LogRoot, NodeId};
 use crate::replication::{Cut, Peer, Replication, Staged, StagedHead};
 use crate::store::{self, Tables, WriteTable, WriteTables, seal, unseal};
 use crate::verify::Verification;
+use heirloom_core::bytes::{Put, Reader};
+use heirloom_core::limits;
+use heirloom_core::model::{Chain, LogId, LogRoot, NodeId};
 
 impl Replication {
     /// The large commit of which parts from a peer are here. Where what says so is damaged nothing
@@ -58,9 +58,7 @@ impl Replication {
             let fits =
                 before.map_or(0, |s| s.bytes) == offset && end.is_some_and(|e| e <= head.total);
             if !fits || head.total > limits::COMMIT as u64 {
-                return Err(Error::invalid(
-                    "these bytes do not continue the commit that is staged",
-                ));
+                return Err(Error::NotContinued);
             }
             let next = match before {
                 Some(_) => last_piece(&table, peer)? + 1,

@@ -6,11 +6,12 @@ use std::ops::{Bound, RangeBounds};
 
 use crate::entity::Entity;
 use crate::error::{Error, Result};
-use crate::format::bytes::Reader;
-use crate::format::sort_key::{self, cut, may_be_cut, sort_key};
-use crate::model::{EntityId, Path, Value};
 use crate::snapshot::Snapshot;
-use crate::store::{Declared, Field, INDEX, Index, IndexState, index_key, index_parts};
+use crate::store::{Declared, Field, INDEX, Index, IndexState, hex, index_key, index_parts};
+use heirloom_core::bytes::Reader;
+use heirloom_core::error::Invalid;
+use heirloom_core::format::sort_key::{self, cut, may_be_cut, sort_key};
+use heirloom_core::model::{EntityId, Path, Value};
 
 impl Snapshot {
     /// Entities of a type by the value of a field, in order of (value, id).
@@ -136,7 +137,7 @@ impl QueryCursor {
         [&[CURSOR][..], self.id.as_bytes(), &self.key].concat()
     }
 
-    /// From such bytes. [`Error::Invalid`] if they are none.
+    /// From such bytes. [`Invalid::Text`] if they are none.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut r = Reader::new(bytes);
         let mut read = || {
@@ -148,9 +149,12 @@ impl QueryCursor {
             Ok(Self { key: r.since(from).to_vec(), id })
         };
         read().map_err(|e: crate::Malformed| {
-            Error::invalid(format!(
-                "no cursor of a query ({e}): pass on what QueryCursor::to_bytes gave"
-            ))
+            Invalid::text(
+                "a cursor of a query",
+                hex(bytes),
+                format!("{e}; pass on what QueryCursor::to_bytes gave"),
+            )
+            .into()
         })
     }
 }
@@ -214,7 +218,7 @@ impl<'a> Query<'a> {
         self
     }
 
-    /// Reads them all. [`Error::Invalid`] if an array or a map was asked for.
+    /// Reads them all. [`Invalid::Unordered`] if an array or a map was asked for.
     pub fn entities(self) -> Result<Vec<Entity>> {
         self.into_iter().collect()
     }
@@ -243,11 +247,7 @@ impl<'a> Query<'a> {
     /// Finds them one by one. May give more than the limit.
     fn hits(self) -> Result<Hits<'a>> {
         let Query { snapshot, declared, .. } = self;
-        let key = |value: Value| {
-            let text = "an array or a map is in no index: ask for null, a boolean, a number, \
-                        a timestamp, a text or bytes";
-            sort_key(&value).ok_or_else(|| Error::invalid(text))
-        };
+        let key = |value: Value| sort_key(&value).ok_or(Error::Invalid(Invalid::Unordered));
         let bound = |b: Bound<Value>| match b {
             Bound::Included(value) => key(value).map(Bound::Included),
             Bound::Excluded(value) => key(value).map(Bound::Excluded),
@@ -466,7 +466,7 @@ impl Iterator for Hits<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Content;
+    use heirloom_core::model::Content;
 
     #[test]
     fn a_scan_keeps_no_more_than_the_limit_asks_for() {

@@ -4,138 +4,16 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::format::commit::WireParts;
-use crate::format::hash;
-use crate::model::{
-    Chain, ChainPrefix, CommitRef, DatasetId, LogId, LogRoot, NodeId, StateDigest, Timestamp,
-};
 use crate::store::{self, Record, View};
-pub use crate::store::{Ingested, VoidReason};
-
-/// The last commit of a log, or of a branch of one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct End {
-    /// The log.
-    pub log: LogId,
-    /// Sequence of its last version.
-    pub sequence: u64,
-    /// Its chain.
-    pub chain: Chain,
-}
-
-impl End {
-    /// Names it, the same on every replica.
-    pub fn reference(&self) -> CommitRef {
-        CommitRef { log: self.log, sequence: self.sequence, prefix: self.chain.prefix() }
-    }
-}
-
-/// A commit that is here, and where: a log that forked has several *lines*, each a local number.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Located {
-    /// The commit.
-    pub end: End,
-    /// Its arrival position.
-    pub lsn: u64,
-    /// Its line and sequence; then, where that line left another, how far into that one, and so on:
-    /// all that whoever has the commit has of this log.
-    pub path: Vec<(u32, u64)>,
-}
-
-/// The log root of a set of ends, which must be sorted (FORMAT.md, 1.8).
-pub fn log_root(ends: &[End]) -> LogRoot {
-    hash::log_root(ends.iter().map(|e| (e.log, e.sequence, e.chain)))
-}
-
-/// All that is durable here, at one moment.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Position {
-    /// How many commits: their lsns are below it.
-    pub lsn: u64,
-    /// The ends of all logs that travel, sorted.
-    pub ends: Vec<End>,
-    /// The state digest.
-    pub digest: StateDigest,
-    /// Nothing of the log is damaged. Else the ends lie in front of what is, and the digest counts
-    /// more than they say.
-    pub whole: bool,
-}
-
-impl Position {
-    /// Hash over all commits.
-    pub fn log_root(&self) -> LogRoot {
-        log_root(&self.ends)
-    }
-}
-
-/// A commit as it travels (FORMAT.md, 1.7).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct WireCommit {
-    /// Its arrival position here.
-    pub lsn: u64,
-    /// What its log ends with after it.
-    pub end: End,
-    /// How many versions it holds.
-    pub versions: u64,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-}
-
-/// Some commits, and where to go on.
-#[derive(Clone, Debug, Default)]
-pub struct Batch {
-    /// In arrival order.
-    pub commits: Vec<WireCommit>,
-    /// The first lsn that was not looked at.
-    pub next_lsn: u64,
-}
-
-/// A large commit on its way in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct StagedHead {
-    /// Its log.
-    pub log: LogId,
-    /// Its last sequence.
-    pub sequence: u64,
-    /// Its chain.
-    pub chain: Chain,
-    /// Its length in bytes.
-    pub total: u64,
-    /// A hash of its bytes, so that parts of different encodings are never mixed.
-    pub digest: [u8; 16],
-}
-
-/// How much of a large commit is here.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Staged {
-    /// Which commit.
-    pub head: StagedHead,
-    /// Bytes so far.
-    pub bytes: u64,
-}
-
-/// The last cut that was proven equal with a peer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Cut {
-    /// Its log root.
-    pub root: LogRoot,
-    /// How many commits were here at that cut.
-    pub lsn: u64,
-}
-
-/// What is remembered of a store that this one has synced with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Peer {
-    /// The last cut that was proven equal.
-    pub cut: Option<Cut>,
-    /// It is known to hold the first so many commits that arrived here.
-    pub held: u64,
-    /// Whether the application calls it a hub.
-    pub is_hub: bool,
-    /// How many logs of its own it has opened here: what a cap on them counts. Outlives
-    /// [`Replication::forget`].
-    pub opened: u64,
-}
+use heirloom_core::format::commit::WireParts;
+use heirloom_core::format::hash;
+pub use heirloom_core::model::VoidReason;
+use heirloom_core::model::{ChainPrefix, CommitRef, DatasetId, LogId, NodeId, Timestamp};
+use heirloom_core::replica;
+pub use heirloom_core::replica::{
+    Batch, Cut, End, Ingested, Located, Peer, Position, Replica, ReplicaError, Staged, StagedHead,
+    WireCommit, log_root,
+};
 
 /// Reads and stores commits for a session. Cheap to clone. All that it gives is durable (I9).
 #[derive(Clone, Debug)]
@@ -286,7 +164,7 @@ impl Replication {
         let mut least = snapshot.commits()?;
         for ordinal in view.directory.all_shared() {
             // a peer may say anything
-            let start = view.directory.fork(ordinal).map_or(0, |f| f.after);
+            let start = view.directory.branch_point(ordinal).map_or(0, |f| f.after);
             let next = held(view.log_id(ordinal)?, ordinal).max(start).saturating_add(1);
             if !view.missing.shows(ordinal, next) {
                 continue;
@@ -403,10 +281,7 @@ impl Replication {
         let mut report = Ingested::default();
         let (stopped, batch) = {
             let mut writer = store.writer()?;
-            let dataset = writer
-                .known
-                .dataset
-                .ok_or_else(|| Error::invalid("no dataset yet: adopt the peer's first"))?;
+            let dataset = writer.known.dataset.ok_or_else(|| Error::NoDataset)?;
             let stopped = store.ingest(&mut writer, dataset, commits, &mut report);
             (stopped, writer.rests_on())
         };
@@ -480,4 +355,114 @@ pub(crate) fn wire(view: &View<'_>, record: &Record, log: LogId) -> Result<WireC
     };
     let end = End { log, sequence: record.header.last(), chain: record.chain };
     Ok(WireCommit { lsn: record.lsn, end, versions: record.header.count, bytes: parts.encode() })
+}
+
+impl Replica for Engine {
+    fn dataset(&self) -> replica::Result<Option<DatasetId>> {
+        Ok(self.replication().dataset())
+    }
+
+    fn dataset_name(&self) -> replica::Result<Option<String>> {
+        Ok(self.replication().dataset_name())
+    }
+
+    fn adopt(&self, dataset: DatasetId) -> replica::Result<()> {
+        Ok(self.replication().adopt(dataset)?)
+    }
+
+    fn node(&self) -> replica::Result<NodeId> {
+        Ok(self.replication().node()?)
+    }
+
+    fn instance(&self) -> Option<[u8; 4]> {
+        Some(self.replication().instance())
+    }
+
+    fn policy_fingerprint(&self) -> [u8; 8] {
+        self.replication().policy_fingerprint()
+    }
+
+    fn own_log(&self) -> replica::Result<Option<LogId>> {
+        Ok(self.replication().own_log())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.replication().now()
+    }
+
+    fn position(&self) -> replica::Result<Position> {
+        Ok(self.replication().position()?)
+    }
+
+    fn locate(&self, commit: &CommitRef) -> replica::Result<Option<Located>> {
+        Ok(self.replication().locate(commit)?)
+    }
+
+    fn ends_of(&self, log: LogId) -> replica::Result<Vec<End>> {
+        Ok(self.replication().ends_of(log)?)
+    }
+
+    fn ladder(&self, end: &End) -> replica::Result<Vec<End>> {
+        Ok(self.replication().ladder(end)?)
+    }
+
+    fn ends_at_lsn(&self, lsn: u64) -> replica::Result<Vec<End>> {
+        Ok(self.replication().ends_at_lsn(lsn)?)
+    }
+
+    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> replica::Result<u64> {
+        Ok(self.replication().first_lsn_beyond(held)?)
+    }
+
+    fn commits(
+        &self,
+        from: u64,
+        until: u64,
+        wanted: &dyn Fn(LogId, u32, u64) -> bool,
+        budget: usize,
+    ) -> replica::Result<Batch> {
+        Ok(self.replication().commits(from, until, wanted, budget)?)
+    }
+
+    fn unverified(&self, limit: usize) -> replica::Result<Vec<CommitRef>> {
+        Ok(self.replication().unverified(limit)?)
+    }
+
+    fn verified(&self, commit: &CommitRef) -> replica::Result<Option<WireCommit>> {
+        Ok(self.replication().verified(commit)?)
+    }
+
+    fn ingest(&self, commits: &[&[u8]]) -> replica::Result<Ingested> {
+        Ok(self.replication().ingest(commits)?)
+    }
+
+    fn staged(&self, peer: NodeId) -> replica::Result<Option<Staged>> {
+        Ok(self.replication().staged(peer)?)
+    }
+
+    fn staged_bytes(&self, peer: NodeId) -> replica::Result<Vec<u8>> {
+        Ok(self.replication().staged_bytes(peer)?)
+    }
+
+    fn stage(
+        &self,
+        peer: NodeId,
+        head: &StagedHead,
+        offset: u64,
+        bytes: &[u8],
+    ) -> replica::Result<()> {
+        Ok(self.replication().stage(peer, head, offset, bytes)?)
+    }
+
+    fn unstage(&self, peer: NodeId) -> replica::Result<()> {
+        Ok(self.replication().unstage(peer)?)
+    }
+
+    fn remembered(&self, peer: NodeId) -> replica::Result<Option<Peer>> {
+        Ok(self.replication().remembered(peer)?)
+    }
+
+    fn remember(&self, node: NodeId, peer: Peer) -> replica::Result<()> {
+        Ok(self.replication().remember(node, peer)?)
+    }
 }

@@ -8,11 +8,11 @@ use crate::engine::Engine;
 use crate::entity::{Entity, Origin};
 use crate::error::{Error, Result};
 use crate::forks::see_line;
-use crate::format::hash;
-use crate::model::{Clock, Content, EntityId, LogRoot, StateDigest, VersionRef};
 use crate::replication::{End, ends_by};
 use crate::store::{self, At, Dot, Tables, View, type_key};
 use crate::version::Version;
+use heirloom_core::format::hash;
+use heirloom_core::model::{Clock, Content, EntityId, LogRoot, StateDigest, VersionRef};
 
 /// One consistent state over all entities (R10). Never blocks a writer, is never blocked. While it
 /// lives, redb keeps the pages that it can see, and the file grows by what is rewritten meanwhile:
@@ -145,8 +145,8 @@ impl Snapshot {
         let view = self.view();
         match view.content(&self.at(&view, reference)?)? {
             store::Content::Live(state) => {
-                let shown = crate::merge::show(&state);
-                Ok(Some(crate::merge::unflatten(
+                let shown = heirloom_core::merge::show(&state);
+                Ok(Some(heirloom_core::merge::unflatten(
                     shown.iter().map(|s| (s.path.as_ref(), &*s.entry.value)),
                 )))
             }
@@ -156,7 +156,7 @@ impl Snapshot {
     }
 
     pub(crate) fn at(&self, view: &View<'_>, reference: &VersionRef) -> Result<At> {
-        let none = || Error::invalid(format!("version {reference} is not here; sync first"));
+        let none = || Error::NotHere { log: reference.log, sequence: reference.sequence };
         view.version_by(reference)?.ok_or_else(none)
     }
 

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::body::PatchBody;
-use crate::format::value::flatten;
-use crate::merge::{apply, check_inside, check_path, replacement, show, without_repetition};
-use crate::model::{Content, EntityId, Kind, Patch, Path, State, Writer};
 use crate::store::{Head, Heads, Planned, View};
+use heirloom_core::error::Invalid;
+use heirloom_core::format::body::PatchBody;
+use heirloom_core::format::value::flatten;
+use heirloom_core::merge::{
+    apply, check_inside, check_path, replacement, show, without_repetition,
+};
+use heirloom_core::model::{Content, EntityId, Kind, Patch, Path, State, Writer};
 
 /// What shall become of an entity.
 #[derive(Clone)]
@@ -69,7 +72,7 @@ impl Staged {
     /// Whether no path of a patch leads into a value of what is there.
     pub(crate) fn check_inside(&self, patch: &Patch) -> Result<()> {
         let Some(state) = &self.state else { return Ok(()) };
-        check_inside(patch, show(state).iter().map(|s| (s.path, &*s.entry.value)))
+        Ok(check_inside(patch, show(state).iter().map(|s| (s.path, &*s.entry.value)))?)
     }
 
     /// Applies a patch, without what changes nothing.
@@ -126,14 +129,7 @@ pub(crate) fn patch_body(patch: &Patch) -> Result<PatchBody> {
     sets.sort_by(|a, b| a.0.cmp(&b.0));
     if let Some(w) = sets.windows(2).find(|w| w[1].0.is_below(&w[0].0)) {
         let (above, below) = (&w[0].0, &w[1].0);
-        return Err(Error::invalid(if above == below {
-            format!("a patch sets {above} twice: leave one out")
-        } else {
-            format!(
-                "a patch cannot set {above} and {below} at once: set the map as a whole, or only \
-                 what is below it"
-            )
-        }));
+        return Err(Invalid::SetTwice { above: above.to_string(), below: below.to_string() }.into());
     }
     Ok(PatchBody { unsets, sets: sets.into_iter().map(|(p, v)| (p, v.into())).collect() })
 }

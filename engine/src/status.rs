@@ -3,7 +3,7 @@
 use crate::changes::{Change, Changes, Cursor};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::model::{NodeId, VersionRef};
+use heirloom_core::model::{NodeId, VersionRef};
 
 /// How far what was written here has come. What peers hold is what they said when a session with
 /// them ended; it grows, or shrinks if one lost its data, with the next.

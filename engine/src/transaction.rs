@@ -9,19 +9,20 @@ use serde::de::DeserializeOwned;
 use crate::carry::Glass;
 use crate::engine::Engine;
 use crate::entity::Entity;
-use crate::error::{Error, Result};
-use crate::format::body::PatchBody;
-use crate::format::limits;
-use crate::format::value::is_closed;
-use crate::merge::{Nearby, Policy, Resolution, conflicts, is_emptied, removed, show};
-use crate::misfit::Misfit;
-use crate::model::{CommitRef, EntityId, Fault, Kind, Patch, Path, State, VersionRef, to_content};
+use crate::error::{Error, Misfit, Result};
 use crate::staged::{Staged, content_leaves, patch_body};
-use crate::stale::{Leaves, StaleField, StaleWrite, leaf};
 use crate::store::{
     self, Content, Head, Heads, Planned, Seen, Shown, View, content_of, shown_leaves,
 };
 use crate::validation::Proposal;
+use heirloom_core::error::Invalid;
+use heirloom_core::format::body::PatchBody;
+use heirloom_core::format::serde::{Fault, to_content};
+use heirloom_core::format::value::is_closed;
+use heirloom_core::limits;
+use heirloom_core::merge::{Leaves, StaleField, StaleWrite, leaf};
+use heirloom_core::merge::{Nearby, Policy, Resolution, conflicts, is_emptied, removed, show};
+use heirloom_core::model::{CommitRef, EntityId, Kind, Patch, Path, State, VersionRef};
 
 /// Changes that become one commit if the closure succeeds, and nothing otherwise. Reads see them.
 ///
@@ -100,10 +101,7 @@ impl<'a> Transaction<'a> {
             return Err(Error::Exists { entity: id, deleted });
         }
         if !(1..=limits::TYPE).contains(&entity_type.len()) {
-            return Err(Error::invalid(format!(
-                "{entity_type:?} is no entity type: use 1 to {} bytes of text",
-                limits::TYPE
-            )));
+            return Err(Invalid::EntityType(entity_type.to_owned()).into());
         }
         let mut staged = Staged::creation(entity_type);
         staged.patch(patch_body(&Patch::new().set_all(to_content(content)?))?);
@@ -158,13 +156,13 @@ impl<'a> Transaction<'a> {
     /// engine.write(|tx| tx.put(&form, &form.content().with("name", "bed")))?;
     /// // the same field: nobody is overwritten unseen
     /// let refused = engine.write(|tx| tx.put(&form, &form.content().with("brightness", 10)));
-    /// let Err(Error::Conflict(stale)) = refused else { panic!("80 was not seen") };
+    /// let Err(Error::Stale(stale)) = refused else { panic!("80 was not seen") };
     /// let field = &stale.fields[0];
     /// assert_eq!((&field.yours, &field.theirs), (&Some(10.into()), &Some(80.into())));
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// [`Error::Conflict`] if something that the caller changed was changed by somebody else since,
+    /// [`Error::Stale`] if something that the caller changed was changed by somebody else since,
     /// or the entity was deleted; [`Error::Misfit`] if what was read does not fit the type;
     /// [`Error::Invalid`] if the type would not read back what it writes. All else as for
     /// [`patch`](Self::patch).
@@ -189,8 +187,8 @@ impl<'a> Transaction<'a> {
         &mut self,
         read: &Entity,
         glass: Glass,
-        before: &crate::model::Content,
-        now: crate::model::Content,
+        before: &heirloom_core::model::Content,
+        now: heirloom_core::model::Content,
     ) -> Result<()> {
         let made = glass.carry(&read.0.shown.leaves(), before, now)?;
         let old = read.0.shown.to_owned().ok_or(Error::Deleted(read.id()))?;
@@ -252,11 +250,11 @@ impl<'a> Transaction<'a> {
     ///     tx.expect(lamp, read.heads())?;
     ///     tx.patch(lamp, Patch::new().set("on", true))
     /// });
-    /// assert!(matches!(refused, Err(Error::Conflict(_))));
+    /// assert!(matches!(refused, Err(Error::Stale(_))));
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// [`Error::Conflict`] if they are others, [`Error::NotFound`].
+    /// [`Error::Stale`] if they are others, [`Error::NotFound`].
     pub fn expect(&self, id: EntityId, heads: &[VersionRef]) -> Result<()> {
         let now: BTreeSet<_> = self.known_heads(id)?.into_iter().collect();
         if now.is_empty() {
@@ -348,7 +346,7 @@ impl<'a> Transaction<'a> {
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// [`Error::Conflict`] if the heads are others by now, [`Error::Deleted`] if nothing lives,
+    /// [`Error::Stale`] if the heads are others by now, [`Error::Deleted`] if nothing lives,
     /// [`Error::NotFound`], [`Error::Absent`]; [`Error::Invalid`] for a head that is none, or if
     /// this transaction changed the entity already.
     pub fn resolve(
@@ -359,10 +357,7 @@ impl<'a> Transaction<'a> {
     ) -> Result<()> {
         self.expect(id, seen)?;
         if self.staged.contains_key(&id) {
-            return Err(Error::invalid(format!(
-                "entity {id} was changed in this transaction already: resolve it before, then \
-                 change what else there is"
-            )));
+            return Err(Error::AlreadyChanged(id));
         }
         let (mut staged, merged) = self.whole(id)?;
         if staged.parents.iter().all(Head::is_tombstone) {
@@ -388,11 +383,7 @@ impl<'a> Transaction<'a> {
             Resolution::Head(version) => {
                 let heads = self.view.heads(id)?;
                 let head = heads.list.iter().find(|h| h.writer.reference == version);
-                let head = head.ok_or_else(|| {
-                    Error::invalid(format!(
-                        "{version} is no head of entity {id}: take one of Conflict::heads"
-                    ))
-                })?;
+                let head = head.ok_or_else(|| Error::NotAHead { entity: id, version })?;
                 match self.view.head_content(id, head)? {
                     Content::Live(state) => staged.replace(shown_leaves(&state)),
                     Content::Tombstone => return self.delete(id),
@@ -410,7 +401,7 @@ impl<'a> Transaction<'a> {
         &mut self,
         id: EntityId,
         version: &VersionRef,
-        change: impl FnOnce(&Entity) -> Result<(R, Option<crate::model::Content>), E>,
+        change: impl FnOnce(&Entity) -> Result<(R, Option<heirloom_core::model::Content>), E>,
     ) -> Result<R, E> {
         let mut staged = self.whole(id)?.0;
         if staged.parents.iter().all(Head::is_tombstone) {
@@ -444,12 +435,7 @@ impl<'a> Transaction<'a> {
     }
 
     fn leaves_at(&self, id: EntityId, version: &VersionRef) -> Result<Vec<(Path, Box<[u8]>)>> {
-        let none = || {
-            Error::invalid(format!(
-                "{version} is no version of entity {id} here: take one of Snapshot::history, or \
-                 sync first"
-            ))
-        };
+        let none = || Error::NotOfEntity { entity: id, version: *version };
         let at = self.view.version_by(version)?.ok_or_else(none)?;
         if at.header().entity != id {
             return Err(none());
@@ -457,9 +443,7 @@ impl<'a> Transaction<'a> {
         match self.view.content(&at)? {
             Content::Live(state) => Ok(shown_leaves(&state)),
             Content::Absent => Err(Error::Absent(*version)),
-            Content::Tombstone => {
-                Err(Error::invalid(format!("version {version} deletes; restore one before it")))
-            }
+            Content::Tombstone => Err(Error::Tombstone(*version)),
         }
     }
 
@@ -488,7 +472,7 @@ impl<'a> Transaction<'a> {
         fields: Vec<StaleField>,
     ) -> Result<Error> {
         let (seen, now) = (seen.to_vec(), self.known_heads(id)?);
-        Ok(Error::Conflict(Box::new(StaleWrite { entity: id, seen, now, deleted, fields })))
+        Ok(Error::Stale(Box::new(StaleWrite::new(id, seen, now, deleted, fields))))
     }
 
     /// What a write on an entity starts from; [`Error::Deleted`] where it is shown as deleted.
@@ -593,7 +577,11 @@ impl<'a> Transaction<'a> {
         }
         for said in show(state).iter().filter(|s| is_closed(&s.entry.value)) {
             if let Some(path) = nested.iter().find(|p| p.is_below(said.path) && **p != said.path) {
-                return Err(Error::inside(path, said.path));
+                return Err(Invalid::Inside {
+                    path: path.to_string(),
+                    value: said.path.to_string(),
+                }
+                .into());
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::model::{Content, EntityId, Kind};
+use heirloom_core::model::{Content, EntityId, Kind};
 
 /// What a write would do to an entity, for [`Builder::validate`](crate::Builder::validate) to
 /// judge.

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::format::body::{self, Tag};
-use crate::format::genesis::Genesis;
-use crate::format::hash::{
-    branch_name, chain_after, chain_of_genesis, head_term, state_checksum, states_root,
-};
-use crate::model::{Chain, DatasetId, EntityId, Kind, StateDigest, VersionRef};
 use crate::snapshot::Snapshot;
 use crate::store::{self, At, Caches, Content, Record, View, decode_row, hex, type_key};
 use crate::{peers, verify_index};
+use heirloom_core::format::body::{self, Tag};
+use heirloom_core::format::genesis::Genesis;
+use heirloom_core::format::hash::{
+    branch_name, chain_after, chain_of_genesis, head_term, state_checksum, states_root,
+};
+use heirloom_core::model::{Chain, DatasetId, EntityId, Kind, StateDigest, VersionRef};
 
 /// What [`Engine::verify`](crate::Engine::verify) found.
 #[derive(Clone, Debug, Default)]
@@ -356,7 +356,7 @@ fn check_commit(
         let line = view.line_of(r.log, r.sequence, r.prefix)?;
         match line.and_then(|o| Some((o, *fold.ends.get(&o)?))) {
             Some((o, (s, c))) if s == r.sequence && c.prefix() == r.prefix => {
-                drop(fold.frontier.remove(&o))
+                fold.frontier.remove(&o);
             }
             Some((_, (s, _))) if s > r.sequence => {}
             _ => out.problem("log", lsn, format!("it refers to {r}, which is not here")),
@@ -503,7 +503,7 @@ fn compare_heads(
         let undecided = heads.list.len() > 1
             || view
                 .merged(id, &heads.list)
-                .is_ok_and(|s| !crate::merge::conflicts(&s, 1, 0).is_empty());
+                .is_ok_and(|s| !heirloom_core::merge::conflicts(&s, 1, 0).is_empty());
         if undecided != heads.unsettled {
             out.problem("heads", id, "settled or not is wrong");
         }

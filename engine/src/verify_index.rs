@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::model::EntityId;
 use crate::snapshot::Snapshot;
 use crate::store::{
     INDEX, INDEXED, Index, IndexState, ReadTable, View, hex, index_key, index_parts, keys_of,
     read_indexed,
 };
 use crate::verify::Verification;
+use heirloom_core::model::EntityId;
 
 /// By ordinal; none where the definition is damaged.
 type Indexes = BTreeMap<u32, Option<Index>>;
@@ -106,8 +106,8 @@ fn check_lists(
 mod tests {
     use super::*;
     use crate::Engine;
-    use crate::model::{Content, Patch};
     use crate::store::{WriteTables, seal};
+    use heirloom_core::model::{Content, Patch};
 
     const LAMP: EntityId = EntityId::from_bytes([1; 16]);
 

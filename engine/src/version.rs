@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::model::{CommitRef, EntityId, Kind, LogId, Metadata, Timestamp, VersionId, VersionRef};
 use crate::store::{At, Dot, View};
+use heirloom_core::model::{
+    CommitRef, EntityId, Kind, LogId, Metadata, Timestamp, VersionId, VersionRef,
+};
 
 /// One immutable version of an entity (R2).
 #[derive(Clone, Debug)]
@@ -58,7 +60,7 @@ impl Version {
 
     /// Its name for people (R3).
     pub fn id(&self) -> Result<VersionId> {
-        VersionId::new(self.stamp, &*self.device, self.reference.sequence)
+        Ok(VersionId::new(self.stamp, &*self.device, self.reference.sequence)?)
     }
 
     /// The commit that brought it.

@@ -1,50 +1,8 @@
 //! Versions that are void: kept, passed on, without effect, and told (I8, R36).
 
-use std::fmt;
-
 use crate::error::Result;
-use crate::model::VersionRef;
 use crate::snapshot::Snapshot;
-use crate::store::VoidReason;
-
-/// A version that breaks a rule, or that this library is too old to understand. All replicas keep
-/// it and pass it on; it changes no entity on any of them.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-#[non_exhaustive]
-pub struct VoidVersion {
-    /// The version. Of a commit of a newer level the first: what it holds cannot be told.
-    pub version: VersionRef,
-    /// Device id of the log it stands in. Until logs are signed, that is who it claims to be by.
-    pub device: String,
-    /// What is wrong with it.
-    pub reason: VoidReason,
-}
-
-impl fmt::Display for VoidVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "version {} of {} has no effect: {}",
-            self.version.sequence, self.device, self.reason
-        )
-    }
-}
-
-impl fmt::Display for VoidReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            VoidReason::Level => {
-                "it is of a newer format; update this device, it is kept until then"
-            }
-            VoidReason::EntityTwice => "its commit changes one entity twice",
-            VoidReason::Time => "its time lies beyond the last one that there is",
-            VoidReason::Wall => "its device's clock goes back in it",
-            VoidReason::Stamp => "its time does not follow from what it was written on",
-            VoidReason::Parent => "it replaces something that is no version of its entity",
-            VoidReason::Kind => "it claims to create what is there, or to change what is not",
-        })
-    }
-}
+use heirloom_core::replica::VoidVersion;
 
 impl Snapshot {
     /// All versions that are void, in the order of arrival, and why. Reads the headers of the whole
@@ -80,7 +38,7 @@ impl Snapshot {
         let void = |index| {
             let reason = record.void_of(index)?;
             let version = record.writer(log, index).reference;
-            Some(VoidVersion { version, device: device.clone(), reason })
+            Some(VoidVersion::new(version, device.clone(), reason))
         };
         Ok((0..count).filter_map(void).collect())
     }

@@ -442,7 +442,7 @@ fn no_write_that_returned_is_missing_in_a_compact_copy() {
         tx.create("lamp", &Content::new())?;
         engine.clone().compact_to(&compact).map(drop)
     });
-    assert!(matches!(inside, Err(Error::Invalid(_))), "it would wait for itself");
+    assert!(matches!(inside, Err(Error::InsideWrite)), "it would wait for itself");
     let written: Vec<i64> = std::thread::scope(|scope| {
         let count = |id| {
             let engine = engine.clone();

@@ -532,7 +532,7 @@ fn a_resolution_is_refused_if_another_head_arrived_meanwhile() {
     carry(&tablet, &phone);
     let root = phone.log_root().unwrap();
     let refused = phone.write(|tx| tx.resolve(id, &report.seen(), Resolution::Suggestion));
-    let Err(Error::Conflict(stale)) = refused else { panic!("{refused:?}") };
+    let Err(Error::Stale(stale)) = refused else { panic!("{refused:?}") };
     let set_of = |refs: &[VersionRef]| refs.iter().copied().collect::<BTreeSet<_>>();
     assert_eq!((stale.entity, stale.deleted, stale.fields.len()), (id, false, 0));
     assert_eq!(set_of(&stale.seen), set_of(&report.seen()));
@@ -543,7 +543,7 @@ fn a_resolution_is_refused_if_another_head_arrived_meanwhile() {
     let part = &conflict(&tablet, id).seen()[..0];
     assert!(matches!(
         tablet.write(|tx| tx.resolve(id, part, Resolution::Suggestion)),
-        Err(Error::Conflict(_))
+        Err(Error::Stale(_))
     ));
 }
 
@@ -555,10 +555,10 @@ fn a_resolution_that_cannot_be_is_a_typed_error() {
         tx.patch(id, set("b", 5))?;
         tx.resolve(id, &seen, Resolution::Suggestion)
     });
-    assert!(matches!(after_a_patch, Err(Error::Invalid(_))), "{after_a_patch:?}");
+    assert!(matches!(after_a_patch, Err(Error::AlreadyChanged(_))), "{after_a_patch:?}");
     let creation = phone.snapshot().unwrap().common_ancestor(id).unwrap().unwrap().reference();
     let no_head = phone.write(|tx| tx.resolve(id, &seen, Resolution::Head(creation)));
-    assert!(matches!(no_head, Err(Error::Invalid(_))), "{no_head:?}");
+    assert!(matches!(no_head, Err(Error::NotAHead { .. })), "{no_head:?}");
     let clash = set("m", 1).set_at(["m", "x"], 2);
     assert!(matches!(phone.write(|tx| tx.resolve(id, &seen, clash)), Err(Error::Invalid(_))));
     let nobody = EntityId::from_bytes([9; 16]);
@@ -634,7 +634,7 @@ fn what_is_expected_must_be_so_or_nothing_is_written() {
             tx.patch(id, set("b", 7))?;
             tx.expect(id, wrong)
         });
-        let Err(Error::Conflict(stale)) = refused else { panic!("{refused:?}") };
+        let Err(Error::Stale(stale)) = refused else { panic!("{refused:?}") };
         assert_eq!((&*stale.seen, &*stale.now, stale.fields.len()), (wrong, &all[..], 0));
     }
     let nobody = EntityId::from_bytes([9; 16]);
@@ -679,7 +679,7 @@ fn put_after(base: &Content, theirs: Patch, mine: Patch) -> Result<String, Vec<S
     let root = phone.log_root().unwrap();
     match phone.write(|tx| tx.put(&read, &content)) {
         Ok(()) => Ok(shown(&phone, id)),
-        Err(Error::Conflict(stale)) => {
+        Err(Error::Stale(stale)) => {
             assert_eq!(phone.log_root().unwrap(), root);
             assert_eq!(
                 (&*stale.seen, stale.now, stale.deleted),
@@ -747,7 +747,7 @@ fn a_form_of_what_was_deleted_since_is_refused() {
     let read = form(&phone, id);
     delete(&phone, id);
     let refused = phone.write(|tx| tx.put(&read, &fields(&[("a", 1)])));
-    let Err(Error::Conflict(stale)) = refused else { panic!("{refused:?}") };
+    let Err(Error::Stale(stale)) = refused else { panic!("{refused:?}") };
     assert!(stale.deleted && stale.to_string().contains("deleted"), "{stale}");
     let elsewhere = device("tablet").write(|tx| tx.put(&read, &fields(&[("a", 1)])));
     assert!(matches!(elsewhere, Err(Error::NotFound(_))), "{elsewhere:?}");
@@ -764,7 +764,7 @@ fn a_form_sees_what_its_own_transaction_did() {
         tx.patch(id, set("a", 1))?;
         tx.put(&read, &fields(&[("a", 2), ("b", 0)]))
     });
-    assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Stale(_))), "{refused:?}");
     phone
         .write(|tx| {
             tx.patch(id, set("a", 1))?;
@@ -827,12 +827,15 @@ fn the_higher_version_wins_by_its_line_of_parents_not_by_its_time() {
 #[test]
 fn a_policy_that_there_is_not_is_found_at_opening() {
     let unknown = builder("phone").policy_named("lamp", "newest").in_memory();
-    assert!(matches!(&unknown, Err(Error::UnknownPolicy(name)) if name == "newest"), "{unknown:?}");
+    assert!(
+        matches!(&unknown, Err(Error::Invalid(heirloom::Invalid::UnknownPolicy(name))) if name == "newest"),
+        "{unknown:?}"
+    );
     assert!(
         unknown.unwrap_err().to_string().contains("higher_version_wins"),
         "the text lists those that there are"
     );
-    assert!(matches!("Auto".parse::<Policy>(), Err(Error::UnknownPolicy(_))));
+    assert!(matches!("Auto".parse::<Policy>(), Err(heirloom::Invalid::UnknownPolicy(_))));
 
     let newest = Policy::custom("newest", 1, |_| Resolution::Suggestion);
     let engine = builder("phone")
@@ -1313,7 +1316,7 @@ fn a_transaction_that_gives_up_or_panics_leaves_nothing_in_memory() {
     };
     let gave_up: Result<(), Error> = phone.write(|tx| {
         change(tx)?;
-        Err(Error::Invalid("changed my mind".into()))
+        Err(Error::Cancelled)
     });
     assert!(gave_up.is_err());
     assert_eq!(shown(&phone, id), before);
@@ -1401,7 +1404,7 @@ fn a_policy_or_a_rule_that_writes_gets_an_error_and_no_deadlock() {
     let meddling = Policy::custom("meddling", 1, move |_| {
         if let Some(engine) = inner.get() {
             let wrote = engine.write(|tx| tx.create("note", &Content::new()));
-            assert!(matches!(wrote, Err(Error::Invalid(_))), "{wrote:?}");
+            assert!(matches!(wrote, Err(Error::InsideWrite)), "{wrote:?}");
             seen.fetch_add(1, Ordering::Relaxed);
         }
         Resolution::Suggestion
@@ -1453,7 +1456,7 @@ fn a_crowd_of_heads_is_joined_by_a_few_writes() {
         "b alone was decided"
     );
     let refused = phone.write(|tx| tx.resolve(id, &seen, set("a", 7)));
-    assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Stale(_))), "{refused:?}");
     phone.write(|tx| tx.resolve(id, now.heads(), set("a", 7))).unwrap();
     let now = form(&phone, id);
     assert_eq!((now.heads().len(), now.is_conflicted()), (1, false));

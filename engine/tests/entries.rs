@@ -283,7 +283,7 @@ fn a_form_that_removes_a_map_is_stale_where_somebody_wrote_inside_since() {
     let form = engine.snapshot().unwrap().get(id).unwrap().unwrap();
     patch(&engine, id, Patch::new().set_at(["p", "z"], 1));
     let refused = engine.write(|tx| tx.put(&form, &Content::new()));
-    assert!(matches!(refused, Err(heirloom::Error::Conflict(_))), "{refused:?}");
+    assert!(matches!(refused, Err(heirloom::Error::Stale(_))), "{refused:?}");
 }
 
 #[test]

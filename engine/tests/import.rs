@@ -150,7 +150,7 @@ fn an_import_that_went_another_way_is_refused() {
     let a = importer.device("a").unwrap();
     let mut draft = importer.commit(a, &[], at(1_000)).unwrap();
     draft.create(note(1), "note", &text("rewritten")).unwrap();
-    assert!(matches!(draft.finish(), Err(Error::ImportDiffers(_))));
+    assert!(matches!(draft.finish(), Err(Error::Import(heirloom::ImportFault::Differs(_)))));
     importer.finish().unwrap();
     assert_eq!(engine.log_root().unwrap(), root);
 }
@@ -165,9 +165,9 @@ fn parents_are_checked_to_be_the_heads_in_that_past() {
     let (of_b, of_a) = (head(&importer, &done[1]), head(&importer, &done[2]));
     let mut draft = importer.commit(c, &[&done[1]], at(9_000)).unwrap();
     let wrong = draft.put_expecting(note(1), "note", &[of_b, of_a], &text("x"));
-    assert!(matches!(wrong, Err(Error::Conflict { .. })));
+    assert!(matches!(wrong, Err(Error::Stale(_))));
     draft.put_expecting(note(1), "note", &[of_b], &text("x")).unwrap();
-    assert!(matches!(draft.delete(note(1)), Err(Error::Invalid(_))), "twice in one commit");
+    assert!(matches!(draft.delete(note(1)), Err(Error::AlreadyChanged(_))), "twice in one commit");
     draft.finish().unwrap();
     importer.finish().unwrap();
     assert_eq!(engine.snapshot().unwrap().heads(note(1)).unwrap().len(), 2);
@@ -176,7 +176,7 @@ fn parents_are_checked_to_be_the_heads_in_that_past() {
 
 #[test]
 fn misuse_of_an_importer_is_a_typed_error() {
-    assert!(matches!(Engine::in_memory().unwrap().importer().err(), Some(Error::Invalid(_))));
+    assert!(matches!(Engine::in_memory().unwrap().importer().err(), Some(Error::NoDataset)));
     let engine = engine();
     let mut importer = engine.importer().unwrap();
     assert!(importer.device("no spaces").is_err());

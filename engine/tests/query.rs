@@ -338,7 +338,7 @@ impl Device {
                 let rolled_back: Result<(), Error> = engine.write(|tx| {
                     tx.create("lamp", &Content::new().with("v", v.clone()))?;
                     tx.patch(id(n), Patch::new().set("v", v))?;
-                    Err(Error::Invalid("no".into()))
+                    Err(Error::Cancelled)
                 });
                 assert!(rolled_back.is_err());
             }
@@ -526,7 +526,7 @@ fn a_failed_write_leaves_no_trace_in_an_index() {
     };
     let failed: Result<(), Error> = engine.write(|tx| {
         spoil(tx)?;
-        Err(Error::Invalid("changed my mind".into()))
+        Err(Error::Cancelled)
     });
     assert!(failed.is_err());
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

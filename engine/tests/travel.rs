@@ -187,8 +187,8 @@ fn commits_that_have_not_arrived_are_no_point() {
     engine.write(|tx| tx.create("lamp", &Content::new())).unwrap();
     let snapshot = engine.snapshot().unwrap();
     assert!(snapshot.as_of(Point::Lsn(1)).is_ok());
-    assert!(matches!(snapshot.as_of(Point::Lsn(2)), Err(Error::Invalid(_))));
-    assert!(matches!(snapshot.diff(Point::Lsn(0), Point::Lsn(2)), Err(Error::Invalid(_))));
+    assert!(matches!(snapshot.as_of(Point::Lsn(2)), Err(Error::NotArrived { .. })));
+    assert!(matches!(snapshot.diff(Point::Lsn(0), Point::Lsn(2)), Err(Error::NotArrived { .. })));
 }
 
 #[test]

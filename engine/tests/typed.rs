@@ -146,12 +146,18 @@ fn a_patch_path_that_leads_into_a_variant_is_refused_at_the_call() {
         Patch::new().unset_at(["mode", "Colour"]),
     ] {
         let error = engine.write(|tx| tx.patch(id, patch.clone())).unwrap_err();
-        assert!(matches!(&error, Error::Inside { value, .. } if value == "mode"), "{error:?}");
+        assert!(
+            matches!(&error, Error::Invalid(heirloom::Invalid::Inside { value, .. }) if value == "mode"),
+            "{error:?}"
+        );
         let to = content(&engine, id);
-        assert!(matches!(heirloom::apply_patch(&patch, &to), Err(Error::Inside { .. })));
+        assert!(matches!(
+            heirloom::apply_patch(&patch, &to),
+            Err(heirloom::Invalid::Inside { .. })
+        ));
         let seen = engine.snapshot().unwrap().get(id).unwrap().unwrap().heads().to_vec();
         let resolved = engine.write(|tx| tx.resolve(id, &seen, patch.clone()));
-        assert!(matches!(resolved, Err(Error::Inside { .. })));
+        assert!(matches!(resolved, Err(Error::Invalid(heirloom::Invalid::Inside { .. }))));
     }
     // what is removed first is no value to lead into
     engine.write(|tx| tx.patch(id, Patch::new().unset("mode").set_at(["mode", "hue"], 1))).unwrap();
@@ -163,8 +169,10 @@ fn a_patch_path_that_leads_into_a_variant_is_refused_at_the_call() {
 fn an_index_path_that_leads_into_a_variant_is_refused_where_such_a_thing_is_written() {
     let engine = Engine::builder().index_at("lamp", ["mode", "hue"]).in_memory().unwrap();
     let refused = engine.collection("lamp").create(&lamp(Mode::Zap(1)));
-    assert!(matches!(refused, Err(Error::Inside { path, value }) if path == "mode.hue" && value ==
-            "mode"));
+    assert!(
+        matches!(refused, Err(Error::Invalid(heirloom::Invalid::Inside { path, value })) if path == "mode.hue" && value ==
+            "mode")
+    );
     engine.collection("lamp").create(&lamp(Mode::Off)).unwrap();
 }
 
@@ -518,7 +526,7 @@ fn what_is_too_deep_is_an_error_before_the_stack_ends() {
     let deep = (0..levels).fold(Deep::End, |d, _| Deep::More(Box::new(d)));
     let tree = (0..levels).fold(Tree { below: vec![] }, |t, _| Tree { below: vec![t] });
     for error in [to_value(&nested), to_value(&deep), to_value(&tree)] {
-        assert!(matches!(error, Err(Error::Limit { what: "depth", .. })), "{error:?}");
+        assert!(matches!(error, Err(heirloom::Invalid::Limit { what: "depth", .. })), "{error:?}");
     }
     // their destructors would be as deep
     std::mem::forget((nested, deep, tree));

@@ -41,7 +41,7 @@ fn all_fields_are_changed_and_received() {
     carry(&phone, &tablet);
     assert_eq!(content(&tablet, id), wide(2));
     let stale = tablet.write(|tx| tx.put(&read, &wide(3)));
-    let Err(heirloom::Error::Conflict(stale)) = stale else { panic!("{stale:?}") };
+    let Err(heirloom::Error::Stale(stale)) = stale else { panic!("{stale:?}") };
     assert_eq!(stale.fields.len(), FIELDS as usize);
 }
 

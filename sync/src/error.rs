@@ -4,7 +4,9 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use heirloom::{Dataset, LogId, LogRoot, NodeId, StateDigest};
+use heirloom_core::bytes::Malformed;
+use heirloom_core::model::{Dataset, LogId, LogRoot, NodeId, StateDigest};
+use heirloom_core::replica::ReplicaError;
 
 use crate::admission::Refusal;
 
@@ -150,7 +152,7 @@ pub enum PeerMisbehaved {
     /// The parts of a commit do not give the bytes announced.
     WrongDigest,
     /// Bytes that the store refused as a commit.
-    Refused(Box<dyn std::error::Error + Send + Sync>),
+    Refused(Malformed),
     /// A commit came before one that it builds on.
     OutOfOrder {
         /// Its log.
@@ -217,15 +219,9 @@ pub enum Reason {
 }
 
 impl SyncError {
-    /// Wraps an error of our own store, for implementations of [`Replica`](crate::Replica).
-    pub fn replica(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        SyncError::Replica(source.into())
-    }
-
-    /// Wraps what the store says about bytes that it refused as a commit, for implementations of
-    /// [`Replica`](crate::Replica).
-    pub fn refused(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        PeerMisbehaved::Refused(source.into()).into()
+    /// Our own store cannot go on, for a reason that the session found.
+    pub(crate) fn replica(why: &'static str) -> Self {
+        SyncError::Replica(why.into())
     }
 
     /// Whether another attempt may succeed without anybody doing anything: the link failed, or the
@@ -469,7 +465,7 @@ impl std::error::Error for InvalidMessage {}
 impl std::error::Error for PeerMisbehaved {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            PeerMisbehaved::Refused(e) => Some(e.as_ref()),
+            PeerMisbehaved::Refused(e) => Some(e),
             _ => None,
         }
     }
@@ -496,5 +492,17 @@ impl From<Divergence> for SyncError {
 impl From<io::Error> for SyncError {
     fn from(e: io::Error) -> Self {
         SyncError::Transport(e)
+    }
+}
+
+impl From<ReplicaError> for SyncError {
+    fn from(error: ReplicaError) -> Self {
+        match error {
+            ReplicaError::Refused(why) => PeerMisbehaved::Refused(why).into(),
+            ReplicaError::OutOfOrder { log, .. } => PeerMisbehaved::OutOfOrder { log }.into(),
+            ReplicaError::WrongDataset { ours, theirs } => SyncError::WrongDataset { ours, theirs },
+            ReplicaError::Store(source) => SyncError::Replica(source),
+            other => SyncError::Replica(other.into()),
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! Sync for [heirloom]: brings two replicas to logs that are equal, provably.
+//! Sync for heirloom: brings two replicas to logs that are equal, provably.
 //!
 //! - [`Session`] is one end of a sync, a state machine without I/O; `PROTOCOL.md` has every
 //!   message.
-//! - [`Replica`] is what it needs of a store; [`heirloom::Engine`] is one.
+//! - [`Replica`] is what it needs of a store; `heirloom::Engine` is one.
 //! - [`transport`] has the drivers: [`sync_in_process`], [`transport::blocking`] over any two
 //!   halves of a stream, and `transport::tcp`, unprotected, for tests and trusted links.
 //!
@@ -41,7 +41,6 @@ extern crate self as heirloom_sync;
 pub mod admission;
 mod config;
 mod error;
-mod replica;
 mod report;
 mod session;
 pub mod transport;
@@ -49,7 +48,7 @@ pub mod transport;
 pub use admission::{Admission, Introduction, Refusal};
 pub use config::Config;
 pub use error::{Divergence, InvalidMessage, PeerMisbehaved, Reason, Result, Stall, SyncError};
-pub use replica::Replica;
+pub use heirloom_core::replica::{Replica, ReplicaError};
 pub use report::{ClockSkew, Event, Outcome, Progress, Report};
 pub use session::Session;
 pub use transport::{Cancel, sync_in_process, sync_in_process_with};

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use heirloom::{ClockAhead, Fork, LogId, LogRoot, NodeId, Span, VoidVersion};
+use heirloom_core::model::{LogId, LogRoot, NodeId};
+use heirloom_core::replica::{ClockAhead, Fork, Span, VoidVersion};
 
 /// How a session ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -153,43 +153,55 @@ fn what_an_admitted_peer_relays_is_never_refused() {
 struct Named<'a>(&'a Engine, NodeId);
 
 impl Replica for Named<'_> {
-    fn dataset(&self) -> Result<Option<DatasetId>> {
+    fn dataset(&self) -> heirloom_core::replica::Result<Option<DatasetId>> {
         Replica::dataset(self.0)
     }
-    fn adopt(&self, dataset: DatasetId) -> Result<()> {
+    fn adopt(&self, dataset: DatasetId) -> heirloom_core::replica::Result<()> {
         self.0.adopt(dataset)
     }
-    fn node(&self) -> Result<NodeId> {
+    fn node(&self) -> heirloom_core::replica::Result<NodeId> {
         Ok(self.1)
     }
     fn policy_fingerprint(&self) -> [u8; 8] {
         [0; 8]
     }
-    fn own_log(&self) -> Result<Option<LogId>> {
+    fn own_log(&self) -> heirloom_core::replica::Result<Option<LogId>> {
         self.0.own_log()
     }
     fn now(&self) -> Timestamp {
         Replica::now(self.0)
     }
-    fn position(&self) -> Result<heirloom::replication::Position> {
+    fn position(&self) -> heirloom_core::replica::Result<heirloom::replication::Position> {
         self.0.position()
     }
     fn locate(
         &self,
         commit: &heirloom::CommitRef,
-    ) -> Result<Option<heirloom::replication::Located>> {
+    ) -> heirloom_core::replica::Result<Option<heirloom::replication::Located>> {
         self.0.locate(commit)
     }
-    fn ends_of(&self, log: LogId) -> Result<Vec<heirloom::replication::End>> {
+    fn ends_of(
+        &self,
+        log: LogId,
+    ) -> heirloom_core::replica::Result<Vec<heirloom::replication::End>> {
         self.0.ends_of(log)
     }
-    fn ladder(&self, end: &heirloom::replication::End) -> Result<Vec<heirloom::replication::End>> {
+    fn ladder(
+        &self,
+        end: &heirloom::replication::End,
+    ) -> heirloom_core::replica::Result<Vec<heirloom::replication::End>> {
         self.0.ladder(end)
     }
-    fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<heirloom::replication::End>> {
+    fn ends_at_lsn(
+        &self,
+        lsn: u64,
+    ) -> heirloom_core::replica::Result<Vec<heirloom::replication::End>> {
         self.0.ends_at_lsn(lsn)
     }
-    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> Result<u64> {
+    fn first_lsn_beyond(
+        &self,
+        held: &dyn Fn(LogId, u32) -> u64,
+    ) -> heirloom_core::replica::Result<u64> {
         self.0.first_lsn_beyond(held)
     }
     fn commits(
@@ -198,16 +210,22 @@ impl Replica for Named<'_> {
         until: u64,
         wanted: &dyn Fn(LogId, u32, u64) -> bool,
         budget: usize,
-    ) -> Result<heirloom::replication::Batch> {
+    ) -> heirloom_core::replica::Result<heirloom::replication::Batch> {
         self.0.commits(from, until, wanted, budget)
     }
-    fn ingest(&self, commits: &[&[u8]]) -> Result<heirloom::replication::Ingested> {
+    fn ingest(
+        &self,
+        commits: &[&[u8]],
+    ) -> heirloom_core::replica::Result<heirloom::replication::Ingested> {
         self.0.ingest(commits)
     }
-    fn staged(&self, peer: NodeId) -> Result<Option<heirloom::replication::Staged>> {
+    fn staged(
+        &self,
+        peer: NodeId,
+    ) -> heirloom_core::replica::Result<Option<heirloom::replication::Staged>> {
         self.0.staged(peer)
     }
-    fn staged_bytes(&self, peer: NodeId) -> Result<Vec<u8>> {
+    fn staged_bytes(&self, peer: NodeId) -> heirloom_core::replica::Result<Vec<u8>> {
         self.0.staged_bytes(peer)
     }
     fn stage(
@@ -216,16 +234,23 @@ impl Replica for Named<'_> {
         head: &heirloom::replication::StagedHead,
         offset: u64,
         bytes: &[u8],
-    ) -> Result<()> {
+    ) -> heirloom_core::replica::Result<()> {
         self.0.stage(peer, head, offset, bytes)
     }
-    fn unstage(&self, peer: NodeId) -> Result<()> {
+    fn unstage(&self, peer: NodeId) -> heirloom_core::replica::Result<()> {
         self.0.unstage(peer)
     }
-    fn remembered(&self, peer: NodeId) -> Result<Option<heirloom::replication::Peer>> {
+    fn remembered(
+        &self,
+        peer: NodeId,
+    ) -> heirloom_core::replica::Result<Option<heirloom::replication::Peer>> {
         self.0.remembered(peer)
     }
-    fn remember(&self, node: NodeId, peer: heirloom::replication::Peer) -> Result<()> {
+    fn remember(
+        &self,
+        node: NodeId,
+        peer: heirloom::replication::Peer,
+    ) -> heirloom_core::replica::Result<()> {
         self.0.remember(node, peer)
     }
 }

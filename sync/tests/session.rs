@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use heirloom::DatasetId;
 use heirloom_sync::{
-    Config, Divergence, Outcome, Reason, Replica, Session, Stall, SyncError, sync_in_process,
+    Config, Divergence, Outcome, Reason, Replica, ReplicaError, Session, Stall, SyncError,
+    sync_in_process,
 };
 use proptest::prelude::*;
 use support::{DATASET, Link, Naive, Random, alter, log, node};
@@ -571,7 +572,7 @@ fn each_error_shows_its_cause_and_knows_whether_it_passes() {
     }
     let refused = link(ErrorKind::ConnectionRefused).to_string();
     assert!(refused.contains("nobody listens there"), "{refused}");
-    let ours = SyncError::replica(Error::other("the disk is full"));
+    let ours = SyncError::from(ReplicaError::store(Error::other("the disk is full")));
     assert!(ours.to_string().contains("the disk is full") && !ours.is_transient());
     for (reason, passes) in [
         (Reason::Timeout, true),

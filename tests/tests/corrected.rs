@@ -110,7 +110,7 @@ fn a_stale_form_overwrites_what_arrived_since() {
     );
     let root = phone.log_root().unwrap();
     let refused = phone.write(|tx| tx.put(&form, &fields(&[("a", 5), ("b", 0)])));
-    let Err(Error::Conflict(stale)) = refused else { panic!("{refused:?}") };
+    let Err(Error::Stale(stale)) = refused else { panic!("{refused:?}") };
     let field = &stale.fields[0];
     assert_eq!(
         (&field.read, &field.yours, &field.theirs),

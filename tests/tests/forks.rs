@@ -287,7 +287,7 @@ fn a_clock_from_before_the_fork_that_now_fits_twice_is_a_typed_error() {
     assert!(snapshot.as_of(early).is_ok());
     let error = snapshot.as_of(late).err().unwrap();
     assert!(
-        matches!(error, Error::Invalid(_)) && error.to_string().contains("two branches"),
+        matches!(error, Error::Clock(_)) && error.to_string().contains("two branches"),
         "{error}"
     );
 }

@@ -131,7 +131,12 @@ impl Device {
         if let Err(error) = written {
             let makes_none = matches!(
                 error,
-                Error::Invalid(_) | Error::Inside { .. } | Error::Deleted(_) | Error::NotFound(_)
+                Error::Invalid(_)
+                    | Error::AlreadyChanged(_)
+                    | Error::Tombstone(_)
+                    | Error::NotOfEntity { .. }
+                    | Error::Deleted(_)
+                    | Error::NotFound(_)
             );
             assert!(makes_none, "{error:?}");
         }

@@ -6,13 +6,16 @@ use super::fold::{Settled, after, encoded_full};
 use super::head::Head;
 use super::past::Content;
 use super::view::View;
-use crate::error::{Error, Result};
-use crate::format::body::{self, Body, Tag};
-use crate::format::hash::{chain_after, state_checksum, states_root};
-use crate::format::header::{Header, ParentName, VersionHeader};
-use crate::format::limits;
-use crate::merge::difference;
-use crate::model::{Chain, CommitRef, EntityId, Kind, LogId, Metadata, State, VersionRef, Writer};
+use crate::error::{Error, ImportFault, Result};
+use heirloom_core::error::Invalid;
+use heirloom_core::format::body::{self, Body, Tag};
+use heirloom_core::format::hash::{chain_after, state_checksum, states_root};
+use heirloom_core::format::header::{Header, ParentName, VersionHeader};
+use heirloom_core::limits;
+use heirloom_core::merge::difference;
+use heirloom_core::model::{
+    Chain, CommitRef, EntityId, Kind, LogId, Metadata, State, VersionRef, Writer,
+};
 
 /// What shall become of an entity.
 #[derive(Clone)]
@@ -56,10 +59,10 @@ pub(crate) fn author(
 ) -> Result<Authored> {
     refs.sort();
     refs.dedup();
-    check_limit("versions in a commit", limits::VERSIONS, plan.len())?;
-    check_limit("refs of a commit", limits::REFS, refs.len())?;
-    check_limit("bytes of the actor", limits::ACTOR as u64, metadata.actor.len())?;
-    check_limit("bytes of the message", limits::MESSAGE as u64, metadata.message.len())?;
+    Invalid::check_limit("versions in a commit", limits::VERSIONS, plan.len())?;
+    Invalid::check_limit("refs of a commit", limits::REFS, refs.len())?;
+    Invalid::check_limit("bytes of the actor", limits::ACTOR as u64, metadata.actor.len())?;
+    Invalid::check_limit("bytes of the message", limits::MESSAGE as u64, metadata.message.len())?;
     let first = place.before.0 + 1;
     let parents = plan.iter().flat_map(|p| &p.parents);
     let stamp =
@@ -70,7 +73,7 @@ pub(crate) fn author(
     for (i, p) in plan.iter().enumerate() {
         versions.push(version_header(view, place, &refs, p)?);
         let full = p.state.as_ref().map(|s| body::full(s, &Writer::OWN));
-        check_limit(
+        Invalid::check_limit(
             "bytes of a version",
             limits::FULL_BODY as u64,
             full.as_ref().map_or(0, Vec::len),
@@ -86,7 +89,7 @@ pub(crate) fn author(
         fulls.push(full);
     }
     let total = fulls.iter().flatten().map(Vec::len).sum();
-    check_limit("bytes of a commit", limits::FULL_BODIES as u64, total)?;
+    Invalid::check_limit("bytes of a commit", limits::FULL_BODIES as u64, total)?;
     let header = Header {
         level: limits::LEVEL,
         first,
@@ -99,10 +102,10 @@ pub(crate) fn author(
         versions,
     };
     if header.last() > i64::MAX as u64 {
-        return Err(Error::invalid("the log is full: its sequences are used up"));
+        return Err(Error::LogFull);
     }
     let header_bytes = header.encode();
-    check_limit("bytes of a header", limits::HEADER as u64, header_bytes.len())?;
+    Invalid::check_limit("bytes of a header", limits::HEADER as u64, header_bytes.len())?;
     let chain = chain_after(&place.before.1, &header_bytes);
     let settled = plan.into_iter().zip(fulls).enumerate().map(|(i, (p, full))| {
         let reference =
@@ -111,14 +114,6 @@ pub(crate) fn author(
     });
     let settled = settled.collect();
     Ok(Authored { settled, header, header_bytes, chain })
-}
-
-pub(crate) fn check_limit(what: &'static str, limit: u64, given: usize) -> Result<()> {
-    if given as u64 > limit {
-        Err(Error::Limit { what, limit, given: given as u64 })
-    } else {
-        Ok(())
-    }
 }
 
 /// Whether a version lies on the path that ends in a line.
@@ -132,14 +127,11 @@ fn version_header(
     refs: &[CommitRef],
     p: &Planned,
 ) -> Result<VersionHeader> {
-    check_limit("parents of a version", limits::PARENTS, p.parents.len())?;
+    Invalid::check_limit("parents of a version", limits::PARENTS, p.parents.len())?;
     if let Some(t) = &p.entity_type
         && !(1..=limits::TYPE).contains(&t.len())
     {
-        return Err(Error::invalid(format!(
-            "{t:?} is no entity type: use 1 to {} bytes of text",
-            limits::TYPE
-        )));
+        return Err(Invalid::EntityType(t.to_string()).into());
     }
     let name = |h: &Head| {
         let VersionRef { log, sequence, .. } = h.writer.reference;
@@ -161,7 +153,7 @@ fn version_header(
                 "the commit that is written on is damaged",
             ));
         }
-        Err(Error::invalid(format!("parent {log}/{sequence} lies on no ref of the commit")))
+        Err(ImportFault::UnseenParent { log, sequence }.into())
     };
     let mut parents = p.parents.iter().map(name).collect::<Result<Vec<_>>>()?;
     parents.sort();

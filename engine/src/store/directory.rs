@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::format::genesis::Genesis;
-use crate::merge::EntityClock;
-use crate::model::{CommitRef, LogId};
+use heirloom_core::format::genesis::Genesis;
+use heirloom_core::merge::EntityClock;
+use heirloom_core::model::{CommitRef, LogId};
 
 /// Where a line left another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Fork {
+pub(crate) struct BranchPoint {
     /// The line that holds the last common commit.
     pub(crate) of: u32,
     /// Its last sequence; 0 where already the first commits differ.
@@ -35,7 +35,7 @@ pub(crate) struct LogInfo {
     pub(crate) device: String,
     /// The last commit that its writer made in the log before.
     pub(crate) predecessor: Option<CommitRef>,
-    pub(crate) fork: Option<Fork>,
+    pub(crate) fork: Option<BranchPoint>,
 }
 
 /// Only grows; a number, once given, is for good. Readers with an older snapshot merely know
@@ -71,7 +71,7 @@ struct Types {
 }
 
 impl Logs {
-    fn fork(&self, ordinal: u32) -> Option<Fork> {
+    fn fork(&self, ordinal: u32) -> Option<BranchPoint> {
         self.by_ordinal.get(ordinal as usize).and_then(|l| l.fork)
     }
 
@@ -144,7 +144,7 @@ impl Directory {
         }
     }
 
-    pub(crate) fn fork(&self, line: u32) -> Option<Fork> {
+    pub(crate) fn branch_point(&self, line: u32) -> Option<BranchPoint> {
         self.logs.read().fork(line)
     }
 
@@ -161,7 +161,7 @@ impl Directory {
     }
 
     /// Every line that left another.
-    pub(crate) fn forks(&self) -> Vec<(u32, Fork)> {
+    pub(crate) fn branch_points(&self) -> Vec<(u32, BranchPoint)> {
         let logs = self.logs.read();
         (0..).zip(&logs.by_ordinal).filter_map(|(o, l)| Some((o, l.fork?))).collect()
     }
@@ -260,24 +260,24 @@ impl Directory {
 
     /// A line that leaves one that is here. The number that it has already, if it was learnt by
     /// something that failed later.
-    pub(crate) fn add_branch(&self, fork: Fork) -> Option<u32> {
+    pub(crate) fn add_branch(&self, point: BranchPoint) -> Option<u32> {
         let mut logs = self.logs.write();
-        if let Some((line, _)) = logs.by_name.get(&fork.name) {
+        if let Some((line, _)) = logs.by_name.get(&point.name) {
             return Some(*line);
         }
-        let trunk = logs.by_ordinal.get(fork.of as usize)?.clone();
+        let trunk = logs.by_ordinal.get(point.of as usize)?.clone();
         let ordinal = logs.by_ordinal.len() as u32;
         logs.by_ordinal.push(Arc::new(LogInfo {
             id: trunk.id,
             genesis: trunk.genesis.clone(),
             device: trunk.device.clone(),
             predecessor: trunk.predecessor,
-            fork: Some(fork),
+            fork: Some(point),
         }));
         let first = *logs.by_id.get(&trunk.id)?;
         logs.lines.entry(trunk.id).or_insert_with(|| vec![first]).push(ordinal);
-        logs.set_name(ordinal, fork.after, fork.name);
-        logs.set_name(fork.of, fork.after, fork.other);
+        logs.set_name(ordinal, point.after, point.name);
+        logs.set_name(point.of, point.after, point.other);
         Some(ordinal)
     }
 

@@ -3,7 +3,7 @@
 use std::fs::{self, Metadata};
 use std::path::Path;
 
-use crate::format::hash::file_fingerprint;
+use heirloom_core::format::hash::file_fingerprint;
 
 /// What the bytes of a file cannot take along when they are copied.
 pub(crate) type Fingerprint = [u8; 16];

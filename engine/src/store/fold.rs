@@ -8,17 +8,19 @@ use std::sync::Arc;
 
 use super::head::{Head, HeadState, Heads};
 use super::past::{Content, derive};
-use super::record::{Derived, Draft, Note, Void};
+use super::record::{Derived, Draft, Note};
 use super::view::View;
 use crate::error::{Error, Result};
-use crate::format::body::{self, Body, PatchBody, Tag};
-use crate::format::bytes::Reader;
-use crate::format::hash::{StateChecksum, state_checksum, states_root};
-use crate::format::header::{Header, ParentName, VersionHeader};
-use crate::format::limits;
-use crate::format::value::EMPTY_MAP;
-use crate::merge::{apply, conflicts};
-use crate::model::{Chain, EntityId, Kind, LogId, Path, State, Timestamp, VersionRef, Writer};
+use heirloom_core::bytes::Reader;
+use heirloom_core::format::body::{self, Body, PatchBody, Tag};
+use heirloom_core::format::hash::{StateChecksum, state_checksum, states_root};
+use heirloom_core::format::header::{Header, ParentName, VersionHeader};
+use heirloom_core::format::value::EMPTY_MAP;
+use heirloom_core::limits;
+use heirloom_core::merge::{apply, conflicts};
+use heirloom_core::model::{
+    Chain, EntityId, Kind, LogId, Path, State, Timestamp, VersionRef, VoidReason, Writer,
+};
 
 const MAX_TIME: u64 = Timestamp::MAX.as_millis() as u64;
 
@@ -56,7 +58,7 @@ pub(crate) struct Folded {
     pub(crate) record: Vec<u8>,
     /// New heads of each entity that it changes, with the ones that go.
     pub(crate) changes: Vec<HeadChange>,
-    pub(crate) voids: Vec<(VersionRef, Void)>,
+    pub(crate) voids: Vec<(VersionRef, VoidReason)>,
     pub(crate) unverified: bool,
     /// Never leaves this store: no part of digest and frontier.
     pub(crate) local: bool,
@@ -84,7 +86,7 @@ struct Parent {
 
 struct Judged {
     parents: Vec<Parent>,
-    void: Option<Void>,
+    void: Option<VoidReason>,
     heads: Arc<Heads>,
 }
 
@@ -105,7 +107,7 @@ pub(crate) fn fold(view: &View<'_>, incoming: &Incoming<'_>, bodies: Bodies<'_>)
     for (i, (judged, derived)) in judged.iter().zip(derived).enumerate() {
         let writer = writer(incoming, i);
         let Some(derived) = derived else {
-            let reason = void.or(judged.void).unwrap_or(Void::Kind);
+            let reason = void.or(judged.void).unwrap_or(VoidReason::Kind);
             notes.push(Note::Void(reason));
             voids.push((writer.reference, reason));
             continue;
@@ -115,7 +117,7 @@ pub(crate) fn fold(view: &View<'_>, incoming: &Incoming<'_>, bodies: Bodies<'_>)
         changes.push(change(view, version, judged, writer, derived, &settled[i]));
     }
     if header.is_newer() {
-        voids.push((writer(incoming, 0).reference, Void::Level));
+        voids.push((writer(incoming, 0).reference, VoidReason::Level));
     }
     let draft = Draft {
         ordinal: incoming.ordinal,
@@ -150,22 +152,22 @@ fn judge(view: &View<'_>, incoming: &Incoming<'_>, version: &VersionHeader) -> R
         match find_parent(view, incoming, version.entity, &heads, name)? {
             Some(parent) => {
                 if parent.head.is_none() {
-                    void = Some(Void::Parent);
+                    void = Some(VoidReason::Parent);
                 }
                 parents.push(parent);
             }
-            None => void = Some(Void::Parent),
+            None => void = Some(VoidReason::Parent),
         }
     }
     if version.parents.windows(2).any(|w| w[0] >= w[1]) {
-        void = Some(Void::Parent);
+        void = Some(VoidReason::Parent);
     }
     let creation = version.kind() == Some(Kind::Create);
     if version.kind().is_none()
         || creation != version.parents.is_empty()
         || creation != version.entity_type.is_some()
     {
-        void = Some(Void::Kind);
+        void = Some(VoidReason::Kind);
     }
     Ok(Judged { parents, void, heads })
 }
@@ -216,23 +218,23 @@ fn find_parent(
 }
 
 /// What makes a whole commit void.
-fn void_commit(incoming: &Incoming<'_>, judged: &[Judged]) -> Option<Void> {
+fn void_commit(incoming: &Incoming<'_>, judged: &[Judged]) -> Option<VoidReason> {
     let header = incoming.header;
     if header.is_newer() {
-        return Some(Void::Level);
+        return Some(VoidReason::Level);
     }
     let mut entities: Vec<_> = header.versions.iter().map(|v| v.entity).collect();
     entities.sort();
     if entities.windows(2).any(|w| w[0] == w[1]) {
-        return Some(Void::EntityTwice);
+        return Some(VoidReason::EntityTwice);
     }
-    let Some(stamp) = header.stamp() else { return Some(Void::Time) };
+    let Some(stamp) = header.stamp() else { return Some(VoidReason::Time) };
     if header.wall < incoming.wall_before {
-        return Some(Void::Wall);
+        return Some(VoidReason::Wall);
     }
     let parents = judged.iter().flat_map(|j| &j.parents);
     let after = parents.map(|p| after(p.stamp, p.through_ref));
-    (stamp != after.fold(header.wall, u64::max)).then_some(Void::Stamp)
+    (stamp != after.fold(header.wall, u64::max)).then_some(VoidReason::Stamp)
 }
 
 /// The least stamp of a version with such a parent (I5).
@@ -243,7 +245,7 @@ pub(crate) fn after(stamp: u64, through_ref: bool) -> u64 {
 fn derive_all(
     view: &View<'_>,
     incoming: &Incoming<'_>,
-    void: Option<Void>,
+    void: Option<VoidReason>,
     judged: &[Judged],
 ) -> Result<Vec<Option<Derived>>> {
     let one = |(i, j): (usize, &Judged)| {
@@ -264,7 +266,7 @@ fn receive(
     view: &View<'_>,
     incoming: &Incoming<'_>,
     block: &[u8],
-    void: Option<Void>,
+    void: Option<VoidReason>,
     judged: &[Judged],
     derived: &[Option<Derived>],
 ) -> Result<(Vec<Settled>, bool)> {

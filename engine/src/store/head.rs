@@ -15,11 +15,11 @@ use std::sync::Arc;
 use super::directory::Directory;
 use super::record::{Derived, clock, ordinal, put_clock};
 use crate::error::Result;
-use crate::format::body::{leaves, put_state};
-use crate::format::bytes::{Put, Read, Reader};
-use crate::format::value::{EMPTY_MAP, path, skip_leaf};
-use crate::merge::EntityClock;
-use crate::model::{ChainPrefix, PathRef, State, VersionRef, Writer};
+use heirloom_core::bytes::{Put, Read, Reader};
+use heirloom_core::format::body::{leaves, put_state};
+use heirloom_core::format::value::{EMPTY_MAP, path, skip_leaf};
+use heirloom_core::merge::EntityClock;
+use heirloom_core::model::{ChainPrefix, PathRef, State, VersionRef, Writer};
 
 /// A state larger than this stays in the log only.
 pub(crate) const INLINE: usize = 1_024;

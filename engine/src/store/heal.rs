@@ -9,9 +9,9 @@ use super::tables::log_key;
 use super::view::View;
 use super::writer::{Tip, Writer};
 use crate::error::{Error, Result};
-use crate::format::bytes::{Read, Reader};
-use crate::format::hash::{branch_name, chain_after};
-use crate::model::{Chain, CommitRef, EntityId};
+use heirloom_core::bytes::{Read, Reader};
+use heirloom_core::format::hash::{branch_name, chain_after};
+use heirloom_core::model::{Chain, CommitRef, EntityId};
 
 /// What came of a commit that may be one that is not here as it should be.
 pub(super) enum Healed {
@@ -90,8 +90,9 @@ fn is_the_one(
     }
     for (sequence, version) in (header.first..).zip(&header.versions) {
         let heads = view.heads(version.entity)?;
-        let wrote =
-            |w: &crate::model::Writer| (w.ordinal, w.reference.sequence) == (gap.ordinal, sequence);
+        let wrote = |w: &heirloom_core::model::Writer| {
+            (w.ordinal, w.reference.sequence) == (gap.ordinal, sequence)
+        };
         if heads
             .list
             .iter()

@@ -17,11 +17,11 @@ use super::tables::{INDEX, INDEXED, META, Tables, type_key};
 use super::view::View;
 use super::writer::Writer;
 use crate::error::{Error, Result};
-use crate::format::bytes::{Put, Read, Reader};
-use crate::format::header::Header;
-use crate::format::sort_key::cut;
-use crate::format::value::{path, put_path};
-use crate::model::{Chain, EntityId, Path};
+use heirloom_core::bytes::{Put, Read, Reader};
+use heirloom_core::format::header::Header;
+use heirloom_core::format::sort_key::cut;
+use heirloom_core::format::value::{path, put_path};
+use heirloom_core::model::{Chain, EntityId, Path};
 
 /// Entities that one slice looks at: some milliseconds under the writer's lock.
 const SLICE: usize = 256;

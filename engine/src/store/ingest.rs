@@ -3,76 +3,23 @@
 
 use std::collections::VecDeque;
 
+use super::directory::BranchPoint;
 use super::fold::{Bodies, Incoming, fold};
 use super::heal::Healed;
 use super::missing::{Gap, is_damage};
 use super::writer::{PULL, Tip, Writer};
-use super::{Store, View, directory};
-use crate::clock_ahead::ClockAhead;
+use super::{Store, View};
 use crate::error::{Error, Result};
-use crate::forks::Fork;
-use crate::format::commit::WireParts;
-use crate::format::genesis::Genesis;
-use crate::format::hash::{branch_name, chain_after, chain_of_genesis};
-use crate::format::header::Header;
-use crate::format::{Malformed, body, limits};
-use crate::model::{Chain, CommitRef, Dataset, DatasetId, LogId};
-use crate::voids::VoidVersion;
-
-/// What an ingest did.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Ingested {
-    /// Commits that are new here.
-    pub added: u64,
-    /// Commits that were here already; their chains were checked.
-    pub skipped: u64,
-    /// Versions in the new commits.
-    pub versions: u64,
-    /// Entities that have several heads now and had one or none before.
-    pub diverged: u64,
-    /// Versions that are void, and why (I8).
-    pub voids: Vec<VoidVersion>,
-    /// Commits whose bodies do not verify here.
-    pub unverified: u64,
-    /// Commits that were damaged here, or whose bodies did not verify, and are whole again.
-    pub healed: u64,
-    /// Which of those that were given could not be placed, because what they follow is damaged
-    /// here: they are not stored, and can be given again once that is healed.
-    pub waiting: Vec<usize>,
-    /// Logs whose wall is more than five minutes ahead of this device's clock, each once, by how
-    /// much at most; their walls were ignored (R6).
-    pub clocks_ahead: Vec<ClockAhead>,
-    /// Logs that were found to have forked: copies of a store wrote on (R34). Both branches are
-    /// kept.
-    pub forks: Vec<Fork>,
-    /// The log that this store wrote until now, if commits came that go on with it: a copy of the
-    /// store wrote them. The next write opens a fresh log.
-    pub left: Option<LogId>,
-}
-
-impl Ingested {
-    /// Adds another's figures.
-    pub fn add(&mut self, other: Ingested) {
-        self.added += other.added;
-        self.skipped += other.skipped;
-        self.versions += other.versions;
-        self.diverged += other.diverged;
-        self.voids.extend(other.voids);
-        self.unverified += other.unverified;
-        self.healed += other.healed;
-        self.forks.extend(other.forks);
-        self.left = self.left.or(other.left);
-        other.clocks_ahead.into_iter().for_each(|ahead| self.note_clock(ahead));
-    }
-
-    fn note_clock(&mut self, ahead: ClockAhead) {
-        match self.clocks_ahead.iter_mut().find(|known| known.log == ahead.log) {
-            Some(known) => known.by_ms = known.by_ms.max(ahead.by_ms),
-            None => self.clocks_ahead.push(ahead),
-        }
-    }
-}
+use crate::forks::fork_of;
+use heirloom_core::bytes::Malformed;
+use heirloom_core::format::body;
+use heirloom_core::format::commit::WireParts;
+use heirloom_core::format::genesis::Genesis;
+use heirloom_core::format::hash::{branch_name, chain_after, chain_of_genesis};
+use heirloom_core::format::header::Header;
+use heirloom_core::limits;
+use heirloom_core::model::{Chain, CommitRef, Dataset, DatasetId, LogId};
+use heirloom_core::replica::{ClockAhead, Ingested, VoidVersion};
 
 /// What a commit follows: another, or its genesis.
 struct Before {
@@ -89,7 +36,7 @@ enum Line {
     /// Its log begins with it.
     New,
     /// Another commit follows the same one already.
-    Branch(directory::Fork),
+    Branch(BranchPoint),
     /// It is here, on this line.
     Here(u32),
     /// One that is damaged may be it.
@@ -190,7 +137,7 @@ impl Store {
         report.unverified += u64::from(folded.unverified);
         let device =
             self.directory.log(ordinal).map(|info| info.device.clone()).unwrap_or_default();
-        let void = |(version, reason)| VoidVersion { version, device: device.clone(), reason };
+        let void = |(version, reason)| VoidVersion::new(version, device.clone(), reason);
         report.voids.extend(folded.voids.iter().copied().map(void));
         report.diverged +=
             folded.changes.iter().filter(|c| !c.was_diverged && c.heads.list.len() > 1).count()
@@ -204,7 +151,7 @@ impl Store {
         self.append(writer, ordinal, placed.chain, &header, &placed.refs, folded);
         self.pull_wall(writer, ordinal, header.wall, report);
         if forked {
-            report.forks.extend(Fork::of(&self.directory, ordinal));
+            report.forks.extend(fork_of(&self.directory, ordinal));
         }
         if let Some(own) = own {
             // somebody else goes on with this log: the proof that a copy of this file wrote
@@ -304,7 +251,7 @@ impl Store {
             return Ok(Line::Here(branch));
         }
         let other = branch_name(&next.chain);
-        Ok(Line::Branch(directory::Fork { of: line, after: before.sequence, name, other }))
+        Ok(Line::Branch(BranchPoint { of: line, after: before.sequence, name, other }))
     }
 
     fn predecessor(

@@ -17,8 +17,8 @@ use super::sealed::{hex, seal, unreadable, unseal};
 use super::tables::{self, Tables, log_key};
 use super::view::View;
 use crate::error::{Error, Result};
-use crate::format::bytes::{Put, Read, Reader};
 use crate::verify::Verification;
+use heirloom_core::bytes::{Put, Read, Reader};
 
 /// A commit that is damaged, or whose bodies do not verify.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,7 +123,7 @@ impl Missing {
         sequence: u64,
     ) -> Vec<(u64, Gap)> {
         let leaves =
-            |o| view.directory.fork(o).is_some_and(|f| (f.of, f.after) == (line, sequence));
+            |o| view.directory.branch_point(o).is_some_and(|f| (f.of, f.after) == (line, sequence));
         let follows = |g: &Gap| {
             g.damaged && g.first == sequence + 1 && (g.ordinal == line || leaves(g.ordinal))
         };

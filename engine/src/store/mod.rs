@@ -23,6 +23,7 @@ mod place;
 mod primitives;
 mod read_cache;
 mod record;
+mod refused;
 mod repair;
 mod rows;
 mod sealed;
@@ -42,25 +43,23 @@ use redb::{Database, ReadOnlyDatabase};
 
 use crate::error::{Error, Result};
 use crate::identity::Opened;
-use crate::merge::Policies;
-use crate::model::{CommitRef, Timestamp};
+use heirloom_core::merge::Policies;
+use heirloom_core::model::{CommitRef, Timestamp};
 
 pub(crate) use author::{Place, Planned, author};
 pub(crate) use copy::Target;
-pub(crate) use directory::Directory;
-pub(crate) use file::{Partial, Process, Refusal, Wanted};
+pub(crate) use directory::{BranchPoint, Directory};
+pub(crate) use file::{Partial, Process, Wanted};
 pub(crate) use fold::{Bodies, Folded, Incoming, fold};
 pub(crate) use head::{Head, Heads, decode_row};
 pub(crate) use index::{
     Declared, Field, Index, State as IndexState, index_key, index_parts, keys_of, read_indexed,
 };
-pub use ingest::Ingested;
 pub(crate) use open::{Identity, Options};
 pub(crate) use past::{At, Content, Dot, Part};
 pub(crate) use place::keep_name;
 pub use read_cache::CacheStats;
 pub(crate) use record::Record;
-pub use record::Void as VoidReason;
 pub(crate) use repair::part_of;
 pub(crate) use rows::{ReadTable, WriteTable, WriteTables};
 use rows::{ReadTables, catching};
@@ -180,10 +179,7 @@ impl Store {
         self.check_process()?;
         // only this thread can have put its own id there, so a race cannot give a wrong answer
         match *self.holder.lock() {
-            Some(thread) if thread == std::thread::current().id() => Err(Error::invalid(
-                "a write, sync or close inside a write: use the transaction that is open, or wait \
-                 for its end",
-            )),
+            Some(thread) if thread == std::thread::current().id() => Err(Error::InsideWrite),
             _ => Ok(()),
         }
     }

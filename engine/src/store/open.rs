@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use redb::{Database, StorageBackend};
 
-use super::directory::{Directory, Fork, LogInfo};
+use super::directory::{BranchPoint, Directory, LogInfo};
 use super::file::{self, Partial, Process, Wanted, WatchedFile};
 use super::fingerprint::{self, Fingerprint};
 use super::group_commit::GroupCommit;
@@ -29,13 +29,13 @@ use super::wake::Wake;
 use super::writer::{Known, Tip, Writer};
 use super::{Base, ClockSource, Store};
 use crate::error::{Error, Result};
-use crate::format::bytes::{Put, Read, Reader};
-use crate::format::genesis::Genesis;
-use crate::format::hash::{another_nonce, log_id};
-use crate::format::limits;
 use crate::identity::Opened;
-use crate::merge::Policies;
-use crate::model::{ChainPrefix, CommitRef, Dataset, DatasetId, LogId, NodeId};
+use heirloom_core::bytes::{Put, Read, Reader};
+use heirloom_core::format::genesis::Genesis;
+use heirloom_core::format::hash::{another_nonce, log_id};
+use heirloom_core::limits;
+use heirloom_core::merge::Policies;
+use heirloom_core::model::{ChainPrefix, CommitRef, Dataset, DatasetId, LogId, NodeId};
 
 /// Version of the layout of part 2 of FORMAT.md.
 const FILE_FORMAT: u64 = 1;
@@ -826,7 +826,7 @@ pub(crate) fn log_row(info: &LogInfo) -> Vec<u8> {
 }
 
 /// `next`: the number of the line; it can only have left one that was here before.
-fn fork(r: &mut Reader<'_>, next: u32) -> Read<Option<Fork>> {
+fn fork(r: &mut Reader<'_>, next: u32) -> Read<Option<BranchPoint>> {
     match r.u8()? {
         0 => return Ok(None),
         1 => {}
@@ -835,7 +835,7 @@ fn fork(r: &mut Reader<'_>, next: u32) -> Read<Option<Fork>> {
     let (of, after) = (ordinal(r)?, r.varint()?);
     r.ensure(of < next, "a branch of a later line")?;
     let (name, other) = (LogId::from_bytes(r.array()?), LogId::from_bytes(r.array()?));
-    Ok(Some(Fork { of, after, name, other }))
+    Ok(Some(BranchPoint { of, after, name, other }))
 }
 
 /// The last record must be the end of its line: where `dots` has lost that, its sequence would be
@@ -885,7 +885,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::model::Timestamp;
+    use heirloom_core::model::Timestamp;
 
     fn options() -> Options {
         Options {

@@ -9,11 +9,11 @@ use super::head::{Head, HeadState, Heads, TypeSource, read_inline};
 use super::record::{Derived, Note, Record};
 use super::view::View;
 use crate::error::{Error, Result};
-use crate::format::body::{PatchBody, Tag, leaves, named_writers};
-use crate::format::bytes::{Read, Reader};
-use crate::format::header::VersionHeader;
-use crate::merge::{EntityClock, Live, apply, merge};
-use crate::model::{EntityId, Kind, State, VersionRef, Writer};
+use heirloom_core::bytes::{Read, Reader};
+use heirloom_core::format::body::{PatchBody, Tag, leaves, named_writers};
+use heirloom_core::format::header::VersionHeader;
+use heirloom_core::merge::{EntityClock, Live, apply, merge};
+use heirloom_core::model::{EntityId, Kind, State, VersionRef, Writer};
 
 /// A version in the log.
 #[derive(Clone)]
@@ -182,7 +182,7 @@ impl View<'_> {
         }
         // one place arrived in time, or is where the line begins; at the other begins a commit that
         // came later
-        let start = self.directory.fork(ordinal).map_or(0, |f| f.after);
+        let start = self.directory.branch_point(ordinal).map_or(0, |f| f.after);
         let (mut early, mut late) = (start, tip.header.first);
         while early + 1 < late {
             let middle = early + (late - early) / 2;

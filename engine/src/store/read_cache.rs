@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::cache::Generations;
 use super::show::Seen;
-use crate::model::EntityId;
+use heirloom_core::model::EntityId;
 
 /// Locks, so that readers of different entities do not wait for each other.
 const SHARDS: usize = 16;

@@ -17,11 +17,11 @@ use std::sync::{Arc, OnceLock};
 use super::directory::Directory;
 use super::head::TypeSource;
 use crate::error::{Error, Result};
-use crate::format::body::{Body, Tag};
-use crate::format::bytes::{Put, Read, Reader};
-use crate::format::header::Header;
-use crate::merge::EntityClock;
-use crate::model::{Chain, CommitRef, StateDigest, VersionRef, Writer};
+use heirloom_core::bytes::{Put, Read, Reader};
+use heirloom_core::format::body::{Body, Tag};
+use heirloom_core::format::header::Header;
+use heirloom_core::merge::EntityClock;
+use heirloom_core::model::{Chain, CommitRef, StateDigest, VersionRef, VoidReason, Writer};
 
 /// One sealed row of this size fills a page of 4 KiB.
 pub(crate) const PIECE: usize = 4_000;
@@ -35,41 +35,13 @@ const FRONT_LZ4: u8 = 1;
 const UNVERIFIED: u8 = 2;
 const CHECKPOINT: u8 = 4;
 
-/// Why a version or a commit is void (FORMAT.md, 1.10).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(u8)]
-#[non_exhaustive]
-pub enum Void {
-    /// Of a newer format level.
-    Level = 1,
-    /// Two versions of one entity.
-    EntityTwice = 2,
-    /// A stamp beyond the last time.
-    Time = 3,
-    /// A wall before its predecessor's.
-    Wall = 4,
-    /// Not the stamp that follows from wall and parents.
-    Stamp = 5,
-    /// A parent that is none, or not in order.
-    Parent = 6,
-    /// Kind, parents and type do not fit together.
-    Kind = 7,
-}
-
-impl Void {
-    fn from_byte(byte: u8) -> Option<Self> {
-        use Void::*;
-        [Level, EntityTwice, Time, Wall, Stamp, Parent, Kind].into_iter().find(|v| *v as u8 == byte)
-    }
-}
-
 /// What the fold found out about a version and cannot be read off the record itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Note {
     /// A creation with a full body, or a version kept as a patch: follows from itself or from its
     /// parents.
     Plain,
-    Void(Void),
+    Void(VoidReason),
     /// Kept where the walk back through parents ends.
     Derived(Derived),
 }
@@ -108,7 +80,7 @@ pub(crate) struct Record {
     pub(crate) header_bytes: Vec<u8>,
     pub(crate) notes: Vec<Note>,
     /// Of the whole commit; then its versions have no notes.
-    pub(crate) void: Option<Void>,
+    pub(crate) void: Option<VoidReason>,
     /// Its bodies do not verify, or cannot be told to.
     pub(crate) unverified: bool,
     pub(crate) trailer: Vec<u8>,
@@ -123,7 +95,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) chain: Chain,
     pub(crate) header_bytes: &'a [u8],
     pub(crate) notes: &'a [Note],
-    pub(crate) void: Option<Void>,
+    pub(crate) void: Option<VoidReason>,
     pub(crate) unverified: bool,
     pub(crate) trailer: &'a [u8],
     /// Each body encoded; of a newer level one block.
@@ -201,7 +173,7 @@ fn unsqueezed(stored: &[u8], raw: usize, what: &'static str) -> Read<Vec<u8>> {
     }
 }
 
-fn put_notes(out: &mut Vec<u8>, void: Option<Void>, notes: &[Note]) {
+fn put_notes(out: &mut Vec<u8>, void: Option<VoidReason>, notes: &[Note]) {
     out.push(void.map_or(0, |v| v as u8));
     if void.is_some() {
         return;
@@ -247,10 +219,10 @@ fn notes(
     r: &mut Reader<'_>,
     header: &Header,
     directory: &Directory,
-) -> Read<(Option<Void>, Vec<Note>)> {
+) -> Read<(Option<VoidReason>, Vec<Note>)> {
     let byte = r.u8()?;
     if byte != 0 {
-        return Void::from_byte(byte)
+        return VoidReason::from_byte(byte)
             .map_or_else(|| r.bad("an unknown reason"), |v| Ok((Some(v), Vec::new())));
     }
     let mut out = Vec::with_capacity(header.versions.len());
@@ -262,9 +234,9 @@ fn notes(
                 let type_source = TypeSource::read(r, directory)?;
                 Note::Derived(Derived { generation, type_source, clock: clock(r)? })
             }
-            byte => {
-                Note::Void(Void::from_byte(byte).map_or_else(|| r.bad("an unknown reason"), Ok)?)
-            }
+            byte => Note::Void(
+                VoidReason::from_byte(byte).map_or_else(|| r.bad("an unknown reason"), Ok)?,
+            ),
         });
     }
     Ok((None, out))
@@ -296,7 +268,7 @@ impl Record {
         let end = at.saturating_add(stored);
         let front =
             if end <= start.len() { start[at..end].to_vec() } else { source.read(at, end)? };
-        if front.len() != stored || raw > crate::format::limits::COMMIT {
+        if front.len() != stored || raw > heirloom_core::limits::COMMIT {
             return Err(Error::corrupt("log", lsn, "the record is cut short"));
         }
         let front = unsqueezed(&front, raw, "the front does not decompress").map_err(unreadable)?;
@@ -357,7 +329,7 @@ impl Record {
         (i < self.header.versions.len()).then_some(i)
     }
 
-    pub(crate) fn void_of(&self, index: usize) -> Option<Void> {
+    pub(crate) fn void_of(&self, index: usize) -> Option<VoidReason> {
         self.void.or(match self.notes.get(index) {
             Some(Note::Void(v)) => Some(*v),
             _ => None,
@@ -385,7 +357,7 @@ impl Record {
         }
         let at = self.chunks_at + self.chunks[..k].iter().map(|c| c.stored).sum::<usize>();
         let stored = source.read(at, at + chunk.stored)?;
-        if stored.len() != chunk.stored || chunk.raw > crate::format::limits::BODIES {
+        if stored.len() != chunk.stored || chunk.raw > heirloom_core::limits::BODIES {
             return Err(Error::corrupt("log", self.lsn, "the record is cut short"));
         }
         let raw: Arc<[u8]> = unsqueezed(&stored, chunk.raw, "a body does not decompress")

@@ -16,10 +16,10 @@ use super::tables::{self, Table, Tables, dot_key, type_key};
 use super::view::{Caches, View, read_type};
 use super::writer::{Writer, drop_record, put_record};
 use crate::error::{Error, Result};
-use crate::format::hash::head_term;
-use crate::merge::conflicts;
-use crate::model::{EntityId, Kind, StateDigest};
 use crate::peers;
+use heirloom_core::format::hash::head_term;
+use heirloom_core::merge::conflicts;
+use heirloom_core::model::{EntityId, Kind, StateDigest};
 
 /// Memory for what is read on the way.
 const CACHE: usize = 32 << 20;

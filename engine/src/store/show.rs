@@ -3,22 +3,24 @@
 
 use std::cmp::Reverse;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::head::{Head, Heads, Place, in_place};
 use super::past::Content as Stored;
 use super::view::View;
 use crate::error::{Error, Result};
-use crate::format::body::PatchBody;
-use crate::format::sort_key::sort_key;
-use crate::format::value::{EMPTY_MAP, decode_all, flatten_content};
-use crate::merge::{
-    Conflict, ConflictHead, ConflictKind, Conflicts, FieldConflict, Policy, Resolution, Side,
-    Whole, apply, apply_decision, conflicts, replacement, show, unflatten, without_repetition,
-    written_inside,
+use heirloom_core::format::body::PatchBody;
+use heirloom_core::format::serde::ShownLeaf;
+use heirloom_core::format::sort_key::sort_key;
+use heirloom_core::format::value::{EMPTY_MAP, decode_all, flatten_content};
+use heirloom_core::merge::{
+    Conflict, ConflictHead, ConflictKind, Conflicts, CustomPolicy, FieldConflict, Policy,
+    Resolution, Side, Whole, apply, apply_decision, conflicts, replacement, show, unflatten,
+    without_repetition, written_inside,
 };
-use crate::model::{
-    Content, EntityId, Entry, Path, PathRef, ShownLeaf, State, Timestamp, Value, VersionRef, Writer,
+use heirloom_core::model::{
+    Content, EntityId, Entry, Path, PathRef, State, Timestamp, Value, VersionRef, Writer,
 };
 
 /// An entity as a snapshot shows it.
@@ -173,9 +175,9 @@ impl View<'_> {
             return Ok(Some(merged));
         }
         let conflict = self.conflict_of(id, heads, &merged, &open)?;
-        let resolution = custom.ask(&conflict, self.policies.ask_twice)?;
+        let resolution = ask(custom, &conflict, self.policies.ask_twice)?;
         let unusable =
-            |e: Error| custom.failed(&conflict, &format!("its answer is of no use: {e}"));
+            |e: Error| failed(custom, &conflict, &format!("its answer is of no use: {e}"));
         self.resolved(id, heads, &merged, &conflict, resolution).map_err(unusable)
     }
 
@@ -197,8 +199,7 @@ impl View<'_> {
             Resolution::Patch(patch) => apply_decision(&patch, &content_of(merged))?,
             Resolution::Head(version) => {
                 let head = heads.iter().find(|h| h.writer.reference == version);
-                let head =
-                    head.ok_or_else(|| Error::invalid(format!("{version} is none of the heads")))?;
+                let head = head.ok_or_else(|| Error::NotAHead { entity: id, version })?;
                 match self.head_content(id, head)? {
                     Stored::Live(state) => content_of(&state),
                     Stored::Tombstone => return Ok(None),
@@ -226,13 +227,13 @@ impl View<'_> {
                 Stored::Tombstone => None,
                 Stored::Absent => return Err(Error::Absent(head.writer.reference)),
             };
-            list.push(ConflictHead {
-                version: head.writer.reference,
-                device: self.device(&head.writer),
-                stamp: Timestamp::of(head.writer.stamp),
-                generation: head.derived.generation,
+            list.push(ConflictHead::new(
+                head.writer.reference,
+                self.device(&head.writer),
+                Timestamp::of(head.writer.stamp),
+                head.derived.generation,
                 content,
-            });
+            ));
         }
         list.sort_by_key(|h| (h.stamp, h.version));
         let any_tombstone = heads.iter().any(Head::is_tombstone);
@@ -241,18 +242,11 @@ impl View<'_> {
             false if self.any_apart(heads)? => ConflictKind::TwoCreations,
             false => ConflictKind::ConcurrentModification,
         };
-        Ok(Conflict {
-            entity: id,
-            entity_type: self.type_of(&as_heads)?.as_deref().unwrap_or_default().to_owned(),
-            kind,
-            heads: list,
-            fields: open
-                .paths
-                .iter()
-                .map(|p| self.field(id, merged, open, p))
-                .collect::<Result<_>>()?,
-            suggestion: (!any_tombstone).then(|| content_of(merged)),
-        })
+        let entity_type = self.type_of(&as_heads)?.as_deref().unwrap_or_default().to_owned();
+        let fields = open.paths.iter().map(|p| self.field(id, merged, open, p));
+        let fields = fields.collect::<Result<_>>()?;
+        let suggestion = (!any_tombstone).then(|| content_of(merged));
+        Ok(Conflict::new(id, entity_type, kind, list, fields, suggestion))
     }
 
     fn field(
@@ -277,11 +271,8 @@ impl View<'_> {
             );
             sides.sort_by_key(|s| Reverse((s.stamp, s.version)));
         }
-        Ok(FieldConflict {
-            path: path.as_ref().keys().map(str::to_owned).collect(),
-            sides,
-            removed,
-        })
+        let path = path.as_ref().keys().map(str::to_owned).collect();
+        Ok(FieldConflict::new(path, sides, removed))
     }
 
     /// A value with its writer.
@@ -292,12 +283,7 @@ impl View<'_> {
 
     /// A writer with what it says.
     pub(crate) fn side_of(&self, writer: &Writer, value: Value) -> Side {
-        Side {
-            version: writer.reference,
-            device: self.device(writer),
-            stamp: Timestamp::of(writer.stamp),
-            value,
-        }
+        Side::new(writer.reference, self.device(writer), Timestamp::of(writer.stamp), value)
     }
 
     /// Whether two heads have no version of the entity in common.
@@ -345,4 +331,27 @@ pub(crate) fn shown_leaves(state: &State) -> Vec<(Path, Box<[u8]>)> {
 /// The shown content of a state.
 pub(crate) fn content_of(state: &State) -> Content {
     unflatten(show(state).iter().map(|s| (s.path.as_ref(), &*s.entry.value)))
+}
+
+/// What a custom policy says of a conflict. A panic in it, or another answer when asked twice, is an
+/// error.
+fn ask(custom: &CustomPolicy, conflict: &Conflict, twice: bool) -> Result<Resolution> {
+    let once = |conflict: &Conflict| {
+        catch_unwind(AssertUnwindSafe(|| custom.decide(conflict)))
+            .map_err(|_| failed(custom, conflict, "it panicked"))
+    };
+    let answer = once(conflict)?;
+    if twice && once(&conflict.reversed())? != answer {
+        let why = "it answers differently when heads come in another order";
+        return Err(failed(custom, conflict, why));
+    }
+    Ok(answer)
+}
+
+fn failed(custom: &CustomPolicy, conflict: &Conflict, why: &str) -> Error {
+    Error::PolicyFailed {
+        policy: custom.name().to_owned(),
+        entity: conflict.entity,
+        why: why.to_owned(),
+    }
 }

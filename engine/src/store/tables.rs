@@ -3,7 +3,7 @@
 
 use super::rows::{ASIDE, ReadTable, ReadTables};
 use crate::error::Result;
-use crate::model::EntityId;
+use heirloom_core::model::EntityId;
 
 /// A table, by its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

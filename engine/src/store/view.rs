@@ -18,9 +18,9 @@ use super::sealed::unseal;
 use super::show::Seen;
 use super::tables::{Tables, dot_key, log_key};
 use crate::error::{Error, Result};
-use crate::format::hash::head_term;
-use crate::merge::Policies;
-use crate::model::{ChainPrefix, CommitRef, EntityId, LogId, StateDigest};
+use heirloom_core::format::hash::head_term;
+use heirloom_core::merge::Policies;
+use heirloom_core::model::{ChainPrefix, CommitRef, EntityId, LogId, StateDigest};
 
 /// Commits that are folded but not durable yet. Each entry knows the batch that will make it so.
 #[derive(Default)]

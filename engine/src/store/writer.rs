@@ -23,9 +23,9 @@ use super::tables::{self, Tables, dot_key, log_key, type_key};
 use super::view::{Pending, View};
 use super::{Base, Store};
 use crate::error::{Error, Result};
-use crate::format::hash::head_term;
-use crate::format::header::Header;
-use crate::model::{Chain, CommitRef, DatasetId, EntityId, NodeId, StateDigest};
+use heirloom_core::format::hash::head_term;
+use heirloom_core::format::header::Header;
+use heirloom_core::model::{Chain, CommitRef, DatasetId, EntityId, NodeId, StateDigest};
 
 /// A remote wall further ahead than this is ignored (I5).
 pub(crate) const PULL: u64 = 5 * 60 * 1000;

@@ -7,13 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use heirloom::replication::{End, Located, Position, log_root};
-use heirloom::{LogId, LogRoot};
+use heirloom_core::model::{LogId, LogRoot};
+use heirloom_core::replica::{End, Located, Position, log_root};
 
 use super::limits::{CLOCK_FRAME, CLOCK_MAX};
 use super::message::{Clock, Forks, WireEnd, WireStaged};
 use crate::error::{Divergence, PeerMisbehaved, Result};
-use crate::replica::Replica;
+use heirloom_core::replica::Replica;
 
 /// The clock of a position as messages: all ends, or those of the logs whose ends differ from
 /// `base`.

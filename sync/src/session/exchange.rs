@@ -3,18 +3,18 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use heirloom::replication::{Cut, Peer, Position, Staged};
-use heirloom::{LogRoot, NodeId, StateDigest};
+use heirloom_core::model::{LogRoot, NodeId, StateDigest};
+use heirloom_core::replica::{Cut, Peer, Position, Staged};
 
 use super::clock::PeerClock;
+use super::gate::Gate;
 use super::message::{Done, Forks, Message, WireStaged};
 use super::receiver::Receiver;
 use super::sender::Sender;
 use super::want::Wants;
-use crate::admission::Gate;
 use crate::error::{Divergence, PeerMisbehaved, Result};
-use crate::replica::Replica;
 use crate::report::{Outcome, Progress, Report};
+use heirloom_core::replica::Replica;
 
 /// Who is at the other end.
 #[derive(Clone, Copy)]
@@ -231,8 +231,6 @@ pub(crate) fn remember<R: Replica>(
     let known = before.cut;
     // the same cut at a later lsn says nothing new
     let cut = if known.map(|k| k.root) == cut.map(|c| c.root) { known } else { cut.or(known) };
-    replica.remember(
-        peer.node,
-        Peer { cut, held, is_hub: peer.is_hub.unwrap_or(before.is_hub), ..before },
-    )
+    let is_hub = peer.is_hub.unwrap_or(before.is_hub);
+    Ok(replica.remember(peer.node, Peer { cut, held, is_hub, ..before })?)
 }

@@ -2,7 +2,7 @@
 //! a field's order, be seen before two versions meet. They are read by wincode, too, the maintained
 //! twin of bincode.
 
-use heirloom::{DatasetId, LogRoot, NodeId, Timestamp};
+use heirloom_core::model::{DatasetId, LogRoot, NodeId, Timestamp};
 use wincode::SchemaRead;
 use wincode::config::{Configuration, deserialize_exact};
 use wincode::int_encoding::{LittleEndian, VarInt};

@@ -1,6 +1,6 @@
 //! The hello: what both ends say first, as numbered fields that anybody may add to.
 
-use heirloom::{DatasetId, LogRoot, NodeId, Timestamp};
+use heirloom_core::model::{DatasetId, LogRoot, NodeId, Timestamp};
 
 use super::codec;
 use super::limits::{HELLO_FIELDS, LEVEL, PROTOCOL};

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use heirloom::LogRoot;
-use heirloom::replication::log_root;
+use heirloom_core::model::LogRoot;
+use heirloom_core::replica::log_root;
 use proptest::prelude::*;
 
 use super::frame;
@@ -13,7 +13,7 @@ use super::limits::{CLOCK_INLINE, COMMIT_MAX, PART_MAX, WANT_MAX, WINDOW};
 use super::message::*;
 use super::{Config, Session};
 use crate::error::{Divergence, PeerMisbehaved, Reason, Result, SyncError};
-use crate::replica::Replica;
+use heirloom_core::replica::Replica;
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -345,7 +345,7 @@ fn empty_stores_of_different_datasets_do_not_guess() {
     let naive = Naive::new(1);
     let mut session = Session::responder(&naive, Config::default());
     let other = Greeting {
-        dataset: Some(heirloom::DatasetId::from_bytes([8; 16])),
+        dataset: Some(heirloom_core::model::DatasetId::from_bytes([8; 16])),
         root: log_root(&[]),
         ..greeting()
     };

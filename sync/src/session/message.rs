@@ -4,8 +4,8 @@
 //! numbered fields.
 
 use bincode::{Decode, Encode};
-use heirloom::replication::{End, Staged, StagedHead};
-use heirloom::{Chain, ChainPrefix, CommitRef, LogId};
+use heirloom_core::model::{Chain, ChainPrefix, CommitRef, LogId};
+use heirloom_core::replica::{End, Staged, StagedHead};
 
 use super::codec;
 use crate::error::{InvalidMessage, Reason, Result, SyncError};

@@ -6,6 +6,7 @@ mod clock;
 mod codec;
 mod exchange;
 mod frame;
+mod gate;
 mod hello;
 pub(crate) mod limits;
 mod message;
@@ -23,22 +24,22 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use heirloom::replication::{Cut, End, Position, Staged, StagedHead, log_root};
-use heirloom::{CommitRef, Dataset, LogId, LogRoot, NodeId};
+use heirloom_core::model::{CommitRef, Dataset, LogId, LogRoot, NodeId};
+use heirloom_core::replica::{Cut, End, Position, Staged, StagedHead, log_root};
 
 use self::clock::{ClockReader, PeerClock, Told};
 use self::exchange::{Exchange, Partner, remember};
 use self::frame::FrameReader;
+use self::gate::Gate;
 use self::hello::{Greeting, LZ4};
 use self::limits::{CLOCK_INLINE, LEVEL, WANT_MAX};
 use self::message::{Clock, Close, Message, WireStaged};
 use self::pace::Pace;
 use self::want::{Mark, Wants};
-use crate::admission::Gate;
 use crate::config::Config;
 use crate::error::{PeerMisbehaved, Reason, Result, SyncError};
-use crate::replica::Replica;
 use crate::report::{ClockSkew, Event, Outcome, Report};
+use heirloom_core::replica::Replica;
 
 /// One end of a sync with one peer.
 ///
@@ -613,7 +614,7 @@ impl<R: Replica> Session<R> {
                 ours: Dataset { id: ours, name: self.replica.dataset_name()? },
                 theirs: Dataset { id: other, name: theirs.dataset_name.clone() },
             }),
-            (None, Some(other)) => self.replica.adopt(other),
+            (None, Some(other)) => Ok(self.replica.adopt(other)?),
             _ => Ok(()),
         }
     }

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use heirloom::replication::{Staged, StagedHead};
-use heirloom::{LogId, NodeId};
+use heirloom_core::model::{LogId, NodeId};
+use heirloom_core::replica::{Staged, StagedHead};
 
+use super::gate::Gate;
 use super::limits::{
     ACK_ENDS, BATCH_COMMITS, COMMIT_MAX, GATHER_AGE, GATHER_BYTES, PART_MAX, WINDOW,
 };
 use super::message::{Ack, Commits, Message, Part, SendingEnds, WireEnd, WireHead, digest};
-use crate::admission::Gate;
 use crate::error::{PeerMisbehaved, Result, SyncError};
-use crate::replica::Replica;
 use crate::report::Report;
+use heirloom_core::replica::Replica;
 
 /// Holds less than two batches of commits at most, or one large commit.
 pub(crate) struct Receiver {
@@ -298,7 +298,7 @@ impl Assembly {
                 replica.stage(peer, &head, self.staged as u64, &self.bytes[self.staged..]);
             // If the other session was quicker by a moment, it is no fault of the store's.
             if outcome.is_err() && self.in_step(replica, peer)? {
-                return outcome;
+                return Ok(outcome?);
             }
         }
         self.staged = self.bytes.len();

@@ -2,15 +2,15 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use heirloom::CommitRef;
-use heirloom::replication::{Position, WireCommit};
+use heirloom_core::model::CommitRef;
+use heirloom_core::replica::{Position, WireCommit};
 
 use super::clock::PeerClock;
 use super::limits::{BATCH_BYTES, BATCH_COMMITS, FIRST_FRAME, PART_MAX, WHOLE_MAX, WINDOW};
 use super::message::{Commits, Message, Part, SendingEnds, WireHead, WireStaged};
 use crate::error::{PeerMisbehaved, Result};
-use crate::replica::Replica;
 use crate::report::Report;
+use heirloom_core::replica::Replica;
 
 /// Holds one batch of commits at most, or one large commit.
 pub(crate) struct Sender {

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use heirloom::CommitRef;
+use heirloom_core::model::CommitRef;
 
 use super::limits::{WANT_FRAME, WANT_MAX};
 use super::message::{Want, WireEnd};

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use super::cancel::{Cancel, Waker};
 use crate::error::{Result, Stall, SyncError};
-use crate::replica::Replica;
 use crate::report::{Event, Progress, Report};
 use crate::session::Session;
+use heirloom_core::replica::Replica;
 
 /// Bytes read that the session has not taken yet: beyond it the reader waits.
 const INBOX: usize = 256 << 10;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::error::{Result, Stall, SyncError};
-use crate::replica::Replica;
 use crate::report::Report;
 use crate::session::Session;
+use heirloom_core::replica::Replica;
 
 /// Syncs two replicas of this process, the first as the initiator, in the calling thread. The
 /// reports of both.

@@ -14,9 +14,9 @@ use super::blocking;
 use super::cancel::Cancel;
 use crate::config::Config;
 use crate::error::{Result, SyncError};
-use crate::replica::Replica;
 use crate::report::{Progress, Report};
 use crate::session::Session;
+use heirloom_core::replica::Replica;
 
 /// Sessions that a [`PlainTcpServer`] runs at once; further connections wait.
 const SESSIONS: usize = 64;

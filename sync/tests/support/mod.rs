@@ -10,7 +10,8 @@ use heirloom::replication::{
     Batch, End, Ingested, Located, Peer, Position, Staged, StagedHead, WireCommit, log_root,
 };
 use heirloom::{Chain, CommitRef, DatasetId, LogId, LogRoot, NodeId, StateDigest, Timestamp};
-use heirloom_sync::{Config, PeerMisbehaved, Replica, Report, Result, Session, SyncError};
+use heirloom_core::replica::{self, ReplicaError};
+use heirloom_sync::{Config, Replica, Report, Result, Session, SyncError};
 
 /// Commits as opaque bytes in a vector. A commit: log (16), first and last sequence (8 each), chain
 /// of the commit before (32), number of refs (1), refs (log, sequence, chain), and anything.
@@ -54,6 +55,10 @@ pub fn node(name: u8) -> NodeId {
 
 pub fn log(name: u8) -> LogId {
     LogId::from_bytes([name; 16])
+}
+
+fn refused(what: &'static str) -> ReplicaError {
+    heirloom::Malformed { what, at: 0 }.into()
 }
 
 impl Naive {
@@ -172,16 +177,16 @@ fn number(bytes: &[u8]) -> u64 {
 
 impl State {
     /// Adds a commit; nothing if it is here already.
-    fn add(&mut self, bytes: &[u8]) -> Result<Option<End>> {
+    fn add(&mut self, bytes: &[u8]) -> replica::Result<Option<End>> {
         if bytes.len() < 65 {
-            return Err(SyncError::refused("too short for a commit"));
+            return Err(refused("too short for a commit"));
         }
         let log = LogId::from_bytes(bytes[..16].try_into().unwrap());
         let (first, sequence) = (number(&bytes[16..24]), number(&bytes[24..32]));
         let chain = Chain::from_bytes(*blake3::hash(bytes).as_bytes());
         let end = End { log, sequence, chain };
         if sequence < first || first == 0 {
-            return Err(SyncError::refused("no versions"));
+            return Err(refused("no versions"));
         }
         if self.log.iter().any(|(here, ..)| *here == end) {
             return Ok(None);
@@ -191,7 +196,7 @@ impl State {
         let line = match before.map(|(e, _, line)| (e.sequence, *line)) {
             None if first == 1 && bytes[32..64] == [0; 32] => self.line_after(None),
             Some((last, line)) if last + 1 == first => self.line_after(Some((line, last))),
-            _ => return Err(PeerMisbehaved::OutOfOrder { log }.into()),
+            _ => return Err(ReplicaError::OutOfOrder { log, first: 0 }),
         };
         let refs = bytes[65..].chunks(56).take(usize::from(bytes[64]));
         for r in refs {
@@ -202,7 +207,7 @@ impl State {
                         && e.chain.as_bytes()[..] == r[24..]
                 });
             if !there {
-                return Err(PeerMisbehaved::OutOfOrder { log }.into());
+                return Err(ReplicaError::OutOfOrder { log, first: 0 });
             }
         }
         self.log.push((end, bytes.to_vec(), line));
@@ -241,18 +246,18 @@ impl State {
 }
 
 impl Replica for Naive {
-    fn dataset(&self) -> Result<Option<DatasetId>> {
+    fn dataset(&self) -> replica::Result<Option<DatasetId>> {
         Ok(self.state().dataset)
     }
 
-    fn adopt(&self, dataset: DatasetId) -> Result<()> {
+    fn adopt(&self, dataset: DatasetId) -> replica::Result<()> {
         let mut state = self.state();
         assert!(state.log.is_empty(), "a store with commits was asked to adopt a dataset");
         state.dataset = Some(dataset);
         Ok(())
     }
 
-    fn node(&self) -> Result<NodeId> {
+    fn node(&self) -> replica::Result<NodeId> {
         Ok(self.state().node)
     }
 
@@ -260,7 +265,7 @@ impl Replica for Naive {
         self.state().policy
     }
 
-    fn own_log(&self) -> Result<Option<LogId>> {
+    fn own_log(&self) -> replica::Result<Option<LogId>> {
         Ok(self.state().own)
     }
 
@@ -268,7 +273,7 @@ impl Replica for Naive {
         Timestamp::from_millis(1_705_314_600_123)
     }
 
-    fn position(&self) -> Result<Position> {
+    fn position(&self) -> replica::Result<Position> {
         let state = self.state();
         let ends = state.ends_at(state.log.len() as u64);
         let mut digest = *blake3::hash(log_root(&ends).as_bytes()).as_bytes();
@@ -281,7 +286,7 @@ impl Replica for Naive {
         })
     }
 
-    fn locate(&self, commit: &CommitRef) -> Result<Option<Located>> {
+    fn locate(&self, commit: &CommitRef) -> replica::Result<Option<Located>> {
         let state = self.state();
         let found = state.log.iter().position(|(end, ..)| end.reference() == *commit);
         Ok(found.map(|at| {
@@ -290,12 +295,12 @@ impl Replica for Naive {
         }))
     }
 
-    fn ends_of(&self, log: LogId) -> Result<Vec<End>> {
+    fn ends_of(&self, log: LogId) -> replica::Result<Vec<End>> {
         let state = self.state();
         Ok(state.ends_at(state.log.len() as u64).into_iter().filter(|end| end.log == log).collect())
     }
 
-    fn ladder(&self, end: &End) -> Result<Vec<End>> {
+    fn ladder(&self, end: &End) -> replica::Result<Vec<End>> {
         let state = self.state();
         let (mut out, mut chain, mut step) = (Vec::new(), *end.chain.as_bytes(), 1);
         while let Some((end, bytes, _)) =
@@ -312,11 +317,11 @@ impl Replica for Naive {
         Ok(out)
     }
 
-    fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>> {
+    fn ends_at_lsn(&self, lsn: u64) -> replica::Result<Vec<End>> {
         Ok(self.state().ends_at(lsn))
     }
 
-    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> Result<u64> {
+    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> replica::Result<u64> {
         let state = self.state();
         let beyond =
             state.log.iter().position(|(end, _, line)| end.sequence > held(end.log, *line));
@@ -329,7 +334,7 @@ impl Replica for Naive {
         until: u64,
         wanted: &dyn Fn(LogId, u32, u64) -> bool,
         budget: usize,
-    ) -> Result<Batch> {
+    ) -> replica::Result<Batch> {
         let state = self.state();
         let (mut commits, mut bytes, mut lsn) = (Vec::new(), 0, from);
         while lsn < until && bytes < budget {
@@ -344,7 +349,7 @@ impl Replica for Naive {
         Ok(Batch { commits, next_lsn: lsn })
     }
 
-    fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested> {
+    fn ingest(&self, commits: &[&[u8]]) -> replica::Result<Ingested> {
         let mut state = self.state();
         let (lines, length) = (state.lines.clone(), state.log.len());
         let mut ingested = Ingested::default();
@@ -368,7 +373,7 @@ impl Replica for Naive {
         Ok(ingested)
     }
 
-    fn staged(&self, peer: NodeId) -> Result<Option<Staged>> {
+    fn staged(&self, peer: NodeId) -> replica::Result<Option<Staged>> {
         let state = self.state();
         Ok(state
             .staged
@@ -376,11 +381,17 @@ impl Replica for Naive {
             .map(|(head, bytes)| Staged { head: *head, bytes: bytes.len() as u64 }))
     }
 
-    fn staged_bytes(&self, peer: NodeId) -> Result<Vec<u8>> {
+    fn staged_bytes(&self, peer: NodeId) -> replica::Result<Vec<u8>> {
         Ok(self.state().staged.get(&peer).map(|(_, bytes)| bytes.clone()).unwrap_or_default())
     }
 
-    fn stage(&self, peer: NodeId, head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
+    fn stage(
+        &self,
+        peer: NodeId,
+        head: &StagedHead,
+        offset: u64,
+        bytes: &[u8],
+    ) -> replica::Result<()> {
         let mut state = self.state();
         state.counts.stages += 1;
         if offset == 0 {
@@ -396,16 +407,16 @@ impl Replica for Naive {
         Ok(())
     }
 
-    fn unstage(&self, peer: NodeId) -> Result<()> {
+    fn unstage(&self, peer: NodeId) -> replica::Result<()> {
         self.state().staged.remove(&peer);
         Ok(())
     }
 
-    fn remembered(&self, peer: NodeId) -> Result<Option<Peer>> {
+    fn remembered(&self, peer: NodeId) -> replica::Result<Option<Peer>> {
         Ok(self.state().peers.get(&peer).copied())
     }
 
-    fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
+    fn remember(&self, node: NodeId, peer: Peer) -> replica::Result<()> {
         let mut state = self.state();
         if state.peers.insert(node, peer) != Some(peer) {
             state.counts.remembers += 1;

@@ -19,7 +19,7 @@ pub fn run(input: &[u8]) {
     }
 }
 
-fn again<T: FromStr<Err = heirloom::Error> + Display + PartialEq + std::fmt::Debug>(text: &str) {
+fn again<T: FromStr<Err: Display> + Display + PartialEq + std::fmt::Debug>(text: &str) {
     match text.parse::<T>() {
         Ok(value) => assert_eq!(value.to_string().parse::<T>().ok(), Some(value)),
         Err(error) => assert!(!error.to_string().is_empty()),

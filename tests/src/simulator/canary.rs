@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use heirloom::replication::{
     Batch, End, Ingested, Located, Peer, Position, Staged, StagedHead, WireCommit,
 };
+use heirloom::replication::{Replica, ReplicaError};
 use heirloom::{CommitRef, DatasetId, Engine, LogId, NodeId, Timestamp, VersionRef};
-use heirloom_sync::{Replica, Result, SyncError};
+type Result<T, E = ReplicaError> = std::result::Result<T, E>;
 
 use crate::decoder::Frame;
 use crate::forge;
@@ -237,22 +238,22 @@ impl Tampered {
 
     /// Commits of which something is void.
     fn voids(&self) -> Result<BTreeSet<CommitRef>> {
-        let snapshot = self.engine.snapshot().map_err(SyncError::replica)?;
-        let voids = snapshot.voids().map_err(SyncError::replica)?;
+        let snapshot = self.engine.snapshot().map_err(ReplicaError::store)?;
+        let voids = snapshot.voids().map_err(ReplicaError::store)?;
         // of one version each, so that the version's ref is the commit's
         let one = |void: heirloom::Result<heirloom::VoidVersion>| {
-            let VersionRef { log, sequence, prefix } = void.map_err(SyncError::replica)?.version;
+            let VersionRef { log, sequence, prefix } = void.map_err(ReplicaError::store)?.version;
             Ok(CommitRef { log, sequence, prefix })
         };
         voids.map(one).collect()
     }
 
     fn deletes(&self, commit: &WireCommit) -> Result<bool> {
-        let snapshot = self.engine.snapshot().map_err(SyncError::replica)?;
+        let snapshot = self.engine.snapshot().map_err(ReplicaError::store)?;
         let End { log, sequence, chain } = commit.end;
         for sequence in sequence - commit.versions + 1..=sequence {
             let version = snapshot.version(&VersionRef { log, sequence, prefix: chain.prefix() });
-            if version.map_err(SyncError::replica)?.is_tombstone() {
+            if version.map_err(ReplicaError::store)?.is_tombstone() {
                 return Ok(true);
             }
         }

@@ -211,7 +211,7 @@ impl Node {
             }
         });
         match (how, told) {
-            (0, Err(Error::Exists { .. })) | (1, Err(Error::Conflict(_))) => Ok(()),
+            (0, Err(Error::Exists { .. })) | (1, Err(Error::Stale(_))) => Ok(()),
             (0 | 1, Ok(())) => Err(Error::NotFound(id)),
             (_, told) => told,
         }

@@ -295,8 +295,12 @@ impl Refusal {
             Error::NotFound(_) => Refusal::NotFound,
             Error::Deleted(_) => Refusal::Deleted,
             Error::Exists { .. } => Refusal::Exists,
-            Error::Conflict { .. } => Refusal::Conflict,
-            Error::Invalid(_) => Refusal::Invalid,
+            Error::Stale { .. } => Refusal::Conflict,
+            Error::Invalid(_)
+            | Error::AlreadyChanged(_)
+            | Error::NotAHead { .. }
+            | Error::NotOfEntity { .. }
+            | Error::Tombstone(_) => Refusal::Invalid,
             _ => return None,
         })
     }

@@ -380,7 +380,8 @@ impl World {
             return Ok(self.draw_patch(form.id()));
         }
         let (unsets, sets) = self.draw_change();
-        let content = apply_patch(&patch(&unsets, &sets), &form.content())?;
+        let content =
+            apply_patch(&patch(&unsets, &sets), &form.content()).map_err(heirloom::Error::from)?;
         Ok(Op::Put { form: Box::new(form), content })
     }
 
@@ -402,7 +403,10 @@ impl World {
         let choice = match self.random.below(20) {
             0..6 => Choice::Suggestion,
             6..12 => Choice::Patch { unsets, sets },
-            12..14 => Choice::Content(apply_patch(&patch(&unsets, &sets), &entity.content())?),
+            12..14 => Choice::Content(
+                apply_patch(&patch(&unsets, &sets), &entity.content())
+                    .map_err(heirloom::Error::from)?,
+            ),
             14..18 => {
                 let from = if self.random.percent(90) { &seen } else { self.ledger.refs(id) };
                 Choice::Head(self.random.pick(from))

@@ -404,6 +404,6 @@ fn what_follows_no_commit_is_refused_and_forks_are_kept() {
 fn a_store_without_a_dataset_takes_nothing() {
     let engine = heirloom::Engine::in_memory().unwrap();
     let error = twins::ingest(&engine, &scene().held[0].bytes).unwrap_err();
-    assert!(matches!(error, Error::Invalid(_)), "{error:?}");
+    assert!(matches!(error, Error::NoDataset), "{error:?}");
     assert_eq!(engine.snapshot().unwrap().commits().unwrap(), 0);
 }

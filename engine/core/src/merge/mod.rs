@@ -1,0 +1,30 @@
+//! How diverged versions combine: pure functions of heads, the same on every replica.
+
+mod apply;
+mod conflict;
+mod delta;
+mod entity_clock;
+mod entries;
+mod heads;
+mod nearby;
+mod policy;
+mod report;
+mod stale;
+mod view;
+
+pub use apply::{apply, difference, is_emptied, removed, replacement, without_repetition};
+pub use conflict::{Conflicts, conflicts};
+pub use delta::{apply_decision, check_inside, check_path, unflatten, unflatten_with};
+pub use delta::{apply_patch, diff};
+pub use entity_clock::EntityClock;
+pub use entries::{value_at, written_inside};
+pub use heads::{Live, merge};
+pub use nearby::Nearby;
+pub use policy::{CustomPolicy, Policy};
+pub use policy::{Policies, Whole};
+pub use report::{Conflict, ConflictHead, ConflictKind, FieldConflict, Resolution, Side};
+pub use stale::{Leaves, StaleField, StaleWrite, leaf};
+pub use view::{Shown as ShownEntry, show};
+
+#[cfg(test)]
+mod laws;
