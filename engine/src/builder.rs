@@ -1,41 +1,36 @@
 //! Choices before a store is opened.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::{Engine, Inner};
 use crate::error::Result;
-use crate::index::Indexer;
-use crate::past::ClosedCuts;
-use crate::store::{Field, Identity, IdleFlush, Options, Store, Wanted};
-use crate::validation::{Proposal, Rules};
-use heirloom_core::error::Invalid;
-use heirloom_core::merge::{Policies, Policy};
+use crate::rules::{Proposal, Rules};
+use crate::store::{Field, Wanted};
+use heirloom_core::merge::Policy;
 use heirloom_core::model::{DatasetId, EntityId, Timestamp};
 
 /// Choices for a store, with their defaults.
 #[derive(Clone)]
 pub struct Builder {
-    label: String,
-    managed: bool,
-    dataset: Option<DatasetId>,
-    dataset_name: Option<String>,
-    install: Option<Vec<u8>>,
-    idle_flush: Option<Duration>,
-    wanted: Wanted,
-    shared: bool,
-    cache_bytes: usize,
-    policies: BTreeMap<String, Policy>,
+    pub(crate) label: String,
+    pub(crate) managed: bool,
+    pub(crate) dataset: Option<DatasetId>,
+    pub(crate) dataset_name: Option<String>,
+    pub(crate) install: Option<Vec<u8>>,
+    pub(crate) idle_flush: Option<Duration>,
+    pub(crate) wanted: Wanted,
+    pub(crate) shared: bool,
+    pub(crate) cache_bytes: usize,
+    pub(crate) policies: BTreeMap<String, Policy>,
     /// Types whose policy is given by name.
-    named_policies: Vec<(String, String)>,
-    registered_policies: Vec<Policy>,
-    rules: Rules,
+    pub(crate) named_policies: Vec<(String, String)>,
+    pub(crate) registered_policies: Vec<Policy>,
+    pub(crate) rules: Rules,
     pub(crate) local_types: BTreeSet<String>,
-    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    entropy: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
-    new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
+    pub(crate) now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    pub(crate) entropy: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
+    pub(crate) new_id: Arc<dyn Fn() -> EntityId + Send + Sync>,
     pub(crate) indexes: Vec<Field>,
     pub(crate) index_in_background: bool,
 }
@@ -294,87 +289,5 @@ impl Builder {
         let draw = self.entropy.clone();
         self.new_id = Arc::new(move || EntityId::from_bytes(draw()));
         self
-    }
-
-    /// Opens the store in a file, or makes one. Does not read the log, however long it is. Damage
-    /// in the log does not keep it from opening: what is sound stays readable; if the last commits
-    /// are damaged, writing is [`Error::Corrupt`].
-    ///
-    /// After a crash or a power cut the file holds all that was acknowledged. A new file gets its
-    /// name when it is a store: a crash before leaves none, but maybe one beside it whose name ends
-    /// in `.partial` and that can be deleted.
-    ///
-    /// While it is open the file must stay at this path, and nobody else may write it. Where it was
-    /// removed, replaced, cut or written, the next commit and [`Engine::verify`] are
-    /// [`Error::FileChanged`], and nothing is written from then on. In a process that was forked
-    /// from this one every call is [`Error::Forked`].
-    ///
-    /// # Errors
-    /// [`Error::AlreadyOpen`], [`Error::UnknownFormat`], [`Error::NotAStore`], [`Error::Corrupt`],
-    /// [`Error::Storage`]: the file is as it was. [`Error::NotAFile`] for a directory, a pipe, a
-    /// socket, a device; [`Error::EmptyFile`] for one that was cut to nothing: a store is only made
-    /// where there is no file. [`Error::WrongDataset`] if it holds commits of another dataset than
-    /// the one given. [`Error::Invalid`] for a label that is none.
-    pub fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
-        let store = Store::open_file(path.as_ref(), self.options()?)?;
-        Ok(self.engine(store))
-    }
-
-    /// A store that lives as long as its engine.
-    pub fn in_memory(self) -> Result<Engine> {
-        self.open_backend(redb::backends::InMemoryBackend::new())
-    }
-
-    /// A store on any storage that redb can use. Errors as for [`open`](Self::open).
-    pub fn open_backend(self, backend: impl redb::StorageBackend) -> Result<Engine> {
-        let store = Store::open_backend(backend, self.options()?)?;
-        Ok(self.engine(store))
-    }
-
-    pub(crate) fn options(&self) -> Result<Options> {
-        if !heirloom_core::format::genesis::is_label(&self.label, self.managed) {
-            let most = if self.managed { 64 } else { 55 };
-            return Err(Invalid::Device { name: self.label.clone(), most }.into());
-        }
-        Ok(Options {
-            cache_bytes: self.cache_bytes,
-            now: self.now.clone(),
-            dataset: self.dataset,
-            policies: Policies::new(
-                self.policies.clone(),
-                &self.named_policies,
-                &self.registered_policies,
-            )?,
-            install: self.install.clone(),
-            indexes: crate::index::checked(&self.indexes)?,
-            dataset_name: self.dataset_name.clone(),
-            wanted: self.wanted,
-            shared: self.shared,
-        })
-    }
-
-    pub(crate) fn engine(self, store: Store) -> Engine {
-        let identity = Identity { label: self.label, managed: self.managed, nonce: self.entropy };
-        let dataset_name = store.dataset_name.as_deref().map(str::to_owned);
-        let store = Arc::new(store);
-        let _indexer = Indexer::start(&store, self.index_in_background && !store.read_only);
-        let _idle = IdleFlush::start(&store, self.idle_flush);
-        // never from the application's entropy: two stores that draw the same are not one
-        let [a, b, c, d, ..] = uuid::Uuid::new_v4().into_bytes();
-        let instance = [a, b, c, d];
-        Engine {
-            inner: Arc::new(Inner {
-                _indexer,
-                _idle,
-                store,
-                identity,
-                rules: self.rules,
-                local_types: self.local_types,
-                new_id: self.new_id,
-                closed_cuts: ClosedCuts::default(),
-                dataset_name: self.dataset_name.or(dataset_name),
-                instance,
-            }),
-        }
     }
 }

@@ -366,7 +366,7 @@ pub struct Misfit {
     pub(crate) keys: Vec<String>,
 }
 
-fn place(field: &str) -> String {
+pub(crate) fn place(field: &str) -> String {
     if field.is_empty() { String::new() } else { format!("field {field}: ") }
 }
 
@@ -482,6 +482,11 @@ impl Error {
             },
             _ => false,
         }
+    }
+
+    /// Whether it says that a record of the log cannot be read.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Error::Corrupt { table: "log", .. })
     }
 
     pub(crate) fn corrupt(

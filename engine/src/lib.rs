@@ -23,68 +23,34 @@
 // redb's tables and transactions are used in `store/rows.rs` alone: see there
 #![warn(clippy::disallowed_types)]
 
-mod backup;
 mod builder;
-mod carry;
-mod changes;
-mod clock_ahead;
-mod collection;
-mod conflicts;
-mod diff;
 mod engine;
-mod entity;
 mod error;
-mod forks;
-mod identity;
-mod import;
-mod index;
-mod local;
-mod losses;
-mod misfit;
-mod outcome;
-mod past;
-mod peers;
-mod query;
-mod read_only;
-mod repair;
+mod maintain;
+mod open;
+mod read;
 pub mod replication;
-mod snapshot;
-mod staged;
-mod status;
+mod rules;
 mod store;
-mod subscription;
-mod transaction;
-mod validation;
-mod verify;
-mod verify_index;
-mod version;
-mod voids;
+mod watch;
+mod write;
 
-pub use backup::{BackupProgress, Compaction};
 pub use builder::Builder;
-pub use changes::{Change, ChangeKind, Changes, Cursor};
-pub use collection::{Collection, Document, Documents};
-pub use conflicts::Conflicts;
-pub use diff::{Diff, Difference, FieldDifference};
 pub use engine::Engine;
-pub use entity::Entity;
 pub use error::{ClockFault, Error, ImportFault, Misfit, Result};
-pub use identity::Opened;
-pub use import::{Authored, Device, Draft, Importer};
-pub use index::IndexStatus;
-pub use losses::{Loss, Losses};
-pub use outcome::Outcome;
-pub use past::{Past, Point};
-pub use query::{Page, Query, QueryCursor};
-pub use repair::Repaired;
-pub use snapshot::{History, Listing, Snapshot};
-pub use status::{ChangeStatus, PeerStatus, Status};
-pub use store::CacheStats;
-pub use subscription::Subscription;
-pub use transaction::Transaction;
-pub use validation::Proposal;
-pub use verify::{Problem, Verification, VerifyProgress};
-pub use version::Version;
+pub use maintain::{BackupProgress, Compaction, IndexStatus, Repaired, VerifyProgress};
+pub use read::{
+    Conflicts, Diff, Difference, Entity, FieldDifference, History, Listing, Loss, Losses, Page,
+    Past, Point, Query, QueryCursor, Snapshot, Version,
+};
+pub use rules::Proposal;
+pub use store::{CacheStats, Opened, Problem, Verification};
+pub use watch::{
+    Change, ChangeKind, ChangeStatus, Changes, Cursor, PeerStatus, Status, Subscription,
+};
+pub use write::{
+    Authored, Collection, Device, Document, Documents, Draft, Importer, Outcome, Transaction,
+};
 
 pub use heirloom_core::bytes::Malformed;
 pub use heirloom_core::error::Invalid;

@@ -1,0 +1,64 @@
+//! A folded commit taken in, with what is indexed of the entities that it changes.
+
+use super::store::Store;
+use super::writer::Writer;
+use crate::error::Result;
+use crate::store::fold::Folded;
+use crate::store::index::{Index, keys_of};
+use heirloom_core::format::header::Header;
+use heirloom_core::model::Chain;
+use heirloom_core::model::EntityId;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+impl Store {
+    /// Takes a folded commit in, with what is indexed of the entities that it changes. `refs`:
+    /// (ordinal, sequence) of what it refers to.
+    pub(crate) fn append(
+        &self,
+        writer: &mut Writer,
+        ordinal: u32,
+        chain: Chain,
+        header: &Header,
+        refs: &[(u32, u64)],
+        folded: Folded,
+    ) {
+        let indexed = writer.indexing.indexes.iter().any(Index::is_live);
+        let entities: Vec<_> =
+            folded.changes.iter().filter(|_| indexed).map(|c| c.entity).collect();
+        writer.append(ordinal, chain, header, refs, folded);
+        self.index_now(writer, &entities);
+    }
+
+    /// Finds what stands of entities in indexes from now on.
+    pub(crate) fn index_now(&self, writer: &mut Writer, entities: &[EntityId]) {
+        if !writer.indexing.indexes.iter().any(Index::is_live) {
+            return;
+        }
+        // the commit is in: neither an error nor a panic of what shows entities may undo that
+        // halfway
+        let index = || self.index_entities(writer, entities);
+        if !matches!(catch_unwind(AssertUnwindSafe(index)), Ok(Ok(()))) {
+            writer.doubt_indexes();
+        }
+    }
+
+    /// Finds what shall stand of entities in indexes, to be written with the writer's batch.
+    pub(in crate::store) fn index_entities(
+        &self,
+        writer: &mut Writer,
+        entities: &[EntityId],
+    ) -> Result<()> {
+        let mut found = Vec::with_capacity(entities.len());
+        let view = self.writer_view(writer)?;
+        for id in entities {
+            found.push((*id, keys_of(&view, *id, &writer.indexing.indexes)?));
+        }
+        for (id, keys) in found {
+            match keys {
+                Some(keys) => drop(writer.indexing.changes.insert(id, keys)),
+                None => drop(writer.indexing.changes.remove(&id)),
+            }
+        }
+        Ok(())
+    }
+}

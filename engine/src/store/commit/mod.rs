@@ -1,0 +1,23 @@
+//! The open store and its one writer: commits taken in, made durable in groups, published.
+
+mod append;
+mod dataset;
+mod flush;
+mod group_commit;
+mod idle;
+mod idle_flush;
+mod own_log;
+mod primitives;
+mod store;
+mod wake;
+mod writer;
+
+pub(crate) use dataset::is_empty;
+pub(crate) use flush::{drop_record, put_record};
+pub(crate) use group_commit::GroupCommit;
+pub(crate) use idle::Idle;
+pub(crate) use idle_flush::IdleFlush;
+pub(crate) use own_log::Identity;
+pub(crate) use store::{Backing, ClockSource, Store};
+pub(crate) use wake::{Waited, Wake};
+pub(crate) use writer::{Known, PULL, Tip, Writer};

@@ -1,0 +1,293 @@
+//! The one writer: folds commits one after another in memory, makes many of them durable at once
+//! (group commit), publishes them.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::thread::ThreadId;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::group_commit::rests_on;
+use crate::error::Error;
+use crate::store::fold::Folded;
+use crate::store::index::{Indexing, Keys};
+use crate::store::read::Pending;
+use crate::store::rows::{Checkpoint, Gap, Heads, Record, Tables};
+use heirloom_core::format::hash::head_term;
+use heirloom_core::format::header::Header;
+use heirloom_core::model::{Chain, CommitRef, DatasetId, EntityId, NodeId, StateDigest};
+
+// TODO group_commit
+// TODO index
+// TODO missing
+// TODO rows
+// TODO tables
+
+/// A remote wall further ahead than this is ignored (I5).
+pub(crate) const PULL: u64 = 5 * 60 * 1000;
+
+/// The last commit of a log.
+#[derive(Clone, Copy)]
+pub(crate) struct Tip {
+    pub(crate) last: u64,
+    pub(crate) chain: Chain,
+    pub(crate) wall: u64,
+    /// Of a newer level: this library cannot go on from it.
+    pub(crate) is_newer: bool,
+}
+
+impl Tip {
+    pub(crate) fn of(record: &Record) -> Self {
+        let header = &record.header;
+        Self {
+            last: header.last(),
+            chain: record.chain,
+            wall: header.wall,
+            is_newer: header.is_newer(),
+        }
+    }
+}
+
+/// What a store knows of itself. The writer has its own, which is ahead of what is durable; all
+/// others are shown what is (I9).
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Known {
+    pub(crate) dataset: Option<DatasetId>,
+    /// Ordinal of the log that it extends.
+    pub(crate) own: Option<u32>,
+    /// Its name among peers; none before the first session.
+    pub(crate) node: Option<NodeId>,
+    /// The last commit that it made in the log before, until it has a log again.
+    pub(crate) predecessor: Option<CommitRef>,
+}
+
+/// The fold of all commits, durable or on their way, as far as writing needs it.
+pub(crate) struct Writer {
+    /// The durable state that `pending` lies over. Replaced together with it.
+    pub(crate) tables: Option<Arc<Tables>>,
+    pub(crate) pending: Pending,
+    /// By log ordinal; none where a log's first commit is not here yet.
+    pub(crate) tips: Vec<Option<Tip>>,
+    pub(crate) frontier: BTreeSet<u32>,
+    pub(crate) digest: StateDigest,
+    pub(crate) next_lsn: u64,
+    pub(crate) known: Known,
+    /// The last batch that changes what it knows.
+    known_in: u64,
+    /// Commits get this batch; those of earlier ones are durable or on their way there.
+    pub(crate) batch: u64,
+    /// First lsn, log and type ordinal that are not written yet.
+    written: (u64, u32, u32),
+    meta: Vec<(Cow<'static, str>, Option<Vec<u8>>)>,
+    pub(crate) indexing: Indexing,
+    pub(crate) wall: u64,
+    /// What the application calls the dataset.
+    pub(crate) dataset_name: Option<Arc<str>>,
+    /// What was damaged when the store was opened, so that there is nothing to write on.
+    pub(crate) damage: Option<Error>,
+}
+
+/// What one durable commit writes.
+pub(crate) struct DurableBatch {
+    pub(in crate::store) number: u64,
+    pub(in crate::store) lsns: Vec<(u64, Arc<[u8]>)>,
+    pub(in crate::store) dots: Vec<((u32, u64), u64)>,
+    pub(in crate::store) heads: Vec<(EntityId, Arc<Heads>)>,
+    pub(in crate::store) logs: Vec<u32>,
+    pub(in crate::store) types: Vec<u32>,
+    pub(in crate::store) meta: Vec<(Cow<'static, str>, Option<Vec<u8>>)>,
+    pub(in crate::store) indexed: BTreeMap<EntityId, Keys>,
+    pub(in crate::store) healed: Vec<(u64, Arc<[u8]>)>,
+    pub(in crate::store) missing: BTreeMap<u64, Option<Gap>>,
+    pub(in crate::store) next_lsn: u64,
+    pub(in crate::store) checkpoint: Checkpoint,
+    pub(in crate::store) known: Known,
+}
+
+impl Writer {
+    pub(crate) fn new(tables: Arc<Tables>, logs: u32, types: u32, next_lsn: u64) -> Self {
+        Self {
+            tables: Some(tables),
+            pending: Pending::default(),
+            tips: vec![None; logs as usize],
+            frontier: BTreeSet::new(),
+            digest: StateDigest::ZERO,
+            next_lsn,
+            known: Known::default(),
+            known_in: 0,
+            batch: 1,
+            written: (next_lsn, logs, types),
+            meta: Vec::new(),
+            indexing: Indexing::default(),
+            wall: 0,
+            damage: None,
+            dataset_name: None,
+        }
+    }
+
+    /// The last batch with something that an answer may rest on: commits, or what the store knows
+    /// of itself. Whoever has looked at more than what is durable waits for it before it answers,
+    /// with an error too (I9).
+    pub(crate) fn rests_on(&self) -> u64 {
+        let heals = || self.pending.healed.values().any(|(_, batch)| *batch == self.batch);
+        let holds = self.next_lsn > self.written.0 || heals();
+        rests_on(self.batch, holds).max(self.known_in)
+    }
+
+    /// Changes what the store knows of itself, with the next durable commit.
+    pub(crate) fn know(&mut self, change: impl FnOnce(&mut Known)) {
+        change(&mut self.known);
+        self.known_in = self.batch;
+    }
+
+    /// What it knows comes from the file, or will be found out again: there is nothing to wait for.
+    pub(crate) fn knows_from_opening(&mut self) -> Known {
+        self.known_in = 0;
+        self.known
+    }
+
+    pub(crate) fn tip(&self, ordinal: u32) -> Option<Tip> {
+        self.tips.get(ordinal as usize).copied().flatten()
+    }
+
+    /// Changes a name in `meta` with the next durable commit.
+    pub(crate) fn set_meta(&mut self, name: impl Into<Cow<'static, str>>, value: Option<Vec<u8>>) {
+        let name = name.into();
+        self.meta.retain(|(n, _)| *n != name);
+        self.meta.push((name, value));
+    }
+
+    /// Takes a folded commit in. `refs`: (ordinal, sequence) of what it refers to. Only
+    /// [`Store::append`] calls it, which also indexes.
+    pub(crate) fn append(
+        &mut self,
+        ordinal: u32,
+        chain: Chain,
+        header: &Header,
+        refs: &[(u32, u64)],
+        folded: Folded,
+    ) {
+        let lsn = self.next_lsn;
+        self.next_lsn += 1;
+        self.pending.bytes += folded.record.len();
+        self.pending.records.insert(lsn, folded.record.into());
+        self.pending.dots.insert((ordinal, header.first), lsn);
+        for change in folded.changes {
+            for gone in &change.gone {
+                self.digest.subtract(&head_term(change.entity, gone));
+            }
+            if !folded.local {
+                self.digest.add(&head_term(change.entity, &change.new));
+            }
+            self.pending.heads.insert(change.entity, (Arc::new(change.heads), self.batch));
+        }
+        for (other, sequence) in refs {
+            if self.tip(*other).is_some_and(|t| t.last == *sequence) {
+                self.frontier.remove(other);
+            }
+        }
+        if !folded.local {
+            self.frontier.insert(ordinal);
+        }
+        if self.tips.len() <= ordinal as usize {
+            self.tips.resize(ordinal as usize + 1, None);
+        }
+        self.tips[ordinal as usize] = Some(Tip {
+            last: header.last(),
+            chain,
+            wall: header.wall,
+            is_newer: header.is_newer(),
+        });
+    }
+
+    /// Puts a commit in its old place again. `heads`: those of which more is known now.
+    pub(crate) fn heal(&mut self, lsn: u64, record: Vec<u8>, heads: Vec<(EntityId, Heads)>) {
+        self.pending.healed.insert(lsn, (record.into(), self.batch));
+        for (entity, heads) in heads {
+            self.pending.heads.insert(entity, (Arc::new(heads), self.batch));
+        }
+    }
+
+    pub(super) fn close_batch(
+        &mut self,
+        logs: u32,
+        types: u32,
+        missing: BTreeMap<u64, Option<Gap>>,
+    ) -> DurableBatch {
+        let number = self.batch;
+        self.batch += 1;
+        let (lsn, log, entity_type) = self.written;
+        let of_batch = |(id, (heads, batch)): (&EntityId, &(Arc<Heads>, u64))| {
+            (*batch == number).then(|| (*id, heads.clone()))
+        };
+        let mut heads: Vec<_> = self.pending.heads.iter().filter_map(of_batch).collect();
+        heads.sort_by_key(|(id, _)| *id);
+        let healed = self.pending.healed.iter().filter(|(_, (_, batch))| *batch == number);
+        let out = DurableBatch {
+            number,
+            lsns: self.pending.records.range(lsn..).map(|(l, r)| (*l, r.clone())).collect(),
+            dots: self
+                .pending
+                .dots
+                .iter()
+                .filter(|(_, l)| **l >= lsn)
+                .map(|(d, l)| (*d, *l))
+                .collect(),
+            heads,
+            logs: (log..logs).collect(),
+            types: (entity_type..types).collect(),
+            meta: std::mem::take(&mut self.meta),
+            indexed: self.indexing.take_changes(),
+            healed: healed.map(|(lsn, (record, _))| (*lsn, record.clone())).collect(),
+            missing,
+            next_lsn: self.next_lsn,
+            checkpoint: Checkpoint {
+                digest: self.digest,
+                frontier: self.frontier.iter().copied().collect(),
+            },
+            known: self.known,
+        };
+        self.written = (self.next_lsn, logs, types);
+        self.pending.bytes = 0;
+        out
+    }
+
+    pub(super) fn batch_is_durable(&mut self, batch: &DurableBatch, tables: Arc<Tables>) {
+        self.tables = Some(tables);
+        self.pending.heads.retain(|_, (_, b)| *b > batch.number);
+        self.pending.healed.retain(|_, (_, b)| *b > batch.number);
+        if let Some((last, _)) = batch.lsns.last() {
+            self.pending.records = self.pending.records.split_off(&(last + 1));
+            self.pending.dots.retain(|_, lsn| *lsn > *last);
+        }
+    }
+}
+
+/// The writer, held. Marks the thread that holds it, so that code of the application that runs
+/// meanwhile (closures, rules, policies) gets an error when it wants to write, and no deadlock.
+pub(crate) struct Writing<'a> {
+    pub(super) writer: MutexGuard<'a, Writer>,
+    pub(super) holder: &'a Mutex<Option<ThreadId>>,
+}
+
+impl Deref for Writing<'_> {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+impl DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        *self.holder.lock() = None;
+    }
+}

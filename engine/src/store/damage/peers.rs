@@ -1,0 +1,33 @@
+//! Damage in what only saves work: what is remembered of peers, and parts of large commits.
+
+use super::problem::Verification;
+use crate::error::Result;
+use crate::store::rows::{PEERS, STAGING, Tables, WriteTables, read_peer, spoilt};
+
+/// Names what is damaged (R33).
+pub(crate) fn check_peers(tables: &Tables, out: &mut Verification) -> Result<()> {
+    for row in tables.peers.iter()? {
+        let (key, value) = row?;
+        out.note(read_peer(key.value(), value.value(), u64::MAX))?;
+    }
+    for (_, error) in spoilt(tables)? {
+        out.note::<()>(Err(error))?;
+    }
+    Ok(())
+}
+
+/// Drops what is damaged: it costs longer clocks and parts that travel again.
+pub(crate) fn mend_peers(tables: &Tables, tx: &WriteTables) -> Result<()> {
+    let mut peers = tx.open_table(PEERS)?;
+    for row in tables.peers.iter()? {
+        let (key, value) = row?;
+        if read_peer(key.value(), value.value(), u64::MAX).is_err() {
+            peers.remove(key.value())?;
+        }
+    }
+    let mut staging = tx.open_table(STAGING)?;
+    for peer in spoilt(tables)?.into_keys() {
+        staging.remove_all_of(&peer)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,481 @@
+//! What follows from the log, made again from it: `dots`, heads and what stands beside them, the
+//! checkpoint.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::look::mend_missing;
+use super::peers::mend_peers;
+use crate::error::{Error, Result};
+use crate::store::commit::{Store, Writer, drop_record, put_record};
+use crate::store::read::{Caches, Dot, Stored, View, read_type};
+use crate::store::rows::tables;
+use crate::store::rows::{
+    Checkpoint, Gap, Head, HeadState, Heads, ReadTable, Record, Table, Tables, WriteTable,
+    WriteTables, add_checkpoint, decode_row, dot_key, seal, type_key,
+};
+use heirloom_core::format::hash::head_term;
+use heirloom_core::merge::conflicts;
+use heirloom_core::model::{EntityId, Kind, StateDigest};
+
+// TODO is_damage
+// TODO missing
+// TODO tables
+
+/// Memory for what is read on the way.
+const CACHE: usize = 32 << 20;
+
+impl Store {
+    /// Makes derived tables again. Each step is one durable commit that leaves the store as right
+    /// as it was, or more so.
+    ///
+    /// While records are damaged only what needs none of them: rows of `dots`, and what stands
+    /// beside heads.
+    pub(crate) fn repair(&self, entities: u64) -> Result<()> {
+        // from here on until they are built, queries scan
+        let doubt = |writer: &mut Writer| {
+            writer.doubt_indexes();
+            true
+        };
+        self.alone(doubt, |writer| Ok(self.repair_in_turn(writer, entities)?.then_some(())))?;
+        let batch = self.writer.lock().batch;
+        self.flush(batch)
+    }
+
+    /// Makes tables anew whose trees are broken, from their rows that can be read; what is not
+    /// among them shows afterwards as missing. How many there were.
+    ///
+    /// The broken tree stays in the file under another name: were it dropped, redb would free pages
+    /// that it may never have had, and give them away while another table still needs them.
+    pub(crate) fn mend_trees(&self) -> Result<u64> {
+        // a commit may need a table that is broken: none is made that need not be
+        self.alone(
+            |writer| is_writing(writer),
+            |writer| {
+                if is_writing(writer) {
+                    return Ok(None);
+                }
+                let tables = self.tables()?;
+                let mut mended = 0;
+                for (table, _, checked) in tables.check_trees() {
+                    match checked {
+                        Err(Error::Corrupt { .. }) => self.mend_tree(&tables, table)?,
+                        other => {
+                            other?;
+                            continue;
+                        }
+                    }
+                    mended += 1;
+                }
+                if mended > 0 {
+                    self.is_marred();
+                    let tables = self.read_anew(writer)?;
+                    self.caches.clear();
+                    match self.load_writer(writer, &tables, self.durable.load(Ordering::Acquire)) {
+                        Ok(()) => writer.damage = None,
+                        Err(damage @ Error::Corrupt { .. }) => writer.damage = Some(damage),
+                        other => other?,
+                    }
+                    // what is gone without a trace is not written again
+                    self.leave_own_log(writer);
+                }
+                Ok(Some(mended))
+            },
+        )
+    }
+
+    fn mend_tree(&self, tables: &Tables, table: Table) -> Result<()> {
+        let broken = match tables.optional(table) {
+            // of what cannot even be opened nothing is left
+            Err(Error::Corrupt { .. }) => None,
+            other => other?,
+        };
+        self.mend(|tx| {
+            let mut made = tx.set_aside(table)?;
+            let Some(broken) = broken else { return Ok(()) };
+            // from both ends up to the broken place
+            for row in broken.iter().into_iter().flatten().map_while(Result::ok) {
+                made.insert(row.0.value(), row.1.value())?;
+            }
+            for row in broken.iter().into_iter().flat_map(Iterator::rev).map_while(Result::ok) {
+                if made.insert(row.0.value(), row.1.value())?.is_some() {
+                    break;
+                }
+            }
+            if table == tables::LOG {
+                self.look_up_records(tables, &broken, &mut made)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The records between, which are found where somebody knows of them.
+    fn look_up_records(
+        &self,
+        tables: &Tables,
+        broken: &ReadTable,
+        made: &mut WriteTable<'_>,
+    ) -> Result<()> {
+        for row in tables.dots.iter().into_iter().flatten().map_while(Result::ok) {
+            let Ok(lsn) = row.1.value().try_into().map(u64::from_be_bytes) else { continue };
+            for piece in 0.. {
+                let key = tables::log_key(lsn, piece);
+                let Ok(Some(found)) = broken.get(&key) else { break };
+                if made.get(&key)?.is_none() {
+                    made.insert(&key, found.value())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does something while nobody writes. `first` says before each attempt whether what is on its
+    /// way has to be durable; nothing comes of one while commits are on their way.
+    fn alone<T>(
+        &self,
+        mut first: impl FnMut(&mut Writer) -> bool,
+        mut act: impl FnMut(&mut Writer) -> Result<Option<T>>,
+    ) -> Result<T> {
+        self.check_not_held()?;
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        loop {
+            if self.group.is_broken() {
+                return Err(self.broken());
+            }
+            let batch = {
+                let mut writer = self.writer.lock();
+                first(&mut writer).then_some(writer.batch)
+            };
+            if let Some(batch) = batch {
+                self.flush(batch)?;
+            }
+            if let Some(done) = self.group.in_turn(|| act(&mut self.writer.lock()))? {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// False if commits are on their way. `entities`: heads of so many are held at a time.
+    fn repair_in_turn(&self, writer: &mut Writer, entities: u64) -> Result<bool> {
+        if is_writing(writer) {
+            return Ok(false);
+        }
+        let commits = self.durable.load(Ordering::Acquire);
+        let tables = self.tables()?;
+        // first: all else asks for the numbers of types
+        self.mend(|tx| mend_type_names(&tables, tx))?;
+        let tables = self.read_anew(writer)?;
+        let damaged = self.mend_dots(&tables, commits)?;
+        let tables = self.read_anew(writer)?;
+        let caches = Caches::new(CACHE);
+        let view = View { caches: &caches, ..self.view(&tables) };
+        let end = if damaged { None } else { Some(self.mend_heads(&view, commits, entities)?) };
+        let tables = self.read_anew(writer)?;
+        let view = View { caches: &caches, ..self.view(&tables) };
+        self.mend_beside(&view)?;
+        self.mend(|tx| {
+            mend_missing(&tables, commits, tx)?;
+            mend_peers(&tables, tx)
+        })?;
+        if let Some(end) = end {
+            self.mend_checkpoint(&view, commits, &end)?;
+        }
+        let tables = self.read_anew(writer)?;
+        self.caches.clear();
+        // an end that a lost row of `dots` had hidden
+        self.load_writer(writer, &tables, commits)?;
+        writer.damage = None;
+        // and what no row speaks of any more may have been sent: its sequences are not used again
+        self.leave_own_log(writer);
+        writer.doubt_indexes();
+        Ok(true)
+    }
+
+    fn read_anew(&self, writer: &mut Writer) -> Result<Arc<Tables>> {
+        let tables = self.read_tables(self.tables()?.commit)?;
+        *self.published.write() = Some(tables.clone());
+        writer.tables = Some(tables.clone());
+        Ok(tables)
+    }
+
+    fn mend(&self, write: impl FnOnce(&WriteTables) -> Result<()>) -> Result<()> {
+        let done = self.commit(false, write);
+        self.idle.written();
+        done
+    }
+
+    /// Whether records are damaged. What `dots` says of those stays.
+    fn mend_dots(&self, tables: &Tables, commits: u64) -> Result<bool> {
+        let view = self.view(tables);
+        let readable = |lsn| match view.record_uncached(lsn) {
+            Ok(record) => Ok(Some(record)),
+            Err(e) if e.is_damage() => Ok(None),
+            Err(e) => Err(e),
+        };
+        let mut damaged = self.missing.first_damaged().is_some();
+        self.mend(|tx| {
+            let mut dots = tx.open_table(tables::DOTS)?;
+            for row in tables.dots.iter()? {
+                let (key, value) = row?;
+                let lsn = <[u8; 8]>::try_from(value.value()).ok().map(u64::from_be_bytes);
+                let stays = match lsn.filter(|lsn| *lsn < commits) {
+                    None => false,
+                    Some(lsn) => readable(lsn)?
+                        .is_none_or(|r| dot_key(r.ordinal, r.header.first)[..] == *key.value()),
+                };
+                if !stays {
+                    dots.remove(key.value())?;
+                }
+            }
+            for lsn in view.lsns(0, commits) {
+                let lsn = lsn?;
+                match readable(lsn)? {
+                    Some(r) => {
+                        self.mark_unverified(&r);
+                        dots.insert(
+                            &dot_key(r.ordinal, r.header.first)[..],
+                            &lsn.to_be_bytes()[..],
+                        )?;
+                    }
+                    None => damaged = true,
+                }
+            }
+            Ok(())
+        })?;
+        Ok(damaged)
+    }
+
+    /// Peers are asked for bodies that do not verify, and for no others.
+    fn mark_unverified(&self, r: &Record) {
+        if r.lacks_bodies() != self.missing.is_unverified(r.lsn) && !self.missing.is_damaged(r.lsn)
+        {
+            let gap = Gap { ordinal: r.ordinal, first: r.header.first, damaged: false };
+            self.missing.set(r.lsn, r.lacks_bodies().then_some(gap));
+        }
+    }
+
+    /// Writes each row of `heads` that is not what the log gives. Returns what a checkpoint at the
+    /// end must say.
+    fn mend_heads(&self, view: &View<'_>, commits: u64, entities: u64) -> Result<Checkpoint> {
+        let rows = view.tables.heads.len()?;
+        let parts = rows.div_ceil(entities).max(1);
+        let mut digest = StateDigest::ZERO;
+        self.mend(|tx| {
+            let mut table = tx.open_table(tables::HEADS)?;
+            for part in 0..parts {
+                let mine = |id: &EntityId| part_of(id, parts) == part;
+                let mut fold = fold_heads(view, commits, &mine)?;
+                for row in view.tables.heads.iter()? {
+                    let (key, value) = row?;
+                    let id = key.value().try_into().ok().map(EntityId::from_bytes);
+                    if id.map_or(part == 0, |id| mine(&id) && !fold.contains_key(&id)) {
+                        table.remove(key.value())?;
+                    }
+                    let Some(dots) = id.and_then(|id| fold.remove(&id).map(|dots| (id, dots)))
+                    else {
+                        continue;
+                    };
+                    let heads = heads_of(view, dots)?;
+                    count(view, &heads, &mut digest);
+                    if decode_row(key.value(), value.value(), view.directory).ok().as_ref()
+                        != Some(&heads.1)
+                    {
+                        table.insert(key.value(), &seal(key.value(), &heads.1.encode())[..])?;
+                    }
+                }
+                for (id, dots) in fold {
+                    let heads = heads_of(view, (id, dots))?;
+                    count(view, &heads, &mut digest);
+                    table
+                        .insert(&id.as_bytes()[..], &seal(id.as_bytes(), &heads.1.encode())[..])?;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Checkpoint { digest, frontier: frontier(view, commits)? })
+    }
+
+    /// `by_type` and `unsettled`, from the rows of `heads` that can be read. What belongs to others
+    /// stays.
+    fn mend_beside(&self, view: &View<'_>) -> Result<()> {
+        let heads_row = |id: &[u8]| -> Result<Option<Result<Heads>>> {
+            let row = view.tables.heads.get(id)?;
+            Ok(row.map(|row| decode_row(id, row.value(), view.directory)))
+        };
+        self.mend(|tx| {
+            let mut by_type = tx.open_table(tables::BY_TYPE)?;
+            for row in view.tables.by_type.iter()? {
+                let (key, _) = row?;
+                let id = key.value().get(4..).unwrap_or_default();
+                let type_of = |heads: Heads| heads.type_ordinal().map(u32::to_be_bytes);
+                let fits =
+                    |heads: Heads| type_of(heads).is_some_and(|t| key.value().starts_with(&t));
+                if !heads_row(id)?.is_some_and(|heads| heads.map_or(true, fits)) {
+                    by_type.remove(key.value())?;
+                }
+            }
+            // each by itself: lists that lead to rows of a table that is gone would stand for them
+            for table in [tables::INDEX, tables::INDEXED] {
+                if view.tables.optional(table)?.is_some() {
+                    tx.delete_table(table)?;
+                }
+            }
+            let mut unsettled = tx.open_table(tables::UNSETTLED)?;
+            for row in view.tables.unsettled.iter()? {
+                let (key, _) = row?;
+                if !heads_row(key.value())?.is_some_and(|heads| heads.map_or(true, |h| h.unsettled))
+                {
+                    unsettled.remove(key.value())?;
+                }
+            }
+            for row in view.tables.heads.iter()? {
+                let (key, value) = row?;
+                let Ok(heads) = decode_row(key.value(), value.value(), view.directory) else {
+                    continue;
+                };
+                if let (Some(ordinal), Ok(id)) = (heads.type_ordinal(), key.value().try_into()) {
+                    by_type.insert(&type_key(ordinal, EntityId::from_bytes(id))[..], &[][..])?;
+                }
+                if heads.unsettled {
+                    unsettled.insert(key.value(), &[][..])?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The checkpoint in the last record.
+    fn mend_checkpoint(&self, view: &View<'_>, commits: u64, end: &Checkpoint) -> Result<()> {
+        let Some(last) = commits.checked_sub(1) else { return Ok(()) };
+        if view.checkpoint(commits).ok().flatten().as_ref() == Some(end) {
+            return Ok(());
+        }
+        let record = view.record_uncached(last)?;
+        let mut bytes = view.with_bytes(last, |bytes| record.without_checkpoint(bytes))?;
+        add_checkpoint(&mut bytes, end);
+        self.mend(|tx| {
+            let mut log = tx.open_table(tables::LOG)?;
+            drop_record(&mut log, last)?;
+            put_record(&mut log, last, &bytes)
+        })
+    }
+}
+
+/// `type_names`, from the rows of `types` that can be read.
+fn mend_type_names(tables: &Tables, tx: &WriteTables) -> Result<()> {
+    let mut names = tx.open_table(tables::TYPE_NAMES)?;
+    for row in tables.type_names.iter()? {
+        let (name, ordinal) = row?;
+        let named = tables.types.get(ordinal.value())?;
+        let fits = named.is_some_and(|row| {
+            read_type(ordinal.value(), row.value()).is_ok_and(|n| n.as_bytes() == name.value())
+        });
+        if !fits {
+            names.remove(name.value())?;
+        }
+    }
+    for row in tables.types.iter()? {
+        let (ordinal, row) = row?;
+        if let Ok(name) = read_type(ordinal.value(), row.value())
+            && names.get(name.as_bytes())?.is_none()
+        {
+            names.insert(name.as_bytes(), ordinal.value())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether commits are on their way.
+fn is_writing(writer: &Writer) -> bool {
+    !writer.pending.records.is_empty() || !writer.pending.healed.is_empty()
+}
+
+/// Divides entities evenly.
+pub(crate) fn part_of(id: &EntityId, parts: u64) -> u64 {
+    // ids may ascend in time: their last bytes are spread
+    id.as_bytes()[8..].iter().fold(0u64, |n, b| n.wrapping_mul(31).wrapping_add(u64::from(*b)))
+        % parts
+}
+
+/// Which versions are heads, by entity, and whether it was created twice.
+type Folded = HashMap<EntityId, (Vec<Dot>, bool)>;
+
+/// Which versions are heads.
+fn fold_heads(view: &View<'_>, commits: u64, mine: &dyn Fn(&EntityId) -> bool) -> Result<Folded> {
+    let mut out = Folded::new();
+    let local = view.directory.local();
+    for lsn in view.lsns(0, commits) {
+        let record = view.record(lsn?)?;
+        for (index, version) in record.header.versions.iter().enumerate() {
+            if !mine(&version.entity) || record.void_of(index).is_some() {
+                continue;
+            }
+            let at = view.place(&record, index)?;
+            let parents = view.parents(&at)?;
+            let (heads, twice) = out.entry(version.entity).or_default();
+            *twice |= version.kind() == Some(Kind::Create) && !heads.is_empty();
+            let yields = |dot: &Dot| Some(dot.0) == local && Some(at.writer.ordinal) != local;
+            heads.retain(|dot| !parents.contains(dot) && !yields(dot));
+            heads.push(at.dot());
+        }
+    }
+    Ok(out)
+}
+
+/// The row that these versions give.
+fn heads_of(
+    view: &View<'_>,
+    (id, (dots, created_twice)): (EntityId, (Vec<Dot>, bool)),
+) -> Result<(EntityId, Heads)> {
+    let mut list = Vec::with_capacity(dots.len());
+    let mut undecided = false;
+    for dot in dots {
+        let missing =
+            || Error::corrupt("log", format!("{}/{}", dot.0, dot.1), "a version is missing");
+        let at = view.version(dot)?.ok_or_else(missing)?;
+        let mut head = Head::clone(&*view.as_head(&at)?);
+        if head.state == HeadState::InLog {
+            match view.content(&at)? {
+                Stored::Live(state) => {
+                    head.state = HeadState::of(&state, &at.writer);
+                    undecided |= !conflicts(&state, 1, 0).is_empty();
+                }
+                Stored::Tombstone | Stored::Absent => head.state = HeadState::Absent,
+            }
+        }
+        list.push(head);
+    }
+    list.sort_by_key(|h| h.writer.reference);
+    let unsettled = undecided || list.len() > 1;
+    Ok((id, Heads { list, unsettled, created_twice }))
+}
+
+fn count(view: &View<'_>, (id, heads): &(EntityId, Heads), digest: &mut StateDigest) {
+    let local = view.directory.local();
+    for head in heads.list.iter().filter(|h| Some(h.writer.ordinal) != local) {
+        digest.add(&head_term(*id, &head.writer.reference));
+    }
+}
+
+/// Lines whose ends no commit refers to.
+fn frontier(view: &View<'_>, commits: u64) -> Result<Vec<u32>> {
+    let mut ends: HashMap<u32, u64> = HashMap::new();
+    let mut out = BTreeSet::new();
+    for lsn in view.lsns(0, commits) {
+        let record = view.record(lsn?)?;
+        for r in &record.header.refs {
+            let line = view.line_of(r.log, r.sequence, r.prefix)?;
+            if let Some(line) = line.filter(|line| ends.get(line) == Some(&r.sequence)) {
+                out.remove(&line);
+            }
+        }
+        ends.insert(record.ordinal, record.header.last());
+        if !view.directory.is_local(record.ordinal) {
+            out.insert(record.ordinal);
+        }
+    }
+    Ok(out.into_iter().collect())
+}

@@ -1,0 +1,360 @@
+//! Commits that come from elsewhere: framing, place, skip, then fold. Nothing is refused for its
+//! meaning.
+
+use std::collections::VecDeque;
+
+use super::heal::Healed;
+use crate::error::{Error, Result};
+use crate::store::commit::{PULL, Store, Tip, Writer};
+use crate::store::fold::{Bodies, Incoming, fold};
+use crate::store::read::View;
+use crate::store::rows::{BranchPoint, Gap, fork_of};
+use heirloom_core::bytes::Malformed;
+use heirloom_core::format::body;
+use heirloom_core::format::commit::WireParts;
+use heirloom_core::format::genesis::Genesis;
+use heirloom_core::format::hash::{branch_name, chain_after, chain_of_genesis};
+use heirloom_core::format::header::Header;
+use heirloom_core::limits;
+use heirloom_core::model::{Chain, CommitRef, Dataset, DatasetId, LogId};
+use heirloom_core::replica::{ClockAhead, Ingested, VoidVersion};
+
+// TODO is_damage
+
+/// What a commit follows: another, or its genesis.
+struct Before {
+    /// The line that holds it; of a genesis the first of its log, if there is one.
+    line: Option<u32>,
+    sequence: u64,
+    chain: Chain,
+    wall: u64,
+}
+
+/// Where a commit belongs that is not here yet.
+enum Line {
+    Known(u32),
+    /// Its log begins with it.
+    New,
+    /// Another commit follows the same one already.
+    Branch(BranchPoint),
+    /// It is here, on this line.
+    Here(u32),
+    /// One that is damaged may be it.
+    Damaged(u64, Gap),
+}
+
+/// A commit whose place is known.
+struct Placed {
+    ordinal: u32,
+    /// It is the first of a branch.
+    forked: bool,
+    wall_before: u64,
+    chain: Chain,
+    /// Ordinals and sequences of what it refers to.
+    refs: Vec<(u32, u64)>,
+    /// Its place, where it is not here as it should be.
+    gap: Option<(u64, Gap)>,
+}
+
+impl Store {
+    /// Takes commits in, not durable yet, until one is an error. What must wait for a damaged one
+    /// is tried again once that is healed: a peer's order of arrival is not ours.
+    pub(crate) fn ingest(
+        &self,
+        writer: &mut Writer,
+        dataset: DatasetId,
+        commits: &[&[u8]],
+        report: &mut Ingested,
+    ) -> Result<()> {
+        let mut next: VecDeque<usize> = (0..commits.len()).collect();
+        while let Some(at) = next.pop_front() {
+            let healed = report.healed;
+            let may_wait = self.missing.first_damaged().is_some() || !report.waiting.is_empty();
+            match self.ingest_one(writer, dataset, commits[at], report) {
+                Ok(true) => {}
+                Ok(false) => report.waiting.push(at),
+                Err(e) if may_wait && (e.is_damage() || matches!(e, Error::OutOfOrder { .. })) => {
+                    report.waiting.push(at);
+                }
+                Err(e) => return Err(e),
+            }
+            if report.healed > healed {
+                report.waiting.drain(..).rev().for_each(|at| next.push_front(at));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one commit in. False if it must wait: it follows what a damaged one follows and is not
+    /// proven to be that, so that nobody can say yet whether it is another branch. An error leaves
+    /// everything as it was.
+    fn ingest_one(
+        &self,
+        writer: &mut Writer,
+        dataset: DatasetId,
+        bytes: &[u8],
+        report: &mut Ingested,
+    ) -> Result<bool> {
+        let parts = WireParts::decode(bytes).map_err(Error::Refused)?;
+        let header = Header::decode(parts.header).map_err(Error::Refused)?;
+        if parts.before.0.checked_add(1) != Some(header.first) {
+            return refuse("a sequence that does not follow");
+        }
+        // before the place is looked at, so that bad framing is told apart from bad order
+        if header.level == limits::LEVEL {
+            body::bodies(parts.bodies, &header).map_err(Error::Refused)?;
+        }
+        let Some(placed) = self.place(writer, dataset, &parts, &header)? else {
+            report.skipped += 1;
+            return Ok(true);
+        };
+        let Placed { ordinal, forked, .. } = placed;
+        let incoming = Incoming {
+            log: parts.log,
+            ordinal,
+            chain: placed.chain,
+            header: &header,
+            header_bytes: parts.header,
+            trailer: parts.trailer,
+            wall_before: placed.wall_before,
+        };
+        if let Some(gap) = placed.gap {
+            return match self.heal(writer, gap, &incoming, parts.bodies)? {
+                Healed::Yes => {
+                    report.healed += 1;
+                    Ok(true)
+                }
+                Healed::No => {
+                    report.skipped += 1;
+                    Ok(true)
+                }
+                Healed::NotYet => Ok(false),
+            };
+        }
+        let folded = fold(&self.writer_view(writer)?, &incoming, Bodies::Received(parts.bodies))?;
+        report.added += 1;
+        report.versions += header.count;
+        report.unverified += u64::from(folded.unverified);
+        let device =
+            self.directory.log(ordinal).map(|info| info.device.clone()).unwrap_or_default();
+        let void = |(version, reason)| VoidVersion::new(version, device.clone(), reason);
+        report.voids.extend(folded.voids.iter().copied().map(void));
+        report.diverged +=
+            folded.changes.iter().filter(|c| !c.was_diverged && c.heads.list.len() > 1).count()
+                as u64;
+        let own = writer.known.own.filter(|own| self.directory.log_id(*own) == Some(parts.log));
+        let before = own.and_then(|own| writer.tip(own));
+        if folded.unverified && folded.voids.is_empty() {
+            let gap = Gap { ordinal, first: header.first, damaged: false };
+            self.missing.set(writer.next_lsn, Some(gap));
+        }
+        self.append(writer, ordinal, placed.chain, &header, &placed.refs, folded);
+        self.pull_wall(writer, ordinal, header.wall, report);
+        if forked {
+            report.forks.extend(fork_of(&self.directory, ordinal));
+        }
+        if let Some(own) = own {
+            // somebody else goes on with this log: the proof that a copy of this file wrote
+            let last = before.map(|t| CommitRef {
+                log: parts.log,
+                sequence: t.last,
+                prefix: t.chain.prefix(),
+            });
+            writer.leave_log(last.or_else(|| self.directory.log(own)?.predecessor));
+            report.left = Some(parts.log);
+        }
+        Ok(true)
+    }
+
+    /// Where a commit belongs; nothing if it is here already.
+    fn place(
+        &self,
+        writer: &Writer,
+        dataset: DatasetId,
+        parts: &WireParts<'_>,
+        header: &Header,
+    ) -> Result<Option<Placed>> {
+        let view = self.writer_view(writer)?;
+        let (before, genesis) = match parts.genesis {
+            Some(bytes) => {
+                let (chain, genesis) = opening(parts, bytes, &self.named(dataset))?;
+                let line = self.directory.shared(parts.log);
+                (Before { line, sequence: 0, chain, wall: 0 }, Some((bytes, genesis)))
+            }
+            None => (self.predecessor(&view, writer, parts, header)?, None),
+        };
+        let chain = chain_after(&before.chain, parts.header);
+        let line = self.line_after(&view, writer, &before, &chain)?;
+        let again = |gap: (u64, Gap)| Placed {
+            ordinal: gap.1.ordinal,
+            forked: false,
+            wall_before: before.wall,
+            chain,
+            refs: Vec::new(),
+            gap: Some(gap),
+        };
+        match line {
+            Line::Here(line) => return Ok(self.missing.at(line, header.first).map(again)),
+            Line::Damaged(lsn, gap) => return Ok(Some(again((lsn, gap)))),
+            _ => {}
+        }
+        let mut refs = Vec::with_capacity(header.refs.len());
+        for r in &header.refs {
+            let found = self.find(&view, writer, r)?;
+            refs.push(found.ok_or_else(|| early(parts.log, header))?.0);
+        }
+        let forked = matches!(line, Line::Branch(_));
+        let unknown = || early(parts.log, header);
+        let ordinal = match line {
+            Line::Known(line) => line,
+            Line::Branch(fork) => self.directory.add_branch(fork).ok_or_else(unknown)?,
+            Line::New | Line::Here(_) | Line::Damaged(..) => {
+                let (bytes, genesis) = genesis.ok_or_else(unknown)?;
+                self.directory.add_log(parts.log, bytes, &genesis)
+            }
+        };
+        Ok(Some(Placed { ordinal, forked, wall_before: before.wall, chain, refs, gap: None }))
+    }
+
+    /// The line that a commit with this chain extends, or lies on.
+    fn line_after(
+        &self,
+        view: &View<'_>,
+        writer: &Writer,
+        before: &Before,
+        chain: &Chain,
+    ) -> Result<Line> {
+        let Some(line) = before.line else { return Ok(Line::New) };
+        let gaps = self.missing.damaged_after(view.directory, line, before.sequence);
+        if let Some(first) = gaps.first() {
+            return Ok(among(view, (*first, &gaps), (line, before.sequence), chain));
+        }
+        // a number may have been given by an ingest that failed later
+        if writer.tip(line).is_none_or(|tip| tip.last == before.sequence) {
+            return Ok(Line::Known(line));
+        }
+        let missing = || {
+            Error::corrupt(
+                "dots",
+                format!("{line}/{}", before.sequence),
+                "its successor is missing",
+            )
+        };
+        let next = view.commit_on(line, before.sequence + 1)?.ok_or_else(missing)?;
+        let name = branch_name(chain);
+        if next.chain == *chain {
+            return Ok(Line::Here(next.ordinal));
+        }
+        if let Some(branch) =
+            self.directory.branch(name).filter(|branch| writer.tip(*branch).is_some())
+        {
+            return Ok(Line::Here(branch));
+        }
+        let other = branch_name(&next.chain);
+        Ok(Line::Branch(BranchPoint { of: line, after: before.sequence, name, other }))
+    }
+
+    fn predecessor(
+        &self,
+        view: &View<'_>,
+        writer: &Writer,
+        parts: &WireParts<'_>,
+        header: &Header,
+    ) -> Result<Before> {
+        let (sequence, prefix) = parts.before;
+        let reference = CommitRef { log: parts.log, sequence, prefix };
+        let found = self.find(view, writer, &reference)?;
+        let ((line, _), tip) = found.ok_or_else(|| early(parts.log, header))?;
+        Ok(Before { line: Some(line), sequence, chain: tip.chain, wall: tip.wall })
+    }
+
+    /// A commit by its ref: its line and last sequence, and what follows it must know.
+    fn find(
+        &self,
+        view: &View<'_>,
+        writer: &Writer,
+        reference: &CommitRef,
+    ) -> Result<Option<((u32, u64), Tip)>> {
+        let CommitRef { log, sequence, prefix } = *reference;
+        if self.directory.shared(log).is_none() {
+            return Ok(None);
+        }
+        let one = |line: u32| -> Result<Option<Tip>> {
+            let Some(tip) = writer.tip(line).filter(|tip| sequence <= tip.last) else {
+                return Ok(None);
+            };
+            if tip.last == sequence {
+                return Ok(Some(tip));
+            }
+            let record = view.commit_on(line, sequence)?.filter(|r| r.header.last() == sequence);
+            Ok(record.map(|r| Tip::of(&r)))
+        };
+        let mut damage = None;
+        for line in self.directory.lines(log) {
+            match one(line) {
+                Ok(Some(tip)) if tip.chain.prefix() == prefix => {
+                    return Ok(Some(((line, sequence), tip)));
+                }
+                Ok(_) => {}
+                // it may lie on another
+                Err(e) if e.is_damage() => damage = Some(e),
+                Err(e) => return Err(e),
+            }
+        }
+        damage.map_or(Ok(None), Err)
+    }
+
+    fn pull_wall(&self, writer: &mut Writer, ordinal: u32, wall: u64, report: &mut Ingested) {
+        let ahead = wall.saturating_sub((self.now)().saturated());
+        if ahead <= PULL {
+            writer.wall = writer.wall.max(wall);
+        } else if let Some(info) = self.directory.log(ordinal) {
+            report.note_clock(ClockAhead::new(info.id, info.device.clone(), ahead));
+        }
+    }
+}
+
+/// The genesis that a log's first commit brings.
+fn opening(parts: &WireParts<'_>, bytes: &[u8], dataset: &Dataset) -> Result<(Chain, Genesis)> {
+    let genesis = Genesis::of_log(bytes, parts.log).map_err(Error::Refused)?;
+    if genesis.dataset != dataset.id {
+        return Err(Error::WrongDataset { ours: dataset.clone(), theirs: genesis.dataset.into() });
+    }
+    let chain = chain_of_genesis(bytes);
+    if chain.prefix() != parts.before.1 {
+        return refuse("a commit that does not follow its genesis");
+    }
+    Ok((chain, genesis))
+}
+
+fn refuse<T>(what: &'static str) -> Result<T> {
+    Err(Error::Refused(Malformed { what, at: 0 }))
+}
+
+fn early(log: LogId, header: &Header) -> Error {
+    Error::OutOfOrder { log, first: header.first }
+}
+
+/// Where commits that follow one place are damaged, which of them one with this chain is: the one
+/// that has its name, none where it is here whole, else the first.
+fn among(
+    view: &View<'_>,
+    (first, gaps): ((u64, Gap), &[(u64, Gap)]),
+    (line, after): (u32, u64),
+    chain: &Chain,
+) -> Line {
+    let name = branch_name(chain);
+    let damaged = |gap: &(u64, Gap)| Line::Damaged(gap.0, gap.1);
+    if let Some(named) =
+        gaps.iter().find(|(_, g)| view.directory.names_place(name, g.ordinal, g.first))
+    {
+        return damaged(named);
+    }
+    let is_here = |line: &u32| {
+        view.commit_on(*line, after + 1).is_ok_and(|next| next.is_some_and(|n| n.chain == *chain))
+    };
+    match std::iter::once(line).chain(view.directory.leaving(line, after)).find(is_here) {
+        Some(here) => Line::Here(here),
+        None => damaged(&first),
+    }
+}

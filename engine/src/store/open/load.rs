@@ -1,0 +1,257 @@
+//! What is kept in memory of a state, read when it is opened, and again where another process
+//! writes.
+
+use crate::error::{Error, Result};
+use crate::store::commit::is_empty;
+use crate::store::commit::{Known, Store, Tip, Writer};
+use crate::store::file::{Fingerprint, Opened};
+use crate::store::read::View;
+use crate::store::rows::branch_point;
+use crate::store::rows::hex;
+use crate::store::rows::tables;
+use crate::store::rows::{
+    Checkpoint, DATASET, Directory, FINGERPRINT, Gap, LOCAL, NODE, OWN, PREDECESSOR, Tables,
+    commit_ref, number, predecessor_row, seal, unreadable, unseal,
+};
+use heirloom_core::bytes::Reader;
+use heirloom_core::format::genesis::Genesis;
+use heirloom_core::model::CommitRef;
+use heirloom_core::model::LogId;
+use heirloom_core::model::NodeId;
+use std::ops::Bound;
+use std::sync::atomic::Ordering;
+
+impl Store {
+    /// What is kept in memory of a state.
+    pub(in crate::store) fn load(
+        &self,
+        writer: &mut Writer,
+        tables: &Tables,
+        next_lsn: u64,
+    ) -> Result<()> {
+        let known = self.load_known(tables)?;
+        // a name that was drawn where nothing may change holds as long as the store is open
+        writer.known = Known { node: known.node.or(self.known().node), ..known };
+        match self.load_writer(writer, tables, next_lsn) {
+            // where it cannot be told how logs end nothing can be written; all else stays readable,
+            // and `repair` mends it
+            Err(damage @ Error::Corrupt { .. }) => writer.damage = Some(damage),
+            other => other?,
+        }
+        Ok(())
+    }
+
+    /// Takes in what the process that writes the file has committed since. Costs a read of the
+    /// file's first bytes if that is nothing, else what opening costs.
+    pub(crate) fn catch_up(&self) -> Result<()> {
+        self.check_process()?;
+        let (Some(followed), Some(file)) = (&self.followed, &self.watched) else { return Ok(()) };
+        let mut followed = followed.lock();
+        let published = self.published.read().clone().ok_or(Error::Closed)?;
+        // before the tables are read, so that a commit between the two is noticed the next time
+        let now = file.state()?;
+        if *followed == now {
+            return Ok(());
+        }
+        let tables = self.read_tables(published.commit + 1)?;
+        load_names(&tables, &self.directory)?;
+        let next_lsn = last_lsn(&tables)?.map_or(0, |lsn| lsn + 1);
+        let mut writer = self.writer.lock();
+        self.missing.clear();
+        writer.damage = None;
+        self.load(&mut writer, &tables, next_lsn)?;
+        self.caches.entities.changed(tables.commit, std::iter::empty());
+        // what was damaged may have been brought back
+        self.caches.healed(tables.commit);
+        writer.tables = Some(tables.clone());
+        *self.known.write() = writer.knows_from_opening();
+        *self.published.write() = Some(tables);
+        self.durable.store(next_lsn, Ordering::Release);
+        *followed = now;
+        drop((writer, followed));
+        self.wake.advance(next_lsn);
+        Ok(())
+    }
+
+    /// Goes on under a fresh log if this is not the file that was written. Writes nothing: the
+    /// fingerprint goes along with the next commit.
+    pub(in crate::store) fn recognise(
+        &mut self,
+        tables: &Tables,
+        mark: Option<Fingerprint>,
+    ) -> Result<()> {
+        let Some(mark) = mark else { return Ok(()) };
+        let known = self.meta(tables, FINGERPRINT)?;
+        if known.as_deref() == Some(&mark[..]) {
+            return Ok(());
+        }
+        let mut writer = self.writer.lock();
+        writer.set_meta(FINGERPRINT, Some(mark.to_vec()));
+        if known.is_some() {
+            // peers would take it for the other
+            writer.know(|known| known.node = None);
+            writer.set_meta(NODE, None);
+            if let Some(log) = self.leave_own_log(&mut writer) {
+                self.opened = Opened::Copied { log };
+            }
+        }
+        Ok(())
+    }
+
+    fn load_known(&self, tables: &Tables) -> Result<Known> {
+        let own = self.own_as_of(tables)?;
+        if let Some(local) = self.meta(tables, LOCAL)?.map(|b| number(LOCAL, &b)).transpose()? {
+            let known = u32::try_from(local).ok().filter(|o| *o < self.directory.log_count());
+            self.directory
+                .set_local(known.ok_or_else(|| Error::corrupt("meta", LOCAL, "an unknown log"))?);
+        }
+        let dataset = self.read_dataset(tables)?.map(|dataset| dataset.id);
+        if dataset.is_none() && !is_empty(&self.view(tables))? {
+            return Err(Error::corrupt("meta", DATASET, "the row is missing"));
+        }
+        let node = self.meta(tables, NODE)?.map(|b| b.try_into());
+        let node = node.transpose().map_err(|_| Error::corrupt("meta", NODE, "not a node id"))?;
+        Ok(Known { dataset, own, predecessor: None, node: node.map(NodeId::from_bytes) })
+    }
+
+    /// One record a log, and the checkpoint of the last: however long the history.
+    pub(crate) fn load_writer(
+        &self,
+        writer: &mut Writer,
+        tables: &Tables,
+        next_lsn: u64,
+    ) -> Result<()> {
+        let view = self.view(tables);
+        writer.known.predecessor = self.predecessor_as_of(tables)?;
+        self.missing.load(tables, next_lsn)?;
+        let mut cut_short = Vec::new();
+        writer.tips.resize(self.directory.log_count() as usize, None);
+        for ordinal in 0..self.directory.log_count() {
+            let Some((first, lsn)) = view.dot_at(ordinal, u64::MAX)? else { continue };
+            if lsn >= next_lsn {
+                return Err(Error::corrupt("log", lsn, "the last record is missing"));
+            }
+            match view.commit_of(ordinal, (first, lsn)) {
+                Ok(end) => writer.tips[ordinal as usize] = Some(Tip::of(&end)),
+                Err(e) if e.is_damage() => {
+                    self.missing.set(lsn, Some(Gap { ordinal, first, damaged: true }));
+                    cut_short.push(ordinal);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        check_last(&view, writer, next_lsn)?;
+        self.withhold(&view, next_lsn)?;
+        for ordinal in cut_short {
+            writer.tips[ordinal as usize] = view.shown_tip(ordinal)?.map(|end| Tip::of(&end));
+        }
+        if let Some(Checkpoint { digest, frontier }) = view.checkpoint(next_lsn)? {
+            writer.digest = digest;
+            writer.frontier = frontier.into_iter().collect();
+        }
+        writer.wall = writer.known.own.and_then(|o| writer.tip(o)).map_or(0, |t| t.wall);
+        Ok(())
+    }
+
+    fn own_as_of(&self, tables: &Tables) -> Result<Option<u32>> {
+        Ok(self.meta(tables, OWN)?.map(|b| number(OWN, &b)).transpose()?.map(|n| n as u32))
+    }
+
+    fn predecessor_as_of(&self, tables: &Tables) -> Result<Option<CommitRef>> {
+        self.meta(tables, PREDECESSOR)?.map(|b| commit_ref(&b)).transpose()
+    }
+
+    /// The row of `meta` for a copy of these tables that shall go on under a log of its own: what
+    /// that log continues.
+    pub(crate) fn predecessor_of_copy(&self, tables: &Tables) -> Result<Option<Vec<u8>>> {
+        let view = self.view(tables);
+        let tip = match self.own_as_of(tables)? {
+            None => self.predecessor_as_of(tables)?,
+            Some(own) => match view.tip(own)? {
+                Some(tip) => Some(tip.reference(view.log_id(own)?)),
+                None => self.directory.log(own).and_then(|info| info.predecessor),
+            },
+        };
+        Ok(tip.map(|tip| seal(PREDECESSOR.as_bytes(), &predecessor_row(&tip))))
+    }
+
+    /// What stands under a name in `meta`.
+    pub(crate) fn meta(&self, tables: &Tables, name: &str) -> Result<Option<Vec<u8>>> {
+        let Some(row) = tables.meta.get(name.as_bytes())? else { return Ok(None) };
+        unseal("meta", name.as_bytes(), row.value()).map(|v| Some(v.to_vec()))
+    }
+}
+
+/// The rows from a number on; of the first all, also such as are no numbers.
+fn from(ordinal: &[u8; 4]) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    let first = if *ordinal == [0; 4] { Bound::Unbounded } else { Bound::Included(&ordinal[..]) };
+    (first, Bound::Unbounded)
+}
+
+/// Those that are not known yet. Of entity types only how many there are, however many that be.
+pub(crate) fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
+    let logs = tables.transaction.table(tables::LOGS)?;
+    for row in logs.range::<&[u8]>(from(&directory.log_count().to_be_bytes()))? {
+        let (key, value) = row?;
+        check_ordinal("logs", key.value(), directory.log_count())?;
+        let bytes = unseal("logs", key.value(), value.value())?;
+        let mut r = Reader::new(bytes);
+        let mut read = || {
+            let id = LogId::from_bytes(r.array()?);
+            let genesis = r.bytes()?;
+            let fork = branch_point(&mut r, directory.log_count())?;
+            r.end()?;
+            Ok((id, genesis, Genesis::of_log(genesis, id)?, fork))
+        };
+        let (id, bytes, genesis, fork) = read().map_err(unreadable("logs", key.value()))?;
+        let wrong = |what| Err(Error::corrupt("logs", hex(key.value()), what));
+        match fork {
+            None if directory.ordinal(id).is_some() => return wrong("a log that is here already"),
+            None => drop(directory.add_log(id, bytes, &genesis)),
+            Some(fork) if directory.branch(fork.name).is_some() => {
+                return wrong("a branch that is here already");
+            }
+            Some(fork) if directory.log_id(fork.of) == Some(id) => drop(directory.add_branch(fork)),
+            Some(_) => return wrong("a branch of another log"),
+        }
+    }
+    if let Some((key, _)) = tables.types.last()? {
+        let last = key.value().try_into().map(u32::from_be_bytes);
+        let next = last.ok().and_then(|last| last.checked_add(1));
+        let misplaced = || Error::corrupt("types", hex(key.value()), "not a number");
+        directory.types_are_durable(next.ok_or_else(misplaced)?);
+    }
+    Ok(())
+}
+
+/// Numbers are given without gaps: where one is lost all after it would be mistaken.
+fn check_ordinal(table: &'static str, key: &[u8], next: u32) -> Result<()> {
+    if key == next.to_be_bytes() {
+        Ok(())
+    } else {
+        Err(Error::corrupt(table, next, "the row is missing"))
+    }
+}
+
+/// The last record must be the end of its line: where `dots` has lost that, its sequence would be
+/// used again.
+fn check_last(view: &View<'_>, writer: &Writer, next_lsn: u64) -> Result<()> {
+    let Some(last) = next_lsn.checked_sub(1) else { return Ok(()) };
+    match view.record_uncached(last) {
+        Ok(r) if writer.tip(r.ordinal).is_none_or(|tip| tip.last != r.header.last()) => {
+            Err(Error::corrupt(
+                "dots",
+                format!("{}/{}", r.ordinal, r.header.first),
+                "the row is missing",
+            ))
+        }
+        Err(e) if !e.is_damage() => Err(e),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn last_lsn(tables: &Tables) -> Result<Option<u64>> {
+    let Some((key, _)) = tables.log.last()? else { return Ok(None) };
+    let mut r = Reader::new(key.value());
+    r.u64be().map(Some).map_err(unreadable("log", key.value()))
+}

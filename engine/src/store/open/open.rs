@@ -1,0 +1,348 @@
+//! Opening and creating a store; what it knows of itself.
+
+use crate::store::file::failed;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use parking_lot::{Mutex, RwLock};
+use redb::{Database, StorageBackend};
+
+use super::load::last_lsn;
+use super::load::load_names;
+use crate::error::{Error, Result};
+use crate::store::commit::Backing;
+use crate::store::commit::{ClockSource, GroupCommit, Idle, Store, Wake, Writer};
+use crate::store::file::is_there;
+use crate::store::file::of_backend;
+use crate::store::file::of_file;
+use crate::store::file::open_file;
+use crate::store::file::{
+    Fingerprint, Opened, Overlay, Padded, Partial, Process, Wanted, WatchedFile, keep_name,
+};
+use crate::store::index::Field;
+use crate::store::read::{Caches, Missing};
+use crate::store::rows::tables;
+use crate::store::rows::{
+    Directory, FILE_FORMAT, FORMAT, Tables, catching, create_tables, number, unseal,
+};
+use heirloom_core::merge::Policies;
+use heirloom_core::model::DatasetId;
+
+// TODO file
+// TODO fingerprint
+// TODO is_damage
+// TODO place
+// TODO rows
+// TODO tables
+
+pub(crate) struct Options {
+    pub(crate) cache_bytes: usize,
+    pub(crate) now: ClockSource,
+    /// Given by the application; of a store that exists it must be the same.
+    pub(crate) dataset: Option<DatasetId>,
+    pub(crate) dataset_name: Option<String>,
+    pub(crate) policies: Policies,
+    /// What the application keeps outside backups.
+    pub(crate) install: Option<Vec<u8>>,
+    /// Fields to be indexed.
+    pub(crate) indexes: Vec<Field>,
+    pub(crate) wanted: Wanted,
+    /// One process writes while others read.
+    pub(crate) shared: bool,
+}
+
+/// What is known of what is opened.
+struct Found<'a> {
+    /// Nothing is in it yet.
+    fresh: bool,
+    /// Makes its name durable.
+    keep_name: &'a dyn Fn() -> io::Result<()>,
+    mark: Option<Fingerprint>,
+    read_only: bool,
+    /// Knows whether it was recovered.
+    idle: Arc<Idle>,
+    watched: Option<WatchedFile>,
+}
+
+/// A file that does not begin as redb's do is a mistake of the caller and no fault of the disk.
+fn not_a_store(e: redb::DatabaseError) -> Error {
+    match e {
+        redb::DatabaseError::Storage(redb::StorageError::Io(e))
+            if e.kind() == std::io::ErrorKind::InvalidData =>
+        {
+            Error::NotAStore
+        }
+        e => e.into(),
+    }
+}
+
+impl Store {
+    pub(crate) fn open_file(path: &Path, options: Options) -> Result<Self> {
+        Self::open_file_with(path, options, &keep_name)
+    }
+
+    fn open_file_with(
+        path: &Path,
+        options: Options,
+        keep_name: &dyn Fn(&Path) -> io::Result<()>,
+    ) -> Result<Self> {
+        let mut store = catching(path.display(), || {
+            let idle = Arc::default();
+            let builder = file_builder(&options, &idle);
+            let (database, file, fresh) = open_or_make(path, options.wanted, &builder)?;
+            file.watch()?;
+            if fresh {
+                idle.written();
+            }
+            let mark = of_file(path, options.install.as_deref());
+            let keep_name = &|| keep_name(path);
+            let found =
+                Found { fresh, keep_name, mark, read_only: false, idle, watched: Some(file) };
+            Self::open(Backing::Writing(database), found, options)
+        })?;
+        store.file = Some(path.to_owned());
+        Ok(store)
+    }
+
+    pub(crate) fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Self> {
+        let fresh = backend.len().map_err(|e| Error::from(redb::StorageError::from(e)))? == 0;
+        catching("its backend", || {
+            let idle = Arc::default();
+            let database = builder(&options, &idle)
+                .create_with_backend(Padded(backend))
+                .map_err(not_a_store)?;
+            let mark = of_backend(options.install.as_deref());
+            let keep_name = &|| Ok(());
+            let found = Found { fresh, keep_name, mark, read_only: false, idle, watched: None };
+            Self::open(Backing::Writing(database), found, options)
+        })
+    }
+
+    /// What redb writes stays in memory. Beside a process that writes it writes nothing.
+    pub(crate) fn open_read_only(path: &Path, options: Options) -> Result<Self> {
+        if !is_there(path)? {
+            return Err(Error::NoFile(path.to_owned()));
+        }
+        let mut store = catching(path.display(), || {
+            let idle = Arc::default();
+            let builder = file_builder(&options, &idle);
+            let (base, file) = if options.shared {
+                let file = WatchedFile::new(path, open_file(path, false)?)?;
+                let opened = builder.open_read_only_with_backend(Padded(file.clone()));
+                let base = opened.map_err(|e| match e {
+                    redb::DatabaseError::RepairAborted => Error::NeedsWriter(path.to_owned()),
+                    e => not_a_store(e),
+                })?;
+                (Backing::Following(base), file)
+            } else {
+                let overlay = Overlay::open(path)?;
+                let file = overlay.file();
+                let opened = builder.create_with_backend(Padded(overlay));
+                (Backing::Writing(opened.map_err(not_a_store)?), file)
+            };
+            if is_blank(&base)? {
+                return Err(Error::NotAStore);
+            }
+            let (mark, keep_name, watched) = (None, &|| Ok(()), Some(file));
+            let found = Found { fresh: false, keep_name, mark, read_only: true, idle, watched };
+            Self::open(base, found, options)
+        })?;
+        store.file = Some(path.to_owned());
+        Ok(store)
+    }
+
+    fn open(base: Backing, found: Found<'_>, options: Options) -> Result<Self> {
+        let Found { fresh, keep_name, mark, read_only, idle, watched } = found;
+        let blank = is_blank(&base)?;
+        match &base {
+            Backing::Writing(database) if blank => {
+                // before its first commit: after a kill between the two nobody would know what is
+                // owed
+                keep_name().map_err(failed)?;
+                create_tables(database)?;
+                idle.written();
+            }
+            _ => check_format(&base)?,
+        }
+        // before it is read: what is committed meanwhile is taken in later
+        let followed = match (&base, &watched) {
+            (Backing::Following(_), Some(file)) => Some(Mutex::new(file.state()?)),
+            _ => None,
+        };
+        let tables = Arc::new(Tables::open(base.begin_read()?, 0)?);
+        let directory = Directory::default();
+        load_names(&tables, &directory)?;
+        let next_lsn = last_lsn(&tables)?.map_or(0, |lsn| lsn + 1);
+        let writer =
+            Writer::new(tables.clone(), directory.log_count(), directory.type_count(), next_lsn);
+        let mut store = Self {
+            base: RwLock::new(Some(base)),
+            process: Process::this(),
+            opened: if fresh || blank { Opened::New } else { Opened::Known },
+            read_only,
+            dataset_name: None,
+            file: None,
+            watched,
+            followed,
+            published: RwLock::new(Some(tables.clone())),
+            directory,
+            missing: Missing::default(),
+            policies: options.policies,
+            caches: Caches::new(options.cache_bytes / 4),
+            writer: Mutex::new(writer),
+            known: RwLock::default(),
+            holder: Mutex::new(None),
+            group: GroupCommit::default(),
+            idle,
+            marred: AtomicBool::new(tables.set_aside()? > 0),
+            durable: AtomicU64::new(next_lsn),
+            wake: Arc::new(Wake::new(next_lsn)),
+            now: options.now,
+            declared: Vec::new(),
+        };
+        store.load(&mut store.writer.lock(), &tables, next_lsn)?;
+        if store.missing.first_damaged().is_some() {
+            store.is_marred();
+        }
+        store.recognise(&tables, mark)?;
+        *store.known.get_mut() = store.writer.get_mut().knows_from_opening();
+        let named = store.read_dataset(&tables).ok().flatten().and_then(|dataset| dataset.name);
+        store.dataset_name = named.map(Into::into);
+        store.agree_on_dataset(options.dataset, options.dataset_name)?;
+        store.declare(options.indexes)?;
+        Ok(store)
+    }
+}
+
+/// The file that is there, or a new one; whether it is new.
+fn open_or_make(
+    path: &Path,
+    wanted: Wanted,
+    builder: &redb::Builder,
+) -> Result<(Database, WatchedFile, bool)> {
+    let taken = || Error::FileExists(path.to_owned());
+    if wanted == Wanted::New && std::fs::symlink_metadata(path).is_ok() {
+        return Err(taken());
+    }
+    if !is_there(path)? {
+        if wanted == Wanted::Existing {
+            return Err(Error::NoFile(path.to_owned()));
+        }
+        if let Some((database, file)) = make(path, builder)? {
+            return Ok((database, file, true));
+        }
+        // somebody else was quicker
+        if wanted == Wanted::New {
+            return Err(taken());
+        }
+    }
+    let file = WatchedFile::new(path, open_file(path, true)?)?;
+    let database = builder.create_with_backend(Padded(file.clone())).map_err(not_a_store)?;
+    Ok((database, file, false))
+}
+
+/// A new file, which gets its name when redb has made it, so that none is ever seen half made. Its
+/// tables come with its first commit, after the name was made durable. Nothing if somebody else
+/// takes the name.
+fn make(path: &Path, builder: &redb::Builder) -> Result<Option<(Database, WatchedFile)>> {
+    let unless_taken = |e: io::Error| match e.kind() {
+        io::ErrorKind::AlreadyExists => Ok(None),
+        _ => Err(failed(e)),
+    };
+    let (partial, file) = match Partial::create(path) {
+        Ok(made) => made,
+        Err(e) => return unless_taken(e),
+    };
+    let file = WatchedFile::new(path, file)?;
+    let database = builder.create_with_backend(Padded(file.clone())).map_err(not_a_store)?;
+    match partial.arrive(path, &|_| Ok(())) {
+        Ok(_) => Ok(Some((database, file))),
+        Err(e) => unless_taken(e),
+    }
+}
+
+/// Whoever recovers a file commits to it, and not so that the next opening is quick.
+fn builder(options: &Options, idle: &Arc<Idle>) -> redb::Builder {
+    let mut builder = Database::builder();
+    let idle = idle.clone();
+    builder.set_repair_callback(move |_| idle.written());
+    // the rest is for what is decoded
+    builder.set_cache_size(options.cache_bytes / 4 * 3);
+    builder
+}
+
+/// The same for a file, which others may read meanwhile if both want it.
+fn file_builder(options: &Options, idle: &Arc<Idle>) -> redb::Builder {
+    let mut builder = builder(options, idle);
+    if options.shared {
+        builder.set_concurrency_mode(redb::ConcurrencyMode::SingleWriter);
+    }
+    builder
+}
+
+/// Whether nothing was ever committed: creating the store was cut off before its first commit,
+/// which makes its tables.
+fn is_blank(base: &Backing) -> Result<bool> {
+    Ok(base.begin_read()?.names()?.is_empty())
+}
+
+/// Before anything else is believed.
+fn check_format(base: &Backing) -> Result<()> {
+    let meta = match base.begin_read()?.optional(tables::META) {
+        Ok(found) => found.ok_or(Error::NotAStore)?,
+        // a table of this name, and not of bytes: another's
+        Err(Error::Storage(_)) => return Err(Error::NotAStore),
+        Err(e) => return Err(e),
+    };
+    let row = meta.get(FORMAT.as_bytes())?.ok_or(Error::NotAStore)?;
+    let found = number(FORMAT, unseal("meta", FORMAT.as_bytes(), row.value())?)?;
+    if found == FILE_FORMAT {
+        Ok(())
+    } else {
+        Err(Error::UnknownFormat { found, known: FILE_FORMAT })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use heirloom_core::model::Timestamp;
+
+    fn options() -> Options {
+        Options {
+            cache_bytes: 1 << 20,
+            now: Arc::new(|| Timestamp::EPOCH),
+            dataset: None,
+            policies: Policies::default(),
+            install: None,
+            indexes: Vec::new(),
+            dataset_name: None,
+            wanted: Wanted::Any,
+            shared: false,
+        }
+    }
+
+    #[test]
+    fn the_directory_of_a_new_file_is_synced_before_its_first_commit_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let failing = |_: &Path| Err(io::Error::other("this sync fails"));
+        let opened = Store::open_file_with(&path, options(), &failing);
+        assert!(matches!(opened, Err(Error::Storage(_))));
+        // it failed before the first commit, and so the next opening makes up for it
+        let synced = Cell::new(0);
+        let counting = |file: &Path| {
+            assert_eq!(file, path);
+            synced.set(synced.get() + 1);
+            Ok(())
+        };
+        for opened in [Opened::New, Opened::Known, Opened::Known] {
+            let store = Store::open_file_with(&path, options(), &counting).unwrap();
+            assert_eq!((store.opened, synced.get()), (opened, 1));
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! One consistent state of the store: what is durable, and for the writer also what is on its way
+//! there.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::cache::Cache;
+use super::content::{Dot, Step, Stored};
+use super::missing::Missing;
+use super::read_cache::ReadCache;
+use super::seen::Seen;
+use crate::error::{Error, Result};
+use crate::store::rows::hex;
+use crate::store::rows::{
+    Checkpoint, Directory, Head, Heads, PIECE, ReadTable, Record, RecordBytes, Tables, decode_row,
+    dot_key, log_key, unseal,
+};
+use heirloom_core::format::hash::head_term;
+use heirloom_core::merge::Policies;
+use heirloom_core::model::{ChainPrefix, CommitRef, EntityId, LogId, StateDigest};
+
+// TODO is_damage
+
+/// Commits that are folded but not durable yet. Each entry knows the batch that will make it so.
+#[derive(Default)]
+pub(crate) struct Pending {
+    pub(crate) heads: HashMap<EntityId, (Arc<Heads>, u64)>,
+    /// By lsn.
+    pub(crate) records: BTreeMap<u64, Arc<[u8]>>,
+    /// (ordinal, first sequence) → lsn.
+    pub(crate) dots: BTreeMap<(u32, u64), u64>,
+    /// By lsn: those that come again, and the batch that will put them in place.
+    pub(crate) healed: BTreeMap<u64, (Arc<[u8]>, u64)>,
+    /// Of the records that no batch has taken yet.
+    pub(crate) bytes: usize,
+}
+
+/// What was read lately, decoded. What comes from the log is immutable, so it is right for every
+/// view.
+pub(crate) struct Caches {
+    /// By lsn.
+    records: Cache<u64, Arc<Record>>,
+    /// Versions as if they were heads.
+    pub(crate) heads: Cache<Dot, Arc<Head>>,
+    pub(crate) contents: Cache<Dot, Stored>,
+    pub(crate) steps: Cache<Dot, Arc<Step>>,
+    /// Entity types, by number and by a hash of their names. They hold for good.
+    types: Cache<u32, Arc<str>>,
+    type_ordinals: Cache<u64, (Arc<str>, u32)>,
+    names: RandomState,
+    /// Entities as they are shown now.
+    pub(crate) entities: ReadCache,
+    /// Number of the last durable commit that put records in place again: what older states have of
+    /// them does not belong here.
+    healed_at: AtomicU64,
+}
+
+impl Caches {
+    /// Takes about so many bytes when full.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let part = (bytes / 6).max(256 << 10);
+        Self {
+            records: Cache::new(part),
+            heads: Cache::new(part),
+            contents: Cache::new(part),
+            steps: Cache::new(part),
+            types: Cache::new(part / 8),
+            type_ordinals: Cache::new(part / 8),
+            names: RandomState::new(),
+            entities: ReadCache::new(2 * part),
+            healed_at: AtomicU64::new(0),
+        }
+    }
+
+    /// A version that is about to be known better.
+    pub(crate) fn forget(&self, dot: Dot) {
+        self.heads.remove(&dot);
+        self.contents.remove(&dot);
+        self.steps.remove(&dot);
+    }
+
+    /// From this durable commit on some records are others.
+    pub(crate) fn healed(&self, commit: u64) {
+        self.healed_at.store(commit, Ordering::Release);
+        self.clear();
+    }
+
+    /// What is in the tables is right, and what was read before may not be.
+    pub(crate) fn clear(&self) {
+        self.entities.clear();
+        self.records.clear();
+        self.heads.clear();
+        self.contents.clear();
+        self.steps.clear();
+    }
+}
+
+/// Everything that reading needs. Cheap to make.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) tables: &'a Tables,
+    pub(crate) directory: &'a Directory,
+    pub(crate) missing: &'a Missing,
+    pub(crate) caches: &'a Caches,
+    pub(crate) policies: &'a Policies,
+    pub(crate) pending: Option<&'a Pending>,
+}
+
+/// What a row of `types` says.
+pub(crate) fn read_type<'r>(key: &[u8], row: &'r [u8]) -> Result<&'r str> {
+    let name = std::str::from_utf8(unseal("types", key, row)?);
+    name.map_err(|_| Error::corrupt("types", hex(key), "not text"))
+}
+
+/// The pieces of a record in the log table.
+struct Pieces<'a> {
+    table: &'a ReadTable,
+    lsn: u64,
+}
+
+impl RecordBytes for Pieces<'_> {
+    fn read(&self, from: usize, to: usize) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        let mut piece = from / PIECE;
+        while piece.saturating_mul(PIECE) < to {
+            let key = log_key(self.lsn, piece as u32);
+            let Some(row) = self.table.get(&key[..])? else { break };
+            let bytes = unseal("log", &key, row.value())?;
+            let start = piece * PIECE;
+            let (a, b) =
+                (from.saturating_sub(start).min(bytes.len()), (to - start).min(bytes.len()));
+            out.extend_from_slice(&bytes[a..b]);
+            piece += 1;
+            if bytes.len() < PIECE {
+                break;
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl<'a> View<'a> {
+    /// An entity type by its number.
+    pub(crate) fn entity_type(&self, ordinal: u32) -> Result<Arc<str>> {
+        if let Some(name) =
+            self.directory.pending_type(ordinal).or_else(|| self.caches.types.get(&ordinal))
+        {
+            return Ok(name);
+        }
+        let key = ordinal.to_be_bytes();
+        let row = self.tables.types.get(&key[..])?;
+        let row = row.ok_or_else(|| Error::corrupt("types", ordinal, "the row is missing"))?;
+        let name: Arc<str> = read_type(&key, row.value())?.into();
+        self.caches.types.insert(ordinal, name.clone(), 64 + name.len());
+        Ok(name)
+    }
+
+    /// The number of an entity type; nothing where no entity was ever of it.
+    pub(crate) fn type_ordinal(&self, name: &str) -> Result<Option<u32>> {
+        if let Some(pending) = self.directory.pending_type_ordinal(name) {
+            return Ok(Some(pending));
+        }
+        let hash = self.caches.names.hash_one(name);
+        if let Some((_, ordinal)) =
+            self.caches.type_ordinals.get(&hash).filter(|(n, _)| **n == *name)
+        {
+            return Ok(Some(ordinal));
+        }
+        // no type has an empty name
+        let Some(row) = self.tables.type_names.get(name.as_bytes())? else { return Ok(None) };
+        let ordinal = row.value().try_into().map(u32::from_be_bytes);
+        let ordinal = ordinal.map_err(|_| Error::corrupt("type_names", name, "not a number"))?;
+        let named = self.entity_type(ordinal)?;
+        if *named != *name {
+            return Err(Error::corrupt("type_names", name, "the number of another type"));
+        }
+        self.caches.type_ordinals.insert(hash, (named, ordinal), 64 + name.len());
+        Ok(Some(ordinal))
+    }
+
+    /// The number of an entity type, a new one where there is none yet. Only of the writer's view.
+    pub(crate) fn add_type(&self, name: &str) -> Result<u32> {
+        if let Some(known) = self.type_ordinal(name)? {
+            return Ok(known);
+        }
+        // where a row was lost its type would get a second number
+        let named = self.tables.type_names.len()?;
+        if named + self.directory.pending_types() != u64::from(self.directory.type_count()) {
+            return Err(Error::corrupt("type_names", "all", "rows are missing"));
+        }
+        Ok(self.directory.add_type(name))
+    }
+
+    /// The heads of an entity; none if it is unknown.
+    pub(crate) fn heads(&self, entity: EntityId) -> Result<Arc<Heads>> {
+        if let Some((heads, _)) = self.pending.and_then(|p| p.heads.get(&entity)) {
+            return Ok(heads.clone());
+        }
+        match self.tables.heads.get(&entity.as_bytes()[..])? {
+            Some(row) => decode_row(entity.as_bytes(), row.value(), self.directory).map(Arc::new),
+            None => Ok(Arc::default()),
+        }
+    }
+
+    /// An entity as it is shown; nothing if it is unknown. From memory if it was read lately.
+    pub(crate) fn entity(&self, id: EntityId) -> Result<Option<Arc<Seen>>> {
+        if let Some((heads, _)) = self.pending.and_then(|p| p.heads.get(&id)) {
+            return Ok(self.show(id, heads)?.map(Arc::new));
+        }
+        if let Some(seen) = self.caches.entities.get(id, self.tables.commit) {
+            return Ok(Some(seen));
+        }
+        let seen = self.show(id, &*self.heads(id)?)?.map(Arc::new);
+        if let Some(seen) = &seen {
+            self.caches.entities.insert(id, seen, self.tables.commit);
+        }
+        Ok(seen)
+    }
+
+    /// Reads of a record's bytes.
+    pub(crate) fn with_bytes<T>(
+        &self,
+        lsn: u64,
+        read: impl FnOnce(&dyn RecordBytes) -> Result<T>,
+    ) -> Result<T> {
+        let again = |p: &'a Pending| p.healed.get(&lsn).map(|(bytes, _)| bytes);
+        match self.pending.and_then(|p| p.records.get(&lsn).or_else(|| again(p))) {
+            Some(bytes) => read(&&bytes[..]),
+            None => read(&Pieces { table: &self.tables.log, lsn }),
+        }
+    }
+
+    /// Whether what it reads is what newer states have.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.pending.is_some()
+            || self.tables.commit >= self.caches.healed_at.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn record(&self, lsn: u64) -> Result<Arc<Record>> {
+        if !self.is_fresh() || self.pending.is_some_and(|p| p.healed.contains_key(&lsn)) {
+            return self.record_uncached(lsn);
+        }
+        if let Some(record) = self.caches.records.get(&lsn) {
+            return Ok(record);
+        }
+        let record =
+            Arc::new(self.with_bytes(lsn, |bytes| Record::load(lsn, bytes, self.directory))?);
+        self.caches.records.insert_if(lsn, record.clone(), record.cost(), || self.is_fresh());
+        Ok(record)
+    }
+
+    /// Lsns of the durable records from one on up to before another. By rows and not by number: a
+    /// damaged key may claim any.
+    pub(crate) fn lsns(&self, mut from: u64, until: u64) -> impl Iterator<Item = Result<u64>> + '_ {
+        let mut over = false;
+        std::iter::from_fn(move || {
+            let found = (!over).then(|| self.stored_from(from).transpose()).flatten();
+            // the same error would come again and again
+            over = !matches!(found, Some(Ok(_)));
+            from = found.as_ref()?.as_ref().map_or(u64::MAX, |lsn| lsn.saturating_add(1));
+            found?.map(|lsn| (lsn < until).then_some(lsn)).transpose()
+        })
+    }
+
+    /// The first record at or after an lsn.
+    pub(crate) fn stored_from(&self, lsn: u64) -> Result<Option<u64>> {
+        let Some(row) = self.tables.log.range(&log_key(lsn, 0)[..]..)?.next() else {
+            return Ok(None);
+        };
+        let (key, _) = row?;
+        let found = key.value().get(..8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+        let misplaced = || Error::corrupt("log", hex(key.value()), "not an lsn");
+        found.filter(|found| (lsn..u64::MAX).contains(found)).map(Some).ok_or_else(misplaced)
+    }
+
+    /// Read from the table again, whatever is in memory.
+    pub(crate) fn record_uncached(&self, lsn: u64) -> Result<Arc<Record>> {
+        self.with_bytes(lsn, |bytes| Record::load(lsn, bytes, self.directory)).map(Arc::new)
+    }
+
+    /// First sequence and lsn of the commit of a log that has `sequence`, or of the last one before
+    /// it.
+    pub(crate) fn dot_at(&self, ordinal: u32, sequence: u64) -> Result<Option<(u64, u64)>> {
+        let pending =
+            self.pending.and_then(|p| p.dots.range((ordinal, 0)..=(ordinal, sequence)).next_back());
+        if let Some(((_, first), lsn)) = pending {
+            return Ok(Some((*first, *lsn)));
+        }
+        let (from, to) = (dot_key(ordinal, 0), dot_key(ordinal, sequence));
+        let Some(row) = self.tables.dots.range(&from[..]..=&to[..])?.next_back() else {
+            return Ok(None);
+        };
+        let (key, value) = row?;
+        let first = key.value().get(4..).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+        match (first, value.value().try_into()) {
+            (Some(first), Ok(lsn)) => Ok(Some((first, u64::from_be_bytes(lsn)))),
+            _ => Err(Error::corrupt("dots", hex(key.value()), "not an lsn")),
+        }
+    }
+
+    /// The commit that a row of `dots` names. These rows have no checksum, so the commit must say
+    /// the same.
+    pub(crate) fn commit_of(&self, ordinal: u32, (first, lsn): (u64, u64)) -> Result<Arc<Record>> {
+        let record = self.record(lsn)?;
+        if record.ordinal != ordinal || record.header.first != first {
+            return Err(Error::corrupt(
+                "dots",
+                format!("{ordinal}/{first}"),
+                "names another commit",
+            ));
+        }
+        Ok(record)
+    }
+
+    /// The commit that holds `sequence` on the path that ends in a line.
+    pub(crate) fn commit_at(&self, ordinal: u32, sequence: u64) -> Result<Option<Arc<Record>>> {
+        self.commit_on(self.directory.line_at(ordinal, sequence), sequence)
+    }
+
+    /// The commit that holds `sequence` on this very line.
+    pub(crate) fn commit_on(&self, ordinal: u32, sequence: u64) -> Result<Option<Arc<Record>>> {
+        let Some(dot) = self.dot_at(ordinal, sequence)? else { return Ok(None) };
+        Ok(Some(self.commit_of(ordinal, dot)?).filter(|r| r.contains(sequence)))
+    }
+
+    /// The fold after the last of `commits` commits.
+    pub(crate) fn checkpoint(&self, commits: u64) -> Result<Option<Checkpoint>> {
+        let Some(last) = commits.checked_sub(1) else { return Ok(None) };
+        // one that was in memory before it was written has none yet
+        let record = match self.record_uncached(last) {
+            Err(e) if e.is_damage() => return self.fold_of_heads().map(Some),
+            other => other?,
+        };
+        let missing = || Error::corrupt("log", last, "the last record has no checkpoint");
+        self.with_bytes(last, |bytes| record.checkpoint(bytes))?.ok_or_else(missing).map(Some)
+    }
+
+    /// What the checkpoint would say that is damaged: the digest of the durable heads, and every
+    /// line, since a frontier may be wider than it need be.
+    fn fold_of_heads(&self) -> Result<Checkpoint> {
+        let (mut digest, local) = (StateDigest::ZERO, self.directory.local());
+        for row in self.tables.heads.iter()? {
+            let (key, value) = row?;
+            let id = key
+                .value()
+                .try_into()
+                .map_err(|_| Error::corrupt("heads", "a key", "not an entity id"))?;
+            let heads = decode_row(key.value(), value.value(), self.directory)?;
+            for head in heads.list.iter().filter(|h| Some(h.writer.ordinal) != local) {
+                digest.add(&head_term(EntityId::from_bytes(id), &head.writer.reference));
+            }
+        }
+        Ok(Checkpoint { digest, frontier: self.directory.all_shared().collect() })
+    }
+
+    /// A commit by its ref.
+    pub(crate) fn find(&self, reference: &CommitRef) -> Result<Option<Arc<Record>>> {
+        let CommitRef { log, sequence, prefix } = *reference;
+        let record = self.holding(log, sequence, prefix)?;
+        Ok(record.filter(|r| r.header.last() == sequence))
+    }
+
+    /// The commit that a version's ref names: it holds the sequence, and its chain has the prefix.
+    pub(crate) fn holding(
+        &self,
+        log: LogId,
+        sequence: u64,
+        prefix: ChainPrefix,
+    ) -> Result<Option<Arc<Record>>> {
+        let mut damage = None;
+        for line in self.directory.lines(log) {
+            match self.commit_on(line, sequence) {
+                Ok(Some(record)) if record.chain.prefix() == prefix => return Ok(Some(record)),
+                Ok(_) => {}
+                // it may lie on another
+                Err(e) if e.is_damage() => damage = Some(e),
+                Err(e) => return Err(e),
+            }
+        }
+        damage.map_or(Ok(None), Err)
+    }
+
+    /// The line that a ref leads to. Reads only where the log forked.
+    pub(crate) fn line_of(
+        &self,
+        log: LogId,
+        sequence: u64,
+        prefix: ChainPrefix,
+    ) -> Result<Option<u32>> {
+        match self.directory.only_line(log) {
+            Some(only) => Ok(Some(only)),
+            None => Ok(self.holding(log, sequence, prefix)?.map(|r| r.ordinal)),
+        }
+    }
+
+    /// The last commit of a line.
+    pub(crate) fn tip(&self, ordinal: u32) -> Result<Option<Arc<Record>>> {
+        self.dot_at(ordinal, u64::MAX)?.map(|dot| self.commit_of(ordinal, dot)).transpose()
+    }
+
+    /// The last commit of a line that can be shown to others.
+    pub(crate) fn shown_tip(&self, ordinal: u32) -> Result<Option<Arc<Record>>> {
+        self.dot_at(ordinal, self.missing.until(ordinal).unwrap_or(u64::MAX))?
+            .map(|dot| self.commit_of(ordinal, dot))
+            .transpose()
+    }
+}

@@ -1,0 +1,266 @@
+//! The heads of an entity, as they lie in their table: all that the next write needs, so that it
+//! never reads the log.
+//!
+//! ```text
+//! row     flags u8 (1: unsettled, 2: created twice) · type ordinal · list of heads
+//! head    flags u8 (0–1: state, 2: its own creation names the type, 3: has seen only itself)
+//!         ordinal · sequence · chain prefix 16 · stamp · generation · depth · type source? ·
+//!         entity clock? · inline state?
+//! state   list of writers (ordinal, sequence, chain prefix 16, stamp) · leaves as in a full body
+//! ```
+
+use super::sealed::unreadable;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::derived::{Derived, TypeSource, clock, ordinal, put_clock, put_writer, writer};
+use super::directory::Directory;
+use super::sealed::unseal;
+use crate::error::Result;
+use heirloom_core::bytes::{Put, Read, Reader};
+use heirloom_core::format::body::{leaves, put_state};
+use heirloom_core::format::value::{EMPTY_MAP, path, skip_leaf};
+use heirloom_core::merge::EntityClock;
+use heirloom_core::model::{PathRef, State, Writer};
+
+/// A state larger than this stays in the log only.
+pub(crate) const INLINE: usize = 1_024;
+
+const UNSETTLED: u8 = 1;
+const CREATED_TWICE: u8 = 2;
+
+const STATE: u8 = 3;
+const OWN_TYPE: u8 = 4;
+const ALONE: u8 = 8;
+
+/// What is known of a head's content.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum HeadState {
+    Tombstone,
+    /// A table of local writers and leaves, readable in place.
+    Inline(Arc<[u8]>),
+    /// Too large to stand here.
+    InLog,
+    /// Its body did not verify here.
+    Absent,
+}
+
+/// A version without a child.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Head {
+    pub(crate) writer: Writer,
+    pub(crate) derived: Derived,
+    /// Patches since the last full body.
+    pub(crate) depth: u64,
+    pub(crate) state: HeadState,
+}
+
+/// A row of the table.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Heads {
+    /// Sorted by their refs.
+    pub(crate) list: Vec<Head>,
+    /// Diverged, or with undecided leaves.
+    pub(crate) unsettled: bool,
+    /// A second creation came, so that its type may have been another one here.
+    pub(crate) created_twice: bool,
+}
+
+impl HeadState {
+    /// How the content of a head is kept.
+    pub(crate) fn of(state: &State, own: &Writer) -> Self {
+        let bytes = inline(state, own);
+        if bytes.len() <= INLINE { Self::Inline(bytes.into()) } else { Self::InLog }
+    }
+}
+
+impl Head {
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.state == HeadState::Tombstone
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        let state = match &self.state {
+            HeadState::Tombstone => 0,
+            HeadState::Inline(_) => 1,
+            HeadState::InLog => 2,
+            HeadState::Absent => 3,
+        };
+        let own_type = self.derived.type_source.creation == self.writer;
+        let alone = self.derived.clock == self.alone();
+        out.push(state | if own_type { OWN_TYPE } else { 0 } | if alone { ALONE } else { 0 });
+        put_writer(out, &self.writer);
+        out.varint(self.derived.generation);
+        out.varint(self.depth);
+        if own_type {
+            out.varint(u64::from(self.derived.type_source.type_ordinal));
+        } else {
+            self.derived.type_source.put(out);
+        }
+        if !alone {
+            put_clock(out, &self.derived.clock);
+        }
+        if let HeadState::Inline(bytes) = &self.state {
+            out.bytes(bytes);
+        }
+    }
+
+    fn alone(&self) -> EntityClock {
+        let mut clock = EntityClock::default();
+        clock.see(self.writer.ordinal, self.writer.reference.sequence);
+        clock
+    }
+
+    fn read(r: &mut Reader<'_>, directory: &Directory) -> Read<Self> {
+        let flags = r.u8()?;
+        let writer = writer(r, directory)?;
+        let (generation, depth) = (r.varint()?, r.varint()?);
+        let type_source = if flags & OWN_TYPE != 0 {
+            TypeSource { creation: writer, type_ordinal: ordinal(r)? }
+        } else {
+            TypeSource::read(r, directory)?
+        };
+        let clock = if flags & ALONE != 0 {
+            let mut own = EntityClock::default();
+            own.see(writer.ordinal, writer.reference.sequence);
+            own
+        } else {
+            clock(r)?
+        };
+        let state = match flags & STATE {
+            0 => HeadState::Tombstone,
+            1 => HeadState::Inline(r.bytes()?.into()),
+            2 => HeadState::InLog,
+            _ => HeadState::Absent,
+        };
+        Ok(Self { writer, derived: Derived { generation, type_source, clock }, depth, state })
+    }
+}
+
+impl Heads {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The type of the entity: that of the least creation in the past of all heads.
+    pub(crate) fn type_ordinal(&self) -> Option<u32> {
+        self.list
+            .iter()
+            .map(|h| h.derived.type_source)
+            .min_by_key(TypeSource::key)
+            .map(|s| s.type_ordinal)
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        let flag = |on: bool, bit: u8| if on { bit } else { 0 };
+        out.push(flag(self.unsettled, UNSETTLED) | flag(self.created_twice, CREATED_TWICE));
+        out.varint(u64::from(self.type_ordinal().unwrap_or(0)));
+        out.varint(self.list.len() as u64);
+        for head in &self.list {
+            head.put(&mut out);
+        }
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8], directory: &Directory) -> Read<Self> {
+        let mut r = Reader::new(bytes);
+        let flags = r.u8()?;
+        let (unsettled, created_twice) = (flags & UNSETTLED != 0, flags & CREATED_TWICE != 0);
+        r.varint()?;
+        let n = r.count(20)?;
+        let list = (0..n).map(|_| Head::read(&mut r, directory)).collect::<Read<_>>()?;
+        r.end()?;
+        Ok(Self { list, unsettled, created_twice })
+    }
+
+    /// Whether a row is unsettled, and its type, without reading the rest.
+    pub(crate) fn peek(bytes: &[u8]) -> Read<(bool, u32)> {
+        let mut r = Reader::new(bytes);
+        Ok((r.u8()? & UNSETTLED != 0, ordinal(&mut r)?))
+    }
+
+    /// Whether a row says so, without reading the rest.
+    pub(crate) fn peek_created_twice(bytes: &[u8]) -> bool {
+        bytes.first().is_some_and(|flags| flags & CREATED_TWICE != 0)
+    }
+}
+
+/// A state as it stands inline in a head.
+pub(crate) fn inline(state: &State, own: &Writer) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    put_state(&mut out, state, own, put_writer);
+    out
+}
+
+/// The state of the head `own` from its inline bytes.
+pub(crate) fn read_inline(bytes: &[u8], own: &Writer, directory: &Directory) -> Read<State> {
+    let mut r = Reader::new(bytes);
+    let n = r.count(20)?;
+    let mut table = vec![*own];
+    for _ in 0..n {
+        table.push(writer(&mut r, directory)?);
+    }
+    leaves(&mut r, &table)
+}
+
+/// Where the bytes of a path and of its value lie.
+pub(crate) type LeafPlace = [Range<usize>; 2];
+
+/// Where each path and value lies in the inline state of one settled head; nothing where it takes
+/// more than that to show it.
+pub(crate) fn in_place(heads: &Heads) -> Option<(Arc<[u8]>, Vec<LeafPlace>)> {
+    let ([Head { state: HeadState::Inline(bytes), .. }], false) =
+        (&heads.list[..], heads.unsettled)
+    else {
+        return None;
+    };
+    let mut r = Reader::new(bytes);
+    let mut read = || -> Read<Option<Vec<LeafPlace>>> {
+        for _ in 0..r.count(20)? {
+            ordinal(&mut r)?;
+            r.varint()?;
+            r.take(16)?;
+            r.varint()?;
+        }
+        let n = r.count(5)?;
+        let mut out: Vec<LeafPlace> = Vec::with_capacity(n);
+        // the maps that the next leaf may stand in
+        let mut maps: Vec<PathRef<'_>> = Vec::new();
+        for _ in 0..n {
+            let start = r.at();
+            let at = path(&mut r)?;
+            let middle = r.at();
+            // several writers may have written the same
+            if r.varint()? != 1 {
+                return Ok(None);
+            }
+            r.varint()?;
+            let from = r.at();
+            let is_map = skip_leaf(&mut r, at.depth())? == EMPTY_MAP;
+            while maps.last().is_some_and(|map| !at.is_below(*map)) {
+                maps.pop();
+            }
+            // a map for each key above it, else it clashes with a scalar or is an orphan
+            if maps.len() + 1 != at.depth() {
+                return Ok(None);
+            }
+            // a map that holds something is told by what it holds
+            if out.last().is_some_and(|[p, _]| at.is_below(PathRef::new(&bytes[p.clone()]))) {
+                out.pop();
+            }
+            if is_map {
+                maps.push(at);
+            }
+            out.push([start..middle, from..r.at()]);
+        }
+        Ok(Some(out))
+    };
+    read().ok().flatten().map(|places| (bytes.clone(), places))
+}
+
+/// The parts of a table row that a caller of the store sees as one.
+pub(crate) fn decode_row(key: &[u8], row: &[u8], directory: &Directory) -> Result<Heads> {
+    let bytes = unseal("heads", key, row)?;
+    Heads::decode(bytes, directory).map_err(unreadable("heads", key))
+}

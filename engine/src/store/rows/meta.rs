@@ -1,0 +1,58 @@
+//! Rows of `meta`: what a store knows of itself, and the tables that every store has.
+
+use super::guard::transact;
+use super::sealed::seal;
+use super::tables;
+use crate::error::{Error, Result};
+use heirloom_core::bytes::{Put, Read, Reader};
+use heirloom_core::model::{ChainPrefix, CommitRef, LogId};
+use redb::Database;
+
+// TODO tables
+
+/// Version of the layout of part 2 of FORMAT.md.
+pub(crate) const FILE_FORMAT: u64 = 1;
+pub(crate) const FORMAT: &str = "format";
+pub(crate) const DATASET: &str = "dataset";
+pub(crate) const OWN: &str = "own";
+pub(crate) const NODE: &str = "node";
+pub(crate) const PREDECESSOR: &str = "predecessor";
+pub(crate) const LOCAL: &str = "local";
+pub(crate) const FINGERPRINT: &str = "fingerprint";
+
+pub(crate) fn varint(n: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.varint(n);
+    out
+}
+
+pub(crate) fn number(name: &'static str, bytes: &[u8]) -> Result<u64> {
+    Reader::new(bytes).varint().map_err(|e| Error::corrupt("meta", name, e))
+}
+
+pub(crate) fn commit_ref(bytes: &[u8]) -> Result<CommitRef> {
+    let mut r = Reader::new(bytes);
+    let mut read = || -> Read<CommitRef> {
+        let log = LogId::from_bytes(r.array()?);
+        Ok(CommitRef { log, sequence: r.varint()?, prefix: ChainPrefix::from_bytes(r.array()?) })
+    };
+    read().map_err(|e| Error::corrupt("meta", PREDECESSOR, e))
+}
+
+pub(crate) fn predecessor_row(tip: &CommitRef) -> Vec<u8> {
+    let mut out = tip.log.as_bytes().to_vec();
+    out.varint(tip.sequence);
+    out.extend_from_slice(tip.prefix.as_bytes());
+    out
+}
+
+pub(crate) fn create_tables(database: &Database) -> Result<()> {
+    transact(database, redb::Durability::Immediate, false, |tx| {
+        for table in tables::ALL {
+            tx.open_table(table)?;
+        }
+        let row = seal(FORMAT.as_bytes(), &varint(FILE_FORMAT));
+        tx.open_table(tables::META)?.insert(FORMAT.as_bytes(), &row[..])?;
+        Ok(())
+    })
+}
