@@ -125,14 +125,16 @@ impl Builder {
     /// [`Invalid::UnknownPolicy`] if there is none.
     ///
     /// ```
-    /// use heirloom::{Engine, Error, Policy, Resolution};
+    /// use heirloom::{Engine, Error, Invalid, Policy, Resolution};
     /// let keep =
     ///     Policy::custom("keep", 1, |conflict| Resolution::Head(conflict.heads[0].version));
     /// let engine =
     ///     Engine::builder().register_policy(keep).policy_named("note", "keep").in_memory()?;
     /// assert_eq!(engine.policy("note").name(), "keep");
     /// let unknown = Engine::builder().policy_named("note", "newest").in_memory();
-    /// assert!(matches!(unknown, Err(Error::Invalid(Invalid::UnknownPolicy(name))) if name == "newest"));
+    /// let newest = |name: &str| name == "newest";
+    /// let named = matches!(unknown, Err(Error::Invalid(Invalid::UnknownPolicy(n))) if newest(&n));
+    /// assert!(named);
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     #[must_use]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use heirloom_core::model::{Content, EntityId, Kind};
 
 /// What a write would do to an entity, for [`Builder::validate`](crate::Builder::validate) to

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admission::{Admission, Hook, Introduction, Rules};
-use crate::session::limits::{HANDSHAKE, IDLE, LEAST_SPEED};
+use crate::limits::{HANDSHAKE, IDLE, LEAST_SPEED};
 
 /// Choices about a session. The defaults suit a phone on a mobile network as well as two processes
 /// of one machine.

@@ -41,6 +41,7 @@ extern crate self as heirloom_sync;
 pub mod admission;
 mod config;
 mod error;
+mod limits;
 mod report;
 mod session;
 pub mod transport;

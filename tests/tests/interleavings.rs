@@ -6,9 +6,9 @@
 //!
 //! Beside each stands a variant with a classical fault, to show that the search would find it.
 
-#[path = "../../engine/src/store/group_commit.rs"]
+#[path = "../../engine/src/store/commit/group_commit.rs"]
 mod group_commit;
-#[path = "../../engine/src/store/wake.rs"]
+#[path = "../../engine/src/store/commit/wake.rs"]
 mod wake;
 
 mod primitives {

@@ -2,7 +2,8 @@
 //! copy that takes the store's place.
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::{Partial, Target, keep_name};
 use std::fs;
 use std::io::{self, ErrorKind};

@@ -3,8 +3,7 @@
 use crate::builder::Builder;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::store::IndexState;
-use crate::store::{Field, Index};
+use crate::store::{Field, Index, IndexState};
 use heirloom_core::error::Invalid;
 use heirloom_core::limits;
 use heirloom_core::model::Path;

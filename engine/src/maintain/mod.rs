@@ -7,7 +7,9 @@ mod indexes;
 mod read_only;
 mod repair;
 mod verify;
+mod verify_fold;
 mod verify_index;
+mod verify_tables;
 
 pub use backup::{BackupProgress, Compaction};
 pub use indexes::IndexStatus;

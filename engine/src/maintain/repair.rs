@@ -69,8 +69,8 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Patch;
     use crate::Content;
+    use crate::Patch;
     use crate::store::HEADS;
 
     #[test]

@@ -1,24 +1,27 @@
 //! Reads everything again, rebuilds what is derived, and names each place that does not fit (R33).
 
+use super::verify_fold::{Fold, Part};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::verify_index::check_index;
+use super::verify_tables::{
+    check_checkpoint, check_datasets, check_dots, check_indexes, check_types,
+};
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::read::Snapshot;
 use crate::store;
 use crate::store::{
     At, Caches, Record, Stored, Verification, View, check_missing, check_peers, decode_row, hex,
-    type_key,
 };
 use heirloom_core::format::body::{self, Tag};
-use heirloom_core::format::genesis::Genesis;
 use heirloom_core::format::hash::{
     branch_name, chain_after, chain_of_genesis, head_term, state_checksum, states_root,
 };
-use heirloom_core::model::{Chain, DatasetId, EntityId, Kind, StateDigest, VersionRef};
+use heirloom_core::model::{EntityId, Kind, StateDigest, VersionRef};
 
 /// How far a verification is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -36,34 +39,8 @@ pub struct VerifyProgress {
 /// Heads of so many entities are held at a time.
 pub(crate) const ENTITIES: u64 = 100_000;
 
-/// The fold of the log, made again. Of entities only a part: the walk is repeated for each.
-struct Fold {
-    part: Part,
-    /// Sum over the heads of all parts.
-    digest: StateDigest,
-    heads: BTreeMap<EntityId, BTreeSet<VersionRef>>,
-    created_twice: BTreeSet<EntityId>,
-    ends: BTreeMap<u32, (u64, Chain)>,
-    frontier: BTreeSet<u32>,
-    /// Commits that are marked as ones whose bodies do not verify.
-    marked: BTreeSet<u64>,
-}
-
 /// Memory for what the walk has read: nothing comes from the engine's own caches.
 const CACHE: usize = 48 << 20;
-
-/// One of so many parts of all entities.
-#[derive(Clone, Copy)]
-struct Part {
-    number: u64,
-    of: u64,
-}
-
-impl Part {
-    fn holds(self, id: &EntityId) -> bool {
-        store::part_of(id, self.of) == self.number
-    }
-}
 
 pub(crate) fn verify(
     snapshot: &Snapshot,
@@ -327,23 +304,6 @@ fn fold_version(view: &View<'_>, at: &At, fold: &mut Fold) -> Result<()> {
     Ok(())
 }
 
-/// The local log taken for one that travels would be offered to peers.
-fn check_datasets(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) {
-    let directory = &snapshot.engine.store().directory;
-    for ordinal in fold.ends.keys() {
-        let of_dataset = if directory.is_local(*ordinal) {
-            Some(DatasetId::NONE)
-        } else {
-            snapshot.engine.dataset()
-        };
-        let genesis =
-            directory.log(*ordinal).and_then(|info| Genesis::of_log(&info.genesis, info.id).ok());
-        if genesis.map(|g| g.dataset) != of_dataset {
-            out.problem("logs", ordinal, "its genesis is of another dataset");
-        }
-    }
-}
-
 fn checksum(view: &View<'_>, at: &At) -> Result<[u8; 16]> {
     let source = view.as_head(at)?.derived.type_source;
     let entity_type = view.entity_type(source.type_ordinal)?;
@@ -442,93 +402,11 @@ fn check_head(view: &View<'_>, at: &At) -> Result<bool> {
     Ok(same_content && at.writer == head.writer && view.as_head(at)?.derived == head.derived)
 }
 
-/// Numbers are given without gaps, and lead from names and to them.
-fn check_types(snapshot: &Snapshot, out: &mut Verification) -> Result<()> {
-    let mut count = 0;
-    for (expected, row) in (0u32..).zip(snapshot.tables.types.range::<&[u8]>(..)?) {
-        let (key, value) = row?;
-        count += 1;
-        if key.value() != expected.to_be_bytes() {
-            out.problem("types", hex(key.value()), "the row before is missing");
-            return Ok(());
-        }
-        let Some(name) = out.note(store::read_type(key.value(), value.value()))? else { continue };
-        let back = snapshot.tables.type_names.get(name.as_bytes())?;
-        if back.is_none_or(|row| row.value() != key.value()) {
-            out.problem("type_names", name, "it does not lead to its number");
-        }
-    }
-    let rows = snapshot.tables.type_names.len()?;
-    if rows != count {
-        out.problem("type_names", "all", format!("{rows} rows for {count} types"));
-    }
-    Ok(())
-}
-
-fn check_indexes(snapshot: &Snapshot, out: &mut Verification) -> Result<()> {
-    let view = snapshot.view();
-    let (mut types, mut unsettled) = (0u64, 0u64);
-    for row in snapshot.tables.heads.range::<&[u8]>(..)? {
-        let (key, value) = row?;
-        let Ok(heads) = decode_row(key.value(), value.value(), view.directory) else { continue };
-        let Ok(id) = <[u8; 16]>::try_from(key.value()).map(EntityId::from_bytes) else { continue };
-        types += 1;
-        let indexed = match heads.type_ordinal() {
-            Some(ordinal) => snapshot.tables.by_type.get(&type_key(ordinal, id)[..])?.is_some(),
-            None => false,
-        };
-        if !indexed {
-            out.problem("by_type", id, "an entity is missing");
-        }
-        unsettled += u64::from(heads.unsettled);
-        if heads.unsettled != snapshot.tables.unsettled.get(key.value())?.is_some() {
-            out.problem("unsettled", id, "settled or not is wrong");
-        }
-    }
-    for (table, expected, found) in [
-        ("by_type", types, snapshot.tables.by_type.len()?),
-        ("unsettled", unsettled, snapshot.tables.unsettled.len()?),
-    ] {
-        if expected != found {
-            out.problem(table, "all", format!("{found} rows where {expected} belong"));
-        }
-    }
-    Ok(())
-}
-
-fn check_dots(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) -> Result<()> {
-    let rows = snapshot.tables.dots.len()?;
-    if rows != out.commits {
-        out.problem("dots", "all", format!("{rows} rows for {} commits", out.commits));
-    }
-    let view = snapshot.view();
-    for (ordinal, (last, chain)) in &fold.ends {
-        let tip = out.note(view.tip(*ordinal))?;
-        if tip.is_some_and(|t| t.is_none_or(|t| t.header.last() != *last || t.chain != *chain)) {
-            out.problem("dots", ordinal, "the end of the log is not the last commit");
-        }
-    }
-    Ok(())
-}
-
-fn check_checkpoint(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) -> Result<()> {
-    let found = out.note(snapshot.state_digest())?;
-    if found.is_some_and(|d| d != fold.digest) {
-        out.problem("log", "last", "the state digest is not that of the heads");
-    }
-    let found = out.note(snapshot.frontier())?;
-    // one that was made anew where a record was damaged may be wider
-    if found.is_some_and(|f| !fold.frontier.iter().all(|line| f.contains(line))) {
-        out.problem("log", "last", "the frontier is not that of the commits");
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Patch;
     use crate::Content;
+    use crate::Patch;
     use crate::store::Problem;
 
     fn engine() -> Engine {

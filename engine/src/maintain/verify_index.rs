@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::error::Result;
 use crate::read::Snapshot;
-use crate::store::IndexState;
 use crate::store::{
-    INDEX, INDEXED, Index, ReadTable, Verification, View, hex, index_key, index_parts, keys_of,
-    read_indexed,
+    INDEX, INDEXED, Index, IndexState, ReadTable, Verification, View, hex, index_key, index_parts,
+    keys_of, read_indexed,
 };
 use heirloom_core::model::EntityId;
 

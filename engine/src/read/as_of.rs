@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::entity::{Entity, entity_of};
 use super::snapshot::Snapshot;
 use super::version::Version;
-use crate::error::{Error, Result};
-use crate::store::clock_at;
-use crate::store::{Heads, LogCut, Part};
+use crate::error::Error;
+use crate::error::Result;
+use crate::store::{Heads, LogCut, Part, clock_at};
 use heirloom_core::model::{Clock, CommitRef, EntityId, Timestamp};
 
 /// A point in the past of a store, or of all stores (R11).

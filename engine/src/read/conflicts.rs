@@ -5,7 +5,8 @@ use std::ops::Bound;
 
 use super::snapshot::{Snapshot, entity_id};
 use super::version::Version;
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::{Heads, View};
 use heirloom_core::merge::{Conflict, Policy, conflicts};
 use heirloom_core::model::EntityId;

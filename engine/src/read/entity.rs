@@ -6,7 +6,9 @@ use std::sync::{Arc, Weak};
 use serde::de::DeserializeOwned;
 
 use crate::engine::{Engine, Inner};
-use crate::error::{Error, Misfit, Result};
+use crate::error::Error;
+use crate::error::Misfit;
+use crate::error::Result;
 use crate::store::{Heads, Seen, Shown, View};
 use heirloom_core::format::serde::{Unread, from_leaves};
 use heirloom_core::format::value::decode_all;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::snapshot::{History, Snapshot};
 use super::version::Version;
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::{Head, Stored, content_of};
 use heirloom_core::format::value::{EMPTY_MAP, decode_all, encode_value, tag};
 use heirloom_core::merge::{

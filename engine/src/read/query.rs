@@ -6,9 +6,9 @@ use std::ops::{Bound, RangeBounds};
 
 use super::entity::Entity;
 use super::snapshot::Snapshot;
-use crate::error::{Error, Result};
-use crate::store::IndexState;
-use crate::store::{Declared, Field, INDEX, Index, hex, index_key, index_parts};
+use crate::error::Error;
+use crate::error::Result;
+use crate::store::{Declared, Field, INDEX, Index, IndexState, hex, index_key, index_parts};
 use heirloom_core::bytes::Reader;
 use heirloom_core::error::Invalid;
 use heirloom_core::format::sort_key::{self, cut, may_be_cut, sort_key};
@@ -149,7 +149,7 @@ impl QueryCursor {
             sort_key::check(&mut r)?;
             Ok(Self { key: r.since(from).to_vec(), id })
         };
-        read().map_err(|e: crate::Malformed| {
+        read().map_err(|e: heirloom_core::bytes::Malformed| {
             Invalid::text(
                 "a cursor of a query",
                 hex(bytes),

@@ -29,7 +29,7 @@ impl Version {
         for (ordinal, sequence) in parents {
             let record = view.commit_at(*ordinal, *sequence)?;
             let missing = || {
-                crate::Error::corrupt(
+                crate::error::Error::corrupt(
                     "log",
                     format!("{ordinal}/{sequence}"),
                     "a version is missing",

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::{Record, View, ends_by};
 use heirloom_core::format::commit::WireParts;
 use heirloom_core::format::hash;

@@ -2,18 +2,13 @@
 //! it only saves work: what is damaged is as good as forgotten.
 
 use super::exchange::Replication;
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store;
-use crate::store::drop_staged;
-use crate::store::last_piece;
-use crate::store::peer_row;
-use crate::store::pieces;
-use crate::store::put_staged;
-use crate::store::read_peer;
-use crate::store::read_staged;
-use crate::store::seal;
-use crate::store::staged_in;
-use crate::store::unseal;
+use crate::store::{
+    drop_staged, last_piece, peer_row, pieces, put_staged, read_peer, read_staged, seal, staged_in,
+    unseal,
+};
 use heirloom_core::limits;
 use heirloom_core::model::NodeId;
 use heirloom_core::replica::Peer;

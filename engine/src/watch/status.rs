@@ -1,6 +1,8 @@
 //! Where changes are: durable here, held by a peer, held by the hub (R13).
 
-use super::changes::{Change, Changes, Cursor};
+use super::change::Change;
+use super::changes::Changes;
+use super::cursor::Cursor;
 use crate::engine::Engine;
 use crate::error::Result;
 use heirloom_core::model::{NodeId, VersionRef};

@@ -1,9 +1,12 @@
 //! Waiting for changes. A subscription is a cursor that can sleep (R12, I9).
 
+use super::change::Change;
 use super::changes::filters;
-use super::changes::{Change, Cursor, Pass, Scan};
+use super::cursor::Cursor;
+use super::scan::{Pass, Scan};
 use crate::engine::{Engine, Inner};
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::{Waited, Wake};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};

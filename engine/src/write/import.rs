@@ -1,29 +1,23 @@
 //! Existing versioned data comes in here: commits of other devices, authored one after another.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use serde::Serialize;
-
-use super::staged::{StagedEntity, content_leaves, patch_body};
 use crate::engine::Engine;
-use crate::error::{Error, ImportFault, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::read::Version;
 use crate::store;
-use crate::store::{Bodies, Incoming, LogCut, Place, Planned, View, author, fold};
+use crate::store::{LogCut, View};
 use heirloom_core::error::Invalid;
-use heirloom_core::format::commit::NO_TRAILER;
 use heirloom_core::format::genesis::{Genesis, is_label};
 use heirloom_core::format::hash;
-use heirloom_core::format::serde::to_content;
 use heirloom_core::limits;
-use heirloom_core::merge::StaleWrite;
 use heirloom_core::model::{
-    Chain, Clock, ClockEntry, CommitRef, Content, DatasetId, EntityId, Kind, LogId, Metadata,
-    Patch, Timestamp, VersionRef,
+    Chain, Clock, CommitRef, Content, DatasetId, EntityId, LogId, VersionRef,
 };
 
 /// Imported commits become durable together when they reach this size.
-const FLUSH: usize = 4 << 20;
+pub(crate) const FLUSH: usize = 4 << 20;
 
 /// Authors commits for given devices with given pasts and times, as if these devices had written
 /// them.
@@ -55,32 +49,32 @@ const FLUSH: usize = 4 << 20;
 /// # Ok::<(), heirloom::Error>(())
 /// ```
 pub struct Importer {
-    engine: Engine,
-    dataset: DatasetId,
-    devices: Vec<DeviceLog>,
-    by_log: HashMap<LogId, usize>,
+    pub(super) engine: Engine,
+    pub(super) dataset: DatasetId,
+    pub(super) devices: Vec<DeviceLog>,
+    pub(super) by_log: HashMap<LogId, usize>,
 }
 
 /// A device of an [`Importer`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Device(usize);
+pub struct Device(pub(super) usize);
 
-struct DeviceLog {
-    log: LogId,
-    genesis_bytes: Vec<u8>,
-    genesis: Genesis,
+pub(super) struct DeviceLog {
+    pub(super) log: LogId,
+    pub(super) genesis_bytes: Vec<u8>,
+    pub(super) genesis: Genesis,
     /// Last sequence, chain and wall of what was imported so far.
-    before: (u64, Chain),
-    wall: u64,
+    pub(super) before: (u64, Chain),
+    pub(super) wall: u64,
 }
 
 /// An imported commit: what later ones may name as their past.
 #[derive(Clone, Debug)]
 pub struct Authored {
-    commit: CommitRef,
-    clock: Clock,
-    new: bool,
-    versions: usize,
+    pub(super) commit: CommitRef,
+    pub(super) clock: Clock,
+    pub(super) new: bool,
+    pub(super) versions: usize,
 }
 
 impl Authored {
@@ -154,50 +148,6 @@ impl Importer {
         Ok(Authored { commit: *commit, clock, new: false, versions: record.header.versions.len() })
     }
 
-    /// Begins a commit of a device that had seen `past` (and its own commits before). Its wall is
-    /// `wall`, raised to that of the device's commit before; its stamp follows (I5).
-    pub fn commit(
-        &mut self,
-        device: Device,
-        past: &[&Authored],
-        wall: Timestamp,
-    ) -> Result<Draft<'_>> {
-        let log = self.devices.get(device.0).ok_or(ImportFault::ForeignDevice)?;
-        let own = (log.log, log.before);
-        let mut seen = Clock::new();
-        for a in past {
-            seen.merge(&a.clock);
-        }
-        let before = CommitRef { log: own.0, sequence: own.1.0, prefix: own.1.1.prefix() };
-        let mut own_clock = None;
-        if before.sequence > 0 && !seen.covers(own.0, before.sequence) {
-            let store = self.engine.store();
-            let clock = crate::store::clock_at(&store.writer_view(&*store.writer()?)?, &before)?;
-            seen.merge(&clock);
-            own_clock = Some(clock);
-        }
-        if seen.get(own.0).is_some_and(|e| e.sequence > before.sequence) {
-            return Err(ImportFault::PastOutOfOrder.into());
-        }
-        // only the maximal ones are refs: the others are in their past
-        let covered = |c: &CommitRef| {
-            let by_other = past.iter().any(|o| o.commit != *c && o.clock.covers(c.log, c.sequence));
-            by_other || own_clock.as_ref().is_some_and(|k| k.covers(c.log, c.sequence))
-        };
-        let refs =
-            past.iter().map(|a| a.commit).filter(|c| c.log != own.0 && !covered(c)).collect();
-        Ok(Draft {
-            importer: self,
-            device,
-            past: seen,
-            refs,
-            wall,
-            metadata: Metadata::new(),
-            staged: BTreeMap::new(),
-            order: Vec::new(),
-        })
-    }
-
     /// The heads that an entity had in a past. Costs a look at each of its later versions.
     pub fn heads(&self, past: &Clock, entity: EntityId) -> Result<Vec<Version>> {
         self.with_view(|view| {
@@ -230,7 +180,7 @@ impl Importer {
         })
     }
 
-    fn with_view<T>(&self, f: impl FnOnce(&View<'_>) -> Result<T>) -> Result<T> {
+    pub(super) fn with_view<T>(&self, f: impl FnOnce(&View<'_>) -> Result<T>) -> Result<T> {
         let store = self.engine.store();
         let writer = store.writer()?;
         f(&store.writer_view(&writer)?)
@@ -249,7 +199,7 @@ impl Importer {
     }
 
     /// An error rests on commits that may be on their way: on nothing less than is durable then.
-    fn refused(&self, error: Error) -> Error {
+    pub(super) fn refused(&self, error: Error) -> Error {
         self.make_durable().err().unwrap_or(error)
     }
 
@@ -259,7 +209,7 @@ impl Importer {
     }
 }
 
-fn heads_in(view: &View<'_>, past: &Clock, entity: EntityId) -> Result<store::Heads> {
+pub(crate) fn heads_in(view: &View<'_>, past: &Clock, entity: EntityId) -> Result<store::Heads> {
     let heads = view.heads(entity)?;
     if view.directory.has_forks() {
         let cut = LogCut::of(view, past)?;
@@ -270,255 +220,6 @@ fn heads_in(view: &View<'_>, past: &Clock, entity: EntityId) -> Result<store::He
         log.and_then(|l| past.get(l)).map_or(0, |e| e.sequence)
     };
     view.heads_in(&heads, &store::Part::Upto(&upto))
-}
-
-/// A commit in the making. Dropped without [`finish`](Self::finish) it never was.
-pub struct Draft<'a> {
-    importer: &'a mut Importer,
-    device: Device,
-    past: Clock,
-    refs: Vec<CommitRef>,
-    wall: Timestamp,
-    metadata: Metadata,
-    staged: BTreeMap<EntityId, StagedEntity>,
-    order: Vec<EntityId>,
-}
-
-impl Draft<'_> {
-    /// What the commit's author has seen.
-    pub fn past(&self) -> &Clock {
-        &self.past
-    }
-
-    /// The heads of an entity in that past.
-    pub fn heads(&self, entity: EntityId) -> Result<Vec<Version>> {
-        self.importer.heads(&self.past, entity)
-    }
-
-    /// The content of a version.
-    pub fn content(&self, version: &VersionRef) -> Result<Option<Content>> {
-        self.importer.content(version)
-    }
-
-    /// Words about the commit.
-    pub fn metadata(&mut self, metadata: Metadata) -> &mut Self {
-        self.metadata = metadata;
-        self
-    }
-
-    /// Brings an entity into being. [`Error::Exists`] if it is in the past.
-    pub fn create<T: Serialize + ?Sized>(
-        &mut self,
-        entity: EntityId,
-        entity_type: &str,
-        content: &T,
-    ) -> Result<()> {
-        let parents = self.parents(entity)?;
-        if !parents.is_empty() {
-            let deleted = parents.iter().all(store::Head::is_tombstone);
-            return Err(self.importer.refused(Error::Exists { entity, deleted }));
-        }
-        self.put(entity, entity_type, content)
-    }
-
-    /// Gives an entity this whole content: creates it, or replaces all its heads in the past (over
-    /// tombstones alone, a restore). Fields that stand so already keep their writers; if all do,
-    /// under one head, no version is written.
-    pub fn put<T: Serialize + ?Sized>(
-        &mut self,
-        entity: EntityId,
-        entity_type: &str,
-        content: &T,
-    ) -> Result<()> {
-        let leaves = content_leaves(&to_content(content)?)?;
-        let parents = self.parents(entity)?;
-        let deleted = !parents.is_empty() && parents.iter().all(store::Head::is_tombstone);
-        let mut staged = if parents.is_empty() {
-            StagedEntity::creation(entity_type)
-        } else {
-            self.importer.with_view(|view| StagedEntity::over(view, entity, parents))?
-        };
-        if deleted {
-            staged.kind = Kind::Restore;
-        }
-        staged.replace(leaves);
-        self.stage(entity, staged)
-    }
-
-    /// The same, if the heads in the past are exactly these; else [`Error::Stale`].
-    pub fn put_expecting<T: Serialize + ?Sized>(
-        &mut self,
-        entity: EntityId,
-        entity_type: &str,
-        expected: &[VersionRef],
-        content: &T,
-    ) -> Result<()> {
-        let mut found: Vec<_> = self.parents(entity)?.iter().map(|h| h.writer.reference).collect();
-        let mut expected = expected.to_vec();
-        found.sort();
-        expected.sort();
-        if found != expected {
-            let fields = Vec::new();
-            let stale = StaleWrite::new(entity, expected, found, false, fields);
-            return Err(self.importer.refused(Error::Stale(Box::new(stale))));
-        }
-        self.put(entity, entity_type, content)
-    }
-
-    /// Changes some fields, over all heads in the past.
-    pub fn patch(&mut self, entity: EntityId, patch: Patch) -> Result<()> {
-        let body = patch_body(&patch)?;
-        let parents = self.parents(entity)?;
-        if parents.is_empty() {
-            return Err(self.importer.refused(Error::NotFound(entity)));
-        }
-        if parents.iter().any(store::Head::is_tombstone) {
-            return Err(self.importer.refused(Error::Deleted(entity)));
-        }
-        let mut staged =
-            self.importer.with_view(|view| StagedEntity::over(view, entity, parents))?;
-        staged.check_inside(&patch)?;
-        staged.patch(body);
-        self.stage(entity, staged)
-    }
-
-    /// Deletes an entity, over all its heads in the past.
-    pub fn delete(&mut self, entity: EntityId) -> Result<()> {
-        let parents = self.parents(entity)?;
-        if parents.is_empty() {
-            return Err(self.importer.refused(Error::NotFound(entity)));
-        }
-        self.stage(entity, StagedEntity::deletion(parents))
-    }
-
-    fn parents(&self, entity: EntityId) -> Result<Vec<store::Head>> {
-        self.importer.with_view(|view| heads_in(view, &self.past, entity)).map(|h| h.list)
-    }
-
-    fn stage(&mut self, entity: EntityId, staged: StagedEntity) -> Result<()> {
-        if self.staged.contains_key(&entity) {
-            return Err(Error::AlreadyChanged(entity));
-        }
-        self.staged.insert(entity, staged);
-        self.order.push(entity);
-        Ok(())
-    }
-
-    /// How many versions it will have.
-    pub fn len(&self) -> usize {
-        self.staged.values().filter(|s| s.says_something()).count()
-    }
-
-    /// Whether it would have none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Authors the commit, or finds that it is here already. It becomes durable with others: by
-    /// size, or by [`Importer::flush`].
-    ///
-    /// # Errors
-    /// [`ImportFault::Empty`] without a version; [`Invalid::Limit`]; [`ImportFault::Differs`] if the
-    /// store has another commit in its place. Nothing was imported then.
-    pub fn finish(mut self) -> Result<Authored> {
-        let mut plan = Vec::with_capacity(self.order.len());
-        for entity in std::mem::take(&mut self.order) {
-            if let Some(staged) = self.staged.remove(&entity).filter(StagedEntity::says_something) {
-                plan.push(staged.into_planned(entity));
-            }
-        }
-        if plan.is_empty() {
-            return Err(ImportFault::Empty.into());
-        }
-        let versions = plan.len();
-        let appended = self.append(plan);
-        let (commit, stamp, new, batch) = appended.map_err(|e| self.importer.refused(e))?;
-        if let Some(batch) = batch {
-            self.importer.engine.store().flush(batch)?;
-        }
-        let mut clock = self.past;
-        clock.advance(
-            commit.log,
-            ClockEntry { sequence: commit.sequence, stamp: Timestamp::of(stamp) },
-        );
-        Ok(Authored { commit, clock, new, versions })
-    }
-
-    /// → the commit, its stamp, whether it is new, and the batch to flush if enough has gathered.
-    fn append(&mut self, plan: Vec<Planned>) -> Result<(CommitRef, u64, bool, Option<u64>)> {
-        let store = self.importer.engine.store();
-        let device = &self.importer.devices[self.device.0];
-        let mut writer = store.writer()?;
-        let ordinal = match store.directory.ordinal(device.log) {
-            Some(ordinal) => ordinal,
-            None => store.directory.add_log(device.log, &device.genesis_bytes, &device.genesis),
-        };
-        let view = store.writer_view(&writer)?;
-        let refs = self.refs(&view, ordinal, &plan)?;
-        let wall = self.wall.saturated().max(device.wall);
-        let place = Place { log: device.log, ordinal, before: device.before };
-        let authored = author(&view, place, wall, refs, &self.metadata, plan)?;
-        let header = &authored.header;
-        let commit =
-            CommitRef { log: device.log, sequence: header.last(), prefix: authored.chain.prefix() };
-        let stamp = header.wall + header.excess;
-        let known = view.commit_at(ordinal, header.first)?;
-        if known.as_ref().is_some_and(|r| r.chain != authored.chain) {
-            let reference = VersionRef {
-                log: device.log,
-                sequence: header.first,
-                prefix: authored.chain.prefix(),
-            };
-            return Err(ImportFault::Differs(reference).into());
-        }
-        if known.is_none() {
-            let incoming = Incoming {
-                log: device.log,
-                ordinal,
-                chain: authored.chain,
-                header,
-                header_bytes: &authored.header_bytes,
-                trailer: NO_TRAILER,
-                wall_before: device.wall,
-            };
-            let folded = fold(&view, &incoming, Bodies::Known(authored.settled))?;
-            debug_assert!(
-                folded.voids.is_empty(),
-                "an imported commit is not void: {:?}",
-                folded.voids
-            );
-            let mut places = Vec::with_capacity(header.refs.len());
-            for r in &header.refs {
-                places.extend(
-                    view.line_of(r.log, r.sequence, r.prefix)?.map(|line| (line, r.sequence)),
-                );
-            }
-            store.append(&mut writer, ordinal, authored.chain, header, &places, folded);
-        }
-        let device = &mut self.importer.devices[self.device.0];
-        device.before = (commit.sequence, authored.chain);
-        device.wall = wall;
-        let flush = (writer.pending.bytes > FLUSH).then_some(writer.batch);
-        Ok((commit, stamp, known.is_none(), flush))
-    }
-
-    /// The refs that were asked for, and for a parent on another log the last commit of that log in
-    /// the past.
-    fn refs(&self, view: &View<'_>, own: u32, plan: &[Planned]) -> Result<Vec<CommitRef>> {
-        let mut refs = self.refs.clone();
-        for head in plan.iter().flat_map(|p| &p.parents).filter(|h| h.writer.ordinal != own) {
-            let log = head.writer.reference.log;
-            if refs.iter().any(|r| r.log == log) {
-                continue;
-            }
-            let upto = self.past.get(log).map_or(0, |e| e.sequence);
-            let missing = || Error::corrupt("log", head.writer.reference, "a version is missing");
-            refs.push(
-                view.commit_on(head.writer.ordinal, upto)?.ok_or_else(missing)?.reference(log),
-            );
-        }
-        Ok(refs)
-    }
 }
 
 impl Engine {

@@ -2,14 +2,21 @@
 
 mod carry;
 mod collection;
+mod decide;
+mod draft;
+mod gone;
 mod import;
 mod local;
 mod outcome;
+mod plan;
+mod read_back;
 mod staged;
+mod steps;
 mod transaction;
 mod write;
 
 pub use collection::{Collection, Document, Documents};
-pub use import::{Authored, Device, Draft, Importer};
+pub use draft::Draft;
+pub use import::{Authored, Device, Importer};
 pub use outcome::Outcome;
 pub use transaction::Transaction;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::{Head, Heads, Planned, View};
 use heirloom_core::error::Invalid;
 use heirloom_core::format::body::PatchBody;

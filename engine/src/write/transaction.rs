@@ -9,19 +9,18 @@ use serde::de::DeserializeOwned;
 use super::carry::Glass;
 use super::staged::{StagedEntity, content_leaves, patch_body};
 use crate::engine::Engine;
-use crate::error::{Error, Misfit, Result};
+use crate::error::Error;
+use crate::error::Misfit;
+use crate::error::Result;
 use crate::read::Entity;
-use crate::rules::Proposal;
-use crate::store;
-use crate::store::{Head, Heads, Planned, Seen, Shown, Stored, View, content_of, shown_leaves};
+use crate::store::{Head, Heads, Seen, Shown, Stored, View, shown_leaves};
 use heirloom_core::error::Invalid;
 use heirloom_core::format::body::PatchBody;
 use heirloom_core::format::serde::{Fault, to_content};
-use heirloom_core::format::value::is_closed;
 use heirloom_core::limits;
 use heirloom_core::merge::{Leaves, StaleField, StaleWrite, leaf};
-use heirloom_core::merge::{Nearby, Policy, Resolution, conflicts, is_emptied, removed, show};
-use heirloom_core::model::{CommitRef, EntityId, Kind, Patch, Path, State, VersionRef};
+use heirloom_core::merge::{Nearby, Policy, conflicts, is_emptied, removed};
+use heirloom_core::model::{EntityId, Kind, Patch, Path, State, VersionRef};
 
 /// Changes that become one commit if the closure succeeds, and nothing otherwise. Reads see them.
 ///
@@ -29,12 +28,12 @@ use heirloom_core::model::{CommitRef, EntityId, Kind, Patch, Path, State, Versio
 /// those that look at each field it decides only what it touches (R20); under those that look at
 /// whole versions, and over what a custom one computed, it writes down all that is shown.
 pub struct Transaction<'a> {
-    engine: &'a Engine,
-    view: View<'a>,
-    own: Option<u32>,
-    staged: BTreeMap<EntityId, StagedEntity>,
+    pub(super) engine: &'a Engine,
+    pub(super) view: View<'a>,
+    pub(super) own: Option<u32>,
+    pub(super) staged: BTreeMap<EntityId, StagedEntity>,
     /// In the order in which they were touched first.
-    order: Vec<EntityId>,
+    pub(super) order: Vec<EntityId>,
 }
 
 impl<'a> Transaction<'a> {
@@ -58,7 +57,7 @@ impl<'a> Transaction<'a> {
         }))))
     }
 
-    fn entity(&self, seen: Arc<Seen>) -> Entity {
+    pub(super) fn entity(&self, seen: Arc<Seen>) -> Entity {
         Entity(seen, Arc::downgrade(&self.engine.inner))
     }
 
@@ -197,7 +196,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Writes what lies between `old` and `new`, on what is there now.
-    fn put_change(&mut self, read: &Entity, old: &Leaves, new: &Leaves) -> Result<()> {
+    pub(super) fn put_change(&mut self, read: &Entity, old: &Leaves, new: &Leaves) -> Result<()> {
         let id = read.id();
         let mut body = PatchBody {
             sets: new.iter().filter(|(p, v)| leaf(old, p) != Some(v)).cloned().collect(),
@@ -231,166 +230,6 @@ impl<'a> Transaction<'a> {
             staged.patch(body);
             self.stage(id, staged);
         }
-        Ok(())
-    }
-
-    /// Insists that the heads of an entity are exactly these, so that what follows is written on
-    /// what the caller saw, or not at all (R15). The token of an [`Entity`] is its
-    /// [`heads`](Entity::heads); a single version stands for itself.
-    ///
-    /// ```
-    /// # use heirloom::{Content, Engine, Error, Patch};
-    /// # let engine = Engine::in_memory()?;
-    /// # let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("on", false)))?;
-    /// let read = engine.snapshot()?.get(lamp)?.expect("it was created");
-    /// // meanwhile, elsewhere
-    /// engine.write(|tx| tx.patch(lamp, Patch::new().set("note", "broken")))?;
-    /// let refused = engine.write(|tx| {
-    ///     tx.expect(lamp, read.heads())?;
-    ///     tx.patch(lamp, Patch::new().set("on", true))
-    /// });
-    /// assert!(matches!(refused, Err(Error::Stale(_))));
-    /// # Ok::<(), heirloom::Error>(())
-    /// ```
-    ///
-    /// [`Error::Stale`] if they are others, [`Error::NotFound`].
-    pub fn expect(&self, id: EntityId, heads: &[VersionRef]) -> Result<()> {
-        let now: BTreeSet<_> = self.known_heads(id)?.into_iter().collect();
-        if now.is_empty() {
-            return Err(Error::NotFound(id));
-        }
-        if now == heads.iter().copied().collect() {
-            Ok(())
-        } else {
-            Err(self.stale(heads, id, false, Vec::new())?)
-        }
-    }
-
-    /// Deletes an entity: a tombstone, which syncs like any other version (R5).
-    ///
-    /// ```
-    /// # use heirloom::{Content, Engine, Error};
-    /// # let engine = Engine::in_memory()?;
-    /// let lamp = engine.write(|tx| tx.create("lamp", &Content::new()))?;
-    /// engine.write(|tx| tx.delete(lamp))?;
-    /// assert!(engine.snapshot()?.get(lamp)?.is_none());
-    /// assert!(matches!(engine.write(|tx| tx.delete(lamp)), Err(Error::Deleted(_))));
-    /// assert_eq!(engine.snapshot()?.history(lamp)?.count(), 2); // nothing is lost
-    /// # Ok::<(), heirloom::Error>(())
-    /// ```
-    ///
-    /// [`Error::NotFound`], [`Error::Deleted`] if nobody has to be told.
-    pub fn delete(&mut self, id: EntityId) -> Result<()> {
-        let heads = self.view.heads(id)?;
-        let is_lone_tombstone = matches!(&heads.list[..], [only] if only.is_tombstone());
-        match self.staged.get(&id) {
-            Some(staged) if staged.state.is_none() => return Err(Error::Deleted(id)),
-            // nobody has seen it alive
-            Some(_) if heads.is_empty() || is_lone_tombstone => {
-                self.staged.remove(&id);
-                self.order.retain(|e| *e != id);
-                return Ok(());
-            }
-            None if heads.is_empty() => return Err(Error::NotFound(id)),
-            None if is_lone_tombstone => return Err(Error::Deleted(id)),
-            _ => {}
-        }
-        let (parents, crowded) = self.parents(&heads);
-        self.stage(id, StagedEntity { crowded, ..StagedEntity::deletion(parents) });
-        Ok(())
-    }
-
-    /// Brings back the content that an entity had at a version, deleted since or not (R5, R22).
-    /// What already stands so keeps its writer. It takes the place of what this transaction changed
-    /// of the entity before.
-    ///
-    /// ```
-    /// # use heirloom::{Content, Engine};
-    /// # let engine = Engine::in_memory()?;
-    /// let lamp = engine.write(|tx| tx.create("lamp", &Content::new().with("name", "desk")))?;
-    /// let first = engine.snapshot()?.heads(lamp)?[0].reference();
-    /// engine.write(|tx| tx.delete(lamp))?;
-    /// engine.write(|tx| tx.restore(lamp, &first))?;
-    /// assert_eq!(engine.snapshot()?.get(lamp)?.unwrap().get("name")?, Some("desk".into()));
-    /// # Ok::<(), heirloom::Error>(())
-    /// ```
-    /// [`Error::NotFound`], [`Error::Absent`] if that content is not here, [`Error::Invalid`] if
-    /// the version is none of this entity or a deletion.
-    pub fn restore(&mut self, id: EntityId, version: &VersionRef) -> Result<()> {
-        let mut staged = self.whole(id)?.0;
-        let leaves = self.leaves_at(id, version)?;
-        staged.kind = Kind::Restore;
-        staged.replace(leaves);
-        self.stage(id, staged);
-        Ok(())
-    }
-
-    /// Settles a conflict for good and for all: a version whose parents are all heads (R20). `seen`
-    /// names the heads that the person looked at, as [`Conflict::seen`](crate::Conflict::seen)
-    /// gives them, so that nothing is decided unseen. A [`Resolution::Patch`] decides the fields
-    /// that it names and leaves others open. Two people who decide alike make no new conflict
-    /// (R21).
-    ///
-    /// ```
-    /// # use heirloom::{Content, Engine, Patch};
-    /// # let engine = Engine::in_memory()?;
-    /// # let lamp = engine.write(|tx| tx.create("lamp", &Content::new()))?;
-    /// # let snapshot = engine.snapshot()?;
-    /// for conflict in snapshot.conflicts() {
-    ///     let conflict = conflict?;
-    ///     let name = conflict.field("name").map(|f| f.sides[0].value.clone());
-    ///     let decided = Patch::new().set("name", name);
-    ///     engine.write(|tx| tx.resolve(conflict.entity, &conflict.seen(), decided))?;
-    /// }
-    /// # Ok::<(), heirloom::Error>(())
-    /// ```
-    ///
-    /// [`Error::Stale`] if the heads are others by now, [`Error::Deleted`] if nothing lives,
-    /// [`Error::NotFound`], [`Error::Absent`]; [`Error::Invalid`] for a head that is none, or if
-    /// this transaction changed the entity already.
-    pub fn resolve(
-        &mut self,
-        id: EntityId,
-        seen: &[VersionRef],
-        resolution: impl Into<Resolution>,
-    ) -> Result<()> {
-        self.expect(id, seen)?;
-        if self.staged.contains_key(&id) {
-            return Err(Error::AlreadyChanged(id));
-        }
-        let (mut staged, merged) = self.whole(id)?;
-        if staged.parents.iter().all(Head::is_tombstone) {
-            return Err(Error::Deleted(id));
-        }
-        let resolution = resolution.into();
-        let merged = match merged {
-            Err(e) if resolution != Resolution::Delete => return Err(e),
-            merged => merged.unwrap_or_default(),
-        };
-        staged.joins = true;
-        match resolution {
-            Resolution::Delete => return self.delete(id),
-            Resolution::Suggestion if staged.parents.iter().any(Head::is_tombstone) => {
-                return self.delete(id);
-            }
-            Resolution::Suggestion => staged.patch(suggestion(&merged)),
-            Resolution::Patch(patch) => {
-                staged.check_inside(&patch)?;
-                staged.patch(patch_body(&patch)?);
-            }
-            Resolution::Content(content) => staged.replace(content_leaves(&content)?),
-            Resolution::Head(version) => {
-                let heads = self.view.heads(id)?;
-                let head = heads.list.iter().find(|h| h.writer.reference == version);
-                let head = head.ok_or_else(|| Error::NotAHead { entity: id, version })?;
-                match self.view.head_content(id, head)? {
-                    Stored::Live(state) => staged.replace(shown_leaves(&state)),
-                    Stored::Tombstone => return self.delete(id),
-                    Stored::Absent => return Err(Error::Absent(version)),
-                }
-            }
-        }
-        self.stage(id, staged);
         Ok(())
     }
 
@@ -433,7 +272,11 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    fn leaves_at(&self, id: EntityId, version: &VersionRef) -> Result<Vec<(Path, Box<[u8]>)>> {
+    pub(super) fn leaves_at(
+        &self,
+        id: EntityId,
+        version: &VersionRef,
+    ) -> Result<Vec<(Path, Box<[u8]>)>> {
         let none = || Error::NotOfEntity { entity: id, version: *version };
         let at = self.view.version_by(version)?.ok_or_else(none)?;
         if at.header().entity != id {
@@ -459,11 +302,11 @@ impl<'a> Transaction<'a> {
         Ok(if self.known_heads(id)?.is_empty() { Error::NotFound(id) } else { Error::Deleted(id) })
     }
 
-    fn known_heads(&self, id: EntityId) -> Result<Vec<VersionRef>> {
+    pub(super) fn known_heads(&self, id: EntityId) -> Result<Vec<VersionRef>> {
         Ok(self.view.heads(id)?.list.iter().map(|h| h.writer.reference).collect())
     }
 
-    fn stale(
+    pub(super) fn stale(
         &self,
         seen: &[VersionRef],
         id: EntityId,
@@ -475,7 +318,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// What a write on an entity starts from; [`Error::Deleted`] where it is shown as deleted.
-    fn open(&self, id: EntityId) -> Result<StagedEntity> {
+    pub(super) fn open(&self, id: EntityId) -> Result<StagedEntity> {
         if let Some(staged) = self.staged.get(&id) {
             return if staged.state.is_some() {
                 Ok(staged.clone())
@@ -500,7 +343,7 @@ impl<'a> Transaction<'a> {
     /// Whatever the policy: the merge of the live heads, or nothing over tombstones alone. Over
     /// content that is not here there is no base, and the error says so: only a restore or a
     /// deletion may follow.
-    fn whole(&self, id: EntityId) -> Result<(StagedEntity, Result<State>)> {
+    pub(super) fn whole(&self, id: EntityId) -> Result<(StagedEntity, Result<State>)> {
         let heads = self.view.heads(id)?;
         if heads.is_empty() {
             return Err(Error::NotFound(id));
@@ -517,7 +360,7 @@ impl<'a> Transaction<'a> {
     /// All heads. Where they are more than a version may have: the least in the order of writes
     /// that has seen the last version of the entity on the own path, else the entity clock would
     /// claim what was not seen; then the least (I4).
-    fn parents(&self, heads: &Heads) -> (Vec<Head>, bool) {
+    pub(super) fn parents(&self, heads: &Heads) -> (Vec<Head>, bool) {
         let mut list = heads.list.clone();
         let most = limits::PARENTS as usize;
         if list.len() <= most {
@@ -539,121 +382,9 @@ impl<'a> Transaction<'a> {
         (list, true)
     }
 
-    fn stage(&mut self, id: EntityId, staged: StagedEntity) {
+    pub(super) fn stage(&mut self, id: EntityId, staged: StagedEntity) {
         if self.staged.insert(id, staged).is_none() {
             self.order.push(id);
         }
-    }
-
-    /// What to commit, without what changes nothing, after the application's rules were asked.
-    pub(crate) fn into_plan(mut self) -> Result<Vec<Planned>> {
-        let mut plan = Vec::with_capacity(self.order.len());
-        for id in std::mem::take(&mut self.order) {
-            let Some(staged) = self.staged.remove(&id) else { continue };
-            if staged.changes_something() {
-                self.check_indexes(&staged)?;
-                self.validate(id, &staged)?;
-                plan.push(staged.into_planned(id));
-            }
-        }
-        Ok(plan)
-    }
-
-    /// What an index is of must not lead into a value: it would find nothing, and nobody would
-    /// know.
-    fn check_indexes(&self, staged: &StagedEntity) -> Result<()> {
-        let (Some(state), declared) = (&staged.state, &self.engine.store().declared) else {
-            return Ok(());
-        };
-        if declared.is_empty() {
-            return Ok(());
-        }
-        let entity_type = staged.entity_type(&self.view)?;
-        let of_type = declared.iter().filter(|d| *d.field.entity_type == *entity_type);
-        let nested: Vec<_> = of_type.map(|d| &d.field.path).filter(|p| p.depth() > 1).collect();
-        if nested.is_empty() {
-            return Ok(());
-        }
-        for said in show(state).iter().filter(|s| is_closed(&s.entry.value)) {
-            if let Some(path) = nested.iter().find(|p| p.is_below(said.path) && **p != said.path) {
-                return Err(Invalid::Inside {
-                    path: path.to_string(),
-                    value: said.path.to_string(),
-                }
-                .into());
-            }
-        }
-        Ok(())
-    }
-
-    fn validate(&self, id: EntityId, staged: &StagedEntity) -> Result<()> {
-        let (rules, entity_type) = (&self.engine.inner.rules, staged.entity_type(&self.view)?);
-        if !rules.has(&entity_type) {
-            return Ok(());
-        }
-        // what cannot be shown can still be deleted, restored or resolved
-        let before = match self.view.entity(id) {
-            Err(Error::Absent(_) | Error::PolicyFailed { .. }) => None,
-            before => before?.map(|e| self.entity(e)).filter(|e| !e.is_deleted()),
-        };
-        rules.check(&Proposal {
-            entity: id,
-            entity_type: (*entity_type).to_owned(),
-            kind: staged.kind,
-            before: before.map(|e| e.content()),
-            after: staged.state.as_ref().map(content_of),
-        })
-    }
-}
-
-/// What `auto` shows of each open field, said explicitly; of an entry that one removed, that it is
-/// removed.
-fn suggestion(merged: &State) -> PatchBody {
-    let open = conflicts(merged, 1, 0);
-    let shown = show(merged);
-    let is_open = |path: &Path| open.paths.binary_search(path).is_ok();
-    let sets = shown.iter().filter(|s| is_open(s.path));
-    let is_shown = |top: &&Path| shown.binary_search_by_key(top, |s| s.path).is_ok();
-    PatchBody {
-        // what is shown in the place of a removed entry takes the rest of it along
-        unsets: open.torn.tops().iter().filter(|top| !is_shown(top)).cloned().collect(),
-        sets: sets.map(|s| (s.path.clone(), s.entry.value.clone())).collect(),
-    }
-}
-
-impl store::Writer {
-    /// What the next own commit refers to, as refs and as local places: the frontier without the
-    /// own log, and for a foreign parent on the path of none of these the last commit of its line
-    /// (I4).
-    pub(crate) fn refs(
-        &self,
-        store: &store::Store,
-        own: u32,
-        plan: &[Planned],
-    ) -> (Vec<CommitRef>, Vec<(u32, u64)>) {
-        let holds = |line: u32, h: &Head| {
-            store.directory.line_at(line, h.writer.reference.sequence) == h.writer.ordinal
-        };
-        // what cannot be shown is named only where a parent needs it: no peer could take the commit
-        let shown = |line: &u32| store.missing.until(*line).is_none();
-        let frontier = || self.frontier.iter().copied().filter(|line| *line != own).filter(shown);
-        let mut needed: Vec<u32> = Vec::new();
-        for parent in plan.iter().flat_map(|p| &p.parents).filter(|h| !holds(own, h)) {
-            if !needed.iter().any(|line| holds(*line, parent)) {
-                needed.push(
-                    frontier().find(|line| holds(*line, parent)).unwrap_or(parent.writer.ordinal),
-                );
-            }
-        }
-        let mut logs: Vec<u32> = frontier().filter(|line| !needed.contains(line)).collect();
-        // of a frontier wider than a commit may name, later commits name the rest
-        logs.truncate((limits::REFS as usize).saturating_sub(needed.len()));
-        logs.extend(needed);
-        let place = |ordinal: &u32| {
-            let (tip, log) = (self.tip(*ordinal)?, store.directory.log_id(*ordinal)?);
-            let reference = CommitRef { log, sequence: tip.last, prefix: tip.chain.prefix() };
-            Some((reference, (*ordinal, tip.last)))
-        };
-        logs.iter().filter_map(place).unzip()
     }
 }

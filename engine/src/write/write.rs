@@ -2,7 +2,8 @@
 
 use super::transaction::Transaction;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::{Bodies, Folded, Incoming, Place, author, fold};
 use heirloom_core::format::header::Header;
 use heirloom_core::model::{Chain, CommitRef, DatasetId, LogId, Metadata};

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use heirloom_core::model::{LogId, LogRoot};
 use heirloom_core::replica::{End, Located, Position, log_root};
 
-use super::limits::{CLOCK_FRAME, CLOCK_MAX};
 use super::message::{Clock, Forks, WireEnd, WireStaged};
 use crate::error::{Divergence, PeerMisbehaved, Result};
+use crate::limits::{CLOCK_FRAME, CLOCK_MAX};
 use heirloom_core::replica::Replica;
 
 /// The clock of a position as messages: all ends, or those of the logs whose ends differ from

@@ -4,7 +4,7 @@
 
 use bincode::{Decode, Encode, config};
 
-use super::limits::DECODE_MAX;
+use crate::limits::DECODE_MAX;
 
 type Config =
     config::Configuration<config::LittleEndian, config::Varint, config::Limit<DECODE_MAX>>;

@@ -6,8 +6,8 @@
 //! a commit that nobody wrote. (It guards against faults, not against people.)
 
 use super::codec;
-use super::limits::{COMPRESS_MIN, FRAME_MAX, HELLO_MAX};
 use crate::error::{InvalidMessage, PeerMisbehaved, Result};
+use crate::limits::{COMPRESS_MIN, FRAME_MAX, HELLO_MAX};
 
 const HEADER: usize = 9;
 const PLAIN: u8 = 0;

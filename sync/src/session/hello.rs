@@ -3,9 +3,9 @@
 use heirloom_core::model::{DatasetId, LogRoot, NodeId, Timestamp};
 
 use super::codec;
-use super::limits::{HELLO_FIELDS, LEVEL, PROTOCOL};
 use super::message::{Clock, Field, Hello};
 use crate::error::{InvalidMessage, Result, SyncError};
+use crate::limits::{HELLO_FIELDS, LEVEL, PROTOCOL};
 
 const VERSIONS: u16 = 1;
 const DATASET: u16 = 2;

@@ -9,10 +9,10 @@ use proptest::prelude::*;
 
 use super::frame;
 use super::hello::Greeting;
-use super::limits::{CLOCK_INLINE, COMMIT_MAX, PART_MAX, WANT_MAX, WINDOW};
 use super::message::*;
 use super::{Config, Session};
 use crate::error::{Divergence, PeerMisbehaved, Reason, Result, SyncError};
+use crate::limits::{CLOCK_INLINE, COMMIT_MAX, PART_MAX, WANT_MAX, WINDOW};
 use heirloom_core::replica::Replica;
 
 #[path = "../../tests/support/mod.rs"]

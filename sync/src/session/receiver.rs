@@ -7,11 +7,11 @@ use heirloom_core::model::{LogId, NodeId};
 use heirloom_core::replica::{Staged, StagedHead};
 
 use super::gate::Gate;
-use super::limits::{
-    ACK_ENDS, BATCH_COMMITS, COMMIT_MAX, GATHER_AGE, GATHER_BYTES, PART_MAX, WINDOW,
-};
 use super::message::{Ack, Commits, Message, Part, SendingEnds, WireEnd, WireHead, digest};
 use crate::error::{PeerMisbehaved, Result, SyncError};
+use crate::limits::{
+    ACK_ENDS, BATCH_COMMITS, COMMIT_MAX, GATHER_AGE, GATHER_BYTES, PART_MAX, WINDOW,
+};
 use crate::report::Report;
 use heirloom_core::replica::Replica;
 

@@ -6,9 +6,9 @@ use heirloom_core::model::CommitRef;
 use heirloom_core::replica::{Position, WireCommit};
 
 use super::clock::PeerClock;
-use super::limits::{BATCH_BYTES, BATCH_COMMITS, FIRST_FRAME, PART_MAX, WHOLE_MAX, WINDOW};
 use super::message::{Commits, Message, Part, SendingEnds, WireHead, WireStaged};
 use crate::error::{PeerMisbehaved, Result};
+use crate::limits::{BATCH_BYTES, BATCH_COMMITS, FIRST_FRAME, PART_MAX, WHOLE_MAX, WINDOW};
 use crate::report::Report;
 use heirloom_core::replica::Replica;
 

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 
 use heirloom_core::model::CommitRef;
 
-use super::limits::{WANT_FRAME, WANT_MAX};
 use super::message::{Want, WireEnd};
 use crate::error::{PeerMisbehaved, Result};
+use crate::limits::{WANT_FRAME, WANT_MAX};
 
 /// A fingerprint of what does not verify at an end; nothing where all does.
 pub(crate) type Mark = Option<[u8; 8]>;

@@ -2,7 +2,9 @@
 //! encodings of one state.
 
 use super::header::Header;
-use super::value::{path, put_path, skip_leaf};
+use super::value::path;
+use super::value::put_path;
+use super::value::skip_leaf;
 use crate::bytes::{Put, Read, Reader};
 use crate::limits;
 use crate::model::{ChainPrefix, Entry, Leaf, LogId, Path, State, VersionRef, Writer};

@@ -1,6 +1,7 @@
 //! What is in conflict, whatever the policy (R16).
 
-use super::entries::{Torn, is_only_map};
+use super::entries::Torn;
+use super::entries::is_only_map;
 use crate::model::{Path, State};
 use alloc::vec::Vec;
 

@@ -1,14 +1,15 @@
 //! The difference between two contents, and a content after a patch (R24).
 
+use super::contents::{decode, set, unset};
 use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::apply::{is_emptied, removed};
+use super::apply::is_emptied;
+use super::apply::removed;
 use super::nearby::Nearby;
 use crate::error::{Invalid, Result};
-use crate::format::serde::ShownLeaf;
-use crate::format::value::{decode_all, flatten, flatten_content, is_closed};
+use crate::format::value::{flatten, flatten_content, is_closed};
 use crate::model::{Content, Patch, Path, Value};
 
 /// The patch that turns `a` into `b`: changed leaves, removals too.
@@ -75,24 +76,6 @@ pub fn apply_decision(patch: &Patch, to: &Content) -> Result<Content> {
     Ok(out)
 }
 
-fn unset(from: &mut Content, keys: &[&str]) {
-    match keys {
-        [] => {}
-        [last] => drop(from.remove(last)),
-        [first, below @ ..] => {
-            if let Some(Value::Map(map)) = from.get_mut(first) {
-                unset(map, below);
-            }
-        }
-    }
-}
-
-fn set(to: &mut Content, keys: &[&str], value: Value) {
-    if let Some((last, above)) = keys.split_last() {
-        above.iter().fold(to, |at, key| at.map_at(key)).insert(*last, value);
-    }
-}
-
 /// Checks that an entity can have something at a path. [`Invalid::EmptyPath`] if it has no key,
 /// [`Invalid::Limit`] if it has too many or one that is too long.
 pub fn check_path(path: &Path) -> Result<()> {
@@ -118,36 +101,6 @@ pub fn check_inside<'a>(
         }
     }
     Ok(())
-}
-
-fn decode(bytes: &[u8]) -> Value {
-    // encoded a moment ago
-    decode_all(bytes).unwrap_or_default()
-}
-
-/// The content that these leaves are, of which none lies below another.
-pub fn unflatten<'a>(leaves: impl Iterator<Item = ShownLeaf<'a>>) -> Content {
-    unflatten_with(leaves, decode)
-}
-
-/// The content that these leaves are, of which none lies below another; `decode` makes the value of
-/// each from its canonical bytes.
-pub fn unflatten_with<'a>(
-    leaves: impl Iterator<Item = ShownLeaf<'a>>,
-    decode: impl Fn(&'a [u8]) -> Value,
-) -> Content {
-    let mut out = Content::new();
-    for (path, value) in leaves {
-        let (mut at, mut keys) = (&mut out, path.keys().peekable());
-        while let Some(key) = keys.next() {
-            if keys.peek().is_none() {
-                at.insert(key, decode(value));
-                break;
-            }
-            at = at.map_at(key);
-        }
-    }
-    out
 }
 
 #[cfg(test)]

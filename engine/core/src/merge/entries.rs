@@ -8,10 +8,10 @@
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+use super::contents::{unflatten, value_at};
 use super::nearby::Nearby;
-use super::unflatten;
 use crate::format::value::EMPTY_MAP;
-use crate::model::{Content, Leaf, Path, State, Value, Writer};
+use crate::model::{Leaf, Path, State, Value, Writer};
 
 /// The topmost paths whose map no longer stands although leaves lie below them, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -94,17 +94,6 @@ pub fn written_inside(state: &State, top: &Path) -> Vec<(Writer, Value)> {
         value_at(&unflatten(own), top).cloned().unwrap_or_default()
     };
     writers.into_iter().map(|w| (w, inside(&w))).collect()
-}
-
-/// What stands at a path of a content, a map as a whole. No path leads into a variant, an array or
-/// an atomic map.
-pub fn value_at<'c>(content: &'c Content, path: &Path) -> Option<&'c Value> {
-    let mut keys = path.as_ref().keys();
-    let first = content.get(keys.next()?);
-    keys.fold(first, |at, key| match at {
-        Some(Value::Map(map)) => map.get(key),
-        _ => None,
-    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::EntityClock;
+use super::entity_clock::EntityClock;
 use crate::model::{Entry, Leaf, Path, State, Writer};
 
 /// A head that is no tombstone: its leaves, and what it has seen of the entity.

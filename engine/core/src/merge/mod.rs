@@ -2,6 +2,7 @@
 
 mod apply;
 mod conflict;
+mod contents;
 mod delta;
 mod entity_clock;
 mod entries;
@@ -14,10 +15,11 @@ mod view;
 
 pub use apply::{apply, difference, is_emptied, removed, replacement, without_repetition};
 pub use conflict::{Conflicts, conflicts};
-pub use delta::{apply_decision, check_inside, check_path, unflatten, unflatten_with};
+pub use contents::{unflatten, unflatten_with, value_at};
+pub use delta::{apply_decision, check_inside, check_path};
 pub use delta::{apply_patch, diff};
 pub use entity_clock::EntityClock;
-pub use entries::{value_at, written_inside};
+pub use entries::written_inside;
 pub use heads::{Live, merge};
 pub use nearby::Nearby;
 pub use policy::{CustomPolicy, Policy};

@@ -1,6 +1,8 @@
 //! Vector clocks: how far into each log.
 
-use super::{LogId, Timestamp, VersionId};
+use super::id::LogId;
+use super::time::Timestamp;
+use super::version::VersionId;
 use crate::error::Result;
 use alloc::vec::Vec;
 

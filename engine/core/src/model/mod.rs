@@ -1,7 +1,6 @@
 //! What heirloom talks about: ids, times, values, content, versions, clocks. Pure data.
 
 mod clock;
-mod content;
 mod id;
 mod metadata;
 mod patch;
@@ -13,7 +12,6 @@ mod version;
 mod void;
 
 pub use clock::{Clock, ClockEntry, ClockOrdering};
-pub use content::Content;
 pub use id::{
     Chain, ChainPrefix, Dataset, DatasetId, EntityId, LogId, LogRoot, NodeId, StateDigest,
 };
@@ -22,6 +20,6 @@ pub use patch::Patch;
 pub use path::{Path, PathRef};
 pub use state::{Entry, Leaf, State, Writer};
 pub use time::Timestamp;
-pub use value::{Value, Variant};
+pub use value::{Content, Value, Variant};
 pub use version::{CommitRef, Kind, VersionId, VersionRef};
 pub use void::VoidReason;

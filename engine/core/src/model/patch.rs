@@ -1,6 +1,8 @@
 //! A change to some fields.
 
-use super::{Content, Path, Value};
+use super::path::Path;
+use super::value::Content;
+use super::value::Value;
 use alloc::vec::Vec;
 
 /// Names fields to set and to unset; all others stay as they are, undecided ones undecided.

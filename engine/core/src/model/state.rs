@@ -1,6 +1,8 @@
 //! The state of a live version: every leaf with the version that wrote it.
 
-use super::{ChainPrefix, LogId, Path, VersionRef};
+use super::id::{ChainPrefix, LogId};
+use super::path::Path;
+use super::version::VersionRef;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 

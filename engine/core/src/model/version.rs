@@ -6,7 +6,8 @@ use alloc::string::ToString;
 use core::fmt;
 use core::str::FromStr;
 
-use super::{ChainPrefix, LogId, Timestamp};
+use super::id::{ChainPrefix, LogId};
+use super::time::Timestamp;
 use crate::error::{Invalid, Result};
 
 /// Refers to a commit, the same on every replica: its log, the sequence of its last version, 16

@@ -1,11 +1,12 @@
 //! Indexes brought in line with what is declared: built and dropped in slices, each a batch like any
 //! other.
 
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::commit::{Store, Writer};
-use crate::store::index::if_shown;
-use crate::store::index::indexed_row;
-use crate::store::index::{Declared, Field, Index, IndexState, index_parts, read_indexed};
+use crate::store::index::{
+    Declared, Field, Index, IndexState, if_shown, index_parts, indexed_row, read_indexed,
+};
 use crate::store::rows::{INDEX, INDEXED, META, Tables, WriteTable, hex, seal, type_key};
 use heirloom_core::bytes::{Put, Reader};
 use heirloom_core::model::EntityId;

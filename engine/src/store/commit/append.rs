@@ -43,11 +43,7 @@ impl Store {
     }
 
     /// Finds what shall stand of entities in indexes, to be written with the writer's batch.
-    pub(in crate::store) fn index_entities(
-        &self,
-        writer: &mut Writer,
-        entities: &[EntityId],
-    ) -> Result<()> {
+    pub(crate) fn index_entities(&self, writer: &mut Writer, entities: &[EntityId]) -> Result<()> {
         let mut found = Vec::with_capacity(entities.len());
         let view = self.writer_view(writer)?;
         for id in entities {

@@ -2,7 +2,8 @@
 
 use super::store::Store;
 use super::writer::Writer;
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::read::View;
 use crate::store::rows::{DATASET, NODE, Tables};
 use heirloom_core::model::Dataset;
@@ -10,7 +11,7 @@ use heirloom_core::model::DatasetId;
 use heirloom_core::model::NodeId;
 
 impl Store {
-    pub(in crate::store) fn read_dataset(&self, tables: &Tables) -> Result<Option<Dataset>> {
+    pub(crate) fn read_dataset(&self, tables: &Tables) -> Result<Option<Dataset>> {
         let Some(bytes) = self.meta(tables, DATASET)? else { return Ok(None) };
         let wrong = || Error::corrupt("meta", DATASET, "not a dataset");
         let (id, name) = bytes.split_first_chunk().ok_or_else(wrong)?;
@@ -30,7 +31,7 @@ impl Store {
         self.known().dataset
     }
 
-    pub(in crate::store) fn agree_on_dataset(
+    pub(crate) fn agree_on_dataset(
         &mut self,
         wanted: Option<DatasetId>,
         name: Option<String>,

@@ -1,20 +1,16 @@
 //! Group commit: many commits made durable in one redb transaction, then published.
 
 use super::group_commit::Journal;
-use super::store::Backing;
-use super::store::Store;
+use super::store::{Backing, Store};
 use super::writer::{DurableBatch, Writer, Writing};
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::index::write_index;
 use crate::store::read::View;
-use crate::store::rows::log_row;
 use crate::store::rows::tables;
-use crate::store::rows::transact;
-use crate::store::rows::unreadable;
-use crate::store::rows::unseal;
 use crate::store::rows::{
     Heads, PIECE, Tables, WriteTable, WriteTables, add_checkpoint, catching, dot_key, gap_row,
-    log_key, seal, type_key,
+    log_key, log_row, seal, transact, type_key, unreadable, unseal,
 };
 use heirloom_core::model::EntityId;
 use redb::Durability;

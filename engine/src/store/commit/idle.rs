@@ -12,14 +12,14 @@ use parking_lot::{Condvar, Mutex};
 /// When something was written last that no such commit followed.
 #[derive(Default)]
 pub(crate) struct Idle {
-    pub(in crate::store) state: Mutex<State>,
-    pub(in crate::store) moved: Condvar,
+    pub(crate) state: Mutex<State>,
+    pub(crate) moved: Condvar,
 }
 
 #[derive(Default)]
-pub(in crate::store) struct State {
-    pub(in crate::store) written: Option<Instant>,
-    pub(in crate::store) over: bool,
+pub(crate) struct State {
+    pub(crate) written: Option<Instant>,
+    pub(crate) over: bool,
 }
 
 impl Idle {
@@ -30,7 +30,7 @@ impl Idle {
     }
 
     /// Waits until nothing was written for so long after something was. False when it is over.
-    pub(in crate::store) fn wait(&self, period: Duration) -> bool {
+    pub(crate) fn wait(&self, period: Duration) -> bool {
         let mut state = self.state.lock();
         while !state.over {
             // what ends beyond the clock never ends

@@ -2,7 +2,8 @@
 
 use super::store::Store;
 use super::writer::Writer;
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::rows::{LOCAL, OWN, PREDECESSOR, predecessor_row, varint};
 use heirloom_core::format::genesis::Genesis;
 use heirloom_core::format::hash::another_nonce;

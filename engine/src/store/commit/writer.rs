@@ -91,19 +91,19 @@ pub(crate) struct Writer {
 
 /// What one durable commit writes.
 pub(crate) struct DurableBatch {
-    pub(in crate::store) number: u64,
-    pub(in crate::store) lsns: Vec<(u64, Arc<[u8]>)>,
-    pub(in crate::store) dots: Vec<((u32, u64), u64)>,
-    pub(in crate::store) heads: Vec<(EntityId, Arc<Heads>)>,
-    pub(in crate::store) logs: Vec<u32>,
-    pub(in crate::store) types: Vec<u32>,
-    pub(in crate::store) meta: Vec<(Cow<'static, str>, Option<Vec<u8>>)>,
-    pub(in crate::store) indexed: BTreeMap<EntityId, Keys>,
-    pub(in crate::store) healed: Vec<(u64, Arc<[u8]>)>,
-    pub(in crate::store) missing: BTreeMap<u64, Option<Gap>>,
-    pub(in crate::store) next_lsn: u64,
-    pub(in crate::store) checkpoint: Checkpoint,
-    pub(in crate::store) known: Known,
+    pub(crate) number: u64,
+    pub(crate) lsns: Vec<(u64, Arc<[u8]>)>,
+    pub(crate) dots: Vec<((u32, u64), u64)>,
+    pub(crate) heads: Vec<(EntityId, Arc<Heads>)>,
+    pub(crate) logs: Vec<u32>,
+    pub(crate) types: Vec<u32>,
+    pub(crate) meta: Vec<(Cow<'static, str>, Option<Vec<u8>>)>,
+    pub(crate) indexed: BTreeMap<EntityId, Keys>,
+    pub(crate) healed: Vec<(u64, Arc<[u8]>)>,
+    pub(crate) missing: BTreeMap<u64, Option<Gap>>,
+    pub(crate) next_lsn: u64,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) known: Known,
 }
 
 impl Writer {
@@ -210,7 +210,7 @@ impl Writer {
         }
     }
 
-    pub(super) fn close_batch(
+    pub(crate) fn close_batch(
         &mut self,
         logs: u32,
         types: u32,
@@ -254,7 +254,7 @@ impl Writer {
         out
     }
 
-    pub(super) fn batch_is_durable(&mut self, batch: &DurableBatch, tables: Arc<Tables>) {
+    pub(crate) fn batch_is_durable(&mut self, batch: &DurableBatch, tables: Arc<Tables>) {
         self.tables = Some(tables);
         self.pending.heads.retain(|_, (_, b)| *b > batch.number);
         self.pending.healed.retain(|_, (_, b)| *b > batch.number);
@@ -268,8 +268,8 @@ impl Writer {
 /// The writer, held. Marks the thread that holds it, so that code of the application that runs
 /// meanwhile (closures, rules, policies) gets an error when it wants to write, and no deadlock.
 pub(crate) struct Writing<'a> {
-    pub(super) writer: MutexGuard<'a, Writer>,
-    pub(super) holder: &'a Mutex<Option<ThreadId>>,
+    pub(crate) writer: MutexGuard<'a, Writer>,
+    pub(crate) holder: &'a Mutex<Option<ThreadId>>,
 }
 
 impl Deref for Writing<'_> {

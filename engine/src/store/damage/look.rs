@@ -1,7 +1,8 @@
 //! Looks what of the log is damaged, and how far each line can be shown meanwhile.
 
 use super::problem::Verification;
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::commit::Store;
 use crate::store::read::View;
 use crate::store::rows::tables;

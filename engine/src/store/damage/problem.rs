@@ -1,6 +1,7 @@
 //! What verifying found: figures, and each damaged place.
 
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use heirloom_core::model::EntityId;
 
 /// A store where everything is damaged must not fill the memory.

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 
 use super::look::mend_missing;
 use super::peers::mend_peers;
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::commit::{Store, Writer, drop_record, put_record};
 use crate::store::read::{Caches, Dot, Stored, View, read_type};
 use crate::store::rows::tables;

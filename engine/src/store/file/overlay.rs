@@ -10,9 +10,9 @@ use std::io;
 use std::ops::Bound;
 use std::path::Path;
 
-use super::file::open_file;
-use super::file::{WatchedFile, failed};
-use crate::error::{Error, Result};
+use super::file::{WatchedFile, failed, open_file};
+use crate::error::Error;
+use crate::error::Result;
 use parking_lot::RwLock;
 use redb::{BackendError, StorageBackend};
 

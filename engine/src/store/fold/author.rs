@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::fold::{Settled, after, encoded_full};
-use crate::error::{Error, ImportFault, Result};
+use super::fold::{after, encoded_full};
+use super::parts::Settled;
+use crate::error::Error;
+use crate::error::ImportFault;
+use crate::error::Result;
 use crate::store::read::{Stored, View};
 use crate::store::rows::Head;
 use heirloom_core::error::Invalid;

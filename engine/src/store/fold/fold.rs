@@ -4,9 +4,11 @@
 //! Void or not is a function of headers alone, so all replicas agree. Nothing is refused for its
 //! meaning (R36).
 
+use super::parts::{Bodies, Folded, HeadChange, Incoming, Settled};
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::read::{Stored, View};
 use crate::store::rows::{Derived, Head, HeadState, Heads, Note, RecordDraft, derive};
 use heirloom_core::bytes::Reader;
@@ -17,61 +19,10 @@ use heirloom_core::format::value::EMPTY_MAP;
 use heirloom_core::limits;
 use heirloom_core::merge::{apply, conflicts};
 use heirloom_core::model::{
-    Chain, EntityId, Kind, LogId, Path, State, Timestamp, VersionRef, VoidReason, Writer,
+    EntityId, Kind, Path, State, Timestamp, VersionRef, VoidReason, Writer,
 };
 
 const MAX_TIME: u64 = Timestamp::MAX.as_millis() as u64;
-
-/// A commit that frames and has its place.
-pub(crate) struct Incoming<'a> {
-    pub(crate) log: LogId,
-    pub(crate) ordinal: u32,
-    pub(crate) chain: Chain,
-    pub(crate) header: &'a Header,
-    pub(crate) header_bytes: &'a [u8],
-    pub(crate) trailer: &'a [u8],
-    /// Wall of the commit before it.
-    pub(crate) wall_before: u64,
-}
-
-/// The content of a version and how it is kept.
-#[derive(Clone)]
-pub(crate) struct Settled {
-    pub(crate) content: Stored,
-    /// Tag and payload, encoded.
-    pub(crate) body: Vec<u8>,
-    pub(crate) depth: u64,
-}
-
-/// Where contents come from.
-pub(crate) enum Bodies<'a> {
-    /// Written here: the states are known and give the root.
-    Known(Vec<Settled>),
-    /// Received: to be verified by their result.
-    Received(&'a [u8]),
-}
-
-/// What a commit does to the store.
-pub(crate) struct Folded {
-    pub(crate) record: Vec<u8>,
-    /// New heads of each entity that it changes, with the ones that go.
-    pub(crate) changes: Vec<HeadChange>,
-    pub(crate) voids: Vec<(VersionRef, VoidReason)>,
-    pub(crate) unverified: bool,
-    /// Never leaves this store: no part of digest and frontier.
-    pub(crate) local: bool,
-}
-
-pub(crate) struct HeadChange {
-    pub(crate) entity: EntityId,
-    pub(crate) heads: Heads,
-    /// Those that the digest counts.
-    pub(crate) gone: Vec<VersionRef>,
-    pub(crate) new: VersionRef,
-    pub(crate) was_diverged: bool,
-    /// The new one has leaves that nobody decided.
-    pub(crate) undecided: bool,
-}
 
 /// A version that a header names as a parent: as if it were a head, or void.
 struct Parent {

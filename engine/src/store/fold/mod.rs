@@ -2,6 +2,8 @@
 
 mod author;
 mod fold;
+mod parts;
 
 pub(crate) use author::{Place, Planned, author};
-pub(crate) use fold::{Bodies, Folded, Incoming, fold};
+pub(crate) use fold::fold;
+pub(crate) use parts::{Bodies, Folded, Incoming};

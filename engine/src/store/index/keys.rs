@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::read::View;
 use crate::store::rows::{
     INDEX, INDEXED, Tables, WriteTables, hex, ordinal, seal, unreadable, unseal,

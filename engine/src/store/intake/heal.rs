@@ -1,7 +1,8 @@
 //! A commit that is damaged here, or whose bodies did not verify, comes again from a peer: it takes
 //! its old place, and nothing else changes.
 
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::commit::{Store, Tip, Writer};
 use crate::store::fold::{Bodies, Folded, Incoming, fold};
 use crate::store::read::View;

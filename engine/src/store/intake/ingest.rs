@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 
 use super::heal::Healed;
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::commit::{PULL, Store, Tip, Writer};
 use crate::store::fold::{Bodies, Incoming, fold};
 use crate::store::read::View;

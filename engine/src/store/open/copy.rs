@@ -3,13 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::commit::Store;
 use crate::store::rows::tables;
-use crate::store::rows::transact;
 use crate::store::rows::{
     FINGERPRINT, FORMAT, NODE, OWN, PREDECESSOR, ReadTable, Table, Tables, WriteTables,
-    create_tables, unseal,
+    create_tables, transact, unseal,
 };
 use redb::{Database, Durability, StorageBackend};
 
@@ -203,8 +203,8 @@ mod tests {
     use redb::backends::InMemoryBackend;
 
     use super::*;
-    use crate::engine::Engine;
     use crate::Content;
+    use crate::engine::Engine;
 
     /// A disk on which so many bytes can still be written.
     #[derive(Debug)]

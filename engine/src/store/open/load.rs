@@ -1,17 +1,15 @@
 //! What is kept in memory of a state, read when it is opened, and again where another process
 //! writes.
 
-use crate::error::{Error, Result};
-use crate::store::commit::is_empty;
-use crate::store::commit::{Known, Store, Tip, Writer};
+use crate::error::Error;
+use crate::error::Result;
+use crate::store::commit::{Known, Store, Tip, Writer, is_empty};
 use crate::store::file::{Fingerprint, Opened};
 use crate::store::read::View;
-use crate::store::rows::branch_point;
-use crate::store::rows::hex;
 use crate::store::rows::tables;
 use crate::store::rows::{
     Checkpoint, DATASET, Directory, FINGERPRINT, Gap, LOCAL, NODE, OWN, PREDECESSOR, Tables,
-    commit_ref, number, predecessor_row, seal, unreadable, unseal,
+    branch_point, commit_ref, hex, number, predecessor_row, seal, unreadable, unseal,
 };
 use heirloom_core::bytes::Reader;
 use heirloom_core::format::genesis::Genesis;
@@ -23,12 +21,7 @@ use std::sync::atomic::Ordering;
 
 impl Store {
     /// What is kept in memory of a state.
-    pub(in crate::store) fn load(
-        &self,
-        writer: &mut Writer,
-        tables: &Tables,
-        next_lsn: u64,
-    ) -> Result<()> {
+    pub(crate) fn load(&self, writer: &mut Writer, tables: &Tables, next_lsn: u64) -> Result<()> {
         let known = self.load_known(tables)?;
         // a name that was drawn where nothing may change holds as long as the store is open
         writer.known = Known { node: known.node.or(self.known().node), ..known };
@@ -75,11 +68,7 @@ impl Store {
 
     /// Goes on under a fresh log if this is not the file that was written. Writes nothing: the
     /// fingerprint goes along with the next commit.
-    pub(in crate::store) fn recognise(
-        &mut self,
-        tables: &Tables,
-        mark: Option<Fingerprint>,
-    ) -> Result<()> {
+    pub(crate) fn recognise(&mut self, tables: &Tables, mark: Option<Fingerprint>) -> Result<()> {
         let Some(mark) = mark else { return Ok(()) };
         let known = self.meta(tables, FINGERPRINT)?;
         if known.as_deref() == Some(&mark[..]) {

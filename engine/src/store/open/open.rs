@@ -1,6 +1,5 @@
 //! Opening and creating a store; what it knows of itself.
 
-use crate::store::file::failed;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,17 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use parking_lot::{Mutex, RwLock};
 use redb::{Database, StorageBackend};
 
-use super::load::last_lsn;
-use super::load::load_names;
-use crate::error::{Error, Result};
-use crate::store::commit::Backing;
-use crate::store::commit::{ClockSource, GroupCommit, Idle, Store, Wake, Writer};
-use crate::store::file::is_there;
-use crate::store::file::of_backend;
-use crate::store::file::of_file;
-use crate::store::file::open_file;
+use super::load::{last_lsn, load_names};
+use crate::error::Error;
+use crate::error::Result;
+use crate::store::commit::{Backing, ClockSource, GroupCommit, Idle, Store, Wake, Writer};
 use crate::store::file::{
-    Fingerprint, Opened, Overlay, Padded, Partial, Process, Wanted, WatchedFile, keep_name,
+    Fingerprint, Opened, Overlay, Padded, Partial, Process, Wanted, WatchedFile, failed, is_there,
+    keep_name, of_backend, of_file, open_file,
 };
 use crate::store::index::Field;
 use crate::store::read::{Caches, Missing};

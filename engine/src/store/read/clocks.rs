@@ -1,7 +1,9 @@
 //! Places in logs, as clocks name them.
 
 use super::view::View;
-use crate::error::{ClockFault, Error, Result};
+use crate::error::ClockFault;
+use crate::error::Error;
+use crate::error::Result;
 use heirloom_core::model::{Clock, ClockEntry, LogId, Timestamp};
 
 /// Adds what lies on a line up to a sequence to a clock, under the names that its stretches have.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::clocks::{line_of_entry, see_line};
 use super::view::View;
-use crate::error::{ClockFault, Error, Result};
+use crate::error::ClockFault;
+use crate::error::Error;
+use crate::error::Result;
 use heirloom_core::model::{Clock, CommitRef};
 
 /// A cut through the logs: by ordinal, how far it goes.

@@ -8,11 +8,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use parking_lot::{Mutex, RwLock};
-
 use crate::error::Result;
 use crate::store::rows::tables;
 use crate::store::rows::{Directory, Gap, Tables, read_gap};
+use parking_lot::{Mutex, RwLock};
 
 // TODO tables
 

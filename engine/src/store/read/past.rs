@@ -1,14 +1,14 @@
 //! Versions that are heads no more: what they were, found by walking back through parents. Each
 //! walk is bounded, because every thirty-second generation is kept whole.
 
-use crate::store::rows::derive;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::content::{At, Dot, Part, Step, Stored};
 use super::view::View;
-use crate::error::{Error, Result};
-use crate::store::rows::{Derived, Head, HeadState, Heads, Note, Record, read_inline};
+use crate::error::Error;
+use crate::error::Result;
+use crate::store::rows::{Derived, Head, HeadState, Heads, Note, Record, derive, read_inline};
 use heirloom_core::bytes::{Read, Reader};
 use heirloom_core::format::body::{PatchBody, Tag, leaves, named_writers};
 use heirloom_core::merge::{EntityClock, Live, apply, merge};
@@ -37,7 +37,7 @@ impl View<'_> {
         Ok(At { writer: record.writer(log, index), record: record.clone(), index })
     }
 
-    pub(crate) fn log_id(&self, ordinal: u32) -> Result<crate::LogId> {
+    pub(crate) fn log_id(&self, ordinal: u32) -> Result<heirloom_core::model::LogId> {
         self.directory
             .log_id(ordinal)
             .ok_or_else(|| Error::corrupt("logs", ordinal, "an unknown log"))

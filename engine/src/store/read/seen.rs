@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::rows::LeafPlace;
 use heirloom_core::format::serde::ShownLeaf;
 use heirloom_core::format::sort_key::sort_key;

@@ -11,11 +11,11 @@ use super::content::{Dot, Step, Stored};
 use super::missing::Missing;
 use super::read_cache::ReadCache;
 use super::seen::Seen;
-use crate::error::{Error, Result};
-use crate::store::rows::hex;
+use crate::error::Error;
+use crate::error::Result;
 use crate::store::rows::{
     Checkpoint, Directory, Head, Heads, PIECE, ReadTable, Record, RecordBytes, Tables, decode_row,
-    dot_key, log_key, unseal,
+    dot_key, hex, log_key, unseal,
 };
 use heirloom_core::format::hash::head_term;
 use heirloom_core::merge::Policies;

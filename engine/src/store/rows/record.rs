@@ -282,7 +282,7 @@ impl Record {
         512 + self.header_bytes.len() * 4 + self.notes.len() * 64 + kept
     }
 
-    pub(crate) fn reference(&self, log: crate::LogId) -> CommitRef {
+    pub(crate) fn reference(&self, log: heirloom_core::model::LogId) -> CommitRef {
         CommitRef { log, sequence: self.header.last(), prefix: self.chain.prefix() }
     }
 
@@ -311,7 +311,7 @@ impl Record {
     }
 
     /// The version at an index as a writer.
-    pub(crate) fn writer(&self, log: crate::LogId, index: usize) -> Writer {
+    pub(crate) fn writer(&self, log: heirloom_core::model::LogId, index: usize) -> Writer {
         let sequence = self.header.first + index as u64;
         let reference = VersionRef { log, sequence, prefix: self.chain.prefix() };
         Writer { ordinal: self.ordinal, stamp: self.header.stamp().unwrap_or(u64::MAX), reference }

@@ -1,6 +1,7 @@
 //! Rows with a checksum over key and value, so that a flipped bit or a misplaced row is noticed.
 
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::error::Result;
 use heirloom_core::bytes::Malformed;
 
 const CRC: usize = 4;

@@ -36,7 +36,7 @@ use core::ops::{Deref, DerefMut};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::ATOMIC;
+use super::names::ATOMIC;
 
 /// Writes it as one value. For `#[serde(with = "heirloom::atomic")]`.
 pub fn serialize<T: Serialize + ?Sized, S: Serializer>(value: &T, s: S) -> Result<S::Ok, S::Error> {

@@ -8,10 +8,12 @@ use core::cell::RefCell;
 use serde::Deserializer;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 
-use super::fault::{Fault, Step};
+use super::fault::Fault;
+use super::fault::Step;
 use super::from_key::FromKey;
-use super::native::Native;
-use super::{TIMESTAMP, VALUE, special};
+use super::names::{TIMESTAMP, VALUE};
+use super::native::{Native, NoFields};
+use super::special;
 use crate::bytes::Reader;
 use crate::format::value::tag;
 
@@ -139,7 +141,7 @@ impl<'de> Deserializer<'de> for FromBytes<'de> {
     ) -> Result<V::Value, Fault> {
         match (name, self.tag()) {
             (TIMESTAMP, tag::TIMESTAMP) => self.deserialize_i64(visitor),
-            (VALUE, _) => visitor.visit_enum(Native::Value(self.bytes)),
+            (VALUE, _) => visitor.visit_enum(Native::<NoFields>::Value(self.bytes)),
             _ => visitor.visit_newtype_struct(self),
         }
     }

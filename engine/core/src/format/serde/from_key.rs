@@ -3,8 +3,8 @@
 use serde::Deserializer;
 use serde::de::{IntoDeserializer, Visitor};
 
-use super::TIMESTAMP;
 use super::fault::Fault;
+use super::names::TIMESTAMP;
 
 #[derive(Clone, Copy)]
 pub(super) struct FromKey<'de> {

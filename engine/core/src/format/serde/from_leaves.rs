@@ -4,10 +4,17 @@
 use serde::Deserializer;
 use serde::de::{self, DeserializeSeed, Visitor};
 
-use super::from_bytes::{FromBytes, Unread, no_variant};
+use super::fault::Fault;
+use super::from_bytes::FromBytes;
+use super::from_bytes::Unread;
+use super::from_bytes::no_variant;
 use super::from_key::FromKey;
+use super::names::VALUE;
 use super::native::Native;
-use super::{Fault, ShownLeaf, VALUE};
+use crate::model::PathRef;
+
+/// One shown leaf: its path and the canonical bytes of its value.
+pub type ShownLeaf<'a> = (PathRef<'a>, &'a [u8]);
 
 /// A map: leaves that share the first `depth` keys of their paths.
 #[derive(Clone, Copy)]

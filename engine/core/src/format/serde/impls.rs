@@ -11,7 +11,9 @@ use serde::de::{self, DeserializeSeed, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{TIMESTAMP, VALUE, name_of, special};
+use super::name_of;
+use super::names::{TIMESTAMP, VALUE};
+use super::special;
 use crate::bytes::Reader;
 use crate::format::value::{decode_all, skip};
 use crate::limits;

@@ -7,6 +7,7 @@ mod from_bytes;
 mod from_key;
 mod from_leaves;
 mod impls;
+mod names;
 mod native;
 mod special;
 mod to_value;
@@ -21,21 +22,15 @@ use serde::ser::Serialize;
 use crate::error::Invalid;
 use crate::error::Result;
 use crate::format::value::encode_value;
-use crate::model::{Content, PathRef, Value};
+use crate::model::{Content, Value};
 
 pub use atomic::Atomic;
 pub use fault::{Fault, Step, print_path};
 use from_bytes::FromBytes;
 pub use from_bytes::Unread;
 use from_leaves::FromLeaves;
+pub use from_leaves::ShownLeaf;
 use to_value::ToValue;
-
-/// Name under which a timestamp crosses serde's data model, so that it stays one.
-const TIMESTAMP: &str = "$heirloom::Timestamp";
-/// Name under which a [`Value`] does.
-const VALUE: &str = "$heirloom::Value";
-/// Name under which does what shall be one value.
-const ATOMIC: &str = "$heirloom::Atomic";
 
 /// Any serde type as a value. An enum's variant that carries something is a
 /// [`Value::Variant`]; `Duration`, `SystemTime` and the ranges of the standard library are
@@ -72,9 +67,6 @@ pub fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T> {
     let bytes = encode_value(value)?;
     Ok(T::deserialize(FromBytes::new(&bytes, &Unread::default()))?)
 }
-
-/// One shown leaf: its path and the canonical bytes of its value.
-pub type ShownLeaf<'a> = (PathRef<'a>, &'a [u8]);
 
 /// Leaves as a serde type; what of them it was offered and did not read is noted in `unread`.
 /// Leaves must be in order of their paths, none below another. The [`Fault`] names the field that

@@ -4,17 +4,31 @@
 use serde::de::{self, DeserializeSeed, Visitor};
 
 use super::fault::Fault;
-use super::from_leaves::FromLeaves;
 
 /// What a value is made from.
-pub(super) enum Native<'de> {
+pub(super) enum Native<'de, M> {
     /// Its canonical bytes: a newtype variant.
     Value(&'de [u8]),
     /// The leaves of a map: a struct variant.
-    Fields(FromLeaves<'de>),
+    Fields(M),
 }
 
-impl<'de> de::EnumAccess<'de> for Native<'de> {
+/// Where nothing is a map of leaves.
+pub(super) enum NoFields {}
+
+impl<'de> de::MapAccess<'de> for NoFields {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, _: K) -> Result<Option<K::Value>, Fault> {
+        match *self {}
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, _: V) -> Result<V::Value, Fault> {
+        match *self {}
+    }
+}
+
+impl<'de, M: de::MapAccess<'de, Error = Fault>> de::EnumAccess<'de> for Native<'de, M> {
     type Error = Fault;
     type Variant = Self;
 
@@ -28,7 +42,7 @@ fn misread<T>() -> Result<T, Fault> {
     Err(Fault::new("a value is read by nothing but Value"))
 }
 
-impl<'de> de::VariantAccess<'de> for Native<'de> {
+impl<'de, M: de::MapAccess<'de, Error = Fault>> de::VariantAccess<'de> for Native<'de, M> {
     type Error = Fault;
 
     fn unit_variant(self) -> Result<(), Fault> {

@@ -8,8 +8,11 @@ use alloc::vec::Vec;
 use serde::Serializer;
 use serde::ser::{self, Impossible, Serialize, SerializeMap};
 
-use super::fault::{Fault, Step};
-use super::{ATOMIC, TIMESTAMP, VALUE, name_of, special};
+use super::fault::Fault;
+use super::fault::Step;
+use super::name_of;
+use super::names::{ATOMIC, TIMESTAMP, VALUE};
+use super::special;
 use crate::limits;
 use crate::model::{Content, Timestamp, Value, Variant};
 

@@ -1,0 +1,31 @@
+//! The fold of the log, made again to be compared with what the tables say.
+
+use crate::store;
+use heirloom_core::model::{Chain, EntityId, StateDigest, VersionRef};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The fold of the log, made again. Of entities only a part: the walk is repeated for each.
+pub(super) struct Fold {
+    pub(super) part: Part,
+    /// Sum over the heads of all parts.
+    pub(super) digest: StateDigest,
+    pub(super) heads: BTreeMap<EntityId, BTreeSet<VersionRef>>,
+    pub(super) created_twice: BTreeSet<EntityId>,
+    pub(super) ends: BTreeMap<u32, (u64, Chain)>,
+    pub(super) frontier: BTreeSet<u32>,
+    /// Commits that are marked as ones whose bodies do not verify.
+    pub(super) marked: BTreeSet<u64>,
+}
+
+/// One of so many parts of all entities.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub(super) number: u64,
+    pub(super) of: u64,
+}
+
+impl Part {
+    pub(super) fn holds(self, id: &EntityId) -> bool {
+        store::part_of(id, self.of) == self.number
+    }
+}
