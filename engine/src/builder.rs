@@ -122,7 +122,7 @@ impl Builder {
 
     /// The same by name, as it stands in a configuration: one of the eight that [`Policy`] lists,
     /// or of a custom one given to [`register_policy`](Self::register_policy). Opening gives
-    /// [`Invalid::UnknownPolicy`] if there is none.
+    /// [`Invalid::UnknownPolicy`](crate::Invalid::UnknownPolicy) if there is none.
     ///
     /// ```
     /// use heirloom::{Engine, Error, Invalid, Policy, Resolution};
@@ -153,8 +153,9 @@ impl Builder {
     }
 
     /// A rule for what is written here on entities of a type (R8): it sees each entity before and
-    /// after, and an error of it undoes the whole transaction with [`Error::Rejected`]. Several
-    /// rules must all agree. What other devices wrote was judged there and is taken as it is.
+    /// after, and an error of it undoes the whole transaction with
+    /// [`Error::Rejected`](crate::Error::Rejected). Several rules must all agree. What other
+    /// devices wrote was judged there and is taken as it is.
     ///
     /// ```
     /// use heirloom::{Content, Engine, Error, Value};
@@ -182,16 +183,18 @@ impl Builder {
 
     /// Some bytes that the application keeps outside of what is backed up or copied (a keychain, a
     /// registry, a file that backups leave out), drawn when it was installed. A store that is
-    /// opened with another one than it was written with is a copy (R34): see [`Engine::opened`].
-    /// Default: none; a file is then told from its copies by what the system says of it.
+    /// opened with another one than it was written with is a copy (R34): see
+    /// [`Engine::opened`](crate::Engine::opened). Default: none; a file is then told from its
+    /// copies by what the system says of it.
     #[must_use]
     pub fn install_id(mut self, id: impl Into<Vec<u8>>) -> Self {
         self.install = Some(id.into());
         self
     }
 
-    /// [`open`](Self::open) makes no store: where there is no file it is [`Error::NoFile`]. Takes
-    /// the place of [`must_be_new`](Self::must_be_new). Default: it makes one where there is none.
+    /// [`open`](Self::open) makes no store: where there is no file it is
+    /// [`Error::NoFile`](crate::Error::NoFile). Takes the place of
+    /// [`must_be_new`](Self::must_be_new). Default: it makes one where there is none.
     ///
     /// ```
     /// use heirloom::{Engine, Error};
@@ -205,8 +208,8 @@ impl Builder {
     }
 
     /// [`open`](Self::open) makes a new store: where anything is already it is
-    /// [`Error::FileExists`], and of two who make it at once one gets that. Takes the place of
-    /// [`must_exist`](Self::must_exist).
+    /// [`Error::FileExists`](crate::Error::FileExists), and of two who make it at once one gets
+    /// that. Takes the place of [`must_exist`](Self::must_exist).
     ///
     /// ```
     /// use heirloom::{Engine, Error};
@@ -227,12 +230,12 @@ impl Builder {
 
     /// One process writes the file while others read it: a viewer or a command-line tool beside a
     /// running hub. Both sides ask for it, the writer with [`open`](Self::open), the readers with
-    /// [`open_read_only`](Self::open_read_only); who does not is [`Error::AlreadyOpen`] while the
-    /// other has the file. Of stores in files; on Linux, Apple's systems and Windows. Default: a
-    /// writer is alone.
+    /// [`open_read_only`](Self::open_read_only); who does not is
+    /// [`Error::AlreadyOpen`](crate::Error::AlreadyOpen) while the other has the file. Of stores in
+    /// files; on Linux, Apple's systems and Windows. Default: a writer is alone.
     ///
-    /// A reader sees what is durable: each [`snapshot`](Engine::snapshot) is of the newest commit,
-    /// and so are [`changes`](Engine::changes). Nobody wakes it: a blocking
+    /// A reader sees what is durable: each [`snapshot`](crate::Engine::snapshot) is of the newest
+    /// commit, and so are [`changes`](crate::Engine::changes). Nobody wakes it: a blocking
     /// [`Subscription`](crate::Subscription) looks ten times a second, an async one only when it is
     /// polled. An index that was built after it opened serves it from the next opening on.
     ///
@@ -242,9 +245,9 @@ impl Builder {
     /// process, the file grows by what is rewritten.
     ///
     /// # Errors
-    /// [`Error::NeedsWriter`] for a reader of a file that was left by a process that was killed, or
-    /// copied while it was in use, until a writer has opened it once, or, without this,
-    /// `open_read_only` reads it.
+    /// [`Error::NeedsWriter`](crate::Error::NeedsWriter) for a reader of a file that was left by a
+    /// process that was killed, or copied while it was in use, until a writer has opened it once,
+    /// or, without this, `open_read_only` reads it.
     ///
     /// ```
     /// use heirloom::{Content, Engine};
@@ -267,8 +270,9 @@ impl Builder {
         self
     }
 
-    /// After how long without a write the engine does by itself what [`Engine::flush`] does, on a
-    /// thread of its own. Of stores in files only. Default: 5 seconds; `None`: never.
+    /// After how long without a write the engine does by itself what
+    /// [`Engine::flush`](crate::Engine::flush) does, on a thread of its own. Of stores in files
+    /// only. Default: 5 seconds; `None`: never.
     #[must_use]
     pub fn idle_flush(mut self, after: impl Into<Option<Duration>>) -> Self {
         self.idle_flush = after.into();

@@ -116,17 +116,19 @@ impl Engine {
     ///
     /// What was written is durable without it. But after a kill redb walks the whole file at
     /// opening (some seconds for some GiB), unless the last commit was made by this, or by itself
-    /// when nothing was written for a while ([`Builder::idle_flush`]). Writes several times what an
-    /// ordinary commit does; does nothing if nothing was written since.
+    /// when nothing was written for a while ([`Builder::idle_flush`](crate::Builder::idle_flush)).
+    /// Writes several times what an ordinary commit does; does nothing if nothing was written
+    /// since.
     ///
-    /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Storage`]: all that was durable is.
+    /// [`Error::Closed`](crate::Error::Closed), [`Error::Poisoned`](crate::Error::Poisoned),
+    /// [`Error::Storage`](crate::Error::Storage): all that was durable is.
     pub fn flush(&self) -> Result<()> {
         self.store().flush_for_opening()
     }
 
     /// Closes the store for all clones and frees the file for others. Whoever still uses a clone or
-    /// a [`Snapshot`] gets [`Error::Closed`], at the latest where something would have to be read
-    /// from the file.
+    /// a [`Snapshot`](crate::Snapshot) gets [`Error::Closed`](crate::Error::Closed), at the latest
+    /// where something would have to be read from the file.
     pub fn close(self) -> Result<()> {
         self.store().close()
     }

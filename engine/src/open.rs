@@ -31,7 +31,7 @@ impl Engine {
 impl Builder {
     /// Opens the store in a file, or makes one. Does not read the log, however long it is. Damage
     /// in the log does not keep it from opening: what is sound stays readable; if the last commits
-    /// are damaged, writing is [`Error::Corrupt`].
+    /// are damaged, writing is [`Error::Corrupt`](crate::Error::Corrupt).
     ///
     /// After a crash or a power cut the file holds all that was acknowledged. A new file gets its
     /// name when it is a store: a crash before leaves none, but maybe one beside it whose name ends
@@ -39,15 +39,19 @@ impl Builder {
     ///
     /// While it is open the file must stay at this path, and nobody else may write it. Where it was
     /// removed, replaced, cut or written, the next commit and [`Engine::verify`] are
-    /// [`Error::FileChanged`], and nothing is written from then on. In a process that was forked
-    /// from this one every call is [`Error::Forked`].
+    /// [`Error::FileChanged`](crate::Error::FileChanged), and nothing is written from then on. In a
+    /// process that was forked from this one every call is [`Error::Forked`](crate::Error::Forked).
     ///
     /// # Errors
-    /// [`Error::AlreadyOpen`], [`Error::UnknownFormat`], [`Error::NotAStore`], [`Error::Corrupt`],
-    /// [`Error::Storage`]: the file is as it was. [`Error::NotAFile`] for a directory, a pipe, a
-    /// socket, a device; [`Error::EmptyFile`] for one that was cut to nothing: a store is only made
-    /// where there is no file. [`Error::WrongDataset`] if it holds commits of another dataset than
-    /// the one given. [`Error::Invalid`] for a label that is none.
+    /// [`Error::AlreadyOpen`](crate::Error::AlreadyOpen),
+    /// [`Error::UnknownFormat`](crate::Error::UnknownFormat),
+    /// [`Error::NotAStore`](crate::Error::NotAStore), [`Error::Corrupt`](crate::Error::Corrupt),
+    /// [`Error::Storage`](crate::Error::Storage): the file is as it was.
+    /// [`Error::NotAFile`](crate::Error::NotAFile) for a directory, a pipe, a socket, a device;
+    /// [`Error::EmptyFile`](crate::Error::EmptyFile) for one that was cut to nothing: a store is
+    /// only made where there is no file. [`Error::WrongDataset`](crate::Error::WrongDataset) if it
+    /// holds commits of another dataset than the one given.
+    /// [`Error::Invalid`](crate::Error::Invalid) for a label that is none.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
         let store = Store::open_file(path.as_ref(), self.options()?)?;
         Ok(self.engine(store))

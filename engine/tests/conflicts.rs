@@ -11,8 +11,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use heirloom::{
-    Builder, Conflict, ConflictKind, Content, Engine, Entity, EntityId, Error, Kind, Patch, Policy,
-    Proposal, Resolution, Snapshot, Timestamp, Transaction, Value, VersionRef, apply_patch,
+    Builder, Conflict, ConflictKind, Content, Engine, Entity, EntityId, Error, Invalid, Kind,
+    Patch, Policy, Proposal, Resolution, Snapshot, Timestamp, Transaction, Value, VersionRef,
+    apply_patch,
 };
 
 // --- devices, and what they show
@@ -828,7 +829,7 @@ fn the_higher_version_wins_by_its_line_of_parents_not_by_its_time() {
 fn a_policy_that_there_is_not_is_found_at_opening() {
     let unknown = builder("phone").policy_named("lamp", "newest").in_memory();
     assert!(
-        matches!(&unknown, Err(Error::Invalid(heirloom::Invalid::UnknownPolicy(name))) if name == "newest"),
+        matches!(&unknown, Err(Error::Invalid(Invalid::UnknownPolicy(n))) if n == "newest"),
         "{unknown:?}"
     );
     assert!(

@@ -65,7 +65,7 @@ pub struct Report {
     pub diverged: u64,
     /// Versions received that are void: kept, passed on, without effect (R36).
     pub voids: u64,
-    /// The first 100 of them, and why. All: [`Snapshot::voids`](heirloom::Snapshot::voids).
+    /// The first 100 of them, and why. All: `Snapshot::voids` of heirloom.
     pub first_voids: Vec<VoidVersion>,
     /// Commits received whose bodies do not verify.
     pub unverified: u64,

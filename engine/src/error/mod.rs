@@ -314,7 +314,8 @@ pub enum Error {
     /// A copy could not be written, for want of space or of the right to write there. The store
     /// itself is as it was, and nothing stands at that path.
     #[error(
-        "no copy could be written to {}: {why}; see to space and rights there, or give another path",
+        "no copy could be written to {}: {why}; see to space and rights there, or give another \
+         path",
         path.display()
     )]
     NotWritten {

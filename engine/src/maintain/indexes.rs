@@ -59,8 +59,8 @@ impl Builder {
         self.index_at(entity_type, [field])
     }
 
-    /// The same for a nested field. Opening is [`Error::Invalid`] with an entity type or a path
-    /// that no entity can have.
+    /// The same for a nested field. Opening is [`Error::Invalid`](crate::Error::Invalid) with an
+    /// entity type or a path that no entity can have.
     #[must_use]
     pub fn index_at<K: AsRef<str>>(
         mut self,

@@ -1,5 +1,5 @@
-//! The store: redb tables, the log in them, the fold that derives heads from it, and the one writer.
-//! Its rooms, each built on those before it:
+//! The store: redb tables, the log in them, the fold that derives heads from it, and the one
+//! writer. Its rooms, each built on those before it:
 
 mod build;
 mod commit;

@@ -26,9 +26,9 @@ impl Changes {
     }
 
     /// Moves past the commit that it could not read because its record is damaged
-    /// ([`Error::Corrupt`] in table `log`). Its changes are not told, then: a peer may bring it
-    /// back, but nobody is told of that. False, and nothing moves, where the next commit is not
-    /// damaged.
+    /// ([`Error::Corrupt`](crate::Error::Corrupt) in table `log`). Its changes are not told, then:
+    /// a peer may bring it back, but nobody is told of that. False, and nothing moves, where the
+    /// next commit is not damaged.
     pub fn pass_damaged(&mut self) -> Result<bool> {
         self.scan.pass_damaged(&self.engine)
     }
@@ -132,7 +132,7 @@ impl Engine {
     /// entity for each change.
     ///
     /// A cursor of another file, or one that this file, an older copy, has not reached, is
-    /// [`Error::CursorLost`] with the first change.
+    /// [`Error::CursorLost`](crate::Error::CursorLost) with the first change.
     ///
     /// ```
     /// use heirloom::{ChangeKind, Content, Cursor, Engine, Patch};

@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 
 impl Transaction<'_> {
     /// Insists that the heads of an entity are exactly these, so that what follows is written on
-    /// what the caller saw, or not at all (R15). The token of an [`Entity`] is its
-    /// [`heads`](Entity::heads); a single version stands for itself.
+    /// what the caller saw, or not at all (R15). The token of an [`Entity`](crate::Entity) is its
+    /// [`heads`](crate::Entity::heads); a single version stands for itself.
     ///
     /// ```
     /// # use heirloom::{Content, Engine, Error, Patch};

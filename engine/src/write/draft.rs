@@ -163,8 +163,9 @@ impl Draft<'_> {
     /// size, or by [`Importer::flush`].
     ///
     /// # Errors
-    /// [`ImportFault::Empty`] without a version; [`Invalid::Limit`]; [`ImportFault::Differs`] if the
-    /// store has another commit in its place. Nothing was imported then.
+    /// [`ImportFault::Empty`] without a version; [`Invalid::Limit`](crate::Invalid::Limit);
+    /// [`ImportFault::Differs`] if the store has another commit in its place. Nothing was imported
+    /// then.
     pub fn finish(mut self) -> Result<Authored> {
         let mut plan = Vec::with_capacity(self.order.len());
         for entity in std::mem::take(&mut self.order) {

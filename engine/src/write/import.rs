@@ -132,8 +132,9 @@ impl Importer {
     }
 
     /// A handle for a commit that is here already, with its clock
-    /// ([`Snapshot::clock_at`](crate::Snapshot::clock_at), or the one that [`Draft::finish`] gave).
-    /// If it belongs to a device of this import, that goes on after it.
+    /// ([`Snapshot::clock_at`](crate::Snapshot::clock_at), or the one that
+    /// [`Draft::finish`](crate::Draft::finish) gave). If it belongs to a device of this import,
+    /// that goes on after it.
     pub fn authored(&mut self, commit: &CommitRef, clock: Clock) -> Result<Authored> {
         // which may be on its way, brought by somebody else
         self.make_durable()?;

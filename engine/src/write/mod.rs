@@ -2,6 +2,7 @@
 
 mod carry;
 mod collection;
+mod commit;
 mod decide;
 mod draft;
 mod gone;
@@ -13,7 +14,6 @@ mod read_back;
 mod staged;
 mod steps;
 mod transaction;
-mod write;
 
 pub use collection::{Collection, Document, Documents};
 pub use draft::Draft;

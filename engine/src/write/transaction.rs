@@ -122,8 +122,9 @@ impl<'a> Transaction<'a> {
     /// ```
     ///
     /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::Invalid`] if the patch sets a path and
-    /// another below it; [`Error::Inside`] if a path leads into a variant or an atomic map;
-    /// [`Error::Absent`] where the content is not here; [`Error::PolicyFailed`].
+    /// another below it; [`Invalid::Inside`] if a path
+    /// leads into a variant or an atomic map; [`Error::Absent`] where the content is not here;
+    /// [`Error::PolicyFailed`].
     pub fn patch(&mut self, id: EntityId, patch: Patch) -> Result<()> {
         let body = patch_body(&patch)?;
         let mut staged = self.open(id)?;

@@ -105,6 +105,7 @@ pub fn check_inside<'a>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::contents::unflatten;
     use super::*;
     use crate::format::value::tests::values;
     use proptest::prelude::*;

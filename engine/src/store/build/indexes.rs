@@ -1,5 +1,5 @@
-//! Indexes brought in line with what is declared: built and dropped in slices, each a batch like any
-//! other.
+//! Indexes brought in line with what is declared: built and dropped in slices, each a batch like
+//! any other.
 
 use crate::error::Error;
 use crate::error::Result;

@@ -2,7 +2,6 @@
 //! for all that has gathered, one at a time.
 
 use super::primitives::{Condvar, Mutex, MutexGuard, PoisonError};
-use crate::error::Result;
 
 // TODO Condvar
 // TODO Mutex

@@ -160,7 +160,7 @@ impl Writer {
     }
 
     /// Takes a folded commit in. `refs`: (ordinal, sequence) of what it refers to. Only
-    /// [`Store::append`] calls it, which also indexes.
+    /// `Store::append` calls it, which also indexes.
     pub(crate) fn append(
         &mut self,
         ordinal: u32,

@@ -1,18 +1,18 @@
 //! What lies below redb: the file of a store, how it comes into being, whether it is still the
 //! same.
 
-mod file;
 mod fingerprint;
 mod opened;
 mod overlay;
 mod padded;
 mod place;
 mod refused;
+mod watched;
 
-pub(crate) use file::{Partial, Process, Wanted, WatchedFile, failed, is_there, open_file};
 pub(crate) use fingerprint::Fingerprint;
 pub(crate) use fingerprint::{of_backend, of_file};
 pub use opened::Opened;
 pub(crate) use overlay::Overlay;
 pub(crate) use padded::Padded;
 pub(crate) use place::keep_name;
+pub(crate) use watched::{Partial, Process, Wanted, WatchedFile, failed, is_there, open_file};

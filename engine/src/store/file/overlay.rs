@@ -10,7 +10,7 @@ use std::io;
 use std::ops::Bound;
 use std::path::Path;
 
-use super::file::{WatchedFile, failed, open_file};
+use super::watched::{WatchedFile, failed, open_file};
 use crate::error::Error;
 use crate::error::Result;
 use parking_lot::RwLock;

@@ -1,6 +1,6 @@
 //! What redb says, as errors of ours.
 
-use super::file::Refusal;
+use super::watched::Refusal;
 use crate::error::Error;
 
 impl From<redb::Error> for Error {

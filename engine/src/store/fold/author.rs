@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fold::{after, encoded_full};
+use super::commit::{after, encoded_full};
 use super::parts::Settled;
 use crate::error::Error;
 use crate::error::ImportFault;

@@ -2,7 +2,7 @@
 
 mod copy;
 mod load;
-mod open;
+mod opening;
 
 pub(crate) use copy::Target;
-pub(crate) use open::Options;
+pub(crate) use opening::Options;

@@ -257,8 +257,8 @@ pub(crate) fn content_of(state: &State) -> Content {
     unflatten(show(state).iter().map(|s| (s.path.as_ref(), &*s.entry.value)))
 }
 
-/// What a custom policy says of a conflict. A panic in it, or another answer when asked twice, is an
-/// error.
+/// What a custom policy says of a conflict. A panic in it, or another answer when asked twice, is
+/// an error.
 fn ask(custom: &CustomPolicy, conflict: &Conflict, twice: bool) -> Result<Resolution> {
     let once = |conflict: &Conflict| {
         catch_unwind(AssertUnwindSafe(|| custom.decide(conflict)))

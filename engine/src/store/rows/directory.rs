@@ -62,7 +62,8 @@ struct Logs {
 }
 
 /// Entity types, of which a member may make any number: only those that no durable commit holds yet
-/// are in memory, the others in the tables (see [`View::entity_type`](super::View::entity_type)).
+/// are in memory, the others in the tables (see
+/// `View::entity_type`).
 #[derive(Default)]
 struct Types {
     /// How many there are.

@@ -19,11 +19,12 @@ impl Engine {
     /// way to the disk, it is awaited.
     ///
     /// # Errors
-    /// An error of the closure, or a panic in it, leaves no trace. [`Invalid::Limit`] if the commit
-    /// would break a limit of the format. After [`Error::Storage`] nothing is visible, the engine
-    /// refuses further writes, and only reopening tells whether the commit got through (it is there
-    /// whole or not at all). [`Error::Storage`] or [`Error::Poisoned`] comes in place of the
-    /// closure's own answer, too, where what it saw could not be made durable.
+    /// An error of the closure, or a panic in it, leaves no trace.
+    /// [`Invalid::Limit`](crate::Invalid::Limit) if the commit would break a limit of the format.
+    /// After [`Error::Storage`] nothing is visible, the engine refuses further writes, and only
+    /// reopening tells whether the commit got through (it is there whole or not at all).
+    /// [`Error::Storage`] or [`Error::Poisoned`] comes in place of the closure's own answer, too,
+    /// where what it saw could not be made durable.
     pub fn write<T, E: From<Error>>(
         &self,
         f: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
