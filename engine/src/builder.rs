@@ -110,7 +110,7 @@ impl Builder {
         self
     }
 
-    /// How entities of a type are shown that diverged (R18). Default: [`Policy::Auto`]. The last
+    /// How entities of a type are shown that diverged. Default: [`Policy::Auto`]. The last
     /// one given for a type counts.
     #[must_use]
     pub fn policy(mut self, entity_type: impl Into<String>, policy: Policy) -> Self {
@@ -120,8 +120,9 @@ impl Builder {
         self
     }
 
-    /// The same by name, as it stands in a configuration: one of the eight that [`Policy`] lists,
-    /// or of a custom one given to [`register_policy`](Self::register_policy). Opening gives
+    /// How entities of a type are shown, by the name of the policy as it stands in a configuration:
+    /// one of the eight that [`Policy`] lists, or of a custom one given to
+    /// [`register_policy`](Self::register_policy). Opening gives
     /// [`Invalid::UnknownPolicy`](crate::Invalid::UnknownPolicy) if there is none.
     ///
     /// ```
@@ -152,7 +153,7 @@ impl Builder {
         self
     }
 
-    /// A rule for what is written here on entities of a type (R8): it sees each entity before and
+    /// A rule for what is written here on entities of a type: it sees each entity before and
     /// after, and an error of it undoes the whole transaction with
     /// [`Error::Rejected`](crate::Error::Rejected). Several rules must all agree. What other
     /// devices wrote was judged there and is taken as it is.
@@ -183,7 +184,7 @@ impl Builder {
 
     /// Some bytes that the application keeps outside of what is backed up or copied (a keychain, a
     /// registry, a file that backups leave out), drawn when it was installed. A store that is
-    /// opened with another one than it was written with is a copy (R34): see
+    /// opened with another one than it was written with is a copy: see
     /// [`Engine::opened`](crate::Engine::opened). Default: none; a file is then told from its
     /// copies by what the system says of it.
     #[must_use]

@@ -12,8 +12,8 @@ use heirloom_core::model::{DatasetId, EntityId, LogId};
 /// An embedded store of versioned entities. Cheap to clone; all clones are the same engine;
 /// `Send + Sync`.
 ///
-/// Every write makes a new version and keeps all earlier ones (R2); all operations work without any
-/// peer (R8).
+/// Every write makes a new version and keeps all earlier ones; all operations work without any
+/// peer.
 ///
 /// ```
 /// use heirloom::{Content, Engine, Patch};
@@ -81,19 +81,19 @@ impl Engine {
         self.store().directory.log(own).map(|l| l.device.clone())
     }
 
-    /// How entities of a type are shown that diverged (R18).
+    /// How entities of a type are shown that diverged.
     pub fn policy(&self, entity_type: &str) -> Policy {
         self.store().policies.of(entity_type).clone()
     }
 
     /// A hash over all types whose policy is not `auto`, with the policies' names and versions;
-    /// zero if there are none. Stores that give the same show the same (R19); in a sync both sides
+    /// zero if there are none. Stores that give the same show the same; in a sync both sides
     /// are told if they do not.
     pub fn policy_fingerprint(&self) -> [u8; 8] {
         self.store().policies.fingerprint()
     }
 
-    /// How the memory for decoded entities is used (R8), since opening. An entity is kept from the
+    /// How the memory for decoded entities is used, since opening. An entity is kept from the
     /// second read on.
     ///
     /// ```
@@ -112,7 +112,7 @@ impl Engine {
     }
 
     /// Makes the next opening quick even if the process is killed: call it when the application
-    /// goes to the background (R37).
+    /// goes to the background.
     ///
     /// What was written is durable without it. But after a kill redb walks the whole file at
     /// opening (some seconds for some GiB), unless the last commit was made by this, or by itself

@@ -1,9 +1,18 @@
 //! heirloom: an embedded store that keeps every version of every entity, with its parents, and
 //! merges what diverged the same way everywhere.
 //!
-//! Open an [`Engine`], change entities in [`Engine::write`], read them in a [`Snapshot`]. The crate
-//! `heirloom-sync` carries commits between stores. ARCHITECTURE.md tells how it is built and what R
-//! and I with a number mean; FORMAT.md gives every byte.
+//! **New here? Read the [`guide`]**: eight short chapters with code that runs.
+//!
+//! - [`Engine`] is a store, [`Builder`] what is chosen before it is opened.
+//! - [`Engine::write`] runs a closure over a [`Transaction`]; [`Collection`] is for one type.
+//! - [`Engine::snapshot`] gives a [`Snapshot`]: entities, lists, queries, history, the past.
+//! - [`Policy`] says what is shown of a [`Conflict`].
+//! - [`Engine::changes`] and [`Engine::subscribe`] tell each [`Change`] once.
+//! - [`Error`] says who must act, and what to do.
+//! - The crate `heirloom-sync` carries commits between stores; [`replication`] is what it asks for.
+//!
+//! ARCHITECTURE.md tells how it is built, FORMAT.md every byte, CONFLICTS.md what is shown of which
+//! situation.
 //!
 //! ```
 //! use heirloom::{Engine, Patch};
@@ -20,12 +29,13 @@
 //! # Ok::<(), heirloom::Error>(())
 //! ```
 
-// redb's tables and transactions are used in `store/rows.rs` alone: see there
+// redb's tables and transactions are used in `store/rows/guard.rs` alone: see there
 #![warn(clippy::disallowed_types)]
 
 mod builder;
 mod engine;
 mod error;
+pub mod guide;
 mod maintain;
 mod open;
 mod read;

@@ -8,7 +8,7 @@ use std::{
 
 use heirloom::Engine;
 use heirloom_sync::{
-    Cancel, Config, Report, Session, SyncError,
+    Cancel, Config, Event, Report, Session, SyncError,
     transport::{blocking, tcp::PlainTcpListener},
 };
 use indicatif::ProgressBar;
@@ -146,8 +146,10 @@ fn session(node: &Engine, peer: &Engine, wire: &Wire, bar: &ProgressBar) -> Resu
             stream.shutdown(Shutdown::Both).ok();
         };
         let session = Session::initiator(node, Config::new());
-        let report = blocking::run(session, half(), half(), close, &Cancel::new(), |progress| {
-            bar.set_position(before + progress.commits_received);
+        let report = blocking::run(session, half(), half(), close, &Cancel::new(), |event| {
+            if let Event::Progress(progress) = event {
+                bar.set_position(before + progress.commits_received);
+            }
         });
         let served = serving.join().unwrap_or(Err(SyncError::Cancelled));
         // Of a cut each end has its own view; the end that reports decides.

@@ -131,7 +131,7 @@ impl Config {
     }
 
     /// Turns away a peer whose clock differs from ours by more than this. Default: none, since a
-    /// wrong clock moves nobody's and is reported (R6).
+    /// wrong clock moves nobody's and is reported.
     pub fn clock_limit(mut self, limit: Duration) -> Self {
         self.rules.clock = Some(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         self

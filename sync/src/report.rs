@@ -29,7 +29,7 @@ pub struct Report {
     /// The peer's name; none if it never said hello.
     pub peer: Option<NodeId>,
     /// Whether the two show conflicts by different policies: they hold the same, and may show it
-    /// differently (R19).
+    /// differently.
     pub policies_differ: bool,
     /// How far the peer's clock is ahead of ours (behind: negative), in milliseconds, the time on
     /// the way included.
@@ -63,7 +63,7 @@ pub struct Report {
     /// Entities that came to have several heads through what was received: concurrent writes,
     /// conflicts among them.
     pub diverged: u64,
-    /// Versions received that are void: kept, passed on, without effect (R36).
+    /// Versions received that are void: kept, passed on, without effect.
     pub voids: u64,
     /// The first 100 of them, and why. All: `Snapshot::voids` of heirloom.
     pub first_voids: Vec<VoidVersion>,
@@ -72,13 +72,13 @@ pub struct Report {
     /// Commits that were damaged here, or whose bodies did not verify, and that the peer has
     /// brought back.
     pub healed: u64,
-    /// Whether commits are still damaged here (R37): no peer so far had them. What builds on them
+    /// Whether commits are still damaged here: no peer so far had them. What builds on them
     /// cannot be sent on; all else is.
     pub damaged: bool,
     /// Devices among the writers of what was received whose clocks are far ahead of ours, and
-    /// therefore not followed (R6).
+    /// therefore not followed.
     pub clocks_ahead: Vec<ClockAhead>,
-    /// Logs that this session showed to have forked: copies of a store wrote on (R34). Both
+    /// Logs that this session showed to have forked: copies of a store wrote on. Both
     /// branches are kept; each says so in plain words.
     pub forks: Vec<Fork>,
     /// The log that our store wrote until now, if the peer brought commits that go on with it: a
@@ -87,7 +87,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the clocks of both ends differ by more than five minutes (R6). One of them is wrong;
+    /// Whether the clocks of both ends differ by more than five minutes. One of them is wrong;
     /// both ends are told, the one that is ahead and the one that is behind.
     pub fn clock_skew(&self) -> Option<ClockSkew> {
         let ahead_ms = self.clock_skew_ms?.saturating_neg();
@@ -160,11 +160,11 @@ pub enum Event {
     Clock(ClockSkew),
     /// Something moved. Only the latest is kept.
     Progress(Progress),
-    /// Copies of a store wrote on under one log (R34). Nothing is lost, and nobody needs to act;
+    /// Copies of a store wrote on under one log. Nothing is lost, and nobody needs to act;
     /// whoever copied the file may want to know.
     Forked(Fork),
     /// A copy of our own store wrote on under our log, so that our next write opens a fresh one
-    /// (R34).
+    ///.
     LeftLog(LogId),
     /// The session is over and went well. Comes last, and once.
     Finished(Box<Report>),

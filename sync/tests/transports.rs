@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use heirloom::DatasetId;
 use heirloom_sync::transport::blocking;
 use heirloom_sync::transport::tcp::{PlainTcp, PlainTcpListener, sync_plain_tcp};
-use heirloom_sync::{Cancel, Config, Outcome, Reason, Report, Result, Session, SyncError};
+use heirloom_sync::{Cancel, Config, Event, Outcome, Reason, Report, Result, Session, SyncError};
 use support::{Naive, Random};
 
 /// One direction of a link that holds 4 KiB.
@@ -303,12 +303,16 @@ fn progress_is_told_while_it_goes_on() {
     }
     let listener = PlainTcpListener::bind_loopback().unwrap();
     let address = listener.local_addr().unwrap();
-    let mut steps = Vec::new();
+    let mut events = Vec::new();
     thread::scope(|scope| {
         scope.spawn(|| listener.accept_one(&b, Config::default()).unwrap());
         let link = PlainTcp::connect(address).unwrap();
-        link.initiate(&a, Config::default(), &Cancel::new(), |now| steps.push(now)).unwrap();
+        link.initiate(&a, Config::default(), &Cancel::new(), |e| events.push(e)).unwrap();
     });
+    let Some(Event::Finished(report)) = events.pop() else { panic!("{events:?}") };
+    assert_eq!(report.commits_sent, 100);
+    let progress = |e| if let Event::Progress(now) = e { now } else { panic!("{e:?}") };
+    let steps: Vec<_> = events.into_iter().map(progress).collect();
     assert!(steps.len() > 3);
     assert!(steps.is_sorted_by_key(|step| step.commits_sent));
     assert_eq!(steps.last().unwrap().commits_sent, 100);

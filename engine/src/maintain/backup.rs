@@ -33,11 +33,11 @@ pub struct Compaction {
 }
 
 impl Engine {
-    /// Writes a backup to a new file: one consistent state (R10), that of the last durable commit,
+    /// Writes a backup to a new file: one consistent state, that of the last durable commit,
     /// while readers and writers go on. Returns the file's size in bytes.
     ///
     /// **To restore is to open it**, here or on another device, instead of the store or beside it.
-    /// The backup is a store of its own (R34): it has all entities, versions and logs, the dataset,
+    /// The backup is a store of its own: it has all entities, versions and logs, the dataset,
     /// the indexes, and of local types what was there; its first write opens a fresh log, which
     /// names as its predecessor the last commit that the store had written; it knows no peers, and
     /// none knows it. So whatever was written in the store after the backup comes back with the

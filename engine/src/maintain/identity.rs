@@ -23,7 +23,7 @@ impl Engine {
     }
 
     /// Goes on under a fresh log, drawn with the next write, that names this one as its predecessor
-    /// (R34).
+    ///.
     ///
     /// For a device whose clock was far ahead and is right again: times never go back within a log,
     /// so that all that it writes bears the wrong time until its clock has caught up. From this

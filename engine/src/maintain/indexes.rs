@@ -22,7 +22,7 @@ pub struct IndexStatus {
 
 impl Builder {
     /// Keeps an index of a field of an entity type, so that
-    /// [`Snapshot::query`](crate::Snapshot::query) finds entities by its value (R14).
+    /// [`Snapshot::query`](crate::Snapshot::query) finds entities by its value.
     ///
     /// Indexed is what is shown: null, true and false, numbers, timestamps, texts, bytes; an array,
     /// a map or a field that is not there is found by no query, and a variant has no fields of its
@@ -59,7 +59,8 @@ impl Builder {
         self.index_at(entity_type, [field])
     }
 
-    /// The same for a nested field. Opening is [`Error::Invalid`](crate::Error::Invalid) with an
+    /// Keeps an index of a nested field, named by the keys that lead to it: see
+    /// [`index`](Self::index). Opening is [`Error::Invalid`](crate::Error::Invalid) with an
     /// entity type or a path that no entity can have.
     #[must_use]
     pub fn index_at<K: AsRef<str>>(

@@ -8,7 +8,7 @@ use std::path::Path;
 
 impl Builder {
     /// Opens the store in a file to read it: whatever happens, the file stays as it is, byte by
-    /// byte (R37). Also what a crash left, what lies on a medium that cannot be written, and a file
+    /// byte. Also what a crash left, what lies on a medium that cannot be written, and a file
     /// that one may only read: what redb has to write to recover it stays in memory, some pages.
     ///
     /// Several processes may read one file, and none can write it meanwhile, unless both sides ask

@@ -21,7 +21,7 @@ pub struct Repaired {
 }
 
 impl Engine {
-    /// Verifies, and mends what can be mended here (R37). Tables that follow from the log (`dots`,
+    /// Verifies, and mends what can be mended here. Tables that follow from the log (`dots`,
     /// `heads`, `by_type`, `unsettled`, indexes, the checkpoint) are made again from it; what is
     /// remembered of peers, parts of large commits and marks that cannot be read are dropped. A
     /// table whose own tree is broken, be it the log's, is made anew of the rows that can be read;
@@ -31,7 +31,7 @@ impl Engine {
     /// While there are any, heads stay as they are: repair again after that sync.
     ///
     /// No version changes, and no sequence is used twice: since nobody knows what rows are gone
-    /// without a trace, the next write opens a fresh log (R34). Writers wait meanwhile; readers do
+    /// without a trace, the next write opens a fresh log. Writers wait meanwhile; readers do
     /// not. Verifies twice and reads the log a few times more; verifies once where nothing is
     /// damaged, and changes nothing then. A store that could not be written because of what opening
     /// found can be afterwards.

@@ -150,7 +150,7 @@ impl Walk<'_> {
 
 impl Engine {
     /// Reads everything again: checksums, chains, states, and what is derived from the log, which
-    /// it makes again and compares (R33). Reads the whole file, and the log once more for each
+    /// it makes again and compares. Reads the whole file, and the log once more for each
     /// 100,000 entities beyond the first so many; takes about 100 MiB of memory at most. What it
     /// finds, [`repair`](Self::repair) mends. Where it finds something each commit from then on
     /// notes which pages are free (and writes several times as much): after a kill the file could
@@ -159,8 +159,8 @@ impl Engine {
         self.verify_with(|_| ControlFlow::Continue(()))
     }
 
-    /// The same; `progress` is told how far it is, every 256 commits and at the end of the log, and
-    /// may break it off.
+    /// Reads and checks everything, as [`verify`](Self::verify); `progress` is told how far it is,
+    /// every 256 commits and at the end of the log, and may break it off.
     ///
     /// ```
     /// use std::ops::ControlFlow;

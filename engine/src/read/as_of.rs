@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::store::{Heads, LogCut, Part, clock_at};
 use heirloom_core::model::{Clock, CommitRef, EntityId, Timestamp};
 
-/// A point in the past of a store, or of all stores (R11).
+/// A point in the past of a store, or of all stores.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Point {
@@ -49,7 +49,7 @@ impl From<Timestamp> for Point {
 }
 
 impl Snapshot {
-    /// Everything as it was at a point (R11): as of a clock, a time, or an arrival position.
+    /// Everything as it was at a point: as of a clock, a time, or an arrival position.
     ///
     /// ```
     /// # use heirloom::{Content, Engine, Patch, Point};

@@ -12,7 +12,7 @@ use heirloom_core::merge::{Conflict, Policy, conflicts};
 use heirloom_core::model::EntityId;
 
 impl Snapshot {
-    /// The conflict that an entity is in, if it is in one (R16, R17). Costs distinct leaves ×
+    /// The conflict that an entity is in, if it is in one. Costs distinct leaves ×
     /// heads.
     ///
     /// [`Error::Absent`] where the content of a head is not here.
@@ -22,7 +22,7 @@ impl Snapshot {
     }
 
     /// All conflicts that are open, in order of the entities' ids, whatever their types' policies
-    /// (R17). Costs a look at each entity that is diverged or has undecided fields, and at no
+    ///. Costs a look at each entity that is diverged or has undecided fields, and at no
     /// other.
     ///
     /// ```
@@ -50,7 +50,7 @@ impl Snapshot {
         }
     }
 
-    /// The conflicts that await a person: those of types under [`Policy::Manual`] (R21). They stay
+    /// The conflicts that await a person: those of types under [`Policy::Manual`]. They stay
     /// here over restarts until somebody, here or elsewhere, decides with
     /// [`Transaction::resolve`](crate::Transaction::resolve) or by writing the open fields. The
     /// options of each are its sides and its heads.

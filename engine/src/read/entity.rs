@@ -16,10 +16,10 @@ use heirloom_core::merge::unflatten;
 use heirloom_core::model::{Content, EntityId, Value, VersionRef};
 
 /// An entity as one snapshot shows it: one value for each field, conflicts settled by its type's
-/// policy (R18). Cheap to clone.
+/// policy. Cheap to clone.
 ///
 /// It remembers which heads it was read from, so that [`Transaction::put`](crate::Transaction::put)
-/// overwrites nothing that came since (R15).
+/// overwrites nothing that came since.
 #[derive(Clone)]
 pub struct Entity(pub(crate) Arc<Seen>, pub(crate) Origin);
 
@@ -54,7 +54,7 @@ impl Entity {
         matches!(self.0.shown, Shown::Deleted)
     }
 
-    /// Whether somebody still has to decide something (R16): see
+    /// Whether somebody still has to decide something: see
     /// [`conflicting_fields`](Self::conflicting_fields).
     pub fn is_conflicted(&self) -> bool {
         self.0.deletion_conflict || !self.0.conflicts.is_empty()

@@ -43,7 +43,7 @@ impl Loss {
 }
 
 impl Snapshot {
-    /// All values of an entity that lost in a merge, newest loss first (R22): those that are not
+    /// All values of an entity that lost in a merge, newest loss first: those that are not
     /// shown now although nobody has decided against them, then version by version back to the
     /// creation. The same on every replica that has the entity's versions.
     ///

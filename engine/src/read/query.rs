@@ -43,7 +43,8 @@ impl Snapshot {
         self.query_at(entity_type, [field])
     }
 
-    /// The same for a nested field.
+    /// Entities of a type by the value of a nested field, named by the keys that lead to it: see
+    /// [`query`](Self::query).
     pub fn query_at<K: AsRef<str>>(
         &self,
         entity_type: &str,

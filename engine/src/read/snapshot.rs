@@ -15,7 +15,7 @@ use heirloom_core::format::hash;
 use heirloom_core::model::{Clock, Content, EntityId, LogRoot, StateDigest, VersionRef};
 use heirloom_core::replica::End;
 
-/// One consistent state over all entities (R10). Never blocks a writer, is never blocked. While it
+/// One consistent state over all entities. Never blocks a writer, is never blocked. While it
 /// lives, redb keeps the pages that it can see, and the file grows by what is rewritten meanwhile:
 /// hold it for a task, not for a session.
 #[derive(Clone)]
@@ -37,20 +37,21 @@ impl Snapshot {
         self.engine.store().view(&self.tables)
     }
 
-    /// An entity as the policy of its type shows it (R18); nothing if it is unknown or shown as
-    /// deleted. One look-up, from memory if it was read lately (R8).
+    /// An entity as the policy of its type shows it; nothing if it is unknown or shown as
+    /// deleted. One look-up, from memory if it was read lately.
     ///
     /// [`Error::Absent`] where the content is not here, [`Error::PolicyFailed`].
     pub fn get(&self, id: EntityId) -> Result<Option<Entity>> {
         Ok(self.get_any(id)?.filter(|e| !e.is_deleted()))
     }
 
-    /// The same, deleted or not.
+    /// An entity, shown as deleted or not; nothing where it is unknown. Costs and errors are those
+    /// of [`get`](Self::get).
     pub fn get_any(&self, id: EntityId) -> Result<Option<Entity>> {
         Ok(self.view().entity(id)?.map(|seen| Entity(seen, self.origin())))
     }
 
-    /// Entities of a type, in order of their ids (R14).
+    /// Entities of a type, in order of their ids.
     ///
     /// ```
     /// # use heirloom::{Content, Engine};
@@ -174,7 +175,7 @@ impl Snapshot {
         Ok(out)
     }
 
-    /// Hash over all commits that travel (I7).
+    /// Hash over all commits that travel.
     pub fn log_root(&self) -> Result<LogRoot> {
         Ok(hash::log_root(self.ends()?.into_iter().map(|e| (e.log, e.sequence, e.chain))))
     }
@@ -185,7 +186,7 @@ impl Snapshot {
         ends_by(&view, |line| view.tip(line))
     }
 
-    /// Sum over the heads of all entities that travel (R23). Reads one record.
+    /// Sum over the heads of all entities that travel. Reads one record.
     pub fn state_digest(&self) -> Result<StateDigest> {
         Ok(self.view().checkpoint(self.commits()?)?.map_or(StateDigest::ZERO, |c| c.digest))
     }
@@ -389,24 +390,24 @@ impl History<'_> {
 }
 
 impl Engine {
-    /// One consistent state over all entities, as of the last durable commit (R10). Costs nothing;
+    /// One consistent state over all entities, as of the last durable commit. Costs nothing;
     /// never blocks a writer. While it lives, redb keeps the pages that it can see: drop it when
     /// done.
     pub fn snapshot(&self) -> Result<Snapshot> {
         Ok(Snapshot::new(self.clone(), self.store().tables()?))
     }
 
-    /// How far this store is into each log (R7). Costs a look-up a log.
+    /// How far this store is into each log. Costs a look-up a log.
     pub fn clock(&self) -> Result<Clock> {
         self.snapshot()?.clock()
     }
 
-    /// Hash over all commits: equal log roots prove equal logs (I7). Costs a look-up a log.
+    /// Hash over all commits: equal log roots prove equal logs. Costs a look-up a log.
     pub fn log_root(&self) -> Result<LogRoot> {
         self.snapshot()?.log_root()
     }
 
-    /// Sum over all heads (R23).
+    /// Sum over all heads.
     pub fn state_digest(&self) -> Result<StateDigest> {
         self.snapshot()?.state_digest()
     }

@@ -8,7 +8,7 @@ use heirloom_core::model::{
     CommitRef, EntityId, Kind, LogId, Metadata, Timestamp, VersionId, VersionRef,
 };
 
-/// One immutable version of an entity (R2).
+/// One immutable version of an entity.
 #[derive(Clone, Debug)]
 pub struct Version {
     reference: VersionRef,
@@ -58,7 +58,7 @@ impl Version {
         self.reference
     }
 
-    /// Its name for people (R3).
+    /// Its name for people.
     pub fn id(&self) -> Result<VersionId> {
         Ok(VersionId::new(self.stamp, &*self.device, self.reference.sequence)?)
     }
@@ -83,12 +83,12 @@ impl Version {
         self.kind == Kind::Delete
     }
 
-    /// When, as writes are ordered: never before its parents (R6).
+    /// When, as writes are ordered: never before its parents.
     pub fn stamp(&self) -> Timestamp {
         self.stamp
     }
 
-    /// When, by its device's clock (R6).
+    /// When, by its device's clock.
     pub fn wall(&self) -> Timestamp {
         self.wall
     }

@@ -14,7 +14,7 @@ use heirloom_core::replica::{
     Batch, End, Ingested, Located, Peer, Position, Replica, Staged, StagedHead, WireCommit,
 };
 
-/// Reads and stores commits for a session. Cheap to clone. All that it gives is durable (I9).
+/// Reads and stores commits for a session. Cheap to clone. All that it gives is durable.
 #[derive(Clone, Debug)]
 pub struct Replication {
     pub(crate) engine: Engine,

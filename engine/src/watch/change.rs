@@ -117,7 +117,7 @@ impl Change {
         self.at.writer.reference
     }
 
-    /// The version's name for people (R3).
+    /// The version's name for people.
     pub fn id(&self) -> Result<VersionId> {
         Ok(VersionId::new(self.stamp(), &*self.device, self.version().sequence)?)
     }
@@ -137,12 +137,12 @@ impl Change {
         self.log
     }
 
-    /// When, as writes are ordered (R6).
+    /// When, as writes are ordered.
     pub fn stamp(&self) -> Timestamp {
         Timestamp::of(self.at.writer.stamp)
     }
 
-    /// When, by its device's clock (R6).
+    /// When, by its device's clock.
     pub fn wall(&self) -> Timestamp {
         Timestamp::of(self.at.record.header.wall)
     }

@@ -55,7 +55,7 @@ impl Iterator for Changes {
     }
 }
 
-/// The same choices for scans and subscriptions. Several narrow it down together.
+/// Choices that scans and subscriptions share. Several narrow it down together.
 macro_rules! filters {
     ($type:ty) => {
         impl $type {
@@ -128,7 +128,7 @@ impl Engine {
         Cursor::end(&self.store().view(&tables), durable)
     }
 
-    /// All changes after a cursor, oldest first (R12). Costs a look at each commit, and one at the
+    /// All changes after a cursor, oldest first. Costs a look at each commit, and one at the
     /// entity for each change.
     ///
     /// A cursor of another file, or one that this file, an older copy, has not reached, is

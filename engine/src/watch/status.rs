@@ -107,7 +107,7 @@ impl Engine {
 }
 
 impl Change {
-    /// Whether a peer is known to hold it (R12, R13). [`Error::Closed`](crate::Error::Closed) once
+    /// Whether a peer is known to hold it. [`Error::Closed`](crate::Error::Closed) once
     /// the engine is gone.
     pub fn is_held_by(&self, peer: NodeId) -> Result<bool> {
         let peer = self.engine()?.replication().remembered(peer)?;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// How often a reader beside another process looks whether that has written.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Changes as they become durable, in the order of arrival, each once (R12).
+/// Changes as they become durable, in the order of arrival, each once.
 ///
 /// It holds a cursor and nothing else: no queue that could overflow, no state of the store, and not
 /// the engine, which it does not keep open. One that slept through a million changes reads them

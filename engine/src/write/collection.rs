@@ -26,7 +26,7 @@ const PAGE: usize = 256;
 /// [`Transaction::update`] and [`Transaction::save`].
 ///
 /// A read-modify-write touches only what the Rust type knows and the caller changed: fields that a
-/// newer version of the application added survive, and so do conflicts on other fields (R15, R20).
+/// newer version of the application added survive, and so do conflicts on other fields.
 /// What is missing or of another type behaves as serde says: `#[serde(default)]` fills in, else it
 /// is [`Error::Misfit`], which names the field and who wrote it.
 ///
@@ -180,7 +180,8 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         self.engine.write(|tx| tx.create(&self.entity_type, &content))
     }
 
-    /// The same under an id that the application chose. [`Error::Exists`] if it is here.
+    /// Creates an entity of this type under an id that the application chose. [`Error::Exists`] if
+    /// it is here.
     pub fn create_with_id(&self, id: EntityId, value: &T) -> Result<()> {
         let content = self.checked(value)?;
         self.engine.write(|tx| tx.create_with_id(id, &self.entity_type, &content))
@@ -198,7 +199,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         self.get_in(&self.engine.snapshot()?, id)
     }
 
-    /// The same as a snapshot shows it.
+    /// An entity as a snapshot shows it; nothing where it is unknown or deleted there.
     pub fn get_in(&self, snapshot: &Snapshot, id: EntityId) -> Result<Option<Document<T>>> {
         let Some(entity) = snapshot.get(id)? else { return Ok(None) };
         self.check_type(id, entity.entity_type())?;
@@ -243,9 +244,9 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         })
     }
 
-    /// The same from what a version of the entity says, whatever is shown now: the way out where
-    /// that does not fit `T`. What the closure makes of that version is written as a whole, and
-    /// settles all that is in conflict.
+    /// Changes an entity from what one of its versions says, whatever is shown now: the way out
+    /// where that does not fit `T`. What the closure makes of that version is written as a whole,
+    /// and settles all that is in conflict.
     ///
     /// ```
     /// # use heirloom::{Engine, Error, Patch};
@@ -280,7 +281,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         })
     }
 
-    /// Writes back a document that was read earlier: only what was changed in it (R15).
+    /// Writes back a document that was read earlier: only what was changed in it.
     /// [`Error::Stale`] if somebody else changed the same fields since, or deleted it; then, and
     /// after any other error, the document is as it was.
     ///
@@ -307,7 +308,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         })
     }
 
-    /// Brings back what it was at a version (R5). Errors as for [`Transaction::restore`];
+    /// Brings back what it was at a version. Errors as for [`Transaction::restore`];
     /// [`Error::Invalid`] also if it is of another type.
     pub fn restore(&self, id: EntityId, version: &VersionRef) -> Result<()> {
         self.engine.write(|tx| {
@@ -323,7 +324,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         Ok(self.iter_in(&self.engine.snapshot()?))
     }
 
-    /// The same as a snapshot shows them.
+    /// All entities of this type as a snapshot shows them, in order of their ids.
     pub fn iter_in(&self, snapshot: &Snapshot) -> Documents<T> {
         Documents {
             snapshot: snapshot.clone(),
@@ -432,7 +433,7 @@ impl<'a> Query<'a> {
 
 impl Transaction<'_> {
     /// Changes an entity as a serde type: what the closure changed of what the type knows, and
-    /// nothing else (R20). If the closure returns an error it changes nothing; else returns what it
+    /// nothing else. If the closure returns an error it changes nothing; else returns what it
     /// has in `Ok`.
     ///
     /// ```
@@ -469,7 +470,7 @@ impl Transaction<'_> {
         Ok(out)
     }
 
-    /// The same from what a version of the entity says, whatever is shown now, written as a whole:
+    /// Changes an entity from what one of its versions says, whatever is shown now, as a whole:
     /// see [`Collection::update_from`]. It takes the place of what this transaction changed of the
     /// entity before.
     pub fn update_from<T: Serialize + DeserializeOwned, R: Outcome>(
@@ -486,7 +487,7 @@ impl Transaction<'_> {
     }
 
     /// Writes back a document that was read earlier: only what was changed in it since, of what its
-    /// type knows (R15). If nothing was changed nothing is written. Errors as for
+    /// type knows. If nothing was changed nothing is written. Errors as for
     /// [`put`](Self::put). The document stays as it was read: once the transaction is done, read it
     /// again before changing it further, or use [`Collection::save`], which refreshes it.
     pub fn save<T: Serialize + DeserializeOwned>(&mut self, document: &Document<T>) -> Result<()> {

@@ -9,7 +9,7 @@ use heirloom_core::format::header::Header;
 use heirloom_core::model::{Chain, CommitRef, DatasetId, LogId, Metadata};
 
 impl Engine {
-    /// Changes entities, all or nothing (R9). What the closure did becomes one commit, durable when
+    /// Changes entities, all or nothing. What the closure did becomes one commit, durable when
     /// this returns.
     ///
     /// The closure sees all that is durable or about to be, and its own changes. Closures run one

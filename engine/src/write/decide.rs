@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 impl Transaction<'_> {
     /// Insists that the heads of an entity are exactly these, so that what follows is written on
-    /// what the caller saw, or not at all (R15). The token of an [`Entity`](crate::Entity) is its
+    /// what the caller saw, or not at all. The token of an [`Entity`](crate::Entity) is its
     /// [`heads`](crate::Entity::heads); a single version stands for itself.
     ///
     /// ```
@@ -42,7 +42,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Deletes an entity: a tombstone, which syncs like any other version (R5).
+    /// Deletes an entity: a tombstone, which syncs like any other version.
     ///
     /// ```
     /// # use heirloom::{Content, Engine, Error};
@@ -76,7 +76,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Brings back the content that an entity had at a version, deleted since or not (R5, R22).
+    /// Brings back the content that an entity had at a version, deleted since or not.
     /// What already stands so keeps its writer. It takes the place of what this transaction changed
     /// of the entity before.
     ///
@@ -101,11 +101,11 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Settles a conflict for good and for all: a version whose parents are all heads (R20). `seen`
+    /// Settles a conflict for good and for all: a version whose parents are all heads. `seen`
     /// names the heads that the person looked at, as [`Conflict::seen`](crate::Conflict::seen)
     /// gives them, so that nothing is decided unseen. A [`Resolution::Patch`] decides the fields
     /// that it names and leaves others open. Two people who decide alike make no new conflict
-    /// (R21).
+    ///.
     ///
     /// ```
     /// # use heirloom::{Content, Engine, Patch};

@@ -90,7 +90,8 @@ impl Draft<'_> {
         self.stage(entity, staged)
     }
 
-    /// The same, if the heads in the past are exactly these; else [`Error::Stale`].
+    /// Writes an entity as a whole if its heads in the past are exactly these; else
+    /// [`Error::Stale`].
     pub fn put_expecting<T: Serialize + ?Sized>(
         &mut self,
         entity: EntityId,
@@ -269,7 +270,7 @@ impl Draft<'_> {
 
 impl Importer {
     /// Begins a commit of a device that had seen `past` (and its own commits before). Its wall is
-    /// `wall`, raised to that of the device's commit before; its stamp follows (I5).
+    /// `wall`, raised to that of the device's commit before; its stamp follows.
     pub fn commit(
         &mut self,
         device: Device,

@@ -77,7 +77,7 @@ impl Transaction<'_> {
 impl store::Writer {
     /// What the next own commit refers to, as refs and as local places: the frontier without the
     /// own log, and for a foreign parent on the path of none of these the last commit of its line
-    /// (I4).
+    ///.
     pub(crate) fn refs(
         &self,
         store: &store::Store,

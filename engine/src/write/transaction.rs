@@ -25,7 +25,7 @@ use heirloom_core::model::{EntityId, Kind, Patch, Path, State, VersionRef};
 /// Changes that become one commit if the closure succeeds, and nothing otherwise. Reads see them.
 ///
 /// A change to an entity whose writers diverged starts from what its type's [`Policy`] shows. Under
-/// those that look at each field it decides only what it touches (R20); under those that look at
+/// those that look at each field it decides only what it touches; under those that look at
 /// whole versions, and over what a custom one computed, it writes down all that is shown.
 pub struct Transaction<'a> {
     pub(super) engine: &'a Engine,
@@ -107,7 +107,7 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Changes the fields that the patch names and no others (R20). What is said already is not
+    /// Changes the fields that the patch names and no others. What is said already is not
     /// said again.
     ///
     /// ```
@@ -135,7 +135,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// Writes back the whole content of an entity that was read: only what the caller changed, so
-    /// that nothing that arrived since is overwritten (R15). If nothing was changed nothing is
+    /// that nothing that arrived since is overwritten. If nothing was changed nothing is
     /// written. What the caller's type does not know stays: fields of a newer release, and the kind
     /// of a value that it reads as another (bytes as `Vec<u8>`, a timestamp as `i64`). A
     /// [`Content`](crate::Content) knows everything, so what it leaves out is removed.
@@ -360,7 +360,7 @@ impl<'a> Transaction<'a> {
 
     /// All heads. Where they are more than a version may have: the least in the order of writes
     /// that has seen the last version of the entity on the own path, else the entity clock would
-    /// claim what was not seen; then the least (I4).
+    /// claim what was not seen; then the least.
     pub(super) fn parents(&self, heads: &Heads) -> (Vec<Head>, bool) {
         let mut list = heads.list.clone();
         let most = limits::PARENTS as usize;

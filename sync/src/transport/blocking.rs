@@ -2,26 +2,29 @@
 //! style.
 //!
 //! Three threads: a reader and a writer that only move bytes, and the caller's, in which the
-//! session runs. The session's thread never waits for the link to take or to give, so both ends may
-//! have any amount to send over however small a buffer; and it can always keep its deadlines.
+//! session runs; channels between them. The session's thread never waits for the link to take or to
+//! give, so both ends may have any amount to send over however small a buffer; and it can always
+//! keep its deadlines.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::cancel::{Cancel, Waker};
-use crate::error::{Result, Stall, SyncError};
-use crate::report::{Event, Progress, Report};
-use crate::session::Session;
+use crossbeam::channel::{Receiver, Sender, after, bounded, never, select, unbounded};
 use heirloom_core::replica::Replica;
 
-/// Bytes read that the session has not taken yet: beyond it the reader waits.
-const INBOX: usize = 256 << 10;
-/// Bytes to write beyond which the session is not asked for more.
-const OUTBOX: usize = 256 << 10;
+use super::cancel::{Cancel, Waker};
+use crate::error::{Result, Stall, SyncError};
+use crate::report::{Event, Report};
+use crate::session::Session;
+
 /// What is read in one call.
 const SLICE: usize = 64 << 10;
+/// Slices that the session has not taken yet: beyond them the reader waits.
+const INBOX: usize = 4;
+/// Bytes to write beyond which the session is not asked for more.
+const OUTBOX: usize = 256 << 10;
 /// What is written in one call. Only whole calls show that the link is alive, so a link that is as
 /// slow as the configuration allows by default must be able to take so much within the time of
 /// silence.
@@ -33,31 +36,34 @@ const FAREWELL: Duration = Duration::from_secs(1);
 ///
 /// `close` must end the link, so that calls on both halves return soon (`TcpStream::shutdown`
 /// does); it is called exactly once, also after a failure. `cancel` ends the session from
-/// elsewhere; `progress` is called in this thread after each step.
+/// elsewhere; `on_event` is called in this thread with each event of the session.
 pub fn run<R: Replica>(
     mut session: Session<R>,
     reader: impl Read + Send,
     writer: impl Write + Send,
     close: impl FnOnce(),
     cancel: &Cancel,
-    mut progress: impl FnMut(Progress),
+    mut on_event: impl FnMut(Event),
 ) -> Result<Report> {
-    let link = Arc::new(Link::default());
-    let waker: Arc<Waker> = {
-        let link = Arc::clone(&link);
-        Arc::new(move || link.cancel())
-    };
+    let (cancelling, cancelled) = bounded(1);
+    // one that is full says it already
+    let waker: Arc<Waker> = Arc::new(move || drop(cancelling.try_send(())));
     cancel.wake(&waker);
     thread::scope(|scope| {
-        // Made first, so that the threads end whatever happens here.
-        let _closing = Closing { link: &link, close: Some(close) };
-        scope.spawn(|| link.read_all(reader));
-        scope.spawn(|| link.write_all(writer));
+        // made first and so dropped last: whatever happens here the channels are let go of, then
+        // the link is closed, and with it both threads end
+        let _closing = Closing(Some(close));
+        let (heard, inbox) = bounded(INBOX);
+        let (outbox, to_write) = unbounded();
+        let (wrote, written) = unbounded();
+        scope.spawn(move || read_all(reader, &heard));
+        scope.spawn(move || write_all(writer, &to_write, &wrote));
+        let mut link = Link { inbox, outbox, written, cancelled, queued: 0, write_error: None };
         let started = Instant::now();
-        let outcome = drive(&mut session, &link, started, &mut progress);
+        let outcome = drive(&mut session, &mut link, started, &mut on_event);
         match &outcome {
             Ok(()) => link.flush(session.idle_timeout())?,
-            Err(_) => link.say_farewell(&last_words(&mut session, started)),
+            Err(_) => link.say_farewell(last_words(&mut session, started)),
         }
         outcome
     })?;
@@ -72,15 +78,11 @@ fn last_words<R: Replica>(session: &mut Session<R>, started: Instant) -> Vec<u8>
 }
 
 /// Ends the link when dropped.
-struct Closing<'a, C: FnOnce()> {
-    link: &'a Link,
-    close: Option<C>,
-}
+struct Closing<C: FnOnce()>(Option<C>);
 
-impl<C: FnOnce()> Drop for Closing<'_, C> {
+impl<C: FnOnce()> Drop for Closing<C> {
     fn drop(&mut self) {
-        self.link.close();
-        if let Some(close) = self.close.take() {
+        if let Some(close) = self.0.take() {
             close();
         }
     }
@@ -89,238 +91,196 @@ impl<C: FnOnce()> Drop for Closing<'_, C> {
 /// The loop of every driver: input, output, time, events.
 fn drive<R: Replica>(
     session: &mut Session<R>,
-    link: &Link,
+    link: &mut Link,
     started: Instant,
-    progress: &mut impl FnMut(Progress),
+    on_event: &mut impl FnMut(Event),
 ) -> Result<()> {
-    let mut out = Vec::new();
-    let mut heard = link.wait(Some(Duration::ZERO));
+    let mut news = News::Due;
     loop {
-        if heard.transmitted {
-            session.handle_transmitted(started.elapsed());
+        match news {
+            News::Bytes(bytes) => session.handle_input(started.elapsed(), &bytes)?,
+            News::Wrote => session.handle_transmitted(started.elapsed()),
+            News::Cancelled => {
+                session.cancel();
+                return Err(SyncError::Cancelled);
+            }
+            News::Broken(error) => {
+                let ended = session.handle_end_of_input(started.elapsed());
+                return error.map_or(ended, |error| Err(error.into()));
+            }
+            News::Due => {}
         }
-        session.handle_input(started.elapsed(), &heard.bytes)?;
-        if heard.cancelled {
-            session.cancel();
-            return Err(SyncError::Cancelled);
-        }
-        if let Some(broken) = heard.broken.take() {
-            let ended = session.handle_end_of_input(started.elapsed());
-            return broken.map_or(ended, |error| Err(error.into()));
-        }
-        while link.has_room() && session.poll_transmit(started.elapsed(), &mut out)? {
-            link.queue(&out);
-            out.clear();
+        let mut out = Vec::new();
+        while link.queued < OUTBOX && session.poll_transmit(started.elapsed(), &mut out)? {
+            link.queue(std::mem::take(&mut out));
         }
         session.handle_timeout(started.elapsed())?;
         while let Some(event) = session.poll_event() {
-            if let Event::Progress(now) = event {
-                progress(now);
-            }
+            on_event(event);
         }
         if session.is_finished() {
             return Ok(());
         }
         let due = session.poll_timeout().map(|due| due.saturating_sub(started.elapsed()));
-        heard = link.wait(due);
+        news = link.wait(due);
     }
 }
 
-/// Where the three threads meet.
-#[derive(Default)]
-struct Link {
-    state: Mutex<LinkState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct LinkState {
-    inbox: Vec<u8>,
-    outbox: Vec<u8>,
-    /// Bytes taken off the outbox that the link has not accepted yet.
-    writing: usize,
-    /// The link accepted bytes since the session looked.
-    transmitted: bool,
-    /// Room for more to send has come up since the session looked.
-    room: bool,
-    /// The reader is done: at the end of the stream, or with an error.
-    broken: Option<Option<io::Error>>,
-    write_error: Option<io::Error>,
-    cancelled: bool,
-    closed: bool,
+/// What the reader's thread has.
+enum Heard {
+    Bytes(Vec<u8>),
+    /// The end of the stream, or why nothing more can be read. Nothing follows.
+    End(Option<io::Error>),
 }
 
 /// What the session's thread has been waiting for.
-#[derive(Default)]
-struct Heard {
-    bytes: Vec<u8>,
-    transmitted: bool,
-    broken: Option<Option<io::Error>>,
-    cancelled: bool,
+enum News {
+    Bytes(Vec<u8>),
+    /// The link took some of what was queued.
+    Wrote,
+    /// Nothing more comes, or nothing more goes.
+    Broken(Option<io::Error>),
+    Cancelled,
+    /// The time is over.
+    Due,
 }
 
-impl LinkState {
-    fn take_broken(&mut self) -> Option<Option<io::Error>> {
-        self.broken.take().or_else(|| self.write_error.take().map(Some))
-    }
+/// The session's end of the channels.
+struct Link {
+    inbox: Receiver<Heard>,
+    outbox: Sender<Vec<u8>>,
+    written: Receiver<io::Result<usize>>,
+    cancelled: Receiver<()>,
+    /// Bytes that the link has not taken yet.
+    queued: usize,
+    write_error: Option<io::Error>,
 }
 
 impl Link {
-    fn state(&self) -> MutexGuard<'_, LinkState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn sleep<'a>(
-        &self,
-        state: MutexGuard<'a, LinkState>,
-        limit: Option<Duration>,
-    ) -> MutexGuard<'a, LinkState> {
-        match limit {
-            Some(limit) => {
-                self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-        }
-    }
-
     /// Waits until something has happened or `limit` is over.
-    fn wait(&self, limit: Option<Duration>) -> Heard {
-        // beyond what the clock can tell there is no deadline
-        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let mut state = self.state();
-        loop {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let news = !state.inbox.is_empty()
-                || state.broken.is_some()
-                || state.write_error.is_some()
-                || state.cancelled
-                || std::mem::take(&mut state.room);
-            if news || left.is_some_and(|left| left.is_zero()) {
-                break;
+    fn wait(&mut self, limit: Option<Duration>) -> News {
+        let timer = timer(limit);
+        if self.write_error.is_none() {
+            select! {
+                recv(self.cancelled) -> _ => return News::Cancelled,
+                recv(self.inbox) -> heard => return news(heard.ok()),
+                recv(timer) -> _ => return News::Due,
+                recv(self.written) -> wrote => {
+                    if self.note(wrote.ok()) {
+                        return News::Wrote;
+                    }
+                }
             }
-            state = self.sleep(state, left);
         }
-        let bytes = std::mem::take(&mut state.inbox);
-        // What was read is taken in first; that the link is broken is told after it.
-        let broken = if bytes.is_empty() { state.take_broken() } else { None };
-        let transmitted = std::mem::take(&mut state.transmitted);
-        let heard = Heard { bytes, transmitted, broken, cancelled: state.cancelled };
-        drop(state);
-        self.changed.notify_all();
-        heard
+        // what was read is taken in first: it may say why the peer does not listen any more
+        match self.inbox.try_recv() {
+            Ok(heard) => news(Some(heard)),
+            Err(_) => News::Broken(self.write_error.take()),
+        }
     }
 
-    fn has_room(&self) -> bool {
-        self.state().outbox.len() < OUTBOX
+    fn queue(&mut self, bytes: Vec<u8>) {
+        self.queued += bytes.len();
+        // where the writer has ended it has said why
+        let _ = self.outbox.send(bytes);
     }
 
-    fn queue(&self, bytes: &[u8]) {
-        self.state().outbox.extend_from_slice(bytes);
-        self.changed.notify_all();
+    /// Notes what the writer says. False where it has ended.
+    fn note(&mut self, wrote: Option<io::Result<usize>>) -> bool {
+        match wrote {
+            Some(Ok(bytes)) => self.queued -= bytes,
+            Some(Err(error)) => self.write_error = Some(error),
+            None => self.write_error = Some(ErrorKind::BrokenPipe.into()),
+        }
+        self.write_error.is_none()
     }
 
     /// Waits until all is written, so long at most: by then it is little, the proof at the end.
-    fn flush(&self, patience: Duration) -> Result<()> {
-        let deadline = Instant::now().checked_add(patience);
-        let mut state = self.state();
-        loop {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if let Some(error) = state.write_error.take() {
-                return Err(error.into());
+    fn flush(&mut self, patience: Duration) -> Result<()> {
+        let timer = timer(Some(patience));
+        while self.queued > 0 {
+            select! {
+                recv(self.written) -> wrote => {
+                    if !self.note(wrote.ok()) {
+                        return self.write_error.take().map_or(Ok(()), |error| Err(error.into()));
+                    }
+                }
+                recv(timer) -> _ => return Err(SyncError::Timeout(Stall::Silent(patience))),
             }
-            if state.outbox.is_empty() && state.writing == 0 {
-                return Ok(());
-            }
-            if left.is_some_and(|left| left.is_zero()) {
-                return Err(SyncError::Timeout(Stall::Silent(patience)));
-            }
-            state = self.sleep(state, left);
         }
+        Ok(())
     }
 
     /// Writes these last bytes, then waits a moment for the peer to close: to close on a peer that
     /// still sends would make TCP throw away what it has not read yet, our reason included.
-    fn say_farewell(&self, last: &[u8]) {
-        if last.is_empty() {
+    fn say_farewell(&mut self, last: Vec<u8>) {
+        if last.is_empty() || self.write_error.is_some() {
             return;
         }
-        let deadline = Instant::now() + FAREWELL;
-        let mut state = self.state();
-        state.outbox.extend_from_slice(last);
-        self.changed.notify_all();
-        loop {
-            state.inbox.clear();
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || state.broken.is_some() || state.write_error.is_some() {
-                return;
-            }
-            self.changed.notify_all();
-            state = self.sleep(state, Some(left));
-        }
-    }
-
-    fn cancel(&self) {
-        self.state().cancelled = true;
-        self.changed.notify_all();
-    }
-
-    fn close(&self) {
-        self.state().closed = true;
-        self.changed.notify_all();
-    }
-
-    /// The reader's thread.
-    fn read_all(&self, mut reader: impl Read) {
-        let mut slice = vec![0; SLICE];
-        loop {
-            let outcome = reader.read(&mut slice);
-            let mut state = self.state();
-            match outcome {
-                Ok(0) => state.broken = Some(None),
-                Ok(length) => state.inbox.extend_from_slice(&slice[..length]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => state.broken = Some(Some(error)),
-            }
-            self.changed.notify_all();
-            while state.inbox.len() > INBOX && !state.closed {
-                state = self.sleep(state, None);
-            }
-            if state.broken.is_some() || state.closed {
-                return;
-            }
-        }
-    }
-
-    /// The writer's thread.
-    fn write_all(&self, mut writer: impl Write) {
-        while let Some(bytes) = self.take_outbox() {
-            for slice in bytes.chunks(MORSEL) {
-                let outcome = writer.write_all(slice).and_then(|()| writer.flush());
-                let mut state = self.state();
-                state.writing -= slice.len();
-                state.transmitted = true;
-                if let Err(error) = outcome {
-                    state.write_error = Some(error);
-                    self.changed.notify_all();
-                    return;
+        self.queue(last);
+        let (timer, mut inbox, mut over) = (timer(Some(FAREWELL)), self.inbox.clone(), false);
+        // who has closed for writing may still read
+        while !over || self.queued > 0 {
+            select! {
+                recv(inbox) -> heard => {
+                    if !matches!(heard, Ok(Heard::Bytes(_))) {
+                        (inbox, over) = (never(), true);
+                    }
                 }
-                self.changed.notify_all();
+                recv(self.written) -> wrote => {
+                    if !self.note(wrote.ok()) {
+                        return;
+                    }
+                }
+                recv(timer) -> _ => return,
             }
         }
     }
+}
 
-    fn take_outbox(&self) -> Option<Vec<u8>> {
-        let mut state = self.state();
-        while state.outbox.is_empty() {
-            if state.closed {
-                return None;
-            }
-            state = self.sleep(state, None);
+/// Without a limit, or with one that is beyond what the clock can tell, it never goes off.
+fn timer(limit: Option<Duration>) -> Receiver<Instant> {
+    limit.filter(|l| Instant::now().checked_add(*l).is_some()).map_or_else(never, after)
+}
+
+fn news(heard: Option<Heard>) -> News {
+    match heard {
+        Some(Heard::Bytes(bytes)) => News::Bytes(bytes),
+        Some(Heard::End(error)) => News::Broken(error),
+        None => News::Broken(None),
+    }
+}
+
+/// The reader's thread. Ends with the stream, or when nobody listens any more.
+fn read_all(mut reader: impl Read, heard: &Sender<Heard>) {
+    let mut slice = vec![0; SLICE];
+    loop {
+        let news = match reader.read(&mut slice) {
+            Ok(0) => Heard::End(None),
+            Ok(length) => Heard::Bytes(slice[..length].to_vec()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => Heard::End(Some(error)),
+        };
+        let is_end = matches!(news, Heard::End(_));
+        if heard.send(news).is_err() || is_end {
+            return;
         }
-        let bytes = std::mem::take(&mut state.outbox);
-        state.writing = bytes.len();
-        state.room = true;
-        self.changed.notify_all();
-        (!state.closed).then_some(bytes)
+    }
+}
+
+/// The writer's thread. Ends with the channel, or with the first error.
+fn write_all(
+    mut writer: impl Write,
+    to_write: &Receiver<Vec<u8>>,
+    wrote: &Sender<io::Result<usize>>,
+) {
+    for bytes in to_write {
+        for slice in bytes.chunks(MORSEL) {
+            let outcome = writer.write_all(slice).and_then(|()| writer.flush());
+            let failed = outcome.is_err();
+            if wrote.send(outcome.map(|()| slice.len())).is_err() || failed {
+                return;
+            }
+        }
     }
 }

@@ -13,19 +13,21 @@ use heirloom_core::replica::Replica;
 ///
 /// The error is that of the end that found it; nothing that is durable by then is lost on either.
 pub fn sync_in_process<A: Replica, B: Replica>(a: &A, b: &B) -> Result<(Report, Report)> {
-    sync_in_process_with(a, Config::new(), b, Config::new())
+    // memory is faster than any compression
+    let plain = || Config::new().compression(false);
+    sync_in_process_with(a, plain(), b, plain())
 }
 
-/// The same, each end with its own configuration.
+/// Syncs two replicas of this process, each end with its own configuration: as
+/// [`sync_in_process`], which compresses nothing.
 pub fn sync_in_process_with<A: Replica, B: Replica>(
     a: &A,
     config_of_a: Config,
     b: &B,
     config_of_b: Config,
 ) -> Result<(Report, Report)> {
-    // Memory is faster than any compression.
-    let mut a = Session::initiator(a, config_of_a.compression(false));
-    let mut b = Session::responder(b, config_of_b.compression(false));
+    let mut a = Session::initiator(a, config_of_a);
+    let mut b = Session::responder(b, config_of_b);
     let mut bytes = Vec::new();
     while !(a.is_finished() && b.is_finished()) {
         let moved = carry(&mut a, &mut b, &mut bytes)? | carry(&mut b, &mut a, &mut bytes)?;

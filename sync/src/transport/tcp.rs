@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crossbeam::channel::{Sender, bounded, select};
+
 use super::blocking;
-use super::cancel::Cancel;
+use super::cancel::{Cancel, Waker};
 use crate::config::Config;
 use crate::error::{Result, SyncError};
-use crate::report::{Progress, Report};
+use crate::report::{Event, Report};
 use crate::session::Session;
 use heirloom_core::replica::Replica;
 
@@ -46,15 +48,16 @@ impl PlainTcp {
     }
 
     /// Syncs as the end that speaks first. Blocks until done; `cancel` ends it from another thread,
-    /// `progress` is called in this one.
+    /// `on_event` is called in this one with
+    /// each event of the session.
     pub fn initiate<R: Replica>(
         self,
         replica: R,
         config: Config,
         cancel: &Cancel,
-        progress: impl FnMut(Progress),
+        on_event: impl FnMut(Event),
     ) -> Result<Report> {
-        self.run(Session::initiator(replica, config), cancel, progress)
+        self.run(Session::initiator(replica, config), cancel, on_event)
     }
 
     /// Syncs as the other end.
@@ -63,22 +66,22 @@ impl PlainTcp {
         replica: R,
         config: Config,
         cancel: &Cancel,
-        progress: impl FnMut(Progress),
+        on_event: impl FnMut(Event),
     ) -> Result<Report> {
-        self.run(Session::responder(replica, config), cancel, progress)
+        self.run(Session::responder(replica, config), cancel, on_event)
     }
 
     fn run<R: Replica>(
         self,
         session: Session<R>,
         cancel: &Cancel,
-        progress: impl FnMut(Progress),
+        on_event: impl FnMut(Event),
     ) -> Result<Report> {
         let close = || {
             // It fails only if the peer has closed already.
             let _ = self.stream.shutdown(Shutdown::Both);
         };
-        blocking::run(session, &self.stream, &self.stream, close, cancel, progress)
+        blocking::run(session, &self.stream, &self.stream, close, cancel, on_event)
     }
 }
 
@@ -154,38 +157,56 @@ where
     F: Fn(Result<Report>) + Send + Sync + 'static,
 {
     fn run(&self, listener: &TcpListener) {
+        let (cancelling, cancelled) = bounded(1);
+        let waker: Arc<Waker> = Arc::new(move || drop(cancelling.try_send(())));
+        self.cancel.wake(&waker);
+        // a session holds one until it ends, also by a panic
+        let (leave, places) = bounded::<()>(SESSIONS);
+        (0..SESSIONS).for_each(|_| drop(leave.try_send(())));
         let mut sessions: Vec<JoinHandle<()>> = Vec::new();
         loop {
+            select! {
+                recv(places) -> _ => {}
+                recv(cancelled) -> _ => break,
+            }
+            let place = Place(leave.clone());
             let accepted = listener.accept();
             if self.cancel.is_cancelled() {
                 break;
             }
-            let spawned = accepted.and_then(|(stream, _)| self.spawn(stream));
-            match spawned {
+            match accepted.and_then(|(stream, _)| self.spawn(stream, place)) {
                 Ok(session) => sessions.push(session),
-                // Out of descriptors or threads, or the peer has gone again: the next one may fare
-                // better.
-                Err(_) => thread::sleep(PAUSE),
+                // out of descriptors or threads, or the peer has gone again: the next one may fare
+                // better
+                Err(_) if cancelled.recv_timeout(PAUSE).is_ok() => break,
+                Err(_) => {}
             }
             sessions.retain(|session| !session.is_finished());
-            while sessions.len() >= SESSIONS && !self.cancel.is_cancelled() {
-                thread::sleep(PAUSE);
-                sessions.retain(|session| !session.is_finished());
-            }
         }
         for session in sessions {
-            // A session that panicked has told so already.
+            // a session that panicked has told so already
             let _ = session.join();
         }
     }
 
-    fn spawn(&self, stream: TcpStream) -> io::Result<JoinHandle<()>> {
+    fn spawn(&self, stream: TcpStream, place: Place) -> io::Result<JoinHandle<()>> {
         let (replica, config) = (self.replica.clone(), self.config.clone());
         let (cancel, ended) = (self.cancel.clone(), Arc::clone(&self.ended));
         thread::Builder::new().name("heirloom sync session".into()).spawn(move || {
+            let _place = place;
             let connection = PlainTcp::new(stream);
             ended(connection.and_then(|link| link.respond(replica, config, &cancel, |_| ())));
         })
+    }
+}
+
+/// One of the places for sessions; free again when dropped.
+struct Place(Sender<()>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // there is room for all of them, and nobody waits once the server has ended
+        let _ = self.0.try_send(());
     }
 }
 
