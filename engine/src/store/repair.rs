@@ -10,7 +10,7 @@ use super::head::{Head, HeadState, Heads, decode_row};
 use super::missing::{self, Gap, is_damage};
 use super::past::{Content, Dot};
 use super::record::{Checkpoint, Record, add_checkpoint};
-use super::rows::{ReadTable, WriteTable, WriteTables};
+use super::rows::{Bytes, ReadTable, WriteTable, WriteTables};
 use super::sealed::seal;
 use super::tables::{self, Table, Tables, dot_key, type_key};
 use super::view::{Caches, View, read_type};
@@ -92,12 +92,17 @@ impl Store {
         self.mend(|tx| {
             let mut made = tx.set_aside(table)?;
             let Some(broken) = broken else { return Ok(()) };
+            let own = |key: &Bytes<'_>, value: &Bytes<'_>| {
+                tables::can_hold(table, key.value(), value.value())
+            };
             // from both ends up to the broken place
             for row in broken.iter().into_iter().flatten().map_while(Result::ok) {
-                made.insert(row.0.value(), row.1.value())?;
+                if own(&row.0, &row.1) {
+                    made.insert(row.0.value(), row.1.value())?;
+                }
             }
             for row in broken.iter().into_iter().flat_map(Iterator::rev).map_while(Result::ok) {
-                if made.insert(row.0.value(), row.1.value())?.is_some() {
+                if own(&row.0, &row.1) && made.insert(row.0.value(), row.1.value())?.is_some() {
                     break;
                 }
             }
@@ -120,7 +125,7 @@ impl Store {
             for piece in 0.. {
                 let key = tables::log_key(lsn, piece);
                 let Ok(Some(found)) = broken.get(&key) else { break };
-                if made.get(&key)?.is_none() {
+                if tables::can_hold(tables::LOG, &key, found.value()) && made.get(&key)?.is_none() {
                     made.insert(&key, found.value())?;
                 }
             }

@@ -2,7 +2,8 @@
 //! are bytes that we lay out.
 
 use super::rows::{ASIDE, ReadTable, ReadTables};
-use crate::error::Result;
+use super::sealed::{hex, unseal};
+use crate::error::{Error, Result};
 use heirloom_core::model::EntityId;
 
 /// A table, by its name.
@@ -60,6 +61,35 @@ pub(crate) const OF_SOME: [Table; 3] = [MISSING, INDEX, INDEXED];
 pub(crate) fn is_sealed(table: Table) -> bool {
     ![TYPE_NAMES, DOTS, BY_TYPE, UNSETTLED, INDEX].contains(&table)
 }
+
+/// Whether a row can be one of a table, by what it looks like. A tree that holds others leads to
+/// pages that are not its own: to change it would free what another table still needs.
+pub(super) fn can_hold(table: Table, key: &[u8], value: &[u8]) -> bool {
+    let keys = match table {
+        LOGS | TYPES => 4..=4,
+        MISSING => 8..=8,
+        // a piece of a record may be as long as an lsn, but bears its checksum
+        LOG if value.len() == 8 && unseal(LOG.name(), key, value).is_err() => return false,
+        LOG | DOTS => 12..=12,
+        HEADS | UNSETTLED | INDEXED | PEERS => 16..=16,
+        BY_TYPE | STAGING => 20..=20,
+        // between the number of an index and the id stands a key
+        INDEX => 21..=usize::MAX,
+        _ => 1..=usize::MAX,
+    };
+    let values = match table {
+        BY_TYPE | UNSETTLED | INDEX => 0..=0,
+        TYPE_NAMES => 4..=4,
+        DOTS => 8..=8,
+        // with a checksum, right or wrong
+        _ => 1..=usize::MAX,
+    };
+    keys.contains(&key.len()) && values.contains(&value.len())
+}
+
+/// Tables whose rows look alike, each with others of which it may have become a part: which one the
+/// pages belonged to does not matter, as long as one of the two goes on without them.
+const ALIKE: [(Table, &[Table]); 2] = [(PEERS, &[HEADS]), (INDEXED, &[HEADS, PEERS])];
 
 pub(crate) fn log_key(lsn: u64, piece: u32) -> [u8; 12] {
     joined(lsn.to_be_bytes(), piece.to_be_bytes())
@@ -129,13 +159,32 @@ impl Tables {
     pub(crate) fn check_trees(&self) -> Vec<(Table, u64, Result<()>)> {
         let check = |table: Table| match self.optional(table) {
             Ok(Some(found)) => {
-                let (rows, checked) = found.check();
+                let (rows, checked) = found.check(|key, value| can_hold(table, key, value));
+                let checked = checked.and_then(|()| self.check_apart(table, &found));
                 (table, rows, checked)
             }
             Ok(None) => (table, 0, Ok(())),
             Err(e) => (table, 0, Err(e)),
         };
         ALL.into_iter().chain(OF_SOME).map(check).collect()
+    }
+
+    /// Where the root of a table leads into the tree of another, its first row stands there too.
+    fn check_apart(&self, table: Table, found: &ReadTable) -> Result<()> {
+        let Some((key, value)) = found.iter()?.next().transpose()? else { return Ok(()) };
+        for (_, others) in ALIKE.iter().filter(|(alike, _)| *alike == table) {
+            for other in *others {
+                // what is damaged there is said of the other
+                let row = self.optional(*other).ok().flatten().map(|t| t.get(key.value()));
+                if let Some(Ok(Some(row))) = row
+                    && row.value() == value.value()
+                {
+                    let what = format!("the row stands in {} too", other.name());
+                    return Err(Error::corrupt(table.name(), hex(key.value()), what));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// How many broken trees `repair` put out of the way.
