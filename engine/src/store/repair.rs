@@ -210,7 +210,8 @@ impl Store {
         done
     }
 
-    /// Whether records are damaged. What `dots` says of those stays.
+    /// Whether records are damaged or gone, so that no heads follow from the log. What `dots` says
+    /// of those stays.
     fn mend_dots(&self, tables: &Tables, commits: u64) -> Result<bool> {
         let view = self.view(tables);
         let readable = |lsn| match view.record_uncached(lsn) {
@@ -233,8 +234,12 @@ impl Store {
                     dots.remove(key.value())?;
                 }
             }
+            let mut next = 0;
             for lsn in view.lsns(0, commits) {
                 let lsn = lsn?;
+                // one that is gone need not be marked: `dots` may have lost it, too
+                damaged |= lsn != next;
+                next = lsn + 1;
                 match readable(lsn)? {
                     Some(r) => {
                         self.mark_unverified(&r);
@@ -246,6 +251,7 @@ impl Store {
                     None => damaged = true,
                 }
             }
+            damaged |= next < commits;
             Ok(())
         })?;
         Ok(damaged)

@@ -187,6 +187,30 @@ impl Tables {
         Ok(())
     }
 
+    /// The lsn behind the last record.
+    pub(super) fn logged(&self) -> Result<u64> {
+        let Some((key, _)) = self.log.last()? else { return Ok(0) };
+        let lsn = key.value().first_chunk().map(|b| u64::from_be_bytes(*b));
+        let end = lsn.and_then(|lsn| lsn.checked_add(1));
+        end.ok_or_else(|| Error::corrupt("log", hex(key.value()), "not an lsn"))
+    }
+
+    /// How many commits there are, by the log and by `dots`: one that only `dots` names is damaged,
+    /// and not one that never was. Costs a look at the end of the log unless there are such.
+    pub(crate) fn commits(&self) -> Result<u64> {
+        let logged = self.logged()?;
+        // Each commit has a row there, and lsns have no gaps: one that is not lower than the number
+        // of rows is damaged itself. What cannot be read says nothing.
+        let rows = self.dots.len().unwrap_or(0);
+        if rows <= logged {
+            return Ok(logged);
+        }
+        let named = self.dots.iter().into_iter().flatten().map_while(Result::ok);
+        let named =
+            named.filter_map(|(_, lsn)| lsn.value().try_into().ok().map(u64::from_be_bytes));
+        Ok(named.filter(|lsn| *lsn < rows).map(|lsn| lsn + 1).max().unwrap_or(0).max(logged))
+    }
+
     /// How many broken trees `repair` put out of the way.
     pub(crate) fn set_aside(&self) -> Result<u64> {
         let names = self.transaction.names()?;
