@@ -24,11 +24,12 @@ impl Engine {
     /// Verifies, and mends what can be mended here. Tables that follow from the log (`dots`,
     /// `heads`, `by_type`, `unsettled`, indexes, the checkpoint) are made again from it; what is
     /// remembered of peers, parts of large commits and marks that cannot be read are dropped. A
-    /// table whose own tree is broken, be it the log's, is made anew of the rows that can be read;
-    /// the broken tree stays in the file, out of the way, until [`compact_to`](Self::compact_to)
-    /// leaves it behind. Records of the log that are damaged are noted, durably: towards peers
-    /// their commits count as lacking, so that any sync brings them back, proven by their hashes.
-    /// While there are any, heads stay as they are: repair again after that sync.
+    /// table whose own tree is broken or leads into another's, be it the log's, is made anew of the
+    /// rows that can be read; that tree stays in the file, out of the way, until
+    /// [`compact_to`](Self::compact_to) leaves it behind. Records of the log that are damaged or
+    /// gone are noted, durably: towards peers their commits count as lacking, so that any sync
+    /// brings them back, proven by their hashes. While there are any, heads stay as they are:
+    /// repair again after that sync.
     ///
     /// No version changes, and no sequence is used twice: since nobody knows what rows are gone
     /// without a trace, the next write opens a fresh log. Writers wait meanwhile; readers do

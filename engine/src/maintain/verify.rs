@@ -84,6 +84,9 @@ pub(crate) fn verify(
         }
         walk.step(&out)?;
     }
+    if next < commits {
+        out.problem("log", next, "commits are missing");
+    }
     check_heads(snapshot, &view, &mut fold, &mut out)?;
     for number in 1..parts {
         fold.part.number = number;

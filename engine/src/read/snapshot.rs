@@ -199,12 +199,7 @@ impl Snapshot {
 
     /// How many commits are here, local ones too.
     pub fn commits(&self) -> Result<u64> {
-        let Some((key, _)) = self.tables.log.range::<&[u8]>(..)?.next_back().transpose()? else {
-            return Ok(0);
-        };
-        let lsn = key.value().get(..8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
-        lsn.map(|n| n + 1)
-            .ok_or_else(|| Error::corrupt("log", store::hex(key.value()), "not an lsn"))
+        self.tables.commits()
     }
 }
 

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use heirloom::{Content, Engine, EntityId, Error, Patch};
-use heirloom_sync::sync_in_process;
+use heirloom_sync::{SyncError, sync_in_process};
 use heirloom_tests::{
     decoder::Value,
     forge::{CommitSpec, VersionSpec, own},
@@ -105,9 +105,6 @@ const COMMITS: u64 = 10;
 fn every_damaged_record_is_brought_back_by_a_peer() {
     for rot in ALL {
         for lsn in 0..COMMITS {
-            if matches!(rot, Rot::Lost) && lsn == COMMITS - 1 {
-                continue; // it is the next test
-            }
             let world = world();
             damage(&world.path(), lsn, rot);
             let phone = world.phone();
@@ -165,8 +162,7 @@ fn what_could_not_be_read_when_its_index_was_built_is_in_it_once_it_is_brought_b
     }
 }
 
-/// Its line may have ended there or not: nothing is written until a repair, and then under a fresh
-/// log.
+/// `dots` names it still, so it is a damaged commit like any other, and not one that never was.
 #[test]
 fn the_last_record_is_gone_and_its_sequence_is_not_used_again() {
     for is_own in [true, false] {
@@ -180,16 +176,54 @@ fn the_last_record_is_gone_and_its_sequence_is_not_used_again() {
         let last = COMMITS - u64::from(is_own);
         damage(&world.path(), last, Rot::Lost);
         let phone = world.phone();
-        let (log, refused) =
-            (phone.engine.log_id(), phone.engine.write(|tx| tx.create("note", &Content::new())));
-        assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");
+        assert_eq!(phone.engine.snapshot().unwrap().commits().unwrap(), last + 1);
+        let log = phone.engine.log_id();
+        let digest = phone.engine.state_digest().unwrap();
+        assert_eq!(digest, world.tablet.engine.state_digest().unwrap(), "heads stay");
         let repaired = phone.engine.repair().unwrap();
-        assert!(repaired.left.is_empty(), "{repaired:?}");
+        assert_eq!(repaired.damaged_commits, 1, "{repaired:?}");
+        assert_eq!(phone.engine.state_digest().unwrap(), digest, "heads stay");
         let id = phone.note("and on");
         assert_ne!(phone.engine.log_id(), log);
+        assert_eq!(phone.sync(&world.tablet)[0].healed, 1);
         settle(&[&phone, &world.tablet]);
+        assert!(phone.engine.verify().unwrap().is_clean());
         assert_eq!(world.tablet.text(id), "and on");
         assert_eq!(phone.engine.snapshot().unwrap().forks().unwrap().len(), 0);
+    }
+}
+
+/// However much of its end the log has lost: all that `dots` names is asked of peers, and heads,
+/// which hold small contents, stay. A peer brings back what heads prove, or what comes before
+/// something proven; where more is gone than that, a session says so, and takes nothing unproven.
+#[test]
+fn a_log_that_lost_its_end_keeps_its_heads_and_is_brought_back() {
+    for from in 0..COMMITS {
+        let world = world();
+        (from..COMMITS).for_each(|lsn| damage(&world.path(), lsn, Rot::Lost));
+        let phone = world.phone();
+        let found = phone.engine.verify().unwrap();
+        assert!(found.problems.iter().any(|problem| problem.table == "log"), "{from}: {found:?}");
+        let repaired = phone.engine.repair().unwrap();
+        assert_eq!(repaired.damaged_commits, COMMITS - from, "{from}: {repaired:?}");
+        assert_eq!(phone.text(world.ids[0]), "edited", "{from}");
+        let same = world.tablet.engine.state_digest().unwrap();
+        assert_eq!(phone.engine.state_digest().unwrap(), same, "{from}");
+        let again = phone.engine.repair().unwrap();
+        assert!(again.mended.is_empty() && again.left == repaired.left, "{from}: {again:?}");
+        match sync_in_process(&phone.engine, &world.tablet.engine) {
+            Ok((report, _)) => {
+                assert_eq!((report.healed, report.damaged), (COMMITS - from, false), "{from}");
+                settle(&[&phone, &world.tablet]);
+                let repaired = phone.engine.repair().unwrap();
+                assert!(repaired.left.is_empty(), "{from}: {repaired:?}");
+            }
+            Err(error) => {
+                assert!(matches!(error, SyncError::Replica(_)) && from < 4, "{from}: {error:?}");
+                assert!(!phone.engine.repair().unwrap().left.is_empty(), "{from}");
+            }
+        }
+        assert_eq!(phone.text(world.ids[0]), "edited", "{from}");
     }
 }
 
@@ -290,7 +324,7 @@ fn what_waits_in_vain_keeps_nothing_else_back() {
     phone.engine.repair().unwrap();
     for _ in 0..2 {
         let failed = sync_in_process(&phone.engine, &tablet.engine);
-        assert!(matches!(failed, Err(heirloom_sync::SyncError::Replica(_))), "{failed:?}");
+        assert!(matches!(failed, Err(SyncError::Replica(_))), "{failed:?}");
         assert_eq!(phone.text(id), "comes all the same");
     }
     assert_eq!(phone.sync(&hub)[0].healed, 1);

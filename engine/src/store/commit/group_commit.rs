@@ -3,11 +3,6 @@
 
 use super::primitives::{Condvar, Mutex, MutexGuard, PoisonError};
 
-// TODO Condvar
-// TODO Mutex
-// TODO MutexGuard
-// TODO PoisonError
-
 /// What is written in batches. Batches are numbered from 1; what is added belongs to the batch that
 /// is open.
 pub(crate) trait Journal {

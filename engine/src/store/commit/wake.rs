@@ -6,11 +6,6 @@ use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Instant;
 
-// TODO Condvar
-// TODO Mutex
-// TODO MutexGuard
-// TODO PoisonError
-
 /// How many commits are durable, and who wants to know.
 #[derive(Default)]
 pub(crate) struct Wake {

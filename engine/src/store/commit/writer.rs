@@ -19,12 +19,6 @@ use heirloom_core::format::hash::head_term;
 use heirloom_core::format::header::Header;
 use heirloom_core::model::{Chain, CommitRef, DatasetId, EntityId, NodeId, StateDigest};
 
-// TODO group_commit
-// TODO index
-// TODO missing
-// TODO rows
-// TODO tables
-
 /// A remote wall further ahead than this is ignored (I5).
 pub(crate) const PULL: u64 = 5 * 60 * 1000;
 

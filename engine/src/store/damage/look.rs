@@ -146,13 +146,25 @@ impl Store {
         let view = self.view(&tables);
         let commits = self.durable();
         let mut lsns = view.lsns(0, commits).collect::<Result<BTreeSet<_>>>()?;
+        lsns.extend(self.mark_gone(&tables, commits)?);
+        self.note_damage(lsns)
+    }
+
+    /// Notes commits as damaged that `dots` names and whose records are not there. Which they are.
+    pub(crate) fn mark_gone(&self, tables: &Tables, commits: u64) -> Result<Vec<u64>> {
+        let mut gone = Vec::new();
         for row in tables.dots.iter()? {
-            let lsn = <[u8; 8]>::try_from(row?.1.value()).map_or(commits, u64::from_be_bytes);
-            if lsn < commits && tables.log.get(&log_key(lsn, 0)[..])?.is_none() {
-                lsns.insert(lsn);
+            let (key, value) = row?;
+            let lsn = <[u8; 8]>::try_from(value.value()).map_or(commits, u64::from_be_bytes);
+            if lsn >= commits || tables.log.get(&log_key(lsn, 0)[..])?.is_some() {
+                continue;
+            }
+            if let Some((ordinal, first)) = place(key.value()) {
+                self.missing.set(lsn, Some(Gap { ordinal, first, damaged: true }));
+                gone.push(lsn);
             }
         }
-        self.note_damage(lsns)
+        Ok(gone)
     }
 }
 
@@ -184,10 +196,15 @@ fn place_of(view: &View<'_>, lsn: u64) -> Result<Option<(u32, u64)>> {
     for row in view.tables.dots.iter()? {
         let (key, value) = row?;
         if value.value() == lsn.to_be_bytes() {
-            let (line, first) = key.value().split_at(4.min(key.value().len()));
-            let number = |b: &[u8]| b.iter().fold(0, |n, b| n << 8 | u64::from(*b));
-            return Ok(Some((number(line) as u32, number(first))).filter(|(_, first)| *first > 0));
+            return Ok(place(key.value()));
         }
     }
     Ok(None)
+}
+
+/// What a key of `dots` says: line and first sequence of a commit.
+fn place(key: &[u8]) -> Option<(u32, u64)> {
+    let (line, first) = key.split_first_chunk()?;
+    let first = first.try_into().ok().map(u64::from_be_bytes).filter(|first| *first > 0)?;
+    Some((u32::from_be_bytes(*line), first))
 }

@@ -13,16 +13,12 @@ use crate::store::commit::{Store, Writer, drop_record, put_record};
 use crate::store::read::{Caches, Dot, Stored, View, read_type};
 use crate::store::rows::tables;
 use crate::store::rows::{
-    Checkpoint, Gap, Head, HeadState, Heads, ReadTable, Record, Table, Tables, WriteTable,
+    Bytes, Checkpoint, Gap, Head, HeadState, Heads, ReadTable, Record, Table, Tables, WriteTable,
     WriteTables, add_checkpoint, decode_row, dot_key, seal, type_key,
 };
 use heirloom_core::format::hash::head_term;
 use heirloom_core::merge::conflicts;
 use heirloom_core::model::{EntityId, Kind, StateDigest};
-
-// TODO is_damage
-// TODO missing
-// TODO tables
 
 /// Memory for what is read on the way.
 const CACHE: usize = 32 << 20;
@@ -95,12 +91,17 @@ impl Store {
         self.mend(|tx| {
             let mut made = tx.set_aside(table)?;
             let Some(broken) = broken else { return Ok(()) };
+            let own = |key: &Bytes<'_>, value: &Bytes<'_>| {
+                tables::can_hold(table, key.value(), value.value())
+            };
             // from both ends up to the broken place
             for row in broken.iter().into_iter().flatten().map_while(Result::ok) {
-                made.insert(row.0.value(), row.1.value())?;
+                if own(&row.0, &row.1) {
+                    made.insert(row.0.value(), row.1.value())?;
+                }
             }
             for row in broken.iter().into_iter().flat_map(Iterator::rev).map_while(Result::ok) {
-                if made.insert(row.0.value(), row.1.value())?.is_some() {
+                if own(&row.0, &row.1) && made.insert(row.0.value(), row.1.value())?.is_some() {
                     break;
                 }
             }
@@ -123,7 +124,7 @@ impl Store {
             for piece in 0.. {
                 let key = tables::log_key(lsn, piece);
                 let Ok(Some(found)) = broken.get(&key) else { break };
-                if made.get(&key)?.is_none() {
+                if tables::can_hold(tables::LOG, &key, found.value()) && made.get(&key)?.is_none() {
                     made.insert(&key, found.value())?;
                 }
             }
@@ -208,7 +209,8 @@ impl Store {
         done
     }
 
-    /// Whether records are damaged. What `dots` says of those stays.
+    /// Whether records are damaged or gone, so that no heads follow from the log. What `dots` says
+    /// of those stays.
     fn mend_dots(&self, tables: &Tables, commits: u64) -> Result<bool> {
         let view = self.view(tables);
         let readable = |lsn| match view.record_uncached(lsn) {
@@ -231,8 +233,12 @@ impl Store {
                     dots.remove(key.value())?;
                 }
             }
+            let mut next = 0;
             for lsn in view.lsns(0, commits) {
                 let lsn = lsn?;
+                // one that is gone need not be marked: `dots` may have lost it, too
+                damaged |= lsn != next;
+                next = lsn + 1;
                 match readable(lsn)? {
                     Some(r) => {
                         self.mark_unverified(&r);
@@ -244,6 +250,7 @@ impl Store {
                     None => damaged = true,
                 }
             }
+            damaged |= next < commits;
             Ok(())
         })?;
         Ok(damaged)

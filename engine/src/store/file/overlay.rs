@@ -16,8 +16,6 @@ use crate::error::Result;
 use parking_lot::RwLock;
 use redb::{BackendError, StorageBackend};
 
-// TODO file
-
 /// Bytes of a block: what is written is kept by blocks.
 const BLOCK: u64 = 4096;
 

@@ -11,8 +11,6 @@ use heirloom_core::bytes::{Read, Reader};
 use heirloom_core::format::hash::{branch_name, chain_after};
 use heirloom_core::model::{Chain, CommitRef, EntityId};
 
-// TODO is_damage
-
 /// What came of a commit that may be one that is not here as it should be.
 pub(crate) enum Healed {
     /// It is whole again.

@@ -20,8 +20,6 @@ use heirloom_core::limits;
 use heirloom_core::model::{Chain, CommitRef, Dataset, DatasetId, LogId};
 use heirloom_core::replica::{ClockAhead, Ingested, VoidVersion};
 
-// TODO is_damage
-
 /// What a commit follows: another, or its genesis.
 struct Before {
     /// The line that holds it; of a genesis the first of its log, if there is one.

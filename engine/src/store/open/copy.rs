@@ -13,9 +13,6 @@ use crate::store::rows::{
 };
 use redb::{Database, Durability, StorageBackend};
 
-// TODO rows
-// TODO tables
-
 /// Bytes of rows that one transaction of the copy writes.
 const SLICE: u64 = 4 << 20;
 /// Memory for its pages.

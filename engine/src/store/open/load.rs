@@ -48,7 +48,7 @@ impl Store {
         }
         let tables = self.read_tables(published.commit + 1)?;
         load_names(&tables, &self.directory)?;
-        let next_lsn = last_lsn(&tables)?.map_or(0, |lsn| lsn + 1);
+        let next_lsn = tables.commits()?;
         let mut writer = self.writer.lock();
         self.missing.clear();
         writer.damage = None;
@@ -113,6 +113,10 @@ impl Store {
         let view = self.view(tables);
         writer.known.predecessor = self.predecessor_as_of(tables)?;
         self.missing.load(tables, next_lsn)?;
+        if tables.logged()? < next_lsn {
+            // found one after the other they would cost a look at the log each
+            self.mark_gone(tables, next_lsn)?;
+        }
         let mut cut_short = Vec::new();
         writer.tips.resize(self.directory.log_count() as usize, None);
         for ordinal in 0..self.directory.log_count() {
@@ -237,10 +241,4 @@ fn check_last(view: &View<'_>, writer: &Writer, next_lsn: u64) -> Result<()> {
         Err(e) if !e.is_damage() => Err(e),
         _ => Ok(()),
     }
-}
-
-pub(crate) fn last_lsn(tables: &Tables) -> Result<Option<u64>> {
-    let Some((key, _)) = tables.log.last()? else { return Ok(None) };
-    let mut r = Reader::new(key.value());
-    r.u64be().map(Some).map_err(unreadable("log", key.value()))
 }

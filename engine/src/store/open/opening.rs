@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use parking_lot::{Mutex, RwLock};
 use redb::{Database, StorageBackend};
 
-use super::load::{last_lsn, load_names};
+use super::load::load_names;
 use crate::error::Error;
 use crate::error::Result;
 use crate::store::commit::{Backing, ClockSource, GroupCommit, Idle, Store, Wake, Writer};
@@ -24,13 +24,6 @@ use crate::store::rows::{
 };
 use heirloom_core::merge::Policies;
 use heirloom_core::model::DatasetId;
-
-// TODO file
-// TODO fingerprint
-// TODO is_damage
-// TODO place
-// TODO rows
-// TODO tables
 
 pub(crate) struct Options {
     pub(crate) cache_bytes: usize,
@@ -169,7 +162,7 @@ impl Store {
         let tables = Arc::new(Tables::open(base.begin_read()?, 0)?);
         let directory = Directory::default();
         load_names(&tables, &directory)?;
-        let next_lsn = last_lsn(&tables)?.map_or(0, |lsn| lsn + 1);
+        let next_lsn = tables.commits()?;
         let writer =
             Writer::new(tables.clone(), directory.log_count(), directory.type_count(), next_lsn);
         let mut store = Self {

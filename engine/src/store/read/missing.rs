@@ -13,8 +13,6 @@ use crate::store::rows::tables;
 use crate::store::rows::{Directory, Gap, Tables, read_gap};
 use parking_lot::{Mutex, RwLock};
 
-// TODO tables
-
 /// All gaps, by lsn. Written with the next durable commit; what is lost of that is found again when
 /// it is read.
 #[derive(Default)]

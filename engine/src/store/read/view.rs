@@ -21,8 +21,6 @@ use heirloom_core::format::hash::head_term;
 use heirloom_core::merge::Policies;
 use heirloom_core::model::{ChainPrefix, CommitRef, EntityId, LogId, StateDigest};
 
-// TODO is_damage
-
 /// Commits that are folded but not durable yet. Each entry knows the batch that will make it so.
 #[derive(Default)]
 pub(crate) struct Pending {

@@ -171,20 +171,24 @@ impl ReadTable {
         guard(self.name, || "all".to_owned(), || self.table.len())
     }
 
-    /// Reads all of it: whether rows come in order, each is found by its key, and there are as many
-    /// as redb says. How many were read, and what is wrong.
-    pub(crate) fn check(&self) -> (u64, Result<()>) {
+    /// Reads all of it: whether rows come in order, each is found by its key and is one that the
+    /// table can hold, and there are as many as redb says. How many were read, and what is wrong.
+    pub(crate) fn check(&self, can_hold: impl Fn(&[u8], &[u8]) -> bool) -> (u64, Result<()>) {
         let mut rows = 0;
-        let checked = self.check_rows(&mut rows);
+        let checked = self.check_rows(can_hold, &mut rows);
         (rows, checked)
     }
 
-    fn check_rows(&self, rows: &mut u64) -> Result<()> {
+    fn check_rows(&self, can_hold: impl Fn(&[u8], &[u8]) -> bool, rows: &mut u64) -> Result<()> {
         for row in self.iter()? {
             let (key, value) = row?;
             let found = self.get(key.value())?;
             if found.is_none_or(|found| found.value() != value.value()) {
                 let what = format!("{DAMAGED}: the row is not found by its key");
+                return Err(Error::corrupt(self.name, hex(key.value()), what));
+            }
+            if !can_hold(key.value(), value.value()) {
+                let what = format!("{DAMAGED}: a row that is none of this table");
                 return Err(Error::corrupt(self.name, hex(key.value()), what));
             }
             *rows += 1;

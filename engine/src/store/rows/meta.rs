@@ -8,8 +8,6 @@ use heirloom_core::bytes::{Put, Read, Reader};
 use heirloom_core::model::{ChainPrefix, CommitRef, LogId};
 use redb::Database;
 
-// TODO tables
-
 /// Version of the layout of part 2 of FORMAT.md.
 pub(crate) const FILE_FORMAT: u64 = 1;
 pub(crate) const FORMAT: &str = "format";

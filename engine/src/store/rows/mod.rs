@@ -17,7 +17,7 @@ pub(crate) mod tables;
 pub(crate) use derived::{Derived, derive, ordinal};
 pub(crate) use directory::{BranchPoint, Directory, fork_of};
 pub(crate) use gap::{Gap, gap_row, read_gap};
-pub(crate) use guard::{ReadTable, ReadTables, WriteTable, WriteTables, catching, transact};
+pub(crate) use guard::{Bytes, ReadTable, ReadTables, WriteTable, WriteTables, catching, transact};
 pub(crate) use head::{Head, HeadState, Heads, LeafPlace, decode_row, in_place, read_inline};
 pub(crate) use logs::{branch_point, log_row};
 pub(crate) use meta::{

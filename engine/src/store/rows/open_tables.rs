@@ -1,11 +1,16 @@
 //! The tables, opened: what one read transaction sees of them.
 
 use super::guard::{ASIDE, ReadTable, ReadTables};
+use super::sealed::hex;
 use super::tables::{
-    ALL, BY_TYPE, DOTS, HEADS, LOG, META, OF_SOME, PEERS, STAGING, TYPE_NAMES, TYPES, Table,
-    UNSETTLED,
+    ALL, BY_TYPE, DOTS, HEADS, INDEXED, LOG, META, OF_SOME, PEERS, STAGING, TYPE_NAMES, TYPES,
+    Table, UNSETTLED, can_hold,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+/// Tables whose rows look alike, each with others of which it may have become a part: which one the
+/// pages belonged to does not matter, as long as one of the two goes on without them.
+const ALIKE: [(Table, &[Table]); 2] = [(PEERS, &[HEADS]), (INDEXED, &[HEADS, PEERS])];
 
 /// The tables as one read transaction sees them. Cheap to share; while it lives, redb keeps the
 /// pages that it can see.
@@ -52,13 +57,56 @@ impl Tables {
     pub(crate) fn check_trees(&self) -> Vec<(Table, u64, Result<()>)> {
         let check = |table: Table| match self.optional(table) {
             Ok(Some(found)) => {
-                let (rows, checked) = found.check();
+                let (rows, checked) = found.check(|key, value| can_hold(table, key, value));
+                let checked = checked.and_then(|()| self.check_apart(table, &found));
                 (table, rows, checked)
             }
             Ok(None) => (table, 0, Ok(())),
             Err(e) => (table, 0, Err(e)),
         };
         ALL.into_iter().chain(OF_SOME).map(check).collect()
+    }
+
+    /// Where the root of a table leads into the tree of another, its first row stands there too.
+    fn check_apart(&self, table: Table, found: &ReadTable) -> Result<()> {
+        let Some((key, value)) = found.iter()?.next().transpose()? else { return Ok(()) };
+        for (_, others) in ALIKE.iter().filter(|(alike, _)| *alike == table) {
+            for other in *others {
+                // what is damaged there is said of the other
+                let row = self.optional(*other).ok().flatten().map(|t| t.get(key.value()));
+                if let Some(Ok(Some(row))) = row
+                    && row.value() == value.value()
+                {
+                    let what = format!("the row stands in {} too", other.name());
+                    return Err(Error::corrupt(table.name(), hex(key.value()), what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The lsn behind the last record.
+    pub(crate) fn logged(&self) -> Result<u64> {
+        let Some((key, _)) = self.log.last()? else { return Ok(0) };
+        let lsn = key.value().first_chunk().map(|b| u64::from_be_bytes(*b));
+        let end = lsn.and_then(|lsn| lsn.checked_add(1));
+        end.ok_or_else(|| Error::corrupt("log", hex(key.value()), "not an lsn"))
+    }
+
+    /// How many commits there are, by the log and by `dots`: one that only `dots` names is damaged,
+    /// and not one that never was. Costs a look at the end of the log unless there are such.
+    pub(crate) fn commits(&self) -> Result<u64> {
+        let logged = self.logged()?;
+        // Each commit has a row there, and lsns have no gaps: one that is not lower than the number
+        // of rows is damaged itself. What cannot be read says nothing.
+        let rows = self.dots.len().unwrap_or(0);
+        if rows <= logged {
+            return Ok(logged);
+        }
+        let named = self.dots.iter().into_iter().flatten().map_while(Result::ok);
+        let named =
+            named.filter_map(|(_, lsn)| lsn.value().try_into().ok().map(u64::from_be_bytes));
+        Ok(named.filter(|lsn| *lsn < rows).map(|lsn| lsn + 1).max().unwrap_or(0).max(logged))
     }
 
     /// How many broken trees `repair` put out of the way.

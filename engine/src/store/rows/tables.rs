@@ -1,6 +1,7 @@
 //! The whole schema: every redb table with its key and value (FORMAT.md, part 2). Keys and values
 //! are bytes that we lay out.
 
+use super::sealed::unseal;
 use heirloom_core::model::EntityId;
 
 /// A table, by its name.
@@ -57,6 +58,31 @@ pub(crate) const OF_SOME: [Table; 3] = [MISSING, INDEX, INDEXED];
 /// Whether the rows of a table carry a checksum.
 pub(crate) fn is_sealed(table: Table) -> bool {
     ![TYPE_NAMES, DOTS, BY_TYPE, UNSETTLED, INDEX].contains(&table)
+}
+
+/// Whether a row can be one of a table, by what it looks like. A tree that holds others leads to
+/// pages that are not its own: to change it would free what another table still needs.
+pub(crate) fn can_hold(table: Table, key: &[u8], value: &[u8]) -> bool {
+    let keys = match table {
+        LOGS | TYPES => 4..=4,
+        MISSING => 8..=8,
+        // a piece of a record may be as long as an lsn, but bears its checksum
+        LOG if value.len() == 8 && unseal(LOG.name(), key, value).is_err() => return false,
+        LOG | DOTS => 12..=12,
+        HEADS | UNSETTLED | INDEXED | PEERS => 16..=16,
+        BY_TYPE | STAGING => 20..=20,
+        // between the number of an index and the id stands a key
+        INDEX => 21..=usize::MAX,
+        _ => 1..=usize::MAX,
+    };
+    let values = match table {
+        BY_TYPE | UNSETTLED | INDEX => 0..=0,
+        TYPE_NAMES => 4..=4,
+        DOTS => 8..=8,
+        // with a checksum, right or wrong
+        _ => 1..=usize::MAX,
+    };
+    keys.contains(&key.len()) && values.contains(&value.len())
 }
 
 pub(crate) fn log_key(lsn: u64, piece: u32) -> [u8; 12] {
