@@ -46,8 +46,10 @@ pub fn run<R: Replica>(
     mut on_event: impl FnMut(Event),
 ) -> Result<Report> {
     let (cancelling, cancelled) = bounded(1);
-    // one that is full says it already
-    let waker: Arc<Waker> = Arc::new(move || drop(cancelling.try_send(())));
+    let waker: Arc<Waker> = Arc::new(move || {
+        // one that is full says it already
+        let _ = cancelling.try_send(());
+    });
     cancel.wake(&waker);
     thread::scope(|scope| {
         // made first and so dropped last: whatever happens here the channels are let go of, then

@@ -158,11 +158,16 @@ where
 {
     fn run(&self, listener: &TcpListener) {
         let (cancelling, cancelled) = bounded(1);
-        let waker: Arc<Waker> = Arc::new(move || drop(cancelling.try_send(())));
+        let waker: Arc<Waker> = Arc::new(move || {
+            // one that is full says it already
+            let _ = cancelling.try_send(());
+        });
         self.cancel.wake(&waker);
         // a session holds one until it ends, also by a panic
         let (leave, places) = bounded::<()>(SESSIONS);
-        (0..SESSIONS).for_each(|_| drop(leave.try_send(())));
+        for _ in 0..SESSIONS {
+            drop(Place(leave.clone()));
+        }
         let mut sessions: Vec<JoinHandle<()>> = Vec::new();
         loop {
             select! {

@@ -82,7 +82,8 @@ impl Arrows {
         let all = self.uses.iter().flat_map(|(from, to)| to.iter().map(move |to| (&**from, &**to)));
         let own = |from: &str, list: &str| from.starts_with(list.trim_end_matches("mod.rs"));
         all.filter(move |(from, to)| {
-            !self.lists.contains(*from) && !(self.lists.contains(*to) && own(from, to))
+            let to_own_list = self.lists.contains(*to) && own(from, to);
+            !self.lists.contains(*from) && !to_own_list
         })
     }
 }
