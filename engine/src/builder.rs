@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use heirloom_core::merge::Policy;
+use heirloom_core::model::{DatasetId, EntityId, Timestamp};
+
 use crate::error::Result;
 use crate::rules::{Proposal, Rules};
 use crate::store::{Field, Wanted};
-use heirloom_core::merge::Policy;
-use heirloom_core::model::{DatasetId, EntityId, Timestamp};
 
 /// Choices for a store, with their defaults.
 #[derive(Clone)]

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use heirloom_core::merge::Policy;
+use heirloom_core::model::{DatasetId, EntityId, LogId};
+
 use crate::error::Result;
 use crate::rules::Rules;
 use crate::store::{CacheStats, ClosedCuts, Identity, IdleFlush, Indexer, Store};
-use heirloom_core::merge::Policy;
-use heirloom_core::model::{DatasetId, EntityId, LogId};
 
 /// An embedded store of versioned entities. Cheap to clone; all clones are the same engine;
 /// `Send + Sync`.

@@ -48,20 +48,6 @@ mod write;
 pub use builder::Builder;
 pub use engine::Engine;
 pub use error::{ClockFault, Error, ImportFault, Misfit, Result};
-pub use maintain::{BackupProgress, Compaction, IndexStatus, Repaired, VerifyProgress};
-pub use read::{
-    Conflicts, Diff, Difference, Entity, FieldDifference, History, Listing, Loss, Losses, Page,
-    Past, Point, Query, QueryCursor, Snapshot, Version,
-};
-pub use rules::Proposal;
-pub use store::{CacheStats, Opened, Problem, Verification};
-pub use watch::{
-    Change, ChangeKind, ChangeStatus, Changes, Cursor, PeerStatus, Status, Subscription,
-};
-pub use write::{
-    Authored, Collection, Device, Document, Documents, Draft, Importer, Outcome, Transaction,
-};
-
 pub use heirloom_core::bytes::Malformed;
 pub use heirloom_core::error::Invalid;
 pub use heirloom_core::format::serde::{Atomic, atomic, from_value, to_value};
@@ -76,3 +62,16 @@ pub use heirloom_core::model::{
     Variant, VersionId, VersionRef, VoidReason,
 };
 pub use heirloom_core::replica::{ClockAhead, Fork, Span, VoidVersion};
+pub use maintain::{BackupProgress, Compaction, IndexStatus, Repaired, VerifyProgress};
+pub use read::{
+    Conflicts, Diff, Difference, Entity, FieldDifference, History, Listing, Loss, Losses, Page,
+    Past, Point, Query, QueryCursor, Snapshot, Version,
+};
+pub use rules::Proposal;
+pub use store::{CacheStats, Opened, Problem, Verification};
+pub use watch::{
+    Change, ChangeKind, ChangeStatus, Changes, Cursor, PeerStatus, Status, Subscription,
+};
+pub use write::{
+    Authored, Collection, Device, Document, Documents, Draft, Importer, Outcome, Transaction,
+};

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use heirloom_core::error::Invalid;
+use heirloom_core::merge::Policies;
+
 use crate::builder::Builder;
 use crate::engine::{Engine, Inner};
 use crate::error::Result;
 use crate::maintain::checked;
 use crate::store::{ClosedCuts, Identity, IdleFlush, Indexer, Options, Store};
-use heirloom_core::error::Invalid;
-use heirloom_core::merge::Policies;
 
 impl Engine {
     /// Choices before opening.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::error::Error;
-use crate::error::Result;
 use heirloom_core::model::{Content, EntityId, Kind};
+
+use crate::error::{Error, Result};
 
 /// What a write would do to an entity, for [`Builder::validate`](crate::Builder::validate) to
 /// judge.

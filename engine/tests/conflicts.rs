@@ -6,9 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use heirloom::{
     Builder, Conflict, ConflictKind, Content, Engine, Entity, EntityId, Error, Invalid, Kind,

@@ -1,6 +1,7 @@
 //! What is asked for on the command line.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 

@@ -6,28 +6,24 @@
 //! path only heads that agree: the cut of the commit is its tree. (git's own list of changes would
 //! not do: a merge that takes the other side's older file is in no list.)
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use heirloom::{
     Authored, Clock, CommitRef, Content, Device, Draft, Engine, EntityId, Importer, LogId,
     Snapshot, Timestamp, Value, Version, VersionRef,
 };
 
-use crate::{
-    commit::{COMMIT, Commit, commit_entity},
-    error::{Error, Result},
-    file::{FILE, file_content, file_entity},
-    git::Repository,
-    graph::{Graph, Place},
-    logs::{Logs, device_name},
-    objects::Objects,
-    oid::Oid,
-    progress,
-    tree::{Change, Changes, Entry, Trees},
-};
+use crate::commit::{COMMIT, Commit, commit_entity};
+use crate::error::{Error, Result};
+use crate::file::{FILE, file_content, file_entity};
+use crate::git::Repository;
+use crate::graph::{Graph, Place};
+use crate::logs::{Logs, device_name};
+use crate::objects::Objects;
+use crate::oid::Oid;
+use crate::progress;
+use crate::tree::{Change, Changes, Entry, Trees};
 
 /// Contents of larger files are left out.
 const CONTENTS_BYTES: u64 = 64 << 10;

@@ -1,25 +1,19 @@
 //! Step 4: git says whether it is true.
 
-use std::{
-    collections::{
-        BTreeMap, HashMap,
-        hash_map::Entry::{Occupied, Vacant},
-    },
-    fmt::Debug,
-};
+use std::collections::hash_map::Entry::{Occupied, Vacant};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
 
 use heirloom::{Clock, Content, Engine, Entity, EntityId, Past, Snapshot, Version, VersionRef};
 
-use crate::{
-    bring_in::commit_of,
-    error::{Error, Result},
-    file::{FILE, Stand, read_file, stand_of},
-    git::{Difference, Repository},
-    graph::{Graph, Place},
-    oid::Oid,
-    progress,
-    sample::Sample,
-};
+use crate::bring_in::commit_of;
+use crate::error::{Error, Result};
+use crate::file::{FILE, Stand, read_file, stand_of};
+use crate::git::{Difference, Repository};
+use crate::graph::{Graph, Place};
+use crate::oid::Oid;
+use crate::progress;
+use crate::sample::Sample;
 
 /// What differs, in words; of many the first.
 #[derive(Debug, Default)]
@@ -292,11 +286,9 @@ pub(crate) fn check_verify(nodes: &[Engine], findings: &mut Findings) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        args::Check,
-        bring_in::{Limits, bring_in},
-        repo::Repo,
-    };
+    use crate::args::Check;
+    use crate::bring_in::{Limits, bring_in};
+    use crate::repo::Repo;
 
     fn engine() -> Engine {
         Engine::builder().dataset_name("test").in_memory().unwrap()

@@ -2,10 +2,8 @@
 
 use heirloom::{Content, EntityId, Timestamp, Value};
 
-use crate::{
-    error::{Error, Result},
-    oid::Oid,
-};
+use crate::error::{Error, Result};
+use crate::oid::Oid;
 
 /// Entity type of git commits.
 pub(crate) const COMMIT: &str = "commit";

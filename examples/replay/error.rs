@@ -1,6 +1,7 @@
 //! What can stop a replay.
 
-use std::{fmt, io, path::PathBuf};
+use std::path::PathBuf;
+use std::{fmt, io};
 
 /// What can stop a replay. A difference that the checks find is none of these: it stands in the
 /// summary.

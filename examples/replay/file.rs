@@ -2,11 +2,9 @@
 
 use heirloom::{Content, EntityId, Value};
 
-use crate::{
-    commit::text_or_bytes,
-    error::{Error, Result},
-    tree::Entry,
-};
+use crate::commit::text_or_bytes;
+use crate::error::{Error, Result};
+use crate::tree::Entry;
 
 /// Entity type of paths.
 pub(crate) const FILE: &str = "file";

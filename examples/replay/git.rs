@@ -2,22 +2,18 @@
 //! hashes are git's own business. Every answer is taken NUL-terminated or as raw objects: no
 //! quoting to undo.
 
-use std::{
-    collections::VecDeque,
-    ffi::OsStr,
-    fs,
-    io::{self, BufRead, BufReader, Write},
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
-    process::{Child, ChildStderr, ChildStdout, Command, Stdio},
-    thread::{self, JoinHandle},
-};
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::thread::{self, JoinHandle};
 
-use crate::{
-    error::{Doing, Error, Result},
-    oid::Oid,
-    tree::Entry,
-};
+use crate::error::{Doing, Error, Result};
+use crate::oid::Oid;
+use crate::tree::Entry;
 
 /// What a history is walked from: every ref, tags peeled, and the HEAD of each work tree, detached
 /// or not. To git even a commit under `refs/replace/` is among these, where nothing is replaced,

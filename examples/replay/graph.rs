@@ -2,11 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::{
-    error::{Error, Result},
-    git::Repository,
-    oid::Oid,
-};
+use crate::error::{Error, Result};
+use crate::git::Repository;
+use crate::oid::Oid;
 
 /// A commit's place in the order: greater than its parents' places.
 pub(crate) type Place = u32;

@@ -37,13 +37,11 @@ mod tree;
 
 use std::time::{Duration, Instant};
 
-use heirloom::Engine;
-
 pub use args::{Check, Options, USAGE};
-pub use error::{Error, Result};
-pub use summary::Summary;
-
 use check::{Clocks, Findings};
+pub use error::{Error, Result};
+use heirloom::Engine;
+pub use summary::Summary;
 use summary::rate;
 
 /// Replays a repository. What the checks find stands in the summary, see [`Summary::is_verified`];

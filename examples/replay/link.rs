@@ -1,10 +1,8 @@
 //! A loopback connection that counts its bytes and is cut after a number of them.
 
-use std::{
-    io::{self, Read, Write},
-    net::{Shutdown, TcpStream},
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What passed over a link, shared by its halves.
 #[derive(Debug)]

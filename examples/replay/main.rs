@@ -1,10 +1,8 @@
 //! `cargo run --release --example replay [-- --json PATH] [REPOSITORY]`: a git history, replayed
 //! and checked.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::io::{self, Write};
+use std::process::ExitCode;
 
 use heirloom_examples::{Error, Options, USAGE, run};
 

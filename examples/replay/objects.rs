@@ -1,15 +1,11 @@
 //! Raw objects, out of two long-lived `git cat-file` processes: one says sizes, one gives bytes.
 
-use std::{
-    io::{Read, Write},
-    process::{ChildStdin, Stdio},
-};
+use std::io::{Read, Write};
+use std::process::{ChildStdin, Stdio};
 
-use crate::{
-    error::{Doing, Error, Result},
-    git::{Repository, Running, unexpected},
-    oid::Oid,
-};
+use crate::error::{Doing, Error, Result};
+use crate::git::{Repository, Running, unexpected};
+use crate::oid::Oid;
 
 /// Requests sent before an answer is read: few enough that they fit a pipe, or both sides would
 /// wait.

@@ -3,7 +3,9 @@
 
 use heirloom::{Engine, Entity, EntityId, Patch, Value};
 
-use crate::{check::Findings, error::Result, file::FILE};
+use crate::check::Findings;
+use crate::error::Result;
+use crate::file::FILE;
 
 /// Files that are edited.
 const FILES: usize = 120;

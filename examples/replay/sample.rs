@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::{
-    args::Check,
-    graph::{Graph, Place},
-};
+use crate::args::Check;
+use crate::graph::{Graph, Place};
 
 /// Whole trees compared besides those of roots and tips.
 const MORE_TREES: usize = 100;

@@ -1,6 +1,7 @@
 //! What a replay ends with, for people and as flat JSON.
 
-use std::{fmt, io, path::Path};
+use std::path::Path;
+use std::{fmt, io};
 
 use serde::Serialize;
 

@@ -1,23 +1,18 @@
 //! Step 2: over loopback TCP from node to node, also when the connection is cut again and again.
 //! And the ring of step 3.
 
-use std::{
-    net::{Shutdown, TcpStream},
-    thread,
-};
+use std::net::{Shutdown, TcpStream};
+use std::thread;
 
 use heirloom::Engine;
-use heirloom_sync::{
-    Cancel, Config, Event, Report, Session, SyncError,
-    transport::{blocking, tcp::PlainTcpListener},
-};
+use heirloom_sync::transport::blocking;
+use heirloom_sync::transport::tcp::PlainTcpListener;
+use heirloom_sync::{Cancel, Config, Event, Report, Session, SyncError};
 use indicatif::ProgressBar;
 
-use crate::{
-    error::{Doing, Result},
-    link::{Half, Wire},
-    progress,
-};
+use crate::error::{Doing, Result};
+use crate::link::{Half, Wire};
+use crate::progress;
 
 /// Times that the connection is cut, if there is enough to carry.
 const CUTS: u64 = 5;

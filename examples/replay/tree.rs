@@ -1,15 +1,11 @@
 //! Tree objects, and which paths two trees differ on. Equal subtrees are skipped unread.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use crate::{
-    error::{Error, Result},
-    objects::Objects,
-    oid::Oid,
-};
+use crate::error::{Error, Result};
+use crate::objects::Objects;
+use crate::oid::Oid;
 
 const DIRECTORY: u32 = 0o040_000;
 const SUBMODULE: u32 = 0o160_000;

@@ -7,10 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use heirloom::{Cursor, Engine, Error};
 
-use crate::{
-    disk::Disk,
-    specimen::{self, Survey, kind_of, survey},
-};
+use crate::disk::Disk;
+use crate::specimen::{self, Survey, kind_of, survey};
 
 /// What came of a flip, in some words; behind a bar the details.
 pub type Found = Vec<String>;

@@ -5,12 +5,11 @@
 //! commit into bytes (`seal`). Mischief is done in between, on the structs, or behind, on the parts
 //! of a [`Frame`].
 
+use crate::decoder::primitives::{put_bytes, put_count, put_varint};
 use crate::decoder::{
     Before, Bodies, Body, Commit, Frame, Genesis, Hash, Header, Id, Leaves, Level1, MAX_TIME,
     Metadata, Patch, Path, Ref, Rest, State, Trailer, Value, VersionHeader, Writer, full_body,
-    hashes, kind, prefix,
-    primitives::{put_bytes, put_count, put_varint},
-    put_path,
+    hashes, kind, prefix, put_path,
 };
 
 /// Who writes a log: remembers what the next commit follows.

@@ -6,10 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    decoder::{Frame, Header, Held, Id, Replay, Rest, hashes, prefix},
-    forge,
-};
+use crate::decoder::{Frame, Header, Held, Id, Replay, Rest, hashes, prefix};
+use crate::forge;
 
 /// Mends commits one after another.
 pub struct Mender {

@@ -1,20 +1,19 @@
 //! A store with something in every table, to be mistreated; all that can be read of one; and its
 //! rows, to be read and put beneath redb's API.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
+use std::path::Path;
 
+use heirloom::replication::{Peer, StagedHead};
 use heirloom::{
     Chain, Content, Engine, EntityId, Error, LogId, Metadata, NodeId, Patch, Timestamp, Value,
-    replication::{Peer, StagedHead},
 };
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use crate::{
-    decoder::Body,
-    disk::Disk,
-    forge::{self, CommitSpec, VersionSpec},
-    twins,
-};
+use crate::decoder::Body;
+use crate::disk::Disk;
+use crate::forge::{self, CommitSpec, VersionSpec};
+use crate::twins;
 
 /// The name of its dataset.
 pub const DATASET: &str = "bad input";

@@ -3,15 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use heirloom::replication::Ingested;
 use heirloom::{
     Change, ChangeKind, Clock, Cursor, DatasetId, Engine, Entity, EntityId, Error, LogId, Value,
-    VersionRef, replication::Ingested,
+    VersionRef,
 };
 
-use crate::{
-    decoder::{self, Id, Leaves, Path, Ref, Refusal, Replay, State, Version, kind},
-    forge::Author,
-};
+use crate::decoder::{self, Id, Leaves, Path, Ref, Refusal, Replay, State, Version, kind};
+use crate::forge::Author;
 
 /// All commits of an engine, in arrival order, as they travel.
 pub fn commits_of(engine: &Engine) -> Vec<Vec<u8>> {

@@ -2,11 +2,10 @@
 //! included, rests on what is durable, or waits for it. An import is the simplest way to have
 //! commits on their way; a disk whose syncs wait shows what is told meanwhile.
 
-use std::io;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 use heirloom::{Content, DatasetId, Engine, EntityId, Error, Importer, Patch, Timestamp};
 use heirloom_tests::disk::{Disk, Faults};

@@ -34,6 +34,11 @@ fn bits_that_were_once_repaired_wrongly_are_repaired_right() {
             .unwrap();
         let said = String::from_utf8_lossy(&run.stdout);
         assert!(run.status.success(), "{said}");
+        // with debug assertions redb looks at opening whether two tables share a page
+        if cfg!(debug_assertions) && shared.contains(bit) {
+            assert!(said.contains("refused when it is opened (Corrupt)"), "{said}");
+            continue;
+        }
         assert!(said.contains("named by verify"), "bit {bit} does something else now: {said}");
         let right = said.contains("repair makes all right");
         let asked = said.contains("peers are asked for commits");

@@ -3,20 +3,14 @@
 //! each operation of a script is in `power_cuts`.
 #![cfg(unix)]
 
-use std::{
-    env,
-    error::Error as StdError,
-    fs,
-    io::{BufRead, BufReader, ErrorKind, Write},
-    path::Path,
-    process::{Command, Stdio},
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::error::Error as StdError;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{env, fs, thread};
 
 use heirloom::{Builder, Content, Engine, EntityId, Error, Patch, Value};
 use heirloom_sync::{SyncError, sync_in_process};

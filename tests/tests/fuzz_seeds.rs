@@ -1,7 +1,8 @@
 //! Replays what the fuzzer starts from and what it has ever found, as its targets do, without the
 //! fuzzer.
 
-use std::{fs, path::PathBuf};
+use std::fs;
+use std::path::PathBuf;
 
 use heirloom_tests::fuzz::{self, TARGETS};
 

@@ -12,8 +12,9 @@ mod group_commit;
 mod wake;
 
 mod primitives {
-    pub(super) use shuttle::sync::{Condvar, Mutex, MutexGuard};
     pub(super) use std::sync::PoisonError;
+
+    pub(super) use shuttle::sync::{Condvar, Mutex, MutexGuard};
 }
 
 use std::future::poll_fn;

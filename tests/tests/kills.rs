@@ -1,17 +1,15 @@
 //! A process that writes and syncs is killed, again and again (R37, I1, I9). What it said was done
 //! is done, and what it gave to another store it has itself. `KILLS=n` kills it n times.
 
-use std::{
-    env, fs,
-    io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{Child, Command, Stdio},
-    thread,
-    time::Duration,
-};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use std::{env, fs, thread};
 
 use heirloom::{Builder, Content, Engine, EntityId, Error, Patch, Value};
-use heirloom_tests::{random::Random, twins};
+use heirloom_tests::random::Random;
+use heirloom_tests::twins;
 
 /// Where this is set this program is the one that is killed, and works on the stores in the folder
 /// named.

@@ -7,12 +7,12 @@ use heirloom::{
     Content, DatasetId, Engine, EntityId, Error, Kind, Metadata, Patch, Policy, Resolution,
     Timestamp, Value, Variant,
 };
-use heirloom_tests::{
-    decoder::{Frame, hashes},
-    forge, fuzz,
-    twins::{Twins, carry, commits_of},
-};
-use proptest::{collection::vec, prelude::*, sample::Index};
+use heirloom_tests::decoder::{Frame, hashes};
+use heirloom_tests::twins::{Twins, carry, commits_of};
+use heirloom_tests::{forge, fuzz};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
 
 const DATASET: &str = "properties";
 const START: i64 = 1_700_000_000_000;

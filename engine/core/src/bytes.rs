@@ -175,8 +175,9 @@ impl Put for Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn numbers_have_one_form() {

@@ -4,14 +4,13 @@ mod faults;
 
 use std::path::PathBuf;
 
+pub use faults::{ClockFault, ImportFault, Misfit};
 use heirloom_core::bytes::Malformed;
 use heirloom_core::error::Invalid;
 use heirloom_core::merge::StaleWrite;
 use heirloom_core::model::{Dataset, EntityId, LogId, VersionRef};
 use heirloom_core::replica::ReplicaError;
 use thiserror::Error as Derive;
-
-pub use faults::{ClockFault, ImportFault, Misfit};
 
 /// Result with heirloom's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

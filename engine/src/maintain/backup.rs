@@ -1,13 +1,13 @@
 //! Copies of a store in use: a backup, which is another store with the same past, and a compact
 //! copy that takes the store's place.
 
-use crate::engine::Engine;
-use crate::error::Error;
-use crate::error::Result;
-use crate::store::{Partial, Target, keep_name};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::store::{Partial, Target, keep_name};
 
 /// How far a backup is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -1,9 +1,10 @@
 //! Clocks that are far ahead: never followed, always told (R6).
 
+use heirloom_core::replica::ClockAhead;
+
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::store::PULL;
-use heirloom_core::replica::ClockAhead;
 
 impl Engine {
     /// The logs whose last commit is more than five minutes ahead of this device's clock, now. The

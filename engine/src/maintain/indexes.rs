@@ -1,12 +1,13 @@
 //! Declaring indexes, and the thread that builds them.
 
+use heirloom_core::error::Invalid;
+use heirloom_core::limits;
+use heirloom_core::model::Path;
+
 use crate::builder::Builder;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::store::{Field, Index, IndexState};
-use heirloom_core::error::Invalid;
-use heirloom_core::limits;
-use heirloom_core::model::Path;
 
 /// How far an index is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -132,9 +133,10 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use heirloom_core::model::{Content, EntityId, Patch};
+
     use super::*;
     use crate::store::{INDEX, INDEXED};
-    use heirloom_core::model::{Content, EntityId, Patch};
 
     /// More than two slices.
     const COUNT: u16 = 600;

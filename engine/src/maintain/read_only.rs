@@ -1,10 +1,11 @@
 //! Stores that are looked at and not changed.
 
+use std::path::Path;
+
 use crate::builder::Builder;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::store::Store;
-use std::path::Path;
 
 impl Builder {
     /// Opens the store in a file to read it: whatever happens, the file stays as it is, byte by

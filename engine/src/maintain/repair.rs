@@ -70,9 +70,8 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Content;
-    use crate::Patch;
     use crate::store::HEADS;
+    use crate::{Content, Patch};
 
     #[test]
     fn heads_in_parts_are_those_of_all_at_once() {

@@ -1,27 +1,27 @@
 //! Reads everything again, rebuilds what is derived, and names each place that does not fit (R33).
 
-use super::verify_fold::{Fold, Part};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::verify_index::check_index;
-use super::verify_tables::{
-    check_checkpoint, check_datasets, check_dots, check_indexes, check_types,
-};
-use crate::engine::Engine;
-use crate::error::Error;
-use crate::error::Result;
-use crate::read::Snapshot;
-use crate::store;
-use crate::store::{
-    At, Caches, Record, Stored, Verification, View, check_missing, check_peers, decode_row, hex,
-};
 use heirloom_core::format::body::{self, Tag};
 use heirloom_core::format::hash::{
     branch_name, chain_after, chain_of_genesis, head_term, state_checksum, states_root,
 };
 use heirloom_core::model::{EntityId, Kind, StateDigest, VersionRef};
+
+use super::verify_fold::{Fold, Part};
+use super::verify_index::check_index;
+use super::verify_tables::{
+    check_checkpoint, check_datasets, check_dots, check_indexes, check_types,
+};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::read::Snapshot;
+use crate::store;
+use crate::store::{
+    At, Caches, Record, Stored, Verification, View, check_missing, check_peers, decode_row, hex,
+};
 
 /// How far a verification is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -408,9 +408,8 @@ fn check_head(view: &View<'_>, at: &At) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Content;
-    use crate::Patch;
     use crate::store::Problem;
+    use crate::{Content, Patch};
 
     fn engine() -> Engine {
         let engine = Engine::builder().label("verify").local_type("draft").in_memory().unwrap();

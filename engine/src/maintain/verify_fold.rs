@@ -1,8 +1,10 @@
 //! The fold of the log, made again to be compared with what the tables say.
 
-use crate::store;
-use heirloom_core::model::{Chain, EntityId, StateDigest, VersionRef};
 use std::collections::{BTreeMap, BTreeSet};
+
+use heirloom_core::model::{Chain, EntityId, StateDigest, VersionRef};
+
+use crate::store;
 
 /// The fold of the log, made again. Of entities only a part: the walk is repeated for each.
 pub(super) struct Fold {

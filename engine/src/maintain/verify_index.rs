@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use heirloom_core::model::EntityId;
+
 use crate::error::Result;
 use crate::read::Snapshot;
 use crate::store::{
     INDEX, INDEXED, Index, IndexState, ReadTable, Verification, View, hex, index_key, index_parts,
     keys_of, read_indexed,
 };
-use heirloom_core::model::EntityId;
 
 /// By ordinal; none where the definition is damaged.
 type Indexes = BTreeMap<u32, Option<Index>>;
@@ -107,10 +108,11 @@ fn check_lists(
 
 #[cfg(test)]
 mod tests {
+    use heirloom_core::model::{Content, Patch};
+
     use super::*;
     use crate::engine::Engine;
     use crate::store::{WriteTables, seal};
-    use heirloom_core::model::{Content, Patch};
 
     const LAMP: EntityId = EntityId::from_bytes([1; 16]);
 

@@ -1,12 +1,13 @@
 //! Verifying what follows from the log in other tables.
 
+use heirloom_core::format::genesis::Genesis;
+use heirloom_core::model::{DatasetId, EntityId};
+
 use super::verify_fold::Fold;
 use crate::error::Result;
 use crate::read::Snapshot;
 use crate::store;
 use crate::store::{Verification, decode_row, hex, type_key};
-use heirloom_core::format::genesis::Genesis;
-use heirloom_core::model::{DatasetId, EntityId};
 
 /// Numbers are given without gaps, and lead from names and to them.
 pub(super) fn check_types(snapshot: &Snapshot, out: &mut Verification) -> Result<()> {

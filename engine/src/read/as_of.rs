@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use heirloom_core::model::{Clock, CommitRef, EntityId, Timestamp};
+
 use super::entity::{Entity, entity_of};
 use super::snapshot::Snapshot;
 use super::version::Version;
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::{Heads, LogCut, Part, clock_at};
-use heirloom_core::model::{Clock, CommitRef, EntityId, Timestamp};
 
 /// A point in the past of a store, or of all stores.
 #[derive(Clone, PartialEq, Debug)]

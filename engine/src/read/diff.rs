@@ -3,14 +3,14 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use heirloom_core::format::value::{decode_all, flatten_content};
+use heirloom_core::model::{Content, EntityId, Patch, Path, Value};
+
 use super::as_of::{Extent, Past, Point};
 use super::entity::{Entity, entity_of};
 use super::snapshot::Snapshot;
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::{Heads, View};
-use heirloom_core::format::value::{decode_all, flatten_content};
-use heirloom_core::model::{Content, EntityId, Patch, Path, Value};
 
 impl Snapshot {
     /// What differs between two points, entity by entity, in order of their ids. Applied to what

@@ -3,17 +3,15 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use serde::de::DeserializeOwned;
-
-use crate::engine::{Engine, Inner};
-use crate::error::Error;
-use crate::error::Misfit;
-use crate::error::Result;
-use crate::store::{Heads, Seen, Shown, View};
 use heirloom_core::format::serde::{Unread, from_leaves};
 use heirloom_core::format::value::decode_all;
 use heirloom_core::merge::unflatten;
 use heirloom_core::model::{Content, EntityId, Value, VersionRef};
+use serde::de::DeserializeOwned;
+
+use crate::engine::{Engine, Inner};
+use crate::error::{Error, Misfit, Result};
+use crate::store::{Heads, Seen, Shown, View};
 
 /// An entity as one snapshot shows it: one value for each field, conflicts settled by its type's
 /// policy. Cheap to clone.

@@ -1,10 +1,11 @@
 //! Logs that became trees, because copies of a file wrote on under one name (R34): what they are
 //! called, and how clocks name places in them.
 
+use heirloom_core::replica::Fork;
+
 use super::snapshot::Snapshot;
 use crate::error::Result;
 use crate::store::fork_of;
-use heirloom_core::replica::Fork;
 
 impl Snapshot {
     /// The forks of all logs, in order of the logs. Empty unless files were copied or restored

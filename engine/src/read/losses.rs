@@ -3,11 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::snapshot::{History, Snapshot};
-use super::version::Version;
-use crate::error::Error;
-use crate::error::Result;
-use crate::store::{Head, Stored, content_of};
 use heirloom_core::format::value::{EMPTY_MAP, decode_all, encode_value, tag};
 use heirloom_core::merge::{
     Conflicts, Live, ShownEntry as Shown, Side, conflicts, merge, show, value_at, written_inside,
@@ -15,6 +10,11 @@ use heirloom_core::merge::{
 use heirloom_core::model::{
     EntityId, Entry, Leaf, Patch, Path, State, Timestamp, Value, VersionRef, Writer,
 };
+
+use super::snapshot::{History, Snapshot};
+use super::version::Version;
+use crate::error::{Error, Result};
+use crate::store::{Head, Stored, content_of};
 
 /// A value that somebody wrote, and that a merge with what somebody else wrote does not show, or no
 /// longer has.

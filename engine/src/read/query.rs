@@ -4,15 +4,15 @@
 use std::iter::Peekable;
 use std::ops::{Bound, RangeBounds};
 
-use super::entity::Entity;
-use super::snapshot::Snapshot;
-use crate::error::Error;
-use crate::error::Result;
-use crate::store::{Declared, Field, INDEX, Index, IndexState, hex, index_key, index_parts};
 use heirloom_core::bytes::Reader;
 use heirloom_core::error::Invalid;
 use heirloom_core::format::sort_key::{self, cut, may_be_cut, sort_key};
 use heirloom_core::model::{EntityId, Path, Value};
+
+use super::entity::Entity;
+use super::snapshot::Snapshot;
+use crate::error::{Error, Result};
+use crate::store::{Declared, Field, INDEX, Index, IndexState, hex, index_key, index_parts};
 
 impl Snapshot {
     /// Entities of a type by the value of a field, in order of (value, id).
@@ -467,8 +467,9 @@ impl Iterator for Hits<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use heirloom_core::model::Content;
+
+    use super::*;
 
     #[test]
     fn a_scan_keeps_no_more_than_the_limit_asks_for() {

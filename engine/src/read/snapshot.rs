@@ -4,16 +4,16 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::entity::{Entity, Origin};
-use super::version::Version;
-use crate::engine::Engine;
-use crate::error::Error;
-use crate::error::Result;
-use crate::store;
-use crate::store::{At, Dot, Tables, View, ends_by, see_line, type_key};
 use heirloom_core::format::hash;
 use heirloom_core::model::{Clock, Content, EntityId, LogRoot, StateDigest, VersionRef};
 use heirloom_core::replica::End;
+
+use super::entity::{Entity, Origin};
+use super::version::Version;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::store;
+use crate::store::{At, Dot, Tables, View, ends_by, see_line, type_key};
 
 /// One consistent state over all entities. Never blocks a writer, is never blocked. While it
 /// lives, redb keeps the pages that it can see, and the file grows by what is rewritten meanwhile:

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::error::Result;
-use crate::store::{At, Dot, View};
 use heirloom_core::model::{
     CommitRef, EntityId, Kind, LogId, Metadata, Timestamp, VersionId, VersionRef,
 };
+
+use crate::error::Result;
+use crate::store::{At, Dot, View};
 
 /// One immutable version of an entity.
 #[derive(Clone, Debug)]

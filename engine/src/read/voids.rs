@@ -1,8 +1,9 @@
 //! Versions that are void: kept, passed on, without effect, and told (I8, R36).
 
+use heirloom_core::replica::VoidVersion;
+
 use super::snapshot::Snapshot;
 use crate::error::Result;
-use heirloom_core::replica::VoidVersion;
 
 impl Snapshot {
     /// All versions that are void, in the order of arrival, and why. Reads the headers of the whole

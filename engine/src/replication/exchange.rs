@@ -2,10 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::engine::Engine;
-use crate::error::Error;
-use crate::error::Result;
-use crate::store::{Record, View, ends_by};
 use heirloom_core::format::commit::WireParts;
 use heirloom_core::format::hash;
 use heirloom_core::model::{ChainPrefix, CommitRef, DatasetId, LogId, NodeId, Timestamp};
@@ -13,6 +9,10 @@ use heirloom_core::replica;
 use heirloom_core::replica::{
     Batch, End, Ingested, Located, Peer, Position, Replica, Staged, StagedHead, WireCommit,
 };
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::store::{Record, View, ends_by};
 
 /// Reads and stores commits for a session. Cheap to clone. All that it gives is durable.
 #[derive(Clone, Debug)]

@@ -1,19 +1,17 @@
 //! What is remembered of peers, and the beginnings of large commits that they are sending. All of
 //! it only saves work: what is damaged is as good as forgotten.
 
+use heirloom_core::limits;
+use heirloom_core::model::NodeId;
+use heirloom_core::replica::{Peer, Staged, StagedHead};
+
 use super::exchange::Replication;
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store;
 use crate::store::{
     drop_staged, last_piece, peer_row, pieces, put_staged, read_peer, read_staged, seal, staged_in,
     unseal,
 };
-use heirloom_core::limits;
-use heirloom_core::model::NodeId;
-use heirloom_core::replica::Peer;
-use heirloom_core::replica::Staged;
-use heirloom_core::replica::StagedHead;
 
 impl Replication {
     /// The large commit of which parts from a peer are here. Where what says so is damaged nothing

@@ -1,16 +1,18 @@
 //! One change: what became of an entity.
 
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use heirloom_core::model::{
+    CommitRef, EntityId, Kind, LogId, Metadata, Timestamp, VersionId, VersionRef,
+};
+
 use super::cursor::Cursor;
 use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
 use crate::read::{Entity, Origin, entity_of};
 use crate::store;
 use crate::store::{At, Head, Heads, View};
-use heirloom_core::model::{
-    CommitRef, EntityId, Kind, LogId, Metadata, Timestamp, VersionId, VersionRef,
-};
-use std::fmt;
-use std::sync::{Arc, Weak};
 
 /// The types of an entity: now, and before and after a change where that may be another.
 pub(super) struct Types {

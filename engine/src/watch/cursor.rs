@@ -1,10 +1,12 @@
 //! A place in the change log of one file.
 
-use crate::error::{Error, Result};
-use crate::store::{Record, View};
-use heirloom_core::error::Invalid;
 use std::fmt;
 use std::str::FromStr;
+
+use heirloom_core::error::Invalid;
+
+use crate::error::{Error, Result};
+use crate::store::{Record, View};
 
 /// A place in the change log of one store file, to go on from later. Cursors of one file are
 /// ordered as its changes are; they mean nothing in another file, and a scan that starts from one

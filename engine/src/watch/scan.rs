@@ -1,17 +1,18 @@
 //! The change log: every version that became durable here, in the order of arrival, own and remote
 //! alike (R12).
 
-use super::change::Change;
-use super::change::{Type, Types, shown};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use heirloom_core::model::{EntityId, Kind, LogId};
+
+use super::change::{Change, Type, Types, shown};
 use super::cursor::Cursor;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::read::{Entity, Origin};
 use crate::store;
 use crate::store::{At, Heads, Record, View};
-use heirloom_core::model::{EntityId, Kind, LogId};
-use std::collections::HashMap;
-use std::sync::Arc;
 
 /// The heads of an entity before and after a change.
 struct Turn {

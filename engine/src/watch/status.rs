@@ -1,11 +1,12 @@
 //! Where changes are: durable here, held by a peer, held by the hub (R13).
 
+use heirloom_core::model::{NodeId, VersionRef};
+
 use super::change::Change;
 use super::changes::Changes;
 use super::cursor::Cursor;
 use crate::engine::Engine;
 use crate::error::Result;
-use heirloom_core::model::{NodeId, VersionRef};
 
 /// How far what was written here has come. What peers hold is what they said when a session with
 /// them ended; it grows, or shrinks if one lost its data, with the next.

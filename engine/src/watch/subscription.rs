@@ -1,16 +1,16 @@
 //! Waiting for changes. A subscription is a cursor that can sleep (R12, I9).
 
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
 use super::change::Change;
 use super::changes::filters;
 use super::cursor::Cursor;
 use super::scan::{Pass, Scan};
 use crate::engine::{Engine, Inner};
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::{Waited, Wake};
-use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 /// How often a reader beside another process looks whether that has written.
 const LOOK: Duration = Duration::from_millis(100);

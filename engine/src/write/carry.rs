@@ -4,16 +4,8 @@
 //! Four contents tell: what is *stored*, what of it the type *read*, what it would write of that
 //! *before* the caller changed anything, and what it writes *now*.
 
-use super::steps::{Steps, child, come_from, get, put, same, undone, without};
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use super::gone::Gone;
-use super::read_back::ReadBack;
-use crate::error::Error;
-use crate::error::Result;
 use heirloom_core::error::Invalid;
 use heirloom_core::format::serde::{
     Fault, ShownLeaf, Step, Unread, content_from, from_leaves, print_path,
@@ -21,6 +13,13 @@ use heirloom_core::format::serde::{
 use heirloom_core::format::value::{decode_kept, flatten_content};
 use heirloom_core::merge::unflatten_with;
 use heirloom_core::model::{Content, Value};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::gone::Gone;
+use super::read_back::ReadBack;
+use super::steps::{Steps, child, come_from, get, put, same, undone, without};
+use crate::error::{Error, Result};
 
 /// What a type writes of what it reads of leaves; it notes what it did not read.
 type Sees = fn(&[ShownLeaf<'_>], &Unread) -> Result<Content, Fault>;

@@ -5,6 +5,8 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use heirloom_core::format::serde::{content_from, to_content};
+use heirloom_core::model::{Content, EntityId, VersionRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -12,11 +14,8 @@ use super::carry::Glass;
 use super::outcome::Outcome;
 use super::transaction::Transaction;
 use crate::engine::Engine;
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::read::{Entity, Query, Snapshot};
-use heirloom_core::format::serde::{content_from, to_content};
-use heirloom_core::model::{Content, EntityId, VersionRef};
 
 /// How many entities an iteration reads at a time.
 const PAGE: usize = 256;

@@ -1,12 +1,12 @@
 //! Writing: a closure over a transaction, made a commit.
 
-use super::transaction::Transaction;
-use crate::engine::Engine;
-use crate::error::Error;
-use crate::error::Result;
-use crate::store::{Bodies, Folded, Incoming, Place, author, fold};
 use heirloom_core::format::header::Header;
 use heirloom_core::model::{Chain, CommitRef, DatasetId, LogId, Metadata};
+
+use super::transaction::Transaction;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::store::{Bodies, Folded, Incoming, Place, author, fold};
 
 impl Engine {
     /// Changes entities, all or nothing. What the closure did becomes one commit, durable when

@@ -1,13 +1,15 @@
 //! What decides more than a field: deletion, restoring, resolving a conflict.
 
+use std::collections::BTreeSet;
+
+use heirloom_core::format::body::PatchBody;
+use heirloom_core::merge::{Resolution, conflicts, show};
+use heirloom_core::model::{EntityId, Kind, Path, State, VersionRef};
+
 use super::staged::{StagedEntity, content_leaves, patch_body};
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::store::{Head, Stored, shown_leaves};
-use heirloom_core::format::body::PatchBody;
-use heirloom_core::merge::{Resolution, conflicts, show};
-use heirloom_core::model::{EntityId, Kind, Path, State, VersionRef};
-use std::collections::BTreeSet;
 
 impl Transaction<'_> {
     /// Insists that the heads of an entity are exactly these, so that what follows is written on

@@ -1,13 +1,7 @@
 //! A commit of an import in the making.
 
-use super::import::FLUSH;
-use super::import::heads_in;
-use super::import::{Authored, Device, Importer};
-use super::staged::{StagedEntity, content_leaves, patch_body};
-use crate::error::{Error, ImportFault, Result};
-use crate::read::Version;
-use crate::store;
-use crate::store::{Bodies, Incoming, Place, Planned, View, author, fold};
+use std::collections::BTreeMap;
+
 use heirloom_core::format::commit::NO_TRAILER;
 use heirloom_core::format::serde::to_content;
 use heirloom_core::merge::StaleWrite;
@@ -15,7 +9,13 @@ use heirloom_core::model::{
     Clock, ClockEntry, CommitRef, Content, EntityId, Kind, Metadata, Patch, Timestamp, VersionRef,
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+
+use super::import::{Authored, Device, FLUSH, Importer, heads_in};
+use super::staged::{StagedEntity, content_leaves, patch_body};
+use crate::error::{Error, ImportFault, Result};
+use crate::read::Version;
+use crate::store;
+use crate::store::{Bodies, Incoming, Place, Planned, View, author, fold};
 
 /// A commit in the making. Dropped without [`finish`](Self::finish) it never was.
 pub struct Draft<'a> {

@@ -1,10 +1,12 @@
 //! What a typed write removes: what its type had read and does not write any more.
 
-use super::steps::{Steps, as_kind_of, come_from};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
 use heirloom_core::format::serde::Step;
 use heirloom_core::format::value::encode_value;
 use heirloom_core::model::{Content, Value, Variant};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::steps::{Steps, as_kind_of, come_from};
 
 /// Fields that go since the type knows them under another name, and what it writes instead.
 #[derive(Default)]

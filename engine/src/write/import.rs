@@ -2,12 +2,6 @@
 
 use std::collections::HashMap;
 
-use crate::engine::Engine;
-use crate::error::Error;
-use crate::error::Result;
-use crate::read::Version;
-use crate::store;
-use crate::store::{LogCut, View};
 use heirloom_core::error::Invalid;
 use heirloom_core::format::genesis::{Genesis, is_label};
 use heirloom_core::format::hash;
@@ -15,6 +9,12 @@ use heirloom_core::limits;
 use heirloom_core::model::{
     Chain, Clock, CommitRef, Content, DatasetId, EntityId, LogId, VersionRef,
 };
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::read::Version;
+use crate::store;
+use crate::store::{LogCut, View};
 
 /// Imported commits become durable together when they reach this size.
 pub(crate) const FLUSH: usize = 4 << 20;

@@ -1,7 +1,6 @@
 //! What a closure that changes an entity says at its end.
 
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What the closure of [`Collection::update`](crate::Collection::update) and
 /// [`Transaction::update`](crate::Transaction::update) returns: nothing, or a [`Result`], whose

@@ -1,10 +1,11 @@
 //! What would be written, read back before it is.
 
-use super::steps::{Steps, get, same};
-use crate::error::Result;
 use heirloom_core::error::Invalid;
 use heirloom_core::format::serde::{Step, print_path};
 use heirloom_core::model::{Content, Value};
+
+use super::steps::{Steps, get, same};
+use crate::error::Result;
 
 /// Checks that a type reads what it writes as what it was.
 pub(super) struct ReadBack<'a> {

@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::error::Error;
-use crate::error::Result;
-use crate::store::{Head, Heads, Planned, View};
 use heirloom_core::error::Invalid;
 use heirloom_core::format::body::PatchBody;
 use heirloom_core::format::value::flatten;
@@ -12,6 +9,9 @@ use heirloom_core::merge::{
     apply, check_inside, check_path, replacement, show, without_repetition,
 };
 use heirloom_core::model::{Content, EntityId, Kind, Patch, Path, State, Writer};
+
+use crate::error::{Error, Result};
+use crate::store::{Head, Heads, Planned, View};
 
 /// What shall become of an entity.
 #[derive(Clone)]

@@ -1,9 +1,10 @@
 //! Values by the steps that lead to them: looked up, replaced, compared.
 
+use std::collections::BTreeSet;
+
 use heirloom_core::format::serde::Step;
 use heirloom_core::format::value::encode_value;
 use heirloom_core::model::{Content, Timestamp, Value, Variant};
-use std::collections::BTreeSet;
 
 pub(super) type Steps = Vec<Step>;
 

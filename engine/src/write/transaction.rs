@@ -3,24 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use heirloom_core::error::Invalid;
+use heirloom_core::format::body::PatchBody;
+use heirloom_core::format::serde::{Fault, to_content};
+use heirloom_core::limits;
+use heirloom_core::merge::{
+    Leaves, Nearby, Policy, StaleField, StaleWrite, conflicts, is_emptied, leaf, removed,
+};
+use heirloom_core::model::{EntityId, Kind, Patch, Path, State, VersionRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::carry::Glass;
 use super::staged::{StagedEntity, content_leaves, patch_body};
 use crate::engine::Engine;
-use crate::error::Error;
-use crate::error::Misfit;
-use crate::error::Result;
+use crate::error::{Error, Misfit, Result};
 use crate::read::Entity;
 use crate::store::{Head, Heads, Seen, Shown, Stored, View, shown_leaves};
-use heirloom_core::error::Invalid;
-use heirloom_core::format::body::PatchBody;
-use heirloom_core::format::serde::{Fault, to_content};
-use heirloom_core::limits;
-use heirloom_core::merge::{Leaves, StaleField, StaleWrite, leaf};
-use heirloom_core::merge::{Nearby, Policy, conflicts, is_emptied, removed};
-use heirloom_core::model::{EntityId, Kind, Patch, Path, State, VersionRef};
 
 /// Changes that become one commit if the closure succeeds, and nothing otherwise. Reads see them.
 ///

@@ -3,14 +3,12 @@
 // Each program that includes this uses its part of it.
 #![allow(dead_code)]
 
-use std::{
-    cell::Cell,
-    ffi::OsStr,
-    io::Write,
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 

@@ -1,16 +1,15 @@
 //! What can end a session, sorted by who must act.
 
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 use heirloom_core::model::{Dataset, NodeId};
 use heirloom_core::replica::ReplicaError;
 
 mod reasons;
 
-use crate::admission::Refusal;
-
 pub use reasons::{Divergence, InvalidMessage, PeerMisbehaved, Reason, Stall};
+
+use crate::admission::Refusal;
 
 /// Result with [`SyncError`].
 pub type Result<T, E = SyncError> = std::result::Result<T, E>;

@@ -8,12 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use heirloom_core::model::{LogId, LogRoot};
-use heirloom_core::replica::{End, Located, Position, log_root};
+use heirloom_core::replica::{End, Located, Position, Replica, log_root};
 
 use super::message::{Clock, Forks, WireEnd, WireStaged};
 use crate::error::{Divergence, PeerMisbehaved, Result};
 use crate::limits::{CLOCK_FRAME, CLOCK_MAX};
-use heirloom_core::replica::Replica;
 
 /// The clock of a position as messages: all ends, or those of the logs whose ends differ from
 /// `base`.

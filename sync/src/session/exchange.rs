@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use heirloom_core::model::{LogRoot, NodeId, StateDigest};
-use heirloom_core::replica::{Cut, Peer, Position, Staged};
+use heirloom_core::replica::{Cut, Peer, Position, Replica, Staged};
 
 use super::clock::PeerClock;
 use super::gate::Gate;
@@ -14,7 +14,6 @@ use super::sender::Sender;
 use super::want::Wants;
 use crate::error::{Divergence, PeerMisbehaved, Result};
 use crate::report::{Outcome, Progress, Report};
-use heirloom_core::replica::Replica;
 
 /// Who is at the other end.
 #[derive(Clone, Copy)]

@@ -142,9 +142,10 @@ fn split_length(body: &[u8]) -> Option<(usize, &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::error::SyncError;
-    use proptest::prelude::*;
 
     fn reader() -> FrameReader {
         let mut reader = FrameReader::new();

@@ -4,16 +4,14 @@
 use std::time::Duration;
 
 use heirloom_core::model::LogRoot;
-use heirloom_core::replica::log_root;
+use heirloom_core::replica::{Replica, log_root};
 use proptest::prelude::*;
 
-use super::frame;
 use super::hello::Greeting;
 use super::message::*;
-use super::{Config, Session};
+use super::{Config, Session, frame};
 use crate::error::{Divergence, PeerMisbehaved, Reason, Result, SyncError};
 use crate::limits::{CLOCK_INLINE, COMMIT_MAX, PART_MAX, WANT_MAX, WINDOW};
-use heirloom_core::replica::Replica;
 
 #[path = "../../tests/support/mod.rs"]
 mod support;

@@ -24,7 +24,7 @@ use std::io;
 use std::time::Duration;
 
 use heirloom_core::model::{CommitRef, Dataset, LogId, LogRoot, NodeId};
-use heirloom_core::replica::{Cut, End, Position, Staged, StagedHead, log_root};
+use heirloom_core::replica::{Cut, End, Position, Replica, Staged, StagedHead, log_root};
 
 use self::clock::{ClockReader, PeerClock, Told};
 use self::exchange::{Exchange, Partner, remember};
@@ -38,7 +38,6 @@ use crate::config::Config;
 use crate::error::{PeerMisbehaved, Reason, Result, SyncError};
 use crate::limits::{CLOCK_INLINE, LEVEL, WANT_MAX};
 use crate::report::{ClockSkew, Event, Outcome, Report};
-use heirloom_core::replica::Replica;
 
 /// One end of a sync with one peer.
 ///

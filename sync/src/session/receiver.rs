@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use heirloom_core::model::{LogId, NodeId};
-use heirloom_core::replica::{Staged, StagedHead};
+use heirloom_core::replica::{Replica, Staged, StagedHead};
 
 use super::gate::Gate;
 use super::message::{Ack, Commits, Message, Part, SendingEnds, WireEnd, WireHead, digest};
@@ -13,7 +13,6 @@ use crate::limits::{
     ACK_ENDS, BATCH_COMMITS, COMMIT_MAX, GATHER_AGE, GATHER_BYTES, PART_MAX, WINDOW,
 };
 use crate::report::Report;
-use heirloom_core::replica::Replica;
 
 /// Holds less than two batches of commits at most, or one large commit.
 pub(crate) struct Receiver {

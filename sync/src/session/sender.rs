@@ -3,14 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 
 use heirloom_core::model::CommitRef;
-use heirloom_core::replica::{Position, WireCommit};
+use heirloom_core::replica::{Position, Replica, WireCommit};
 
 use super::clock::PeerClock;
 use super::message::{Commits, Message, Part, SendingEnds, WireHead, WireStaged};
 use crate::error::{PeerMisbehaved, Result};
 use crate::limits::{BATCH_BYTES, BATCH_COMMITS, FIRST_FRAME, PART_MAX, WHOLE_MAX, WINDOW};
 use crate::report::Report;
-use heirloom_core::replica::Replica;
 
 /// Holds one batch of commits at most, or one large commit.
 pub(crate) struct Sender {

@@ -97,7 +97,8 @@ fn drive<R: Replica>(
     started: Instant,
     on_event: &mut impl FnMut(Event),
 ) -> Result<()> {
-    let mut news = News::Due;
+    // who was cancelled before it began says nothing at all
+    let mut news = link.wait(Some(Duration::ZERO));
     loop {
         match news {
             News::Bytes(bytes) => session.handle_input(started.elapsed(), &bytes)?,
@@ -161,6 +162,9 @@ struct Link {
 impl Link {
     /// Waits until something has happened or `limit` is over.
     fn wait(&mut self, limit: Option<Duration>) -> News {
+        if self.cancelled.try_recv().is_ok() {
+            return News::Cancelled;
+        }
         let timer = timer(limit);
         if self.write_error.is_none() {
             select! {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use heirloom_core::replica::Replica;
+
 use crate::config::Config;
 use crate::error::{Result, Stall, SyncError};
 use crate::report::Report;
 use crate::session::Session;
-use heirloom_core::replica::Replica;
 
 /// Syncs two replicas of this process, the first as the initiator, in the calling thread. The
 /// reports of both.

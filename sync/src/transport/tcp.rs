@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam::channel::{Sender, bounded, select};
+use heirloom_core::replica::Replica;
 
 use super::blocking;
 use super::cancel::{Cancel, Waker};
@@ -18,7 +19,6 @@ use crate::config::Config;
 use crate::error::{Result, SyncError};
 use crate::report::{Event, Report};
 use crate::session::Session;
-use heirloom_core::replica::Replica;
 
 /// Sessions that a [`PlainTcpServer`] runs at once; further connections wait.
 const SESSIONS: usize = 64;

@@ -1,7 +1,8 @@
 //! The bodies of a commit as they stand in it: tags and bytes. What is in them is checked when a
 //! replay verifies them.
 
-use super::{Framing, Header, Id, kind, primitives::Reader};
+use super::primitives::Reader;
+use super::{Framing, Header, Id, kind};
 
 /// The most bytes of the bodies of a commit, as encoded: 72 MiB.
 pub const MAX_BODIES: usize = 72 << 20;

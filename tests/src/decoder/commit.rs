@@ -1,8 +1,8 @@
 //! A commit as it travels: first its parts as bytes, then as plain structs.
 
+use super::primitives::Reader;
 use super::{
-    Bodies, Framing, Genesis, Hash, Header, Id, MAX_BODIES, MAX_GENESIS, MAX_HEADER, hashes,
-    prefix, primitives::Reader,
+    Bodies, Framing, Genesis, Hash, Header, Id, MAX_BODIES, MAX_GENESIS, MAX_HEADER, hashes, prefix,
 };
 
 /// The commit before: sequence of its last version and prefix of its chain. Of the first, 0 and the
@@ -141,12 +141,12 @@ impl Commit {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::*, *};
-    use crate::forge::{
-        self, Author, CommitSpec, VersionSpec,
-        tests::{DATASET, LAMP, ROOM, author, story},
-    };
     use proptest::prelude::*;
+
+    use super::super::*;
+    use super::*;
+    use crate::forge::tests::{DATASET, LAMP, ROOM, author, story};
+    use crate::forge::{self, Author, CommitSpec, VersionSpec};
 
     /// A first commit that creates one entity and deletes another.
     fn draft() -> Commit {

@@ -1,6 +1,7 @@
 //! The record that opens a log.
 
-use super::{Framing, Id, Ref, primitives::Reader};
+use super::primitives::Reader;
+use super::{Framing, Id, Ref};
 
 /// The most bytes of a genesis.
 pub const MAX_GENESIS: usize = 1024;

@@ -1,9 +1,7 @@
 //! Every hash of the format.
 
-use super::{
-    Hash, Id, Ref, State, full_body, prefix,
-    primitives::{put_bytes, put_varint},
-};
+use super::primitives::{put_bytes, put_varint};
+use super::{Hash, Id, Ref, State, full_body, prefix};
 
 /// BLAKE3 in *derive key* mode over the parts, one after another.
 pub fn hash(context: &str, parts: &[&[u8]]) -> Hash {

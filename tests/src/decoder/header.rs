@@ -1,6 +1,7 @@
 //! The header of a commit: what the chain covers.
 
-use super::{Framing, Hash, Id, Ref, primitives::Reader};
+use super::primitives::Reader;
+use super::{Framing, Hash, Id, Ref};
 
 /// The most bytes of a header: 16 MiB.
 pub const MAX_HEADER: usize = 16 << 20;

@@ -102,8 +102,9 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn varint(bytes: &[u8]) -> Result<u64, Fault> {
         let mut reader = Reader::new(bytes);

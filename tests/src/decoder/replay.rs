@@ -495,11 +495,10 @@ fn check_size(state: &State) -> Result<usize, Unverified> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::*, *};
-    use crate::forge::{
-        self, CommitSpec, Forged, VersionSpec,
-        tests::{DATASET, LAMP, ROOM, author, story},
-    };
+    use super::super::*;
+    use super::*;
+    use crate::forge::tests::{DATASET, LAMP, ROOM, author, story};
+    use crate::forge::{self, CommitSpec, Forged, VersionSpec};
 
     fn replay(commits: &[Forged]) -> Replay {
         let mut replay = Replay::new(DATASET);

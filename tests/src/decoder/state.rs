@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    Ref, Unverified, Value,
-    primitives::{Reader, put_bytes, put_count, put_varint},
-};
+use super::primitives::{Reader, put_bytes, put_count, put_varint};
+use super::{Ref, Unverified, Value};
 
 /// The most keys of a path, and the most keys, arrays and maps around a value.
 pub(super) const MAX_DEPTH: usize = 64;

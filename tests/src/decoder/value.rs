@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use super::{
-    Fault, Unverified,
-    primitives::{Reader, put_bytes, put_count, put_zigzag},
-    state::{MAX_DEPTH, MAX_KEY},
-};
+use super::primitives::{Reader, put_bytes, put_count, put_zigzag};
+use super::state::{MAX_DEPTH, MAX_KEY};
+use super::{Fault, Unverified};
 
 mod tag {
     pub(super) const NULL: u8 = 0x00;

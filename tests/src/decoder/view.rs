@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Id, Leaves, Path, Replay, State, Writer,
-    state::{self, Entries, related},
-};
+use super::state::{self, Entries, related};
+use super::{Id, Leaves, Path, Replay, State, Writer};
 
 /// Where an entity is in conflict, whatever the policy.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -92,11 +90,10 @@ fn has(leaves: &Leaves, path: &Path, writer: &Option<Writer>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::*, *};
-    use crate::forge::{
-        self, CommitSpec, Forged, VersionSpec,
-        tests::{DATASET, LAMP, ROOM, author, story},
-    };
+    use super::super::*;
+    use super::*;
+    use crate::forge::tests::{DATASET, LAMP, ROOM, author, story};
+    use crate::forge::{self, CommitSpec, Forged, VersionSpec};
 
     fn replay(commits: &[&Forged]) -> Replay {
         let mut replay = Replay::new(DATASET);

@@ -72,11 +72,10 @@ pub(super) fn of_version(version: &VersionHeader, parents: &[Parent]) -> Option<
 
 #[cfg(test)]
 mod tests {
-    use super::{super::*, *};
-    use crate::forge::{
-        self, Author, CommitSpec, Forged, VersionSpec,
-        tests::{DATASET, LAMP, ROOM, author},
-    };
+    use super::super::*;
+    use super::*;
+    use crate::forge::tests::{DATASET, LAMP, ROOM, author};
+    use crate::forge::{self, Author, CommitSpec, Forged, VersionSpec};
 
     /// `a` has created a lamp and a room; `b` is about to change the lamp.
     struct Scene {

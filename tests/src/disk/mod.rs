@@ -5,13 +5,12 @@
 
 mod platter;
 
-use std::{
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use platter::Platter;
 
 use crate::random::Random;
-use platter::Platter;
 
 /// A power cut or a failing device, beginning with an operation of the given number. Each fault
 /// strikes once, but for a full disk, a liar, and a cut, after which nothing works. Numbers count

@@ -1,11 +1,9 @@
 //! Any bytes as a pack of commits, as they are and with hashes that fit: the decoders of genesis,
 //! header, bodies, values and patches, and all rules about what is void.
 
-use crate::{
-    decoder::{Id, hashes, primitives},
-    mend::Mender,
-    twins::Twins,
-};
+use crate::decoder::{Id, hashes, primitives};
+use crate::mend::Mender;
+use crate::twins::Twins;
 
 /// An engine and the independent decoder take or refuse each commit alike, and hold the same in the
 /// end.

@@ -5,12 +5,10 @@
 
 use heirloom::Error;
 
-use crate::{
-    decoder::{self, Id, Leaves, Ref, Rest, hashes, kind},
-    forge::{self, Author, CommitSpec, Forged, VersionSpec},
-    random::Random,
-    twins::{self, Twins},
-};
+use crate::decoder::{self, Id, Leaves, Ref, Rest, hashes, kind};
+use crate::forge::{self, Author, CommitSpec, Forged, VersionSpec};
+use crate::random::Random;
+use crate::twins::{self, Twins};
 
 const DATASET: &str = "merge";
 /// Each is compared with all others: many cost much and show little more.

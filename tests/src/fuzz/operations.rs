@@ -6,14 +6,10 @@ use std::sync::OnceLock;
 
 use heirloom::{Engine, Error};
 
-use crate::{
-    disk::{Disk, Faults},
-    random::Random,
-    workload::{
-        self, Step,
-        survey::{assert_sound, differences, survey},
-    },
-};
+use crate::disk::{Disk, Faults};
+use crate::random::Random;
+use crate::workload::survey::{assert_sound, differences, survey};
+use crate::workload::{self, Step};
 
 const STEPS_MAX: usize = 30;
 

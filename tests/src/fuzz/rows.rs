@@ -7,11 +7,9 @@ use std::sync::OnceLock;
 
 use heirloom::{Content, Engine, Error, Patch};
 
-use crate::{
-    disk::Disk,
-    random::Random,
-    specimen::{self, DERIVED, Row, Survey, UNSEALED, survey},
-};
+use crate::disk::Disk;
+use crate::random::Random;
+use crate::specimen::{self, DERIVED, Row, Survey, UNSEALED, survey};
 
 const EDITS_MAX: usize = 8;
 

@@ -12,14 +12,12 @@ use std::time::Duration;
 use heirloom::{Content, Engine, Patch, Timestamp};
 use heirloom_sync::{Config, Session};
 
-use crate::{
-    decoder::{Replay, hashes},
-    disk::Disk,
-    frame::frame,
-    fuzz::commits,
-    mend::Mender,
-    specimen, twins,
-};
+use crate::decoder::{Replay, hashes};
+use crate::disk::Disk;
+use crate::frame::frame;
+use crate::fuzz::commits;
+use crate::mend::Mender;
+use crate::{specimen, twins};
 
 /// What a piece is, in this order; larger bytes are taken modulo their number. With [`QUIET`]
 /// added, nobody listens to what the session says then.

@@ -1,7 +1,9 @@
 //! Texts and bytes that people type, paste or keep: ids, times, cursors, names of policies. What is
 //! understood says the same when it is written again.
 
-use std::{fmt::Display, str::FromStr, sync::OnceLock};
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::OnceLock;
 
 use heirloom::{Content, Cursor, Engine, EntityId, Policy, QueryCursor, Timestamp, VersionId};
 

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use heirloom::replication::{
-    Batch, End, Ingested, Located, Peer, Position, Staged, StagedHead, WireCommit,
+    Batch, End, Ingested, Located, Peer, Position, Replica, ReplicaError, Staged, StagedHead,
+    WireCommit,
 };
-use heirloom::replication::{Replica, ReplicaError};
 use heirloom::{CommitRef, DatasetId, Engine, LogId, NodeId, Timestamp, VersionRef};
 type Result<T, E = ReplicaError> = std::result::Result<T, E>;
 

@@ -50,10 +50,8 @@ mod write;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use heirloom::LogRoot;
-
 pub use canary::Canary;
-
+use heirloom::LogRoot;
 pub use swarm::Fault;
 use world::World;
 

@@ -1,11 +1,14 @@
 //! What is done to a store, step by step. Each step is one durable commit, or none; the same steps
 //! make the same bytes on any store.
 
-use crate::{disk::Disk, random::Random, twins};
+use heirloom::replication::{Peer, StagedHead};
 use heirloom::{
     Builder, Content, Engine, EntityId, Metadata, NodeId, Patch, Resolution, Result, Timestamp,
-    replication::{Peer, StagedHead},
 };
+
+use crate::disk::Disk;
+use crate::random::Random;
+use crate::twins;
 
 pub mod survey;
 

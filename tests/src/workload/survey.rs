@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::twins;
 use heirloom::{Cursor, Engine, EntityId, Error, Result, VersionRef};
+
+use crate::twins;
 
 /// Each piece under its name.
 pub type Survey = BTreeMap<String, String>;

@@ -119,7 +119,10 @@ fn an_arrow_that_goes_up_and_a_circle_are_found() {
         ("cellar/mod.rs", "mod wall;\npub(crate) use wall::Wall;"),
         ("cellar/wall.rs", "//! use crate::attic::Roof;\npub(crate) struct Wall;"),
         ("attic/mod.rs", "mod beam;\nmod roof;\npub use roof::Roof;"),
-        ("attic/roof.rs", "use super::beam::{self, Beam as B};\nuse crate::cellar::{Wall};"),
+        (
+            "attic/roof.rs",
+            "use super::beam::{self, Beam as B};\nuse crate::cellar::{Wall};\nstruct Roof;",
+        ),
         ("attic/beam.rs", "pub(in crate::attic) struct Beam;"),
     ];
     let arrows = house(&sound);
@@ -130,10 +133,10 @@ fn an_arrow_that_goes_up_and_a_circle_are_found() {
     upward[2].1 = "fn f() { crate::attic::Roof }";
     assert_eq!(house(&upward).upward(&rooms), ["cellar/wall.rs uses attic/mod.rs"]);
     let mut circle = sound;
-    circle[5].1 = "use super::{\n    roof::{Roof, Tile},\n};";
+    circle[5].1 = "use super::{\n    roof::{Roof, Tile},\n};\nstruct Beam(Roof, Tile);";
     assert_eq!(house(&circle).circles(), ["attic/beam.rs", "attic/roof.rs"]);
     let mut stray = sound.to_vec();
-    stray.push(("shed.rs", "use crate::cellar::Wall;"));
+    stray.push(("shed.rs", "use crate::cellar::Wall;\nstruct Shed(Wall);"));
     assert_eq!(house(&stray).upward(&rooms), ["shed.rs is in no room"]);
 }
 

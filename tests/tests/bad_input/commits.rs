@@ -3,16 +3,13 @@
 //! are kept, and nothing of it is stored.
 
 use heirloom::Error;
-use heirloom_tests::{
-    decoder::{
-        Body, Commit, Frame, Framing, Genesis, Id, Leaves, Level1, Metadata, Ref, Refusal, Rest,
-        Trailer, Value, hashes, kind,
-    },
-    forge::{self, Author, CommitSpec, Forged, VersionSpec},
-    twins::{self, Twins},
+use heirloom_tests::decoder::{
+    Body, Commit, Frame, Framing, Genesis, Id, Leaves, Level1, Metadata, Ref, Refusal, Rest,
+    Trailer, Value, hashes, kind,
 };
-
+use heirloom_tests::forge::{self, Author, CommitSpec, Forged, VersionSpec};
 use heirloom_tests::specimen::DATASET;
+use heirloom_tests::twins::{self, Twins};
 
 const LAMP: Id = [0x1a; 16];
 const ROOM: Id = [0x20; 16];

@@ -1,14 +1,11 @@
 //! Files that lost their end, or in which something was altered.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
 use heirloom::{Content, Cursor, Error};
-
 use heirloom_tests::specimen::{self, Survey, builder, entity, kind_of, replace, rows, survey};
 
 struct Scene {

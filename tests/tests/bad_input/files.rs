@@ -1,17 +1,14 @@
 //! Files that are no store, of a newer version, of another dataset, or in use.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader, Write},
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use heirloom::{Content, DatasetId, Engine, Error};
+use heirloom_tests::specimen::{self, builder, entity, replace, rows, seal, survey};
 use heirloom_tests::twins;
 use redb::Database;
-
-use heirloom_tests::specimen::{self, builder, entity, replace, rows, seal, survey};
 
 fn text_of(error: &Error) -> String {
     let text = error.to_string();

@@ -1,10 +1,8 @@
 //! Damage of redb's own pages: an error with table and key where it is read, and nowhere else.
 
 use heirloom::{Content, Engine, Error};
-use heirloom_tests::{
-    disk::Disk,
-    specimen::{self, Survey, builder, entity, rows_on, survey},
-};
+use heirloom_tests::disk::Disk;
+use heirloom_tests::specimen::{self, Survey, builder, entity, rows_on, survey};
 
 const PAGE: usize = 4096;
 

@@ -1,13 +1,11 @@
 //! Commits that no engine of level 1 writes: with what is reserved, of a newer level, void, or with
 //! bodies that are not there or wrong.
 
-use heirloom_tests::{
-    decoder::{
-        Bodies, Body, Commit, Genesis, Leaves, Level1, MAX_TIME, Ref, Rest, Trailer, Value,
-        VersionHeader, kind, path,
-    },
-    forge::{self, Author, CommitSpec, Forged, VersionSpec},
+use heirloom_tests::decoder::{
+    Bodies, Body, Commit, Genesis, Leaves, Level1, MAX_TIME, Ref, Rest, Trailer, Value,
+    VersionHeader, kind, path,
 };
+use heirloom_tests::forge::{self, Author, CommitSpec, Forged, VersionSpec};
 
 use crate::{Record, dataset};
 

@@ -1,18 +1,14 @@
 //! The histories that engines write for the golden files. Clocks, nonces and ids are given.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicI64, AtomicU8, Ordering},
-};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
+use heirloom::replication::WireCommit;
 use heirloom::{
     Content, Engine, EntityId, Kind, Metadata, Patch, Timestamp, Value, Variant, VersionRef,
-    replication::WireCommit,
 };
-use heirloom_tests::{
-    decoder::{Frame, Genesis, device_id},
-    twins::carry,
-};
+use heirloom_tests::decoder::{Frame, Genesis, device_id};
+use heirloom_tests::twins::carry;
 
 use crate::{DATASET, Record};
 

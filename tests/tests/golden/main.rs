@@ -2,7 +2,8 @@
 //!
 //! - `written.hex`: commits that an engine wrote on two devices; `imported.hex`: commits that an
 //!   import wrote; `forged.hex`: commits that no engine of level 1 writes but every one must take,
-//!   honest ones with what is reserved and void ones.
+//!   honest ones with what is reserved and void ones. FORMAT.md, 1.13 shows the first two of
+//!   `imported.hex` byte by byte.
 //! - `expected.json`: what follows from each: chains, roots, digests, heads, contents, conflicts,
 //!   what is void and what does not verify.
 //! - `rows.hex`: the rows of a store file, table by table (the local layout); `rare_rows.hex`:
@@ -16,26 +17,24 @@
 //! version: no other change may need it. (The rows are compressed: a release of lz4 that packs
 //! otherwise changes them and no more; that the old rows are still read is tested apart.)
 
+mod example;
 mod forged;
 mod histories;
 mod rows;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-    fs,
-    path::PathBuf,
-    sync::Once,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Once;
 
-use heirloom::{Engine, replication::Ingested};
-use heirloom_tests::{
-    decoder::{
-        self, Conflicts, Frame, Id, Replay, Value, device_id, hashes, primitives, version_id,
-    },
-    fuzz, hex, mend, specimen,
-    twins::{self, Twins},
+use heirloom::Engine;
+use heirloom::replication::Ingested;
+use heirloom_tests::decoder::{
+    self, Conflicts, Frame, Id, Replay, Value, device_id, hashes, primitives, version_id,
 };
+use heirloom_tests::twins::{self, Twins};
+use heirloom_tests::{fuzz, hex, mend, specimen};
 use serde_json::{Map, Value as Json, json};
 
 /// The name of the dataset that all golden histories belong to.

@@ -1,11 +1,10 @@
 //! A small store file and its rows.
 
-use std::{fmt::Write as _, path::Path};
+use std::fmt::Write as _;
+use std::path::Path;
 
-use heirloom::{
-    Chain, Content, Engine, EntityId, Kind, LogId, NodeId, Patch, Value,
-    replication::{Cut, Peer, StagedHead},
-};
+use heirloom::replication::{Cut, Peer, StagedHead};
+use heirloom::{Chain, Content, Engine, EntityId, Kind, LogId, NodeId, Patch, Value};
 use heirloom_tests::{hex, twins};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 

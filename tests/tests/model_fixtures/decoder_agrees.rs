@@ -4,11 +4,8 @@ use std::collections::BTreeMap;
 
 use heirloom_tests::decoder::{Conflicts, Id, Ref, Replay, Version, Void, hashes};
 
-use crate::{
-    histories,
-    history::{DATASET, History},
-    orders, void_versions_agree,
-};
+use crate::history::{DATASET, History};
+use crate::{histories, orders, void_versions_agree};
 
 /// The decoder after these commits.
 pub(crate) fn replay(history: &History, order: &[usize]) -> Replay {

@@ -3,15 +3,12 @@
 use heirloom::{Content, Error, Patch, Snapshot};
 use heirloom_tests::decoder::{Id, Leaves, Path, Replay, State, Value, Version, Writer, path};
 
-use crate::{
-    chance::Chance,
-    decoder_agrees::{heads, replay},
-    fixture::{self, Json, Known},
-    histories,
-    history::History,
-    observer::{self, Observer, entity_id, sorted, unless_absent},
-    orders, void_versions_agree,
-};
+use crate::chance::Chance;
+use crate::decoder_agrees::{heads, replay};
+use crate::fixture::{self, Json, Known};
+use crate::history::History;
+use crate::observer::{self, Observer, entity_id, sorted, unless_absent};
+use crate::{histories, orders, void_versions_agree};
 
 #[test]
 fn the_engine_agrees_with_the_model_in_any_causal_order() {

@@ -1,6 +1,8 @@
 //! What stands in a fixture: a history of commits by their place in it, and what follows from it.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
 
 use heirloom_tests::decoder::{Path, Value};
 use serde::{Deserialize, Deserializer};

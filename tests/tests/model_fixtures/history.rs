@@ -2,19 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use heirloom_tests::{
-    decoder::{
-        Bodies, Body, Commit, Header, Id, Leaves, Level1, Patch, Path, Ref, Rest, State,
-        VersionHeader, Writer, full_body, hashes, kind,
-    },
-    forge::{self, Author, CommitSpec, Forged},
+use heirloom_tests::decoder::{
+    Bodies, Body, Commit, Header, Id, Leaves, Level1, Patch, Path, Ref, Rest, State, VersionHeader,
+    Writer, full_body, hashes, kind,
 };
+use heirloom_tests::forge::{self, Author, CommitSpec, Forged};
 
-use crate::{
-    chance::Chance,
-    fixture::{self, Fixture, Json, Order, Parent, Place, hex},
-    observer::{by_version, content, value},
-};
+use crate::chance::Chance;
+use crate::fixture::{self, Fixture, Json, Order, Parent, Place, hex};
+use crate::observer::{by_version, content, value};
 
 /// The name of the dataset that all histories belong to.
 pub(crate) const DATASET: &str = "histories of the model";

@@ -12,10 +12,9 @@ mod observer;
 
 use std::collections::BTreeMap;
 
-use heirloom_tests::decoder::Ref;
-
 use chance::Chance;
 use fixture::Known;
+use heirloom_tests::decoder::Ref;
 use history::History;
 
 fn histories() -> Vec<History> {

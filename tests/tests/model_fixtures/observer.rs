@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use heirloom::replication::{Ingested, VoidReason};
 use heirloom::{
     ChainPrefix, Clock, ClockEntry, Conflict, Content, Engine, EntityId, Error, FieldConflict,
     LogId, Side, Timestamp, Value, VersionRef,
-    replication::{Ingested, VoidReason},
 };
 use heirloom_tests::decoder::{Id, Path, Ref};
 
-use crate::{
-    chance::Chance,
-    fixture::{Json, hex},
-    history::{DATASET, History},
-};
+use crate::chance::Chance;
+use crate::fixture::{Json, hex};
+use crate::history::{DATASET, History};
 
 /// A store that wrote nothing, and what its ingests reported.
 pub(crate) struct Observer {

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use heirloom::{Engine, Result};
 use heirloom_tests::disk::{Disk, Faults};
-
-use heirloom_tests::workload::{
-    self as script, Step,
-    survey::{Handed, Survey, assert_sound, differences, kind_of, survey},
+use heirloom_tests::workload::survey::{
+    Handed, Survey, assert_sound, differences, kind_of, survey,
 };
+use heirloom_tests::workload::{self as script, Step};
 
 use crate::times;
 

@@ -6,11 +6,8 @@ use std::process::Command;
 
 use heirloom::{Content, Engine, Error, Patch};
 use heirloom_tests::disk::{Counts, Disk, Faults};
-
-use heirloom_tests::workload::{
-    self as script, Step, entity, noise,
-    survey::{Survey, assert_sound, differences, survey},
-};
+use heirloom_tests::workload::survey::{Survey, assert_sound, differences, survey};
+use heirloom_tests::workload::{self as script, Step, entity, noise};
 
 use crate::times;
 

@@ -1,12 +1,10 @@
 //! Workloads from a seed, with one cut after another, also while the store recovers from the one
 //! before.
 
-use heirloom_tests::{disk::Disk, random::Random};
-
-use heirloom_tests::workload::{
-    self as script, Step,
-    survey::{Handed, assert_sound, differences, survey},
-};
+use heirloom_tests::disk::Disk;
+use heirloom_tests::random::Random;
+use heirloom_tests::workload::survey::{Handed, assert_sound, differences, survey};
+use heirloom_tests::workload::{self as script, Step};
 
 use crate::times;
 

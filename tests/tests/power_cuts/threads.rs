@@ -1,18 +1,14 @@
 //! Several threads share their way to the disk when its power goes; others read, and send what they
 //! read.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use heirloom::{Content, Patch, Value};
-use heirloom_tests::{disk::Disk, random::Random};
-
-use heirloom_tests::workload::{
-    self as workload, entity,
-    survey::{Handed, assert_sound},
-};
+use heirloom_tests::disk::Disk;
+use heirloom_tests::random::Random;
+use heirloom_tests::workload::survey::{Handed, assert_sound};
+use heirloom_tests::workload::{self as workload, entity};
 
 use crate::times;
 

@@ -2,11 +2,9 @@
 //! others (R6).
 
 use heirloom::Content;
-use heirloom_tests::{
-    decoder::MAX_TIME,
-    forge::{Author, CommitSpec, VersionSpec, own},
-    twins,
-};
+use heirloom_tests::decoder::MAX_TIME;
+use heirloom_tests::forge::{Author, CommitSpec, VersionSpec, own};
+use heirloom_tests::twins;
 use proptest::prelude::*;
 
 use crate::network::{Device, MINUTE, START, YEAR, settle, wall};

@@ -5,11 +5,9 @@
 use std::collections::BTreeSet;
 
 use heirloom::{Content, VoidReason};
-use heirloom_tests::{
-    decoder::{Bodies, Body, Commit, Leaves, MAX_TIME, Rest, Value},
-    forge::{Author, CommitSpec, Forged, VersionSpec, own},
-    twins,
-};
+use heirloom_tests::decoder::{Bodies, Body, Commit, Leaves, MAX_TIME, Rest, Value};
+use heirloom_tests::forge::{Author, CommitSpec, Forged, VersionSpec, own};
+use heirloom_tests::twins;
 
 use crate::network::{Device, START, settle};
 

@@ -3,11 +3,9 @@
 //! under a fresh one (R36).
 
 use heirloom::{Content, VoidReason};
-use heirloom_tests::{
-    decoder::{Bodies, Leaves, Rest},
-    forge::{Author, CommitSpec, VersionSpec},
-    twins,
-};
+use heirloom_tests::decoder::{Bodies, Leaves, Rest};
+use heirloom_tests::forge::{Author, CommitSpec, VersionSpec};
+use heirloom_tests::twins;
 use redb::{Database, TableDefinition};
 
 use crate::network::{Device, MINUTE, START, settle};

@@ -6,11 +6,9 @@ use std::path::Path;
 
 use heirloom::{Content, Engine, EntityId, Error, Patch};
 use heirloom_sync::{SyncError, sync_in_process};
-use heirloom_tests::{
-    decoder::Value,
-    forge::{CommitSpec, VersionSpec, own},
-    twins,
-};
+use heirloom_tests::decoder::Value;
+use heirloom_tests::forge::{CommitSpec, VersionSpec, own};
+use heirloom_tests::twins;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use tempfile::TempDir;
 

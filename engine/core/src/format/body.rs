@@ -1,16 +1,15 @@
 //! Contents of versions as bytes (FORMAT.md, 1.5 and 1.6). Full and patch are interchangeable
 //! encodings of one state.
 
-use super::header::Header;
-use super::value::path;
-use super::value::put_path;
-use super::value::skip_leaf;
-use crate::bytes::{Put, Read, Reader};
-use crate::limits;
-use crate::model::{ChainPrefix, Entry, Leaf, LogId, Path, State, VersionRef, Writer};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+
+use super::header::Header;
+use super::value::{path, put_path, skip_leaf};
+use crate::bytes::{Put, Read, Reader};
+use crate::limits;
+use crate::model::{ChainPrefix, Entry, Leaf, LogId, Path, State, VersionRef, Writer};
 
 /// Which encoding a body has, as the byte that it begins with (FORMAT.md, 1.6).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

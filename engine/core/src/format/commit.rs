@@ -1,9 +1,10 @@
 //! A commit as it travels (FORMAT.md, 1.7).
 
+use alloc::vec::Vec;
+
 use crate::bytes::{Put, Read, Reader};
 use crate::limits;
 use crate::model::{ChainPrefix, LogId};
-use alloc::vec::Vec;
 
 const SIGNATURE: u8 = 1;
 const IDEMPOTENCY: u8 = 2;

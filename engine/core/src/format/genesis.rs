@@ -1,14 +1,14 @@
 //! The record that opens a log (FORMAT.md, 1.2).
 
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
 use super::hash;
 use crate::bytes::{Put, Read, Reader};
 use crate::limits;
 use crate::model::{ChainPrefix, CommitRef, DatasetId, LogId};
-use alloc::borrow::ToOwned;
-use alloc::format;
-use alloc::string::String;
-use alloc::string::ToString;
-use alloc::vec::Vec;
 
 const MANAGED: u8 = 1;
 const KEY: u8 = 2;

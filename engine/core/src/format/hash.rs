@@ -1,8 +1,9 @@
 //! Every hash of the format, each in a context of its own (FORMAT.md, 1.1).
 
+use alloc::vec::Vec;
+
 use crate::bytes::Put;
 use crate::model::{Chain, DatasetId, EntityId, LogId, LogRoot, VersionRef};
-use alloc::vec::Vec;
 
 const LOG_ID: &str = "heirloom 1 log id";
 const GENESIS: &str = "heirloom 1 genesis";

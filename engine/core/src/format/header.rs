@@ -1,10 +1,11 @@
 //! The part of a commit that its chain is a hash of (FORMAT.md, 1.3).
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use crate::bytes::{Put, Read, Reader};
 use crate::limits;
 use crate::model::{ChainPrefix, CommitRef, EntityId, Kind, LogId, Metadata};
-use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 const METADATA: u8 = 1;
 const TYPE: u8 = 0x80;

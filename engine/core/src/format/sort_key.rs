@@ -4,11 +4,12 @@
 //! null < false < true < numbers < timestamps < texts < bytes. NaN comes after all other numbers;
 //! arrays, maps and variants have no key.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use super::value::NAN;
 use crate::bytes::{Read, Reader};
 use crate::model::Value;
-use alloc::vec;
-use alloc::vec::Vec;
 
 /// How many bytes of a key an index keeps. Whether two longer ones are equal, and which is less,
 /// only the values tell.

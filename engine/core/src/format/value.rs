@@ -1,11 +1,12 @@
 //! Values and paths as canonical bytes (FORMAT.md, 1.4): values are equal if and only if these are.
 
+use alloc::borrow::ToOwned;
+use alloc::vec::Vec;
+
 use crate::bytes::{Put, Read, Reader};
 use crate::error::{Invalid, Result};
 use crate::limits;
 use crate::model::{Content, Path, PathRef, Timestamp, Value, Variant};
-use alloc::borrow::ToOwned;
-use alloc::vec::Vec;
 
 /// The first byte of a value: which kind it is, and so what follows.
 pub mod tag {
@@ -309,8 +310,9 @@ pub fn decode_kept(bytes: &[u8], keep: &dyn Fn(&[u8]) -> bool) -> Read<Value> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     pub(crate) fn values() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![

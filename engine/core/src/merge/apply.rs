@@ -5,9 +5,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::entries::Torn;
-use super::entries::is_map;
-use super::entries::is_only_map;
+use super::entries::{Torn, is_map, is_only_map};
 use super::nearby::Nearby;
 use crate::format::body::PatchBody;
 use crate::format::value::EMPTY_MAP;

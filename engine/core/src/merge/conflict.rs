@@ -1,9 +1,9 @@
 //! What is in conflict, whatever the policy (R16).
 
-use super::entries::Torn;
-use super::entries::is_only_map;
-use crate::model::{Path, State};
 use alloc::vec::Vec;
+
+use super::entries::{Torn, is_only_map};
+use crate::model::{Path, State};
 
 /// What nobody has decided about an entity.
 #[derive(PartialEq, Eq, Debug, Default)]

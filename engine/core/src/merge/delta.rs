@@ -1,12 +1,11 @@
 //! The difference between two contents, and a content after a patch (R24).
 
-use super::contents::{decode, set, unset};
 use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use super::apply::is_emptied;
-use super::apply::removed;
+use super::apply::{is_emptied, removed};
+use super::contents::{decode, set, unset};
 use super::nearby::Nearby;
 use crate::error::{Invalid, Result};
 use crate::format::value::{flatten, flatten_content, is_closed};
@@ -105,10 +104,11 @@ pub fn check_inside<'a>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::contents::unflatten;
     use super::*;
     use crate::format::value::tests::values;
-    use proptest::prelude::*;
 
     fn contents() -> impl Strategy<Value = Content> {
         proptest::collection::btree_map("[a-c]{0,2}", values(), 0..5)

@@ -1,7 +1,8 @@
 //! What a version has seen of its entity.
 
-use crate::model::Writer;
 use alloc::vec::Vec;
+
+use crate::model::Writer;
 
 /// By local number of a line, the highest sequence *of this entity* in a version's past, itself
 /// included.

@@ -98,9 +98,10 @@ pub fn written_inside(state: &State, top: &Path) -> Vec<(Writer, Value)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::model::Entry;
-    use proptest::prelude::*;
 
     fn state(leaves: &[(Vec<String>, bool)]) -> State {
         let mut out: Vec<Leaf> = Vec::new();

@@ -63,8 +63,9 @@ impl<V> Fitting<V> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn paths() -> impl Strategy<Value = Vec<Path>> {
         let path = proptest::collection::vec("[a-b]{0,2}", 1..4).prop_map(Path::new);

@@ -7,8 +7,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::str::FromStr;
 
-use super::report::Conflict;
-use super::report::Resolution;
+use super::report::{Conflict, Resolution};
 use crate::error::{Invalid, Result};
 use crate::format::hash::{policies_hash, policy_hash};
 

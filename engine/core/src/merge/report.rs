@@ -1,8 +1,9 @@
 //! What a person, or a custom policy, is told of a conflict (R17), and what they may answer.
 
-use crate::model::{Content, EntityId, Patch, Timestamp, Value, VersionRef};
 use alloc::string::String;
 use alloc::vec::Vec;
+
+use crate::model::{Content, EntityId, Patch, Timestamp, Value, VersionRef};
 
 /// An entity on which writers who had not seen each other disagree. All of it follows from the
 /// heads alone, so it is the same on every replica that has them.

@@ -1,10 +1,11 @@
 //! Vector clocks: how far into each log.
 
+use alloc::vec::Vec;
+
 use super::id::LogId;
 use super::time::Timestamp;
 use super::version::VersionId;
 use crate::error::Result;
-use alloc::vec::Vec;
 
 /// How far into one log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -151,9 +152,11 @@ impl FromIterator<(LogId, ClockEntry)> for Clock {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use alloc::collections::BTreeMap;
+
     use proptest::prelude::*;
+
+    use super::*;
 
     type Naive = BTreeMap<u8, u64>;
 

@@ -1,7 +1,6 @@
 //! Names of things, each a type of its own so that they cannot be mixed up.
 
-use alloc::string::String;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use core::fmt;
 use core::str::FromStr;
 

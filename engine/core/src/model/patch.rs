@@ -1,9 +1,9 @@
 //! A change to some fields.
 
-use super::path::Path;
-use super::value::Content;
-use super::value::Value;
 use alloc::vec::Vec;
+
+use super::path::Path;
+use super::value::{Content, Value};
 
 /// Names fields to set and to unset; all others stay as they are, undecided ones undecided.
 ///

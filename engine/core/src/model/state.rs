@@ -1,10 +1,11 @@
 //! The state of a live version: every leaf with the version that wrote it.
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use super::id::{ChainPrefix, LogId};
 use super::path::Path;
 use super::version::VersionRef;
-use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 /// A version as the writer of a value: its ref, its stamp, and the local number of its line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,12 +1,12 @@
 //! Values of fields, and contents: fields by their names. Each may hold the other.
 
-use super::time::Timestamp;
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
-use alloc::collections::btree_map;
+use alloc::collections::{BTreeMap, btree_map};
 use alloc::string::String;
 use alloc::vec::Vec;
+
+use super::time::Timestamp;
 
 /// A value of a field. Equality is that of the format: one NaN, −0 is 0, an integer is not a float.
 #[derive(Clone, Debug, Default)]

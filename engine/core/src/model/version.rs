@@ -1,8 +1,7 @@
 //! How versions and commits are referred to.
 
 use alloc::format;
-use alloc::string::String;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use core::fmt;
 use core::str::FromStr;
 
@@ -153,8 +152,9 @@ impl FromStr for VersionId {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn bad_text_names_the_place() {

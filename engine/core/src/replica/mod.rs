@@ -8,12 +8,12 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::bytes::Malformed;
-use crate::model::{CommitRef, Dataset, DatasetId, LogId, NodeId, Timestamp};
-
 pub use ingested::{ClockAhead, Fork, Ingested, Span, VoidVersion};
 pub use memory::{Cut, Peer, Staged, StagedHead};
 pub use position::{Batch, End, Located, Position, WireCommit, log_root};
+
+use crate::bytes::Malformed;
+use crate::model::{CommitRef, Dataset, DatasetId, LogId, NodeId, Timestamp};
 
 /// Result with [`ReplicaError`].
 pub type Result<T, E = ReplicaError> = core::result::Result<T, E>;

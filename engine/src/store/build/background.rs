@@ -1,11 +1,12 @@
 //! The thread that builds indexes.
 
-use crate::store::commit::Store;
-use crate::store::file::Process;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+
+use crate::store::commit::Store;
+use crate::store::file::Process;
 
 /// The thread that builds indexes, if there was something to do. Ends when it is done, or with the
 /// engine.

@@ -1,15 +1,15 @@
 //! Indexes brought in line with what is declared: built and dropped in slices, each a batch like
 //! any other.
 
-use crate::error::Error;
-use crate::error::Result;
+use heirloom_core::bytes::{Put, Reader};
+use heirloom_core::model::EntityId;
+
+use crate::error::{Error, Result};
 use crate::store::commit::{Store, Writer};
 use crate::store::index::{
     Declared, Field, Index, IndexState, if_shown, index_parts, indexed_row, read_indexed,
 };
 use crate::store::rows::{INDEX, INDEXED, META, Tables, WriteTable, hex, seal, type_key};
-use heirloom_core::bytes::{Put, Reader};
-use heirloom_core::model::EntityId;
 
 /// Entities that one slice looks at: some milliseconds under the writer's lock.
 const SLICE: usize = 256;

@@ -1,14 +1,15 @@
 //! A folded commit taken in, with what is indexed of the entities that it changes.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use heirloom_core::format::header::Header;
+use heirloom_core::model::{Chain, EntityId};
+
 use super::store::Store;
 use super::writer::Writer;
 use crate::error::Result;
 use crate::store::fold::Folded;
 use crate::store::index::{Index, keys_of};
-use heirloom_core::format::header::Header;
-use heirloom_core::model::Chain;
-use heirloom_core::model::EntityId;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl Store {
     /// Takes a folded commit in, with what is indexed of the entities that it changes. `refs`:

@@ -1,14 +1,12 @@
 //! Which dataset a store belongs to, and its name among peers.
 
+use heirloom_core::model::{Dataset, DatasetId, NodeId};
+
 use super::store::Store;
 use super::writer::Writer;
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::read::View;
 use crate::store::rows::{DATASET, NODE, Tables};
-use heirloom_core::model::Dataset;
-use heirloom_core::model::DatasetId;
-use heirloom_core::model::NodeId;
 
 impl Store {
     pub(crate) fn read_dataset(&self, tables: &Tables) -> Result<Option<Dataset>> {

@@ -1,21 +1,21 @@
 //! Group commit: many commits made durable in one redb transaction, then published.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use heirloom_core::model::EntityId;
+use redb::Durability;
+
 use super::group_commit::Journal;
 use super::store::{Backing, Store};
 use super::writer::{DurableBatch, Writer, Writing};
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::index::write_index;
 use crate::store::read::View;
-use crate::store::rows::tables;
 use crate::store::rows::{
     Heads, PIECE, Tables, WriteTable, WriteTables, add_checkpoint, catching, dot_key, gap_row,
-    log_key, log_row, seal, transact, type_key, unreadable, unseal,
+    log_key, log_row, seal, tables, transact, type_key, unreadable, unseal,
 };
-use heirloom_core::model::EntityId;
-use redb::Durability;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 impl Store {
     /// The writer, unless writing is over.

@@ -1,12 +1,13 @@
 //! The commit after which opening is quick, made when nothing was written for a while.
 
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
 use super::idle::Idle;
 use super::store::Store;
 use crate::error::Result;
 use crate::store::file::Process;
-use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 impl Store {
     /// A commit after which opening is quick. Does nothing if the last one was such.

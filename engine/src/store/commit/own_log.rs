@@ -1,18 +1,16 @@
 //! The logs that this store extends: its own, and the one of what never leaves it.
 
+use std::sync::Arc;
+
+use heirloom_core::format::genesis::Genesis;
+use heirloom_core::format::hash::{another_nonce, log_id};
+use heirloom_core::limits;
+use heirloom_core::model::{CommitRef, DatasetId, LogId};
+
 use super::store::Store;
 use super::writer::Writer;
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::rows::{LOCAL, OWN, PREDECESSOR, predecessor_row, varint};
-use heirloom_core::format::genesis::Genesis;
-use heirloom_core::format::hash::another_nonce;
-use heirloom_core::format::hash::log_id;
-use heirloom_core::limits;
-use heirloom_core::model::CommitRef;
-use heirloom_core::model::DatasetId;
-use heirloom_core::model::LogId;
-use std::sync::Arc;
 
 /// How the next own log will call itself.
 #[derive(Clone)]

@@ -5,6 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::ThreadId;
 
+use heirloom_core::merge::Policies;
+use heirloom_core::model::{CommitRef, Timestamp};
+use parking_lot::{Mutex, RwLock};
+use redb::{Database, ReadOnlyDatabase};
+
 use super::group_commit::GroupCommit;
 use super::idle::Idle;
 use super::wake::Wake;
@@ -14,11 +19,6 @@ use crate::store::file::{Opened, Process, WatchedFile};
 use crate::store::index::Declared;
 use crate::store::read::{Caches, Missing, View};
 use crate::store::rows::{Directory, ReadTables, Tables, catching};
-use heirloom_core::merge::Policies;
-use heirloom_core::model::CommitRef;
-use heirloom_core::model::Timestamp;
-use parking_lot::{Mutex, RwLock};
-use redb::{Database, ReadOnlyDatabase};
 
 /// Where the engine gets the time from.
 pub(crate) type ClockSource = Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -1,10 +1,11 @@
 //! Tells whoever waits for changes that more is durable (I9). A number that only grows, and nobody
 //! is kept waiting by those who sleep.
 
-use super::primitives::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Instant;
+
+use super::primitives::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How many commits are durable, and who wants to know.
 #[derive(Default)]

@@ -7,6 +7,9 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::thread::ThreadId;
 
+use heirloom_core::format::hash::head_term;
+use heirloom_core::format::header::Header;
+use heirloom_core::model::{Chain, CommitRef, DatasetId, EntityId, NodeId, StateDigest};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::group_commit::rests_on;
@@ -15,9 +18,6 @@ use crate::store::fold::Folded;
 use crate::store::index::{Indexing, Keys};
 use crate::store::read::Pending;
 use crate::store::rows::{Checkpoint, Gap, Heads, Record, Tables};
-use heirloom_core::format::hash::head_term;
-use heirloom_core::format::header::Header;
-use heirloom_core::model::{Chain, CommitRef, DatasetId, EntityId, NodeId, StateDigest};
 
 /// A remote wall further ahead than this is ignored (I5).
 pub(crate) const PULL: u64 = 5 * 60 * 1000;

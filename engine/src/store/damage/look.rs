@@ -1,13 +1,12 @@
 //! Looks what of the log is damaged, and how far each line can be shown meanwhile.
 
+use std::collections::{BTreeSet, HashMap};
+
 use super::problem::Verification;
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::commit::Store;
 use crate::store::read::View;
-use crate::store::rows::tables;
-use crate::store::rows::{Gap, Record, Tables, WriteTables, log_key, read_gap};
-use std::collections::{BTreeSet, HashMap};
+use crate::store::rows::{Gap, Record, Tables, WriteTables, log_key, read_gap, tables};
 
 /// Names rows that cannot be read, or mark what is not here (R33).
 pub(crate) fn check_missing(tables: &Tables, commits: u64, out: &mut Verification) -> Result<()> {

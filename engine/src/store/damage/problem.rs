@@ -1,8 +1,8 @@
 //! What verifying found: figures, and each damaged place.
 
-use crate::error::Error;
-use crate::error::Result;
 use heirloom_core::model::EntityId;
+
+use crate::error::{Error, Result};
 
 /// A store where everything is damaged must not fill the memory.
 const PROBLEMS: usize = 10_000;

@@ -5,20 +5,19 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::look::mend_missing;
-use super::peers::mend_peers;
-use crate::error::Error;
-use crate::error::Result;
-use crate::store::commit::{Store, Writer, drop_record, put_record};
-use crate::store::read::{Caches, Dot, Stored, View, read_type};
-use crate::store::rows::tables;
-use crate::store::rows::{
-    Bytes, Checkpoint, Gap, Head, HeadState, Heads, ReadTable, Record, Table, Tables, WriteTable,
-    WriteTables, add_checkpoint, decode_row, dot_key, seal, type_key,
-};
 use heirloom_core::format::hash::head_term;
 use heirloom_core::merge::conflicts;
 use heirloom_core::model::{EntityId, Kind, StateDigest};
+
+use super::look::mend_missing;
+use super::peers::mend_peers;
+use crate::error::{Error, Result};
+use crate::store::commit::{Store, Writer, drop_record, put_record};
+use crate::store::read::{Caches, Dot, Stored, View, read_type};
+use crate::store::rows::{
+    Bytes, Checkpoint, Gap, Head, HeadState, Heads, ReadTable, Record, Table, Tables, WriteTable,
+    WriteTables, add_checkpoint, decode_row, dot_key, seal, tables, type_key,
+};
 
 /// Memory for what is read on the way.
 const CACHE: usize = 32 << 20;

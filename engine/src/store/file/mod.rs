@@ -9,8 +9,7 @@ mod place;
 mod refused;
 mod watched;
 
-pub(crate) use fingerprint::Fingerprint;
-pub(crate) use fingerprint::{of_backend, of_file};
+pub(crate) use fingerprint::{Fingerprint, of_backend, of_file};
 pub use opened::Opened;
 pub(crate) use overlay::Overlay;
 pub(crate) use padded::Padded;

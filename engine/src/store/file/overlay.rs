@@ -10,11 +10,11 @@ use std::io;
 use std::ops::Bound;
 use std::path::Path;
 
-use super::watched::{WatchedFile, failed, open_file};
-use crate::error::Error;
-use crate::error::Result;
 use parking_lot::RwLock;
 use redb::{BackendError, StorageBackend};
+
+use super::watched::{WatchedFile, failed, open_file};
+use crate::error::{Error, Result};
 
 /// Bytes of a block: what is written is kept by blocks.
 const BLOCK: u64 = 4096;

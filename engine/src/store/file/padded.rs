@@ -7,8 +7,9 @@
 use std::io;
 use std::ops::Bound;
 
-use crate::error::Result;
 use redb::{BackendError, StorageBackend};
+
+use crate::error::Result;
 
 #[derive(Debug)]
 pub(crate) struct Padded<B>(pub(crate) B);

@@ -8,11 +8,11 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use crate::error::Error;
-use crate::error::Result;
 use parking_lot::Mutex;
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
+
+use crate::error::{Error, Result};
 
 /// Which files are opened to be written.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]

@@ -2,13 +2,6 @@
 
 use std::sync::Arc;
 
-use super::commit::{after, encoded_full};
-use super::parts::Settled;
-use crate::error::Error;
-use crate::error::ImportFault;
-use crate::error::Result;
-use crate::store::read::{Stored, View};
-use crate::store::rows::Head;
 use heirloom_core::error::Invalid;
 use heirloom_core::format::body::{self, Body, Tag};
 use heirloom_core::format::hash::{chain_after, state_checksum, states_root};
@@ -18,6 +11,12 @@ use heirloom_core::merge::difference;
 use heirloom_core::model::{
     Chain, CommitRef, EntityId, Kind, LogId, Metadata, State, VersionRef, Writer,
 };
+
+use super::commit::{after, encoded_full};
+use super::parts::Settled;
+use crate::error::{Error, ImportFault, Result};
+use crate::store::read::{Stored, View};
+use crate::store::rows::Head;
 
 /// What shall become of an entity.
 #[derive(Clone)]

@@ -4,13 +4,8 @@
 //! Void or not is a function of headers alone, so all replicas agree. Nothing is refused for its
 //! meaning (R36).
 
-use super::parts::{Bodies, Folded, HeadChange, Incoming, Settled};
 use std::sync::Arc;
 
-use crate::error::Error;
-use crate::error::Result;
-use crate::store::read::{Stored, View};
-use crate::store::rows::{Derived, Head, HeadState, Heads, Note, RecordDraft, derive};
 use heirloom_core::bytes::Reader;
 use heirloom_core::format::body::{self, Body, PatchBody, Tag};
 use heirloom_core::format::hash::{StateChecksum, state_checksum, states_root};
@@ -21,6 +16,11 @@ use heirloom_core::merge::{apply, conflicts};
 use heirloom_core::model::{
     EntityId, Kind, Path, State, Timestamp, VersionRef, VoidReason, Writer,
 };
+
+use super::parts::{Bodies, Folded, HeadChange, Incoming, Settled};
+use crate::error::{Error, Result};
+use crate::store::read::{Stored, View};
+use crate::store::rows::{Derived, Head, HeadState, Heads, Note, RecordDraft, derive};
 
 const MAX_TIME: u64 = Timestamp::MAX.as_millis() as u64;
 

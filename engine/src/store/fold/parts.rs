@@ -1,9 +1,10 @@
 //! What goes into the fold of a commit, and what comes out.
 
-use crate::store::read::Stored;
-use crate::store::rows::Heads;
 use heirloom_core::format::header::Header;
 use heirloom_core::model::{Chain, EntityId, LogId, VersionRef, VoidReason};
+
+use crate::store::read::Stored;
+use crate::store::rows::Heads;
 
 /// A commit that frames and has its place.
 pub(crate) struct Incoming<'a> {

@@ -8,16 +8,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::error::Error;
-use crate::error::Result;
-use crate::store::read::View;
-use crate::store::rows::{
-    INDEX, INDEXED, Tables, WriteTables, hex, ordinal, seal, unreadable, unseal,
-};
 use heirloom_core::bytes::{Put, Read, Reader};
 use heirloom_core::format::sort_key::cut;
 use heirloom_core::format::value::{path, put_path};
 use heirloom_core::model::{EntityId, Path};
+
+use crate::error::{Error, Result};
+use crate::store::read::View;
+use crate::store::rows::{
+    INDEX, INDEXED, Tables, WriteTables, hex, ordinal, seal, unreadable, unseal,
+};
 
 /// A field of a type.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,15 +1,15 @@
 //! A commit that is damaged here, or whose bodies did not verify, comes again from a peer: it takes
 //! its old place, and nothing else changes.
 
-use crate::error::Error;
-use crate::error::Result;
+use heirloom_core::bytes::{Read, Reader};
+use heirloom_core::format::hash::{branch_name, chain_after};
+use heirloom_core::model::{Chain, CommitRef, EntityId};
+
+use crate::error::{Error, Result};
 use crate::store::commit::{Store, Tip, Writer};
 use crate::store::fold::{Bodies, Folded, Incoming, fold};
 use crate::store::read::View;
 use crate::store::rows::{Gap, Head, HeadState, Heads, log_key};
-use heirloom_core::bytes::{Read, Reader};
-use heirloom_core::format::hash::{branch_name, chain_after};
-use heirloom_core::model::{Chain, CommitRef, EntityId};
 
 /// What came of a commit that may be one that is not here as it should be.
 pub(crate) enum Healed {

@@ -3,13 +3,6 @@
 
 use std::collections::VecDeque;
 
-use super::heal::Healed;
-use crate::error::Error;
-use crate::error::Result;
-use crate::store::commit::{PULL, Store, Tip, Writer};
-use crate::store::fold::{Bodies, Incoming, fold};
-use crate::store::read::View;
-use crate::store::rows::{BranchPoint, Gap, fork_of};
 use heirloom_core::bytes::Malformed;
 use heirloom_core::format::body;
 use heirloom_core::format::commit::WireParts;
@@ -19,6 +12,13 @@ use heirloom_core::format::header::Header;
 use heirloom_core::limits;
 use heirloom_core::model::{Chain, CommitRef, Dataset, DatasetId, LogId};
 use heirloom_core::replica::{ClockAhead, Ingested, VoidVersion};
+
+use super::heal::Healed;
+use crate::error::{Error, Result};
+use crate::store::commit::{PULL, Store, Tip, Writer};
+use crate::store::fold::{Bodies, Incoming, fold};
+use crate::store::read::View;
+use crate::store::rows::{BranchPoint, Gap, fork_of};
 
 /// What a commit follows: another, or its genesis.
 struct Before {

@@ -3,15 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::Error;
-use crate::error::Result;
+use redb::{Database, Durability, StorageBackend};
+
+use crate::error::{Error, Result};
 use crate::store::commit::Store;
-use crate::store::rows::tables;
 use crate::store::rows::{
     FINGERPRINT, FORMAT, NODE, OWN, PREDECESSOR, ReadTable, Table, Tables, WriteTables,
-    create_tables, transact, unseal,
+    create_tables, tables, transact, unseal,
 };
-use redb::{Database, Durability, StorageBackend};
 
 /// Bytes of rows that one transaction of the copy writes.
 const SLICE: u64 = 4 << 20;

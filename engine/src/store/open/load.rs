@@ -1,23 +1,21 @@
 //! What is kept in memory of a state, read when it is opened, and again where another process
 //! writes.
 
-use crate::error::Error;
-use crate::error::Result;
+use std::ops::Bound;
+use std::sync::atomic::Ordering;
+
+use heirloom_core::bytes::Reader;
+use heirloom_core::format::genesis::Genesis;
+use heirloom_core::model::{CommitRef, LogId, NodeId};
+
+use crate::error::{Error, Result};
 use crate::store::commit::{Known, Store, Tip, Writer, is_empty};
 use crate::store::file::{Fingerprint, Opened};
 use crate::store::read::View;
-use crate::store::rows::tables;
 use crate::store::rows::{
     Checkpoint, DATASET, Directory, FINGERPRINT, Gap, LOCAL, NODE, OWN, PREDECESSOR, Tables,
-    branch_point, commit_ref, hex, number, predecessor_row, seal, unreadable, unseal,
+    branch_point, commit_ref, hex, number, predecessor_row, seal, tables, unreadable, unseal,
 };
-use heirloom_core::bytes::Reader;
-use heirloom_core::format::genesis::Genesis;
-use heirloom_core::model::CommitRef;
-use heirloom_core::model::LogId;
-use heirloom_core::model::NodeId;
-use std::ops::Bound;
-use std::sync::atomic::Ordering;
 
 impl Store {
     /// What is kept in memory of a state.

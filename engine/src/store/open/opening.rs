@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
+use heirloom_core::merge::Policies;
+use heirloom_core::model::DatasetId;
 use parking_lot::{Mutex, RwLock};
 use redb::{Database, StorageBackend};
 
 use super::load::load_names;
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::commit::{Backing, ClockSource, GroupCommit, Idle, Store, Wake, Writer};
 use crate::store::file::{
     Fingerprint, Opened, Overlay, Padded, Partial, Process, Wanted, WatchedFile, failed, is_there,
@@ -18,12 +19,9 @@ use crate::store::file::{
 };
 use crate::store::index::Field;
 use crate::store::read::{Caches, Missing};
-use crate::store::rows::tables;
 use crate::store::rows::{
-    Directory, FILE_FORMAT, FORMAT, Tables, catching, create_tables, number, unseal,
+    Directory, FILE_FORMAT, FORMAT, Tables, catching, create_tables, number, tables, unseal,
 };
-use heirloom_core::merge::Policies;
-use heirloom_core::model::DatasetId;
 
 pub(crate) struct Options {
     pub(crate) cache_bytes: usize,
@@ -297,8 +295,9 @@ fn check_format(base: &Backing) -> Result<()> {
 mod tests {
     use std::cell::Cell;
 
-    use super::*;
     use heirloom_core::model::Timestamp;
+
+    use super::*;
 
     fn options() -> Options {
         Options {

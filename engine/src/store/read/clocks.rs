@@ -1,10 +1,9 @@
 //! Places in logs, as clocks name them.
 
-use super::view::View;
-use crate::error::ClockFault;
-use crate::error::Error;
-use crate::error::Result;
 use heirloom_core::model::{Clock, ClockEntry, LogId, Timestamp};
+
+use super::view::View;
+use crate::error::{ClockFault, Error, Result};
 
 /// Adds what lies on a line up to a sequence to a clock, under the names that its stretches have.
 pub(crate) fn see_line(view: &View<'_>, line: u32, upto: u64, clock: &mut Clock) -> Result<()> {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::store::rows::Record;
 use heirloom_core::format::header::VersionHeader;
 use heirloom_core::model::{State, Writer};
+
+use crate::store::rows::Record;
 
 /// A version in the log.
 #[derive(Clone)]

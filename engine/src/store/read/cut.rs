@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use heirloom_core::model::{Clock, CommitRef};
+
 use super::clocks::{line_of_entry, see_line};
 use super::view::View;
-use crate::error::ClockFault;
-use crate::error::Error;
-use crate::error::Result;
-use heirloom_core::model::{Clock, CommitRef};
+use crate::error::{ClockFault, Error, Result};
 
 /// A cut through the logs: by ordinal, how far it goes.
 #[derive(Clone, Default)]

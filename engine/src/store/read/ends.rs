@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use heirloom_core::replica::End;
+
 use super::view::View;
 use crate::error::Result;
 use crate::store::rows::Record;
-use heirloom_core::replica::End;
 
 /// The ends of all lines that travel, sorted, by what is taken for the last commit of each.
 pub(crate) fn ends_by(

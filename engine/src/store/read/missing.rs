@@ -8,10 +8,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::error::Result;
-use crate::store::rows::tables;
-use crate::store::rows::{Directory, Gap, Tables, read_gap};
 use parking_lot::{Mutex, RwLock};
+
+use crate::error::Result;
+use crate::store::rows::{Directory, Gap, Tables, read_gap, tables};
 
 /// All gaps, by lsn. Written with the next durable commit; what is lost of that is found again when
 /// it is read.

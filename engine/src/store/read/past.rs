@@ -4,15 +4,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::content::{At, Dot, Part, Step, Stored};
-use super::view::View;
-use crate::error::Error;
-use crate::error::Result;
-use crate::store::rows::{Derived, Head, HeadState, Heads, Note, Record, derive, read_inline};
 use heirloom_core::bytes::{Read, Reader};
 use heirloom_core::format::body::{PatchBody, Tag, leaves, named_writers};
 use heirloom_core::merge::{EntityClock, Live, apply, merge};
 use heirloom_core::model::{EntityId, Kind, State, VersionRef, Writer};
+
+use super::content::{At, Dot, Part, Step, Stored};
+use super::view::View;
+use crate::error::{Error, Result};
+use crate::store::rows::{Derived, Head, HeadState, Heads, Note, Record, derive, read_inline};
 
 impl View<'_> {
     /// A version by its ref, void or not.

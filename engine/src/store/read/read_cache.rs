@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use heirloom_core::model::EntityId;
 use parking_lot::Mutex;
 
 use super::cache::Generations;
 use super::seen::Seen;
-use heirloom_core::model::EntityId;
 
 /// Locks, so that readers of different entities do not wait for each other.
 const SHARDS: usize = 16;

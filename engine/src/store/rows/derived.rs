@@ -1,9 +1,10 @@
 //! What follows for a version from its past, as rows keep it.
 
-use super::directory::Directory;
 use heirloom_core::bytes::{Put, Read, Reader};
 use heirloom_core::merge::EntityClock;
 use heirloom_core::model::{ChainPrefix, VersionRef, Writer};
+
+use super::directory::Directory;
 
 /// The creation that names an entity's type: of several the least in the order of writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

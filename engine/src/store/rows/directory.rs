@@ -8,12 +8,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-
 use heirloom_core::format::genesis::Genesis;
 use heirloom_core::merge::EntityClock;
 use heirloom_core::model::{CommitRef, LogId};
 use heirloom_core::replica::Fork;
+use parking_lot::RwLock;
 
 /// Where a line left another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,9 +1,10 @@
 //! Rows of `missing`: a commit that is damaged, or whose bodies do not verify.
 
+use heirloom_core::bytes::{Put, Read, Reader};
+
 use super::derived::ordinal;
 use super::sealed::{hex, seal, unreadable, unseal};
 use crate::error::{Error, Result};
-use heirloom_core::bytes::{Put, Read, Reader};
 
 /// A commit that is damaged, or whose bodies do not verify.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -15,14 +15,15 @@ use std::fmt::Display;
 use std::ops::RangeBounds;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::sealed::hex;
-use super::tables::Table;
-use crate::error::{Error, Result};
 use redb::{
     AccessGuard, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase,
     ReadableTable, ReadableTableMetadata, TableDefinition, TableError, TableHandle,
     WriteTransaction,
 };
+
+use super::sealed::hex;
+use super::tables::Table;
+use crate::error::{Error, Result};
 
 /// Keys and values are bytes.
 type Column = &'static [u8];

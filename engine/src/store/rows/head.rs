@@ -9,19 +9,19 @@
 //! state   list of writers (ordinal, sequence, chain prefix 16, stamp) · leaves as in a full body
 //! ```
 
-use super::sealed::unreadable;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::derived::{Derived, TypeSource, clock, ordinal, put_clock, put_writer, writer};
-use super::directory::Directory;
-use super::sealed::unseal;
-use crate::error::Result;
 use heirloom_core::bytes::{Put, Read, Reader};
 use heirloom_core::format::body::{leaves, put_state};
 use heirloom_core::format::value::{EMPTY_MAP, path, skip_leaf};
 use heirloom_core::merge::EntityClock;
 use heirloom_core::model::{PathRef, State, Writer};
+
+use super::derived::{Derived, TypeSource, clock, ordinal, put_clock, put_writer, writer};
+use super::directory::Directory;
+use super::sealed::{unreadable, unseal};
+use crate::error::Result;
 
 /// A state larger than this stays in the log only.
 pub(crate) const INLINE: usize = 1_024;

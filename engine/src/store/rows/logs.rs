@@ -1,9 +1,10 @@
 //! Rows of `logs`: a log or a branch of one, and where it left another.
 
-use super::derived::ordinal;
-use super::directory::{BranchPoint, LogInfo};
 use heirloom_core::bytes::{Put, Read, Reader};
 use heirloom_core::model::LogId;
+
+use super::derived::ordinal;
+use super::directory::{BranchPoint, LogInfo};
 
 /// Row of a line: log id, genesis, and where it left another.
 pub(crate) fn log_row(info: &LogInfo) -> Vec<u8> {

@@ -1,12 +1,13 @@
 //! Rows of `meta`: what a store knows of itself, and the tables that every store has.
 
+use heirloom_core::bytes::{Put, Read, Reader};
+use heirloom_core::model::{ChainPrefix, CommitRef, LogId};
+use redb::Database;
+
 use super::guard::transact;
 use super::sealed::seal;
 use super::tables;
 use crate::error::{Error, Result};
-use heirloom_core::bytes::{Put, Read, Reader};
-use heirloom_core::model::{ChainPrefix, CommitRef, LogId};
-use redb::Database;
 
 /// Version of the layout of part 2 of FORMAT.md.
 pub(crate) const FILE_FORMAT: u64 = 1;

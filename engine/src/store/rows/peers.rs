@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use heirloom_core::bytes::{Put, Reader};
+use heirloom_core::model::{Chain, LogId, LogRoot, NodeId};
+use heirloom_core::replica::{Cut, Peer, Staged, StagedHead};
+
 use super::guard::WriteTable;
 use super::open_tables::Tables;
 use super::sealed::{hex, unreadable, unseal};
 use super::tables::staging_key;
 use crate::error::{Error, Result};
-use heirloom_core::bytes::{Put, Reader};
-use heirloom_core::model::{Chain, LogId, LogRoot, NodeId};
-use heirloom_core::replica::{Cut, Peer, Staged, StagedHead};
 
 const CUT: u8 = 1;
 const HUB: u8 = 2;

@@ -14,13 +14,14 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::derived::{Derived, TypeSource, clock, ordinal, put_clock};
-use super::directory::Directory;
-use crate::error::{Error, Result};
 use heirloom_core::bytes::{Put, Read, Reader};
 use heirloom_core::format::body::{Body, Tag};
 use heirloom_core::format::header::Header;
 use heirloom_core::model::{Chain, CommitRef, StateDigest, VersionRef, VoidReason, Writer};
+
+use super::derived::{Derived, TypeSource, clock, ordinal, put_clock};
+use super::directory::Directory;
+use crate::error::{Error, Result};
 
 /// One sealed row of this size fills a page of 4 KiB.
 pub(crate) const PIECE: usize = 4_000;

@@ -1,8 +1,8 @@
 //! Rows with a checksum over key and value, so that a flipped bit or a misplaced row is noticed.
 
-use crate::error::Error;
-use crate::error::Result;
 use heirloom_core::bytes::Malformed;
+
+use crate::error::{Error, Result};
 
 const CRC: usize = 4;
 

@@ -1,8 +1,9 @@
 //! The whole schema: every redb table with its key and value (FORMAT.md, part 2). Keys and values
 //! are bytes that we lay out.
 
-use super::sealed::unseal;
 use heirloom_core::model::EntityId;
+
+use super::sealed::unseal;
 
 /// A table, by its name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,11 +1,9 @@
 //! What does not fit between a serde type and a value, and where.
 
 use alloc::borrow::ToOwned;
-use alloc::format;
-use alloc::string::String;
-use alloc::string::ToString;
-use alloc::vec;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use alloc::{format, vec};
 use core::fmt;
 
 use serde::{de, ser};

@@ -8,8 +8,7 @@ use core::cell::RefCell;
 use serde::Deserializer;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 
-use super::fault::Fault;
-use super::fault::Step;
+use super::fault::{Fault, Step};
 use super::from_key::FromKey;
 use super::names::{TIMESTAMP, VALUE};
 use super::native::{Native, NoFields};

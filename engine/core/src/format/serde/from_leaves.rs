@@ -5,9 +5,7 @@ use serde::Deserializer;
 use serde::de::{self, DeserializeSeed, Visitor};
 
 use super::fault::Fault;
-use super::from_bytes::FromBytes;
-use super::from_bytes::Unread;
-use super::from_bytes::no_variant;
+use super::from_bytes::{FromBytes, Unread, no_variant};
 use super::from_key::FromKey;
 use super::names::VALUE;
 use super::native::Native;

@@ -2,8 +2,7 @@
 
 use alloc::borrow::ToOwned;
 use alloc::format;
-use alloc::string::String;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -11,9 +10,8 @@ use serde::de::{self, DeserializeSeed, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::name_of;
 use super::names::{TIMESTAMP, VALUE};
-use super::special;
+use super::{name_of, special};
 use crate::bytes::Reader;
 use crate::format::value::{decode_all, skip};
 use crate::limits;

@@ -14,23 +14,22 @@ mod to_value;
 
 use alloc::format;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde::ser::Serialize;
-
-#[cfg(doc)]
-use crate::error::Invalid;
-use crate::error::Result;
-use crate::format::value::encode_value;
-use crate::model::{Content, Value};
-
 pub use atomic::Atomic;
 pub use fault::{Fault, Step, print_path};
 use from_bytes::FromBytes;
 pub use from_bytes::Unread;
 use from_leaves::FromLeaves;
 pub use from_leaves::ShownLeaf;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::ser::Serialize;
 use to_value::ToValue;
+
+#[cfg(doc)]
+use crate::error::Invalid;
+use crate::error::Result;
+use crate::format::value::encode_value;
+use crate::model::{Content, Value};
 
 /// Any serde type as a value. An enum's variant that carries something is a
 /// [`Value::Variant`]; `Duration`, `SystemTime` and the ranges of the standard library are
@@ -96,12 +95,15 @@ fn name_of(value: &Value) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::format::value::{flatten_content, tests::values};
-    use crate::model::{Timestamp, Variant};
     use alloc::collections::BTreeMap;
+
     use proptest::prelude::*;
     use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::format::value::flatten_content;
+    use crate::format::value::tests::values;
+    use crate::model::{Timestamp, Variant};
 
     #[derive(Serialize, Deserialize, PartialEq, Debug, Clone)]
     enum Mode {

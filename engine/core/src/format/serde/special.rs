@@ -1,9 +1,10 @@
 //! Kinds of value that serde has no word for, in the form in which formats of others get them: a
 //! map with one entry whose key says the kind. A map that has such a key itself is wrapped, too.
 
+use alloc::format;
+
 use super::fault::Fault;
 use crate::model::{Content, Value, Variant};
-use alloc::format;
 
 /// `{"$variant": {"Scene": "dusk"}}`
 pub(super) const VARIANT: &str = "$variant";

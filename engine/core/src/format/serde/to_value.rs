@@ -2,17 +2,15 @@
 
 use alloc::borrow::ToOwned;
 use alloc::format;
-use alloc::string::String;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+
 use serde::Serializer;
 use serde::ser::{self, Impossible, Serialize, SerializeMap};
 
-use super::fault::Fault;
-use super::fault::Step;
-use super::name_of;
+use super::fault::{Fault, Step};
 use super::names::{ATOMIC, TIMESTAMP, VALUE};
-use super::special;
+use super::{name_of, special};
 use crate::limits;
 use crate::model::{Content, Timestamp, Value, Variant};
 
