@@ -232,7 +232,7 @@ fn device(name: &str, seconds: &Arc<AtomicI64>, draws: &Arc<AtomicU64>) -> Build
     Engine::builder()
         .device_id(name)
         .dataset_name("home")
-        .clock(move || {
+        .wall_clock(move || {
             Timestamp::from_millis(1_767_225_600_000 + 1_000 * seconds.load(Ordering::Relaxed))
         })
         .entropy(move || u128::from(draws.fetch_add(1, Ordering::Relaxed)).to_be_bytes())

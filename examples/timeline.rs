@@ -32,7 +32,7 @@ impl Clock {
         Engine::builder()
             .device_id(label)
             .dataset_name("household")
-            .clock(move || Timestamp::from_millis(clock.load(Ordering::Relaxed)))
+            .wall_clock(move || Timestamp::from_millis(clock.load(Ordering::Relaxed)))
             .entropy(entropy)
             .in_memory()
     }

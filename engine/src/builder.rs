@@ -283,7 +283,7 @@ impl Builder {
 
     /// Where the time comes from. Default: the machine's clock. For tests and simulations.
     #[must_use]
-    pub fn clock(mut self, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+    pub fn wall_clock(mut self, now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         self.now = Arc::new(now);
         self
     }

@@ -940,7 +940,7 @@ fn what_enters_or_leaves_a_selection_only_by_a_merge_is_told() {
 fn two_types(id: EntityId) -> [Engine; 2] {
     let at = |label: &str, millis: i64| {
         let clock = move || heirloom::Timestamp::from_millis(millis);
-        let builder = Engine::builder().label(label).dataset_name("home").clock(clock);
+        let builder = Engine::builder().label(label).dataset_name("home").wall_clock(clock);
         builder.index("lamp", "n").index("sofa", "n").in_memory().unwrap()
     };
     let devices = [at("phone", 1_000_000), at("tablet", 2_000_000)];

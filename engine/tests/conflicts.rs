@@ -25,7 +25,7 @@ fn later() -> Timestamp {
 }
 
 fn builder(device: &str) -> Builder {
-    Engine::builder().device_id(device).dataset_name("home").clock(later)
+    Engine::builder().device_id(device).dataset_name("home").wall_clock(later)
 }
 
 fn device(name: &str) -> Engine {

@@ -469,7 +469,7 @@ fn walls_never_go_back_and_a_clock_far_ahead_moves_nobody() {
     let source = now.clone();
     let engine = Engine::builder()
         .dataset_name("home")
-        .clock(move || Timestamp::from_millis(source.load(Ordering::Relaxed)))
+        .wall_clock(move || Timestamp::from_millis(source.load(Ordering::Relaxed)))
         .in_memory()
         .unwrap();
     let id = engine.write(|tx| tx.create("lamp", &lamp(1))).unwrap();
@@ -484,7 +484,7 @@ fn walls_never_go_back_and_a_clock_far_ahead_moves_nobody() {
     let year = 365 * 86_400_000;
     let wild = Engine::builder()
         .dataset_name("home")
-        .clock(move || Timestamp::from_millis(start + 10 * year))
+        .wall_clock(move || Timestamp::from_millis(start + 10 * year))
         .in_memory()
         .unwrap();
     carry(&engine, &wild);

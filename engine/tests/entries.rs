@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 fn device(label: &str) -> Engine {
     let now =
         heirloom::Timestamp::from_millis(if label == "phone" { 1_000_000 } else { 1_001_000 });
-    Engine::builder().label(label).dataset_name("home").clock(move || now).in_memory().unwrap()
+    Engine::builder().label(label).dataset_name("home").wall_clock(move || now).in_memory().unwrap()
 }
 
 fn carry(from: &Engine, to: &Engine) {

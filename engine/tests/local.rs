@@ -199,7 +199,7 @@ fn points_of_this_store_show_what_stays_here_and_clocks_do_not() {
     let now = Arc::new(AtomicI64::new(1_000));
     let time = now.clone();
     let clock = move || Timestamp::from_millis(time.load(Ordering::Relaxed));
-    let phone = builder("phone").clock(clock).in_memory().unwrap();
+    let phone = builder("phone").wall_clock(clock).in_memory().unwrap();
     let draft = create(&phone, "draft", "old");
     create(&phone, "lamp", "desk");
     now.store(2_000, Ordering::Relaxed);
@@ -401,7 +401,7 @@ impl Twin {
         let made = |label: &str| {
             let time = now.clone();
             let clock = move || Timestamp::from_millis(time.load(Ordering::Relaxed));
-            builder(label).clock(clock).entropy(|| [9; 16]).in_memory().unwrap()
+            builder(label).wall_clock(clock).entropy(|| [9; 16]).in_memory().unwrap()
         };
         Self { phone: made("phone"), hub: made("hub"), now, local }
     }

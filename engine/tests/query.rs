@@ -39,7 +39,7 @@ fn builder(label: &str) -> Builder {
     Engine::builder()
         .label(label)
         .dataset_name("home")
-        .clock(move || Timestamp::from_millis(now.fetch_add(1, Atomic::Relaxed) as i64))
+        .wall_clock(move || Timestamp::from_millis(now.fetch_add(1, Atomic::Relaxed) as i64))
 }
 
 /// Carries all that `from` has to `to`.
@@ -605,7 +605,7 @@ fn what_becomes_another_type_leaves_the_index_of_the_old_one() {
     let id = EntityId::from_bytes([5; 16]);
     let create = |label: &str, wall: i64, entity_type: &str| {
         let engine =
-            builder(label).clock(move || Timestamp::from_millis(wall)).in_memory().unwrap();
+            builder(label).wall_clock(move || Timestamp::from_millis(wall)).in_memory().unwrap();
         engine
             .write(|tx| tx.create_with_id(id, entity_type, &Content::new().with("v", wall)))
             .unwrap();
@@ -889,7 +889,7 @@ fn another_policy_shows_other_values_and_the_index_follows() {
     let clock = |label: &str| if label == "a" { 1_000 } else { 2_000 };
     let builder = |label: &'static str| {
         let now = move || Timestamp::from_millis(clock(label));
-        Engine::builder().label(label).dataset_name("home").clock(now)
+        Engine::builder().label(label).dataset_name("home").wall_clock(now)
     };
     let (a, b) = (
         builder("a").index("lamp", "room").open(&path).unwrap(),

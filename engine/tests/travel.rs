@@ -137,7 +137,7 @@ fn engine_at(label: &str, time: i64) -> (Engine, Arc<AtomicI64>) {
     let read = now.clone();
     let builder = Engine::builder().label(label).dataset_name("home");
     let engine = builder
-        .clock(move || Timestamp::from_millis(read.load(Ordering::Relaxed)))
+        .wall_clock(move || Timestamp::from_millis(read.load(Ordering::Relaxed)))
         .in_memory()
         .unwrap();
     (engine, now)
@@ -257,7 +257,7 @@ fn a_clock_that_was_far_ahead_is_put_right_by_a_fresh_log_and_a_time_finds_what_
         let time = time.clone();
         let builder = Engine::builder().label("phone").dataset_name("home").local_type("draft");
         builder
-            .clock(move || Timestamp::from_millis(time.load(Ordering::Relaxed)))
+            .wall_clock(move || Timestamp::from_millis(time.load(Ordering::Relaxed)))
             .open(&path)
             .unwrap()
     };
@@ -335,7 +335,8 @@ fn a_store_that_keeps_only_what_is_local_is_put_right_too() {
         let time = Arc::new(AtomicI64::new(AHEAD));
         let read = time.clone();
         let builder = Engine::builder().dataset_name("home").local_type("draft");
-        let builder = builder.clock(move || Timestamp::from_millis(read.load(Ordering::Relaxed)));
+        let builder =
+            builder.wall_clock(move || Timestamp::from_millis(read.load(Ordering::Relaxed)));
         (builder.in_memory().unwrap(), time)
     };
     phone.write(|tx| tx.create("draft", &Content::new())).unwrap();

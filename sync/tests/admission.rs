@@ -17,7 +17,7 @@ fn engine(label: &str) -> Engine {
 
 fn engine_at(label: &str, now: i64) -> Engine {
     let clock = move || Timestamp::from_millis(now);
-    Engine::builder().label(label).dataset_name("home").clock(clock).in_memory().unwrap()
+    Engine::builder().label(label).dataset_name("home").wall_clock(clock).in_memory().unwrap()
 }
 
 fn write(engine: &Engine) {

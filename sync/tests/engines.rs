@@ -398,7 +398,7 @@ fn a_pointer_to_a_replica_is_a_replica() {
     create(&a, "lamp");
     assert_eq!((position(&a), position(Arc::new(a.clone())), position(a)), (1, 1, 1));
     let skew = |millis| {
-        Engine::builder().clock(move || Timestamp::from_millis(millis)).in_memory().unwrap()
+        Engine::builder().wall_clock(move || Timestamp::from_millis(millis)).in_memory().unwrap()
     };
     let (report, other) = sync_in_process(&skew(5_000), &skew(3_000)).unwrap();
     assert_eq!((report.clock_skew_ms, other.clock_skew_ms), (Some(-2_000), Some(2_000)));

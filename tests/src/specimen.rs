@@ -55,7 +55,7 @@ pub fn builder() -> heirloom::Builder {
     Engine::builder()
         .label("phone")
         .dataset_name(DATASET)
-        .clock(move || now)
+        .wall_clock(move || now)
         .entropy(|| [7; 16])
         .index("lamp", "n")
         .index_in_background(false)

@@ -128,7 +128,7 @@ fn store(name: &str, policy: &Policy, now: &Arc<AtomicI64>) -> Engine {
         .device_id(name)
         .dataset_name("table")
         .policy("lamp", policy.clone())
-        .clock(move || Timestamp::from_millis(now.load(Ordering::Relaxed)))
+        .wall_clock(move || Timestamp::from_millis(now.load(Ordering::Relaxed)))
         .in_memory()
         .unwrap()
 }

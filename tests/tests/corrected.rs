@@ -16,7 +16,12 @@ fn later() -> Timestamp {
 }
 
 fn device(name: &str) -> Engine {
-    Engine::builder().device_id(name).dataset_name("corrected").clock(later).in_memory().unwrap()
+    Engine::builder()
+        .device_id(name)
+        .dataset_name("corrected")
+        .wall_clock(later)
+        .in_memory()
+        .unwrap()
 }
 
 fn meet(a: &Engine, b: &Engine) {
@@ -317,7 +322,8 @@ fn a_value_that_is_not_shown_is_lost() {
         Policy::DeleteWins,
     ] {
         let under = |name: &str| {
-            let builder = Engine::builder().device_id(name).dataset_name("corrected").clock(later);
+            let builder =
+                Engine::builder().device_id(name).dataset_name("corrected").wall_clock(later);
             builder.policy("lamp", policy.clone()).in_memory().unwrap()
         };
         let (phone, tablet) = (under("phone"), under("tablet"));

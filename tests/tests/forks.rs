@@ -61,7 +61,7 @@ impl Node {
         let engine = Engine::builder()
             .label(format!("node{name}"))
             .dataset_name(DATASET)
-            .clock(move || Timestamp::from_millis(1_700_000_000_000 + clock))
+            .wall_clock(move || Timestamp::from_millis(1_700_000_000_000 + clock))
             .open_backend(file.clone())
             .unwrap();
         Self { file, engine }

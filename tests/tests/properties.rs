@@ -111,7 +111,7 @@ impl Device {
             .label(format!("d{number}"))
             .dataset_name(DATASET)
             .policy("thing", policy)
-            .clock(move || Timestamp::from_millis(clock.load(Ordering::Relaxed)))
+            .wall_clock(move || Timestamp::from_millis(clock.load(Ordering::Relaxed)))
             .entropy(move || {
                 let draw = draws.fetch_add(1, Ordering::Relaxed);
                 (u128::from(draw) << 64 | number as u128).to_be_bytes()

@@ -22,7 +22,7 @@ impl Engine {
     /// static NOW: AtomicI64 = AtomicI64::new(1_700_003_600_000);
     /// let engine = Engine::builder()
     ///     .label("phone")
-    ///     .clock(|| Timestamp::from_millis(NOW.load(Ordering::Relaxed)))
+    ///     .wall_clock(|| Timestamp::from_millis(NOW.load(Ordering::Relaxed)))
     ///     .in_memory()?;
     /// engine.write(|tx| tx.create("lamp", &Content::new()))?;
     /// assert!(engine.clocks_ahead()?.is_empty());

@@ -108,7 +108,7 @@ impl World {
             Engine::builder()
                 .label(format!("store{i}"))
                 .dataset_name("travel")
-                .clock(move || Timestamp::from_millis(time.load(Ordering::Relaxed)))
+                .wall_clock(move || Timestamp::from_millis(time.load(Ordering::Relaxed)))
                 .entropy(move || {
                     (u128::from(drawn.fetch_add(100, Ordering::Relaxed)) << 64).to_be_bytes()
                 })

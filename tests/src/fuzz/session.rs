@@ -194,7 +194,7 @@ fn builder(store: Store) -> heirloom::Builder {
     match store {
         Store::Empty => {
             let now = Timestamp::from_millis(1_700_000_000_000);
-            Engine::builder().label("empty").clock(move || now).entropy(|| [9; 16])
+            Engine::builder().label("empty").wall_clock(move || now).entropy(|| [9; 16])
         }
         _ => specimen::builder(),
     }

@@ -93,7 +93,7 @@ impl Node {
             move || Random::new(seed.wrapping_add(count.fetch_add(1, Ordering::Relaxed))).bytes16();
         let mut builder = Engine::builder()
             .label(&*name)
-            .clock(move || {
+            .wall_clock(move || {
                 let millis = now.millis() + off.load(Ordering::Relaxed);
                 Timestamp::from_millis(millis.max(heard.load(Ordering::Relaxed)))
             })

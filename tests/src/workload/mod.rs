@@ -28,7 +28,11 @@ pub fn builder(cache_bytes: usize) -> Builder {
 
 fn phone(label: &str) -> Builder {
     let now = Timestamp::from_millis(1_700_000_000_000);
-    Engine::builder().label(label).dataset_name("power cuts").clock(move || now).entropy(|| [7; 16])
+    Engine::builder()
+        .label(label)
+        .dataset_name("power cuts")
+        .wall_clock(move || now)
+        .entropy(|| [7; 16])
 }
 
 /// Opens what is on a disk, and makes its index ready.

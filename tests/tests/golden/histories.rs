@@ -21,7 +21,7 @@ pub(crate) fn device(builder: heirloom::Builder, start: i64, nonce: u8) -> heirl
     let (now, draws) = (AtomicI64::new(start), AtomicU8::new(0));
     builder
         .dataset_name(DATASET)
-        .clock(move || Timestamp::from_millis(now.fetch_add(1_000, Ordering::Relaxed)))
+        .wall_clock(move || Timestamp::from_millis(now.fetch_add(1_000, Ordering::Relaxed)))
         .entropy(move || [nonce.wrapping_add(draws.fetch_add(1, Ordering::Relaxed)); 16])
 }
 

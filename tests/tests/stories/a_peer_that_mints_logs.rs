@@ -11,8 +11,11 @@ use crate::network::{Device, START, settle};
 /// The same node each time, under another log: another label makes another genesis.
 fn mint(n: usize) -> Engine {
     let builder = Engine::builder().label(format!("mint-{n}")).dataset_name("stories");
-    let engine =
-        builder.entropy(|| [0x77; 16]).clock(|| Timestamp::from_millis(START)).in_memory().unwrap();
+    let engine = builder
+        .entropy(|| [0x77; 16])
+        .wall_clock(|| Timestamp::from_millis(START))
+        .in_memory()
+        .unwrap();
     engine.write(|tx| tx.create("coin", &Content::new().with("n", n as i64))).unwrap();
     engine
 }

@@ -110,7 +110,7 @@ fn builder(label: &str, now: i64) -> (Builder, Arc<AtomicI64>) {
     let now = Arc::new(AtomicI64::new(now));
     let clock = now.clone();
     let clock = move || Timestamp::from_millis(clock.load(Ordering::Relaxed));
-    (Engine::builder().label(label).dataset_name("stories").clock(clock), now)
+    (Engine::builder().label(label).dataset_name("stories").wall_clock(clock), now)
 }
 
 /// When the only head of an entity was written, by its writer's clock.
