@@ -1,4 +1,4 @@
-//! Declaring indexes, and the thread that builds them.
+//! Declaring indexes, and how far they are.
 
 use heirloom_core::error::Invalid;
 use heirloom_core::limits;

@@ -1,4 +1,4 @@
-//! Verifying what follows from the log in other tables.
+//! Verifying the tables that follow from the log.
 
 use heirloom_core::format::genesis::Genesis;
 use heirloom_core::model::{DatasetId, EntityId};

@@ -1,5 +1,4 @@
-//! Logs that became trees, because copies of a file wrote on under one name (R34): what they are
-//! called, and how clocks name places in them.
+//! Logs that became trees, because copies of a file wrote on under one name (R34).
 
 use heirloom_core::replica::Fork;
 

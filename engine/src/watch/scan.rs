@@ -1,5 +1,5 @@
-//! The change log: every version that became durable here, in the order of arrival, own and remote
-//! alike (R12).
+//! A scan of the change log: every version that became durable here, in the order of arrival, own
+//! and remote alike (R12), one step after the other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
