@@ -165,6 +165,7 @@ where
         self.cancel.wake(&waker);
         // a session holds one until it ends, also by a panic
         let (leave, places) = bounded::<()>(SESSIONS);
+        // all of them are free
         for _ in 0..SESSIONS {
             drop(Place(leave.clone()));
         }
