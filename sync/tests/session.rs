@@ -163,6 +163,21 @@ fn few_logs_are_exchanged_in_two_round_trips() {
 }
 
 #[test]
+fn whoever_speaks_first_and_pulls_what_follows_a_known_log_waits_three_times() {
+    let (a, b) = small_pair();
+    Link::default().sync(&a, &b).unwrap();
+    a.forget_cuts();
+    b.forget_cuts();
+    b.write(2, b"new");
+    let outcome = Link::default().sync(&a, &b);
+    let turns = outcome.turns;
+    let (a_report, b_report) = outcome.unwrap();
+    assert_eq!((a_report.commits_received, a_report.commits_sent), (1, 0));
+    assert_eq!((a_report.round_trips, b_report.round_trips), (3, 2));
+    assert_eq!(turns / 2, 3, "there and back");
+}
+
+#[test]
 fn many_logs_cost_a_round_trip_more_once_and_then_only_what_changed() {
     let (a, b) = (Naive::new(1), Naive::new(2));
     for at in 10..250 {

@@ -23,6 +23,8 @@ pub(crate) struct Partner {
     pub(crate) is_hub: Option<bool>,
     /// Both understand the same format levels, so their folds of equal logs are equal.
     pub(crate) same_levels: bool,
+    /// It answers, and we spoke first.
+    pub(crate) answers: bool,
 }
 
 /// Both clocks are known; data may flow.
@@ -76,6 +78,7 @@ impl Exchange {
         message: Message,
         report: &mut Report,
     ) -> Result<bool> {
+        let knew = self.knows_what_is_lacking();
         match message {
             Message::Forks(frame) => {
                 self.forks.extend(self.clock.on_forks(replica, &self.position, frame)?);
@@ -111,7 +114,15 @@ impl Exchange {
                 return Err(PeerMisbehaved::Unexpected { message: other.name(), state }.into());
             }
         }
+        // whoever spoke first, and could not send before this, has waited for it
+        let waited = self.peer.answers && !knew && self.knows_what_is_lacking();
+        report.round_trips += u32::from(waited);
         Ok(false)
+    }
+
+    /// Whether it is known what the peer lacks, and what it asks for again.
+    fn knows_what_is_lacking(&self) -> bool {
+        self.clock.is_known() && self.wants.is_known()
     }
 
     /// The next message to send.
@@ -129,9 +140,10 @@ impl Exchange {
         if let Some(ack) = self.receiver.take_ack() {
             return Ok(Some(ack));
         }
+        let knows = self.knows_what_is_lacking();
         let sender = match &mut self.sender {
             Some(sender) => sender,
-            None if !self.clock.is_known() || !self.wants.is_known() => return Ok(None),
+            None if !knows => return Ok(None),
             unborn => {
                 let again = std::mem::take(&mut self.wants.theirs);
                 let resume = self.resume.take();

@@ -548,7 +548,8 @@ impl<R: Replica> Session<R> {
 
     fn partner(&self, theirs: &Greeting) -> Partner {
         let is_hub = self.config.peer_is_hub;
-        Partner { node: theirs.node, is_hub, same_levels: theirs.level == LEVEL }
+        let same_levels = theirs.level == LEVEL;
+        Partner { node: theirs.node, is_hub, same_levels, answers: self.initiator }
     }
 
     /// Notes what the peer's hello says about the peer.
