@@ -4,9 +4,13 @@ use alloc::format;
 use core::fmt;
 use core::str::FromStr;
 
+use jiff::SignedDuration;
+use jiff::civil::{Date, DateTime, Time};
+
 use crate::error::{Invalid, Result};
 
-const DAY: i64 = 86_400_000;
+/// The calendar goes to the end of 9999; points in time with a zone would not reach it.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// A moment in milliseconds since 1970-01-01T00:00:00Z, also before it. Printed as
 /// `2024-01-15T10:30:00.123Z`.
@@ -43,17 +47,22 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = civil_from_days(self.0.div_euclid(DAY));
-        let ms = self.0.rem_euclid(DAY);
-        let sign = if year < 0 { "-" } else { "" };
+        let Ok(t) = EPOCH.checked_add(SignedDuration::from_millis(self.0)) else {
+            // no calendar goes that far
+            return write!(f, "{} ms from 1970", self.0);
+        };
+        let (date, time) = (t.date(), t.time());
+        let sign = if date.year() < 0 { "-" } else { "" };
         write!(
             f,
-            "{sign}{:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-            year.unsigned_abs(),
-            ms / 3_600_000,
-            ms / 60_000 % 60,
-            ms / 1000 % 60,
-            ms % 1000
+            "{sign}{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            date.year().unsigned_abs(),
+            date.month(),
+            date.day(),
+            time.hour(),
+            time.minute(),
+            time.second(),
+            time.millisecond()
         )
     }
 }
@@ -61,7 +70,6 @@ impl fmt::Display for Timestamp {
 impl FromStr for Timestamp {
     type Err = Invalid;
 
-    /// Reads exactly the form that is printed, years 0000 to 9999; the error names the place.
     fn from_str(text: &str) -> Result<Self> {
         const FORM: &str = "0000-00-00T00:00:00.000Z";
         let bad = |at: usize| {
@@ -79,50 +87,21 @@ impl FromStr for Timestamp {
         if bytes.len() != FORM.len() {
             return Err(bad(bytes.len().min(FORM.len())));
         }
+        // at most four digits
         let number = |from: usize, to: usize| {
-            bytes[from..to].iter().fold(0i64, |n, digit| n * 10 + i64::from(digit - b'0'))
+            bytes[from..to].iter().fold(0i16, |n, digit| n * 10 + i16::from(digit - b'0'))
         };
-        let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
-        let (hour, minute, second) = (number(11, 13), number(14, 16), number(17, 19));
-        for (ok, at) in [
-            ((1..=12).contains(&month), 5),
-            (day >= 1 && day <= days_in(year, month), 8),
-            (hour < 24, 11),
-            (minute < 60, 14),
-            (second < 60, 17),
-        ] {
-            if !ok {
-                return Err(bad(at));
-            }
-        }
-        let seconds = (hour * 60 + minute) * 60 + second;
-        Ok(Self(days_from_civil(year, month, day) * DAY + seconds * 1000 + number(20, 23)))
+        let small = |from: usize| number(from, from + 2) as i8;
+        let date = Date::new(number(0, 4), small(5), 1).map_err(|_| bad(5))?;
+        let date = Date::new(date.year(), date.month(), small(8)).map_err(|_| bad(8))?;
+        let time = |hour, minute, second| Time::new(hour, minute, second, 0);
+        time(small(11), 0, 0).map_err(|_| bad(11))?;
+        time(small(11), small(14), 0).map_err(|_| bad(14))?;
+        let time = time(small(11), small(14), small(17)).map_err(|_| bad(17))?;
+        let since = date.to_datetime(time).duration_since(EPOCH);
+        // whole seconds of four-digit years: far within bounds
+        Ok(Self(since.as_secs() * 1000 + i64::from(number(20, 23))))
     }
-}
-
-fn days_in(year: i64, month: i64) -> i64 {
-    let next = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
-    days_from_civil(next.0, next.1, 1) - days_from_civil(year, month, 1)
-}
-
-/// Days since 1970-01-01 of a day in the Gregorian calendar. Years are counted from March, so that
-/// the leap day ends one.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
