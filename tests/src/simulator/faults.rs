@@ -215,7 +215,8 @@ impl World {
                 return Ok(false);
             }
         }
-        Ok(true)
+        // contents that had come back are gone again with the commit that brought them
+        Ok(node.engine.replication().unverified(1)?.is_empty())
     }
 
     /// Its sessions end with it.
