@@ -56,7 +56,8 @@ pub struct Report {
     pub durable_commits: u64,
     /// How often this end had to wait for the other, waits for credit apart: once when equal, else
     /// twice; once more when both have many logs and remember no cut, and once more where it spoke
-    /// first and had to learn first what the other lacks of a log that both know (PROTOCOL.md, 2.8).
+    /// first and had to learn first what the other lacks of a log that both know
+    /// (PROTOCOL.md, 2.8).
     pub round_trips: u32,
     /// Bytes of a large commit that did not travel again, because an earlier session had brought
     /// them (either way).

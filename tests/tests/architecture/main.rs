@@ -147,7 +147,10 @@ fn no_line_of_code_or_comment_is_longer_than_100_columns() {
         for (file, text) in sources(&root().join(folder)) {
             let over = |(_, line): &(usize, &str)| line.chars().count() > 100;
             long.extend(
-                text.lines().enumerate().filter(over).map(|(n, _)| format!("{folder}/{file}:{n}")),
+                text.lines()
+                    .enumerate()
+                    .filter(over)
+                    .map(|(n, _)| format!("{folder}/{file}:{}", n + 1)),
             );
         }
     }
