@@ -134,9 +134,10 @@ impl Builder {
     ///     Engine::builder().register_policy(keep).policy_named("note", "keep").in_memory()?;
     /// assert_eq!(engine.policy("note").name(), "keep");
     /// let unknown = Engine::builder().policy_named("note", "newest").in_memory();
-    /// let newest = |name: &str| name == "newest";
-    /// let named = matches!(unknown, Err(Error::Invalid(Invalid::UnknownPolicy(n))) if newest(&n));
-    /// assert!(named);
+    /// let Err(Error::Invalid(Invalid::UnknownPolicy(name))) = unknown else {
+    ///     panic!("there is no such policy");
+    /// };
+    /// assert_eq!(name, "newest");
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     #[must_use]

@@ -73,8 +73,8 @@ impl Snapshot {
     /// in a clock that was asked for lately.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if a clock names a place that is no end of a commit here, or is not
-    /// causally closed; if fewer commits are here than [`Point::Lsn`] says.
+    /// [`Error::Clock`] if a clock names a place that is no end of a commit here, or is not
+    /// causally closed; [`Error::NotArrived`] if fewer commits are here than [`Point::Lsn`] says.
     pub fn as_of(&self, point: impl Into<Point>) -> Result<Past<'_>> {
         Past::new(self, point.into())
     }

@@ -58,7 +58,7 @@ impl Snapshot {
         Conflicts { manual: true, ..self.conflicts() }
     }
 
-    /// The newest version that all heads of an entity have in their past (R17; of stamps at the
+    /// The newest version that all heads of an entity have in their past (of stamps at the
     /// last moment of the year 9999 none is the newest); nothing if they have none in common, as
     /// two creations have not. Of a settled entity its only head. Costs a look at each version
     /// between the heads and it; its content, while it is kept, is told by

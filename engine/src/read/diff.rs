@@ -14,7 +14,7 @@ use crate::store::{Heads, View};
 
 impl Snapshot {
     /// What differs between two points, entity by entity, in order of their ids. Applied to what
-    /// was shown at the first, all of it gives what was shown at the second (R24, one level up).
+    /// was shown at the first, all of it gives what was shown at the second.
     ///
     /// ```
     /// # use heirloom::{Content, Engine, Patch, Point};

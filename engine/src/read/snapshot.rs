@@ -129,7 +129,7 @@ impl Snapshot {
         Ok(History { snapshot: self, todo, seen })
     }
 
-    /// A version by its ref. [`Error::Invalid`] if it is not here.
+    /// A version by its ref. [`Error::NotHere`] if it is not here.
     pub fn version(&self, reference: &VersionRef) -> Result<Version> {
         let view = self.view();
         let at = self.at(&view, reference)?;
@@ -141,7 +141,7 @@ impl Snapshot {
     /// The content of a version, as it was written; conflicts that were open then are shown as
     /// `auto` does. Nothing for a tombstone.
     ///
-    /// Reads at most 32 commits for each line of parents. [`Error::Invalid`] if the version is not
+    /// Reads at most 32 commits for each line of parents. [`Error::NotHere`] if the version is not
     /// here, [`Error::Absent`] if its content is not.
     pub fn content_at(&self, reference: &VersionRef) -> Result<Option<Content>> {
         let view = self.view();

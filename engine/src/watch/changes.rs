@@ -6,8 +6,8 @@ use super::scan::{Pass, Scan};
 use crate::engine::Engine;
 use crate::error::Result;
 
-/// The change log from a cursor on: an iterator over what is durable, in the order of arrival (R12,
-/// I9). Versions that are void and commits of a newer format have no effect and are left out.
+/// The change log from a cursor on: an iterator over what is durable, in the order of arrival.
+/// Versions that are void and commits of a newer format have no effect and are left out.
 ///
 /// It is not fused: at the end it gives nothing, and more once more is there. After an error it
 /// stands in front of the place that it could not read and tries that again;

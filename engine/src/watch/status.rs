@@ -85,7 +85,7 @@ impl Engine {
     }
 
     /// Where one change is; one of a local type is held by no peer. Costs a look at the peers.
-    /// [`Error::Invalid`](crate::Error::Invalid) if the version is not here.
+    /// [`Error::NotHere`](crate::Error::NotHere) if the version is not here.
     pub fn status_of(&self, version: &VersionRef) -> Result<ChangeStatus> {
         let snapshot = self.snapshot()?;
         let record = snapshot.at(&snapshot.view(), version)?.record;

@@ -192,7 +192,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         Ok(content)
     }
 
-    /// An entity as it is now; nothing if it is unknown or deleted. [`Error::Invalid`] if it is of
+    /// An entity as it is now; nothing if it is unknown or deleted. [`Error::OtherType`] if it is of
     /// another type, [`Error::Misfit`] if it does not fit `T`.
     pub fn get(&self, id: EntityId) -> Result<Option<Document<T>>> {
         self.get_in(&self.engine.snapshot()?, id)
@@ -230,7 +230,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::Invalid`] and [`Error::Misfit`] as for
+    /// [`Error::NotFound`], [`Error::Deleted`]; [`Error::OtherType`] and [`Error::Misfit`] as for
     /// [`get`](Self::get), for which [`update_from`](Self::update_from) is the way out.
     pub fn update<R: Outcome>(
         &self,
@@ -298,7 +298,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         Ok(())
     }
 
-    /// Deletes an entity. [`Error::NotFound`], [`Error::Deleted`], [`Error::Invalid`] if it is of
+    /// Deletes an entity. [`Error::NotFound`], [`Error::Deleted`], [`Error::OtherType`] if it is of
     /// another type.
     pub fn delete(&self, id: EntityId) -> Result<()> {
         self.engine.write(|tx| {
@@ -308,7 +308,7 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
     }
 
     /// Brings back what it was at a version. Errors as for [`Transaction::restore`];
-    /// [`Error::Invalid`] also if it is of another type.
+    /// [`Error::OtherType`] also if it is of another type.
     pub fn restore(&self, id: EntityId, version: &VersionRef) -> Result<()> {
         self.engine.write(|tx| {
             self.check_type_of(tx, id)?;

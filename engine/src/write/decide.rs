@@ -92,8 +92,10 @@ impl Transaction<'_> {
     /// assert_eq!(engine.snapshot()?.get(lamp)?.unwrap().get("name")?, Some("desk".into()));
     /// # Ok::<(), heirloom::Error>(())
     /// ```
-    /// [`Error::NotFound`], [`Error::Absent`] if that content is not here, [`Error::Invalid`] if
-    /// the version is none of this entity or a deletion.
+    ///
+    /// [`Error::NotFound`]; [`Error::NotHere`] or [`Error::Absent`] if the version or its content
+    /// is not here, [`Error::NotOfEntity`] if it is another entity's, [`Error::Tombstone`] if it
+    /// is a deletion.
     pub fn restore(&mut self, id: EntityId, version: &VersionRef) -> Result<()> {
         let mut staged = self.whole(id)?.0;
         let leaves = self.leaves_at(id, version)?;
@@ -106,8 +108,7 @@ impl Transaction<'_> {
     /// Settles a conflict for good and for all: a version whose parents are all heads. `seen`
     /// names the heads that the person looked at, as [`Conflict::seen`](crate::Conflict::seen)
     /// gives them, so that nothing is decided unseen. A [`Resolution::Patch`] decides the fields
-    /// that it names and leaves others open. Two people who decide alike make no new conflict
-    ///.
+    /// that it names and leaves others open. Two people who decide alike make no new conflict.
     ///
     /// ```
     /// # use heirloom::{Content, Engine, Patch};
@@ -124,8 +125,8 @@ impl Transaction<'_> {
     /// ```
     ///
     /// [`Error::Stale`] if the heads are others by now, [`Error::Deleted`] if nothing lives,
-    /// [`Error::NotFound`], [`Error::Absent`]; [`Error::Invalid`] for a head that is none, or if
-    /// this transaction changed the entity already.
+    /// [`Error::NotFound`], [`Error::Absent`]; [`Error::NotAHead`] if a resolution takes a version
+    /// that is no head, [`Error::AlreadyChanged`] if this transaction changed the entity already.
     pub fn resolve(
         &mut self,
         id: EntityId,

@@ -204,7 +204,7 @@ impl Importer {
         self.make_durable().err().unwrap_or(error)
     }
 
-    /// The same, and lets go.
+    /// Makes all that was imported durable, as [`flush`](Self::flush) does, and ends the import.
     pub fn finish(mut self) -> Result<()> {
         self.flush()
     }
@@ -227,7 +227,7 @@ impl Engine {
     /// Brings in existing versioned data, as commits of other devices.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the store has no dataset yet: an import derives ids from it, so it
+    /// [`Error::NoDataset`] if the store has no dataset yet: an import derives ids from it, so it
     /// must be given by name or id.
     pub fn importer(&self) -> Result<Importer> {
         Importer::new(self.clone())
