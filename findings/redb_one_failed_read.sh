@@ -69,7 +69,10 @@ fn read(database: &Database, key: u64) -> String {
         let table = database.begin_read()?.open_table(TABLE)?;
         Ok(table.get(key)?.map_or(0, |row| row.value().len()))
     };
-    row().map_or_else(|error| format!("{error:?}").chars().take(10).collect(), |n| format!("{n} bytes"))
+    match row() {
+        Ok(length) => format!("{length} bytes"),
+        Err(error) => format!("{error:?}").chars().take(10).collect(),
+    }
 }
 
 fn main() {

@@ -2,6 +2,7 @@
 //! order ends with the same, byte for byte, and an independent replay of the same commits says so
 //! too.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -58,8 +59,12 @@ struct Node {
 
 impl Node {
     fn open(file: File, name: usize, clock: i64) -> Self {
+        Self::open_as(&format!("node{name}"), file, clock)
+    }
+
+    fn open_as(label: &str, file: File, clock: i64) -> Self {
         let engine = Engine::builder()
-            .label(format!("node{name}"))
+            .label(label)
             .dataset_name(DATASET)
             .wall_clock(move || Timestamp::from_millis(1_700_000_000_000 + clock))
             .open_backend(file.clone())
@@ -303,4 +308,21 @@ fn the_report_says_what_happened_in_plain_words() {
     let (report, _) = sync_in_process(&phone.engine, &laptop.engine).unwrap();
     let said = report.forks[0].to_string();
     assert!(said.starts_with("2 copies of node0-") && said.contains("all is kept"), "{said}");
+}
+
+#[test]
+fn each_version_has_an_id_also_on_the_branch_of_a_node_with_the_longest_label() {
+    let label = "n".repeat(55);
+    let first = Node::open_as(&label, File::default(), 0);
+    first.write(1, 1);
+    let copy = Node::open_as(&label, first.file.copy(), 1);
+    first.write(1, 2);
+    copy.write(1, 3);
+    let report = sync_in_process(&first.engine, &copy.engine).unwrap();
+    assert_eq!(report.forks.len(), 1);
+    let heads = first.engine.snapshot().unwrap().heads(EntityId::from_bytes([1; 16])).unwrap();
+    let ids: BTreeSet<String> = heads.iter().map(|h| h.id().unwrap().to_string()).collect();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    assert!(ids.iter().all(|id| id.contains(&label)), "{ids:?}");
+    agree(&[first, copy]);
 }

@@ -48,8 +48,8 @@ impl Replication {
     /// Adds bytes to a large commit, durably. `offset` is how many are here; at 0 it begins, and
     /// another that was staged is dropped.
     ///
-    /// [`Error::NotContinued`] if the bytes do not continue what is here, or would go beyond the limits
-    /// of a commit.
+    /// [`Error::NotContinued`] if the bytes do not continue what is here, or would go beyond the
+    /// limits of a commit.
     pub fn stage(&self, peer: NodeId, head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
         let store = self.engine.store();
         store.transact(|tx| {

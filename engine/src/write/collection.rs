@@ -192,8 +192,8 @@ impl<T: Serialize + DeserializeOwned> Collection<T> {
         Ok(content)
     }
 
-    /// An entity as it is now; nothing if it is unknown or deleted. [`Error::OtherType`] if it is of
-    /// another type, [`Error::Misfit`] if it does not fit `T`.
+    /// An entity as it is now; nothing if it is unknown or deleted. [`Error::OtherType`] if it is
+    /// of another type, [`Error::Misfit`] if it does not fit `T`.
     pub fn get(&self, id: EntityId) -> Result<Option<Document<T>>> {
         self.get_in(&self.engine.snapshot()?, id)
     }

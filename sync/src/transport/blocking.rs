@@ -7,14 +7,13 @@
 //! keep its deadlines.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, after, bounded, never, select, unbounded};
 use heirloom_core::replica::Replica;
 
-use super::cancel::{Cancel, Waker};
+use super::cancel::Cancel;
 use crate::error::{Result, Stall, SyncError};
 use crate::report::{Event, Report};
 use crate::session::Session;
@@ -45,12 +44,6 @@ pub fn run<R: Replica>(
     cancel: &Cancel,
     mut on_event: impl FnMut(Event),
 ) -> Result<Report> {
-    let (cancelling, cancelled) = bounded(1);
-    let waker: Arc<Waker> = Arc::new(move || {
-        // one that is full says it already
-        let _ = cancelling.try_send(());
-    });
-    cancel.wake(&waker);
     thread::scope(|scope| {
         // made first and so dropped last: whatever happens here the channels are let go of, then
         // the link is closed, and with it both threads end
@@ -60,7 +53,7 @@ pub fn run<R: Replica>(
         let (wrote, written) = unbounded();
         scope.spawn(move || read_all(reader, &heard));
         scope.spawn(move || write_all(writer, &to_write, &wrote));
-        let mut link = Link { inbox, outbox, written, cancelled, queued: 0, write_error: None };
+        let mut link = Link { inbox, outbox, written, cancel, queued: 0, write_error: None };
         let started = Instant::now();
         let outcome = drive(&mut session, &mut link, started, &mut on_event);
         match &outcome {
@@ -149,26 +142,26 @@ enum News {
 }
 
 /// The session's end of the channels.
-struct Link {
+struct Link<'c> {
     inbox: Receiver<Heard>,
     outbox: Sender<Vec<u8>>,
     written: Receiver<io::Result<usize>>,
-    cancelled: Receiver<()>,
+    cancel: &'c Cancel,
     /// Bytes that the link has not taken yet.
     queued: usize,
     write_error: Option<io::Error>,
 }
 
-impl Link {
+impl Link<'_> {
     /// Waits until something has happened or `limit` is over.
     fn wait(&mut self, limit: Option<Duration>) -> News {
-        if self.cancelled.try_recv().is_ok() {
+        if self.cancel.is_cancelled() {
             return News::Cancelled;
         }
         let timer = timer(limit);
         if self.write_error.is_none() {
             select! {
-                recv(self.cancelled) -> _ => return News::Cancelled,
+                recv(self.cancel.cancelled()) -> _ => return News::Cancelled,
                 recv(self.inbox) -> heard => return news(heard.ok()),
                 recv(timer) -> _ => return News::Due,
                 recv(self.written) -> wrote => {

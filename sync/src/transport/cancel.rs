@@ -1,57 +1,46 @@
 //! Cancelling a session from another thread.
 
+use std::convert::Infallible;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 
 /// A handle with which any thread can end the sessions that were given a clone of it. They return
 /// [`SyncError::Cancelled`](crate::SyncError::Cancelled) at once, whatever they wait for.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Cancel {
-    inner: Arc<Inner>,
+    /// Nothing is ever sent: that nobody can send any more is the news.
+    sender: Arc<Mutex<Option<Sender<Infallible>>>>,
+    cancelled: Receiver<Infallible>,
 }
-
-#[derive(Default)]
-struct Inner {
-    cancelled: AtomicBool,
-    wakers: Mutex<Vec<Weak<Waker>>>,
-}
-
-pub(crate) type Waker = dyn Fn() + Send + Sync;
 
 impl Cancel {
     /// A handle that nobody has cancelled yet.
     pub fn new() -> Self {
-        Self::default()
+        let (sender, cancelled) = bounded(0);
+        Self { sender: Arc::new(Mutex::new(Some(sender))), cancelled }
     }
 
     /// Ends all sessions of this handle, now and later.
     pub fn cancel(&self) {
-        self.inner.cancelled.store(true, Ordering::SeqCst);
-        let wakers = std::mem::take(&mut *self.wakers());
-        for waker in wakers.iter().filter_map(Weak::upgrade) {
-            waker();
-        }
+        *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Whether it was cancelled.
     pub fn is_cancelled(&self) -> bool {
-        self.inner.cancelled.load(Ordering::SeqCst)
+        self.cancelled.try_recv() == Err(TryRecvError::Disconnected)
     }
 
-    /// Calls `waker` when cancelled, as long as somebody keeps it.
-    pub(crate) fn wake(&self, waker: &Arc<Waker>) {
-        let mut wakers = self.wakers();
-        wakers.retain(|waker| waker.strong_count() > 0);
-        wakers.push(Arc::downgrade(waker));
-        drop(wakers);
-        if self.is_cancelled() {
-            waker();
-        }
+    /// A channel that is disconnected by [`Cancel::cancel`], to be waited for beside others.
+    pub(crate) fn cancelled(&self) -> &Receiver<Infallible> {
+        &self.cancelled
     }
+}
 
-    fn wakers(&self) -> MutexGuard<'_, Vec<Weak<Waker>>> {
-        self.inner.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+impl Default for Cancel {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam::channel::{Sender, bounded, select};
+use crossbeam::channel::{RecvTimeoutError, Sender, bounded, select};
 use heirloom_core::replica::Replica;
 
 use super::blocking;
-use super::cancel::{Cancel, Waker};
+use super::cancel::Cancel;
 use crate::config::Config;
 use crate::error::{Result, SyncError};
 use crate::report::{Event, Report};
@@ -157,12 +157,7 @@ where
     F: Fn(Result<Report>) + Send + Sync + 'static,
 {
     fn run(&self, listener: &TcpListener) {
-        let (cancelling, cancelled) = bounded(1);
-        let waker: Arc<Waker> = Arc::new(move || {
-            // one that is full says it already
-            let _ = cancelling.try_send(());
-        });
-        self.cancel.wake(&waker);
+        let cancelled = self.cancel.cancelled();
         // a session holds one until it ends, also by a panic
         let (leave, places) = bounded::<()>(SESSIONS);
         // all of them are free
@@ -184,7 +179,9 @@ where
                 Ok(session) => sessions.push(session),
                 // out of descriptors or threads, or the peer has gone again: the next one may fare
                 // better
-                Err(_) if cancelled.recv_timeout(PAUSE).is_ok() => break,
+                Err(_) if cancelled.recv_timeout(PAUSE) == Err(RecvTimeoutError::Disconnected) => {
+                    break;
+                }
                 Err(_) => {}
             }
             sessions.retain(|session| !session.is_finished());

@@ -1,5 +1,7 @@
 //! The tables, opened: what one read transaction sees of them.
 
+use std::sync::OnceLock;
+
 use super::guard::{ASIDE, ReadTable, ReadTables};
 use super::sealed::hex;
 use super::tables::{
@@ -28,6 +30,8 @@ pub(crate) struct Tables {
     /// Number of the durable commit that it shows, counted since opening.
     pub(crate) commit: u64,
     pub(crate) transaction: ReadTables,
+    /// What was found out where the log is shorter than `dots` says.
+    cut: OnceLock<u64>,
 }
 
 impl Tables {
@@ -45,6 +49,7 @@ impl Tables {
             staging: transaction.table(STAGING)?,
             peers: transaction.table(PEERS)?,
             transaction,
+            cut: OnceLock::new(),
         })
     }
 
@@ -94,7 +99,8 @@ impl Tables {
     }
 
     /// How many commits there are, by the log and by `dots`: one that only `dots` names is damaged,
-    /// and not one that never was. Costs a look at the end of the log unless there are such.
+    /// and not one that never was. Costs a look at the end of the log; where there are such, a walk
+    /// through `dots` once.
     pub(crate) fn commits(&self) -> Result<u64> {
         let logged = self.logged()?;
         // Each commit has a row there, and lsns have no gaps: one that is not lower than the number
@@ -103,10 +109,12 @@ impl Tables {
         if rows <= logged {
             return Ok(logged);
         }
-        let named = self.dots.iter().into_iter().flatten().map_while(Result::ok);
-        let named =
-            named.filter_map(|(_, lsn)| lsn.value().try_into().ok().map(u64::from_be_bytes));
-        Ok(named.filter(|lsn| *lsn < rows).map(|lsn| lsn + 1).max().unwrap_or(0).max(logged))
+        Ok(*self.cut.get_or_init(|| {
+            let named = self.dots.iter().into_iter().flatten().map_while(Result::ok);
+            let named =
+                named.filter_map(|(_, lsn)| lsn.value().try_into().ok().map(u64::from_be_bytes));
+            named.filter(|lsn| *lsn < rows).map(|lsn| lsn + 1).max().unwrap_or(0).max(logged)
+        }))
     }
 
     /// How many broken trees `repair` put out of the way.
