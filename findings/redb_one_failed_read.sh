@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# redb 4.6: after one read that the storage refused, nothing that is not in redb's cache can be read,
-# and nothing can be written, until the database is opened again, however well the storage is.
+# redb 4.6: after one read that the storage refused, nothing that is not in redb's cache can be
+# read, and nothing can be written, until the database is opened again, however well the storage is.
 #
 # Guess: a refused read is an error of that call, as it is with a file; the next call, on a storage
 # that is well again, gives the row, and writing goes on.

@@ -58,8 +58,8 @@ pub use heirloom_core::merge::{
 };
 pub use heirloom_core::model::{
     Chain, ChainPrefix, Clock, ClockEntry, ClockOrdering, CommitRef, Content, Dataset, DatasetId,
-    EntityId, Kind, LogId, LogRoot, Metadata, NodeId, Patch, StateDigest, Timestamp, Value,
-    Variant, VersionId, VersionRef, VoidReason,
+    EntityId, Kind, LogId, LogRoot, Lsn, Metadata, NodeId, Patch, Sequence, StateDigest, Timestamp,
+    Value, Variant, VersionId, VersionRef, VoidReason,
 };
 pub use heirloom_core::replica::{ClockAhead, Fork, Span, VoidVersion};
 pub use maintain::{BackupProgress, Compaction, IndexStatus, Repaired, VerifyProgress};

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use heirloom::replication::{Peer, StagedHead};
 use heirloom::{
-    Builder, Chain, Change, Content, Cursor, Engine, EntityId, Error, LogId, NodeId, Patch, Policy,
-    Value,
+    Builder, Chain, Change, Content, Cursor, Engine, EntityId, Error, LogId, Lsn, NodeId, Patch,
+    Policy, Sequence, Value,
 };
 use proptest::prelude::*;
 use redb::{ReadableTable, TableDefinition};
@@ -24,7 +24,8 @@ fn in_memory(label: &str) -> Engine {
 }
 
 fn carry(from: &Engine, to: &Engine) {
-    let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     to.replication()
         .ingest(&batch.commits.iter().map(|c| &c.bytes[..]).collect::<Vec<_>>())
         .unwrap();
@@ -151,10 +152,16 @@ fn a_backup_is_unknown_among_peers_and_knows_none() {
     let (replication, peer) = (phone.replication(), NodeId::from_bytes([9; 16]));
     let node = replication.node().unwrap();
     replication
-        .remember(peer, Peer { cut: None, held: 2, is_hub: true, ..Peer::default() })
+        .remember(peer, Peer { cut: None, held: Lsn::new(2), is_hub: true, ..Peer::default() })
         .unwrap();
     let zero = (LogId::from_bytes([3; 16]), Chain::from_bytes([4; 32]));
-    let head = StagedHead { log: zero.0, sequence: 1, chain: zero.1, total: 100, digest: [5; 16] };
+    let head = StagedHead {
+        log: zero.0,
+        sequence: Sequence::FIRST,
+        chain: zero.1,
+        total: 100,
+        digest: [5; 16],
+    };
     replication.stage(peer, &head, 0, b"begin").unwrap();
     phone.backup(&path).unwrap();
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use heirloom::{
-    Change, ChangeKind, Content, Cursor, Engine, EntityId, Error, LogId, Metadata, Patch,
+    Change, ChangeKind, Content, Cursor, Engine, EntityId, Error, LogId, Lsn, Metadata, Patch,
     Subscription,
 };
 use proptest::prelude::*;
@@ -26,7 +26,8 @@ fn open(path: &Path) -> Engine {
 }
 
 fn carry(from: &Engine, to: &Engine) {
-    let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     to.replication().ingest(&commits).unwrap();
 }
@@ -51,7 +52,7 @@ fn all(engine: &Engine) -> Vec<Change> {
 type Place = (LogId, u64);
 
 fn place(change: &Change) -> Place {
-    (change.log(), change.version().sequence)
+    (change.log(), change.version().sequence.get())
 }
 
 fn places(changes: &[Change]) -> Vec<Place> {
@@ -60,10 +61,11 @@ fn places(changes: &[Change]) -> Vec<Place> {
 
 /// The naive list: every version of every commit, in the order in which sync would send them.
 fn naive(engine: &Engine) -> Vec<Place> {
-    let batch = engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        engine.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     let of = |c: &heirloom::replication::WireCommit| {
         let (log, last) = (c.end.log, c.end.sequence);
-        (last + 1 - c.versions..=last).map(move |s| (log, s)).collect::<Vec<_>>()
+        (last.get() + 1 - c.versions..=last.get()).map(move |s| (log, s)).collect::<Vec<_>>()
     };
     batch.commits.iter().flat_map(of).collect()
 }
@@ -763,7 +765,8 @@ fn histories(engine: &Engine) -> BTreeMap<Place, (EntityId, ChangeKind, Option<C
                 _ => ChangeKind::Update,
             };
             let content = snapshot.content_at(&version.reference()).unwrap();
-            out.insert((version.log(), version.reference().sequence), (id, kind, content));
+            let place = (version.log(), version.reference().sequence.get());
+            out.insert(place, (id, kind, content));
         }
     }
     out
@@ -793,7 +796,7 @@ proptest! {
         for c in whole.iter().filter(|c| c.kind() != ChangeKind::Merge) {
             let version = engine.snapshot().unwrap().version(&c.version()).unwrap();
             if let [parent] = version.parents() {
-                let before = &known[&(parent.log, parent.sequence)].2;
+                let before = &known[&(parent.log, parent.sequence.get())].2;
                 prop_assert_eq!(&c.before().unwrap().map(|e| e.content()), before);
             }
         }
@@ -868,7 +871,8 @@ fn what_cannot_be_shown_stands_in_no_live_querys_way() {
     let mut sevens =
         tablet.subscribe().unwrap().matching(|e| e.get("n").unwrap() == Some(7.into()));
     let absent = create(&phone, "lamp", 1);
-    let batch = phone.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        phone.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     let mut bytes = batch.commits[0].bytes.clone();
     // a body that does not give the root of the states: kept, but never shown
     let at = bytes.len() - 2;

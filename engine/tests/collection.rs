@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use heirloom::{Content, Engine, EntityId, Error, Patch, Value};
+use heirloom::{Content, Engine, EntityId, Error, Lsn, Patch, Value};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize, PartialEq, Debug, Clone, Default)]
@@ -232,7 +232,8 @@ fn what_cannot_be_shown_is_an_error_in_its_place_and_the_others_follow() {
         (builder("phone").in_memory().unwrap(), builder("tablet").in_memory().unwrap());
     let id = |n: u8| EntityId::from_bytes([n; 16]);
     phone.collection::<Lamp>("lamp").create_with_id(id(2), &lamp("hall", 2)).unwrap();
-    let batch = phone.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        phone.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     let mut bytes = batch.commits[0].bytes.clone();
     // a body that does not give the root of the states: kept, but never shown
     let at = bytes.len() - 2;

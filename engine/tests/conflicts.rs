@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use heirloom::{
-    Builder, Conflict, ConflictKind, Content, Engine, Entity, EntityId, Error, Invalid, Kind,
-    Patch, Policy, Proposal, Resolution, Snapshot, Timestamp, Transaction, Value, VersionRef,
-    apply_patch,
+    Builder, Conflict, ConflictKind, Content, Engine, Entity, EntityId, Error, Invalid, Kind, Lsn,
+    Patch, Policy, Proposal, Resolution, Sequence, Snapshot, Timestamp, Transaction, Value,
+    VersionRef, apply_patch,
 };
 
 // --- devices, and what they show
@@ -39,7 +39,8 @@ fn device_under(name: &str, policy: &Policy) -> Engine {
 
 /// Carries all that `from` has to `to`.
 fn carry(from: &Engine, to: &Engine) {
-    let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     to.replication().ingest(&commits).unwrap();
 }
@@ -255,7 +256,8 @@ fn a_deletion_against_an_update_suggests_nothing_and_lists_what_else_is_open() {
 
     // a third one had changed the same field
     let third = device("third");
-    let creation = phone.replication().commits(0, 1, &|_, _, _| true, usize::MAX).unwrap();
+    let creation =
+        phone.replication().commits(Lsn::START, Lsn::new(1), &|_, _, _| true, usize::MAX).unwrap();
     third.replication().ingest(&[&creation.commits[0].bytes]).unwrap();
     patch(&third, id, set("a", 3));
     meet(&[&phone, &tablet, &third]);
@@ -973,7 +975,7 @@ fn a_custom_policy_that_fails_harms_nothing_but_its_entity() {
         (
             "useless",
             Policy::custom("useless", 1, |c| {
-                Resolution::Head(VersionRef { sequence: 99, ..c.heads[0].version })
+                Resolution::Head(VersionRef { sequence: Sequence::new(99), ..c.heads[0].version })
             }),
         ),
     ];
@@ -1241,7 +1243,11 @@ fn a_write_that_a_rule_rejects_leaves_no_trace() {
     );
     patch(&phone, id, set("a", 3));
     let sequence = phone.snapshot().unwrap().heads(id).unwrap()[0].reference().sequence;
-    assert_eq!((shown(&phone, id), sequence), ("a=3".to_owned(), 2), "no sequence was used up");
+    assert_eq!(
+        (shown(&phone, id), sequence.get()),
+        ("a=3".to_owned(), 2),
+        "no sequence was used up"
+    );
 }
 
 #[test]
@@ -1341,7 +1347,8 @@ fn a_transaction_that_gives_up_or_panics_leaves_nothing_in_memory() {
 
 /// The same, but the bodies of the last commit come damaged.
 fn carry_damaged(from: &Engine, to: &Engine) {
-    let mut batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let mut batch =
+        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     let last = batch.commits.last_mut().unwrap();
     let at = last.bytes.len() - 2;
     last.bytes[at] ^= 1;

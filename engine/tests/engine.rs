@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use heirloom::{
-    Clock, ClockOrdering, ConflictKind, Content, DatasetId, Engine, EntityId, Error, Kind,
-    Metadata, Patch, Snapshot, Timestamp, Value, VersionRef,
+    Clock, ClockOrdering, ConflictKind, Content, DatasetId, Engine, EntityId, Error, Kind, Lsn,
+    Metadata, Patch, Sequence, Snapshot, Timestamp, Value, VersionRef,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,8 @@ fn engine(label: &str) -> Engine {
 
 /// Carries all that `from` has to `to`.
 fn carry(from: &Engine, to: &Engine) {
-    let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     to.replication().ingest(&commits).unwrap();
 }
@@ -285,7 +286,8 @@ fn a_thousand_heads_on_one_entity_merge() {
     let home = engine("home");
     let id =
         home.write(|tx| tx.create("lamp", &Content::new().with("x", 0).with("shared", 1))).unwrap();
-    let batch = home.replication().commits(0, 1, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        home.replication().commits(Lsn::START, Lsn::new(1), &|_, _, _| true, usize::MAX).unwrap();
     let hub = engine("hub");
     carry(&home, &hub);
     for i in 0..1000u32 {
@@ -452,7 +454,7 @@ fn a_reopened_store_goes_on_where_it_was() {
     );
     engine.write(|tx| tx.patch(id, Patch::new().set("brightness", 3))).unwrap();
     both_ways(&engine, &other);
-    assert_eq!(engine.snapshot().unwrap().heads(id).unwrap()[0].id().unwrap().sequence(), 2);
+    assert_eq!(engine.snapshot().unwrap().heads(id).unwrap()[0].id().unwrap().sequence().get(), 2);
 }
 
 fn engine_with_edit(from: &Engine, id: EntityId) -> Engine {
@@ -489,7 +491,8 @@ fn walls_never_go_back_and_a_clock_far_ahead_moves_nobody() {
         .unwrap();
     carry(&engine, &wild);
     wild.write(|tx| tx.patch(id, Patch::new().set("brightness", 3))).unwrap();
-    let batch = wild.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        wild.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     let report = engine.replication().ingest(&commits).unwrap();
     let told: Vec<_> =
@@ -547,7 +550,7 @@ fn two_copies_that_wrote_live_on_as_branches() {
         let snapshot = engine.snapshot().unwrap();
         let heads = snapshot.heads(id).unwrap();
         let forks = snapshot.forks().unwrap();
-        assert_eq!((heads.len(), forks.len(), forks[0].log, forks[0].after), (2, 1, log, 0));
+        assert_eq!((heads.len(), forks.len(), forks[0].log, forks[0].after.get()), (2, 1, log, 0));
         assert_ne!(heads[0].device(), heads[1].device(), "a branch has a name of its own");
         assert_eq!(
             snapshot.clock().unwrap().iter().map(|(name, _)| name).collect::<Vec<_>>(),
@@ -562,7 +565,7 @@ fn refs_of_versions_that_are_not_here_are_errors() {
     let engine = engine("phone");
     let id = engine.write(|tx| tx.create("lamp", &lamp(1))).unwrap();
     let head = engine.snapshot().unwrap().heads(id).unwrap()[0].reference();
-    let wrong = VersionRef { sequence: 9, ..head };
+    let wrong = VersionRef { sequence: Sequence::new(9), ..head };
     let snapshot = engine.snapshot().unwrap();
     assert!(matches!(snapshot.content_at(&wrong), Err(Error::NotHere { .. })));
     assert!(matches!(engine.write(|tx| tx.restore(id, &wrong)), Err(Error::NotOfEntity { .. })));
@@ -572,7 +575,7 @@ fn refs_of_versions_that_are_not_here_are_errors() {
 fn a_peer_may_claim_to_be_at_the_end_of_all_sequences() {
     let engine = Engine::in_memory().unwrap();
     engine.write(|tx| tx.create("lamp", &Content::new())).unwrap();
-    assert_eq!(engine.replication().first_lsn_beyond(&|_, _| u64::MAX).unwrap(), 1);
+    assert_eq!(engine.replication().first_lsn_beyond(&|_, _| Sequence::END).unwrap().get(), 1);
 }
 
 /// Whether it returns at all.
@@ -594,7 +597,7 @@ fn what_waits_for_the_writer_is_an_error_inside_a_write_and_no_deadlock() {
         ("node", |e| e.replication().node().map(drop)),
         ("adopt", |e| e.replication().adopt(DatasetId::from_name("other"))),
         ("remember", |e| {
-            let peer = heirloom::replication::Peer { held: 1, ..Default::default() };
+            let peer = heirloom::replication::Peer { held: Lsn::new(1), ..Default::default() };
             e.replication().remember(heirloom::NodeId::from_bytes([1; 16]), peer)
         }),
         ("forget", |e| e.replication().forget(heirloom::NodeId::from_bytes([1; 16]))),
@@ -632,8 +635,10 @@ fn a_policy_that_writes_gets_an_error_and_stops_nobody() {
         let phone = builder("phone").policy("lamp", writes).index("lamp", "v").in_memory().unwrap();
         let tablet = builder("tablet").in_memory().unwrap();
         let carry = |from: &Engine, to: &Engine| {
-            let batch =
-                from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+            let batch = from
+                .replication()
+                .commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX)
+                .unwrap();
             let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
             to.replication().ingest(&commits).unwrap();
         };

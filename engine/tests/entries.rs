@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use heirloom::{Content, Engine, EntityId, Patch, Policy, Resolution, Value};
+use heirloom::{Content, Engine, EntityId, Lsn, Patch, Policy, Resolution, Value};
 use serde::{Deserialize, Serialize};
 
 /// The phone writes before the tablet.
@@ -14,7 +14,8 @@ fn device(label: &str) -> Engine {
 }
 
 fn carry(from: &Engine, to: &Engine) {
-    let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     to.replication().ingest(&commits).unwrap();
 }

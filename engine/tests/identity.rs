@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use heirloom::{Builder, Content, Engine, EntityId, Opened, Patch};
+use heirloom::{Builder, Content, Engine, EntityId, Lsn, Opened, Patch};
 
 fn builder() -> Builder {
     Engine::builder().label("phone").dataset_name("home")
@@ -18,7 +18,8 @@ fn lamp(engine: &Engine, n: i64) -> EntityId {
 }
 
 fn carry(from: &Engine, to: &Engine) {
-    let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     to.replication().ingest(&commits).unwrap();
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use heirloom::{
-    Builder, Clock, Content, Cursor, DatasetId, Engine, EntityId, Error, Kind, Patch, Point,
-    Timestamp, Value,
+    Builder, Clock, Content, Cursor, DatasetId, Engine, EntityId, Error, Kind, Lsn, Patch, Point,
+    Sequence, Timestamp, Value,
 };
 use proptest::prelude::*;
 
@@ -20,7 +20,8 @@ fn engine(label: &str) -> Engine {
 }
 
 fn commits(engine: &Engine) -> Vec<Vec<u8>> {
-    let batch = engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        engine.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     batch.commits.into_iter().map(|c| c.bytes).collect()
 }
 
@@ -85,10 +86,14 @@ fn a_peer_hears_nothing_of_what_stays_here() {
     assert_eq!(all, 5);
     assert_eq!(commits(&phone).len(), 2);
     let ends = replication.position().unwrap().ends;
-    assert_eq!(replication.ends_at_lsn(all).unwrap(), ends);
-    let held = |log, _| ends.iter().find(|e| e.log == log).map_or(0, |e| e.sequence);
-    assert_eq!(replication.first_lsn_beyond(&held).unwrap(), all);
-    assert_eq!(replication.first_lsn_beyond(&|_, _| 0).unwrap(), 1, "the first that travels");
+    assert_eq!(replication.ends_at_lsn(all.into()).unwrap(), ends);
+    let held = |log, _| ends.iter().find(|e| e.log == log).map_or(Sequence::START, |e| e.sequence);
+    assert_eq!(replication.first_lsn_beyond(&held).unwrap().get(), all);
+    assert_eq!(
+        replication.first_lsn_beyond(&|_, _| Sequence::START).unwrap().get(),
+        1,
+        "the first that travels"
+    );
 }
 
 #[test]
@@ -184,7 +189,7 @@ fn a_local_entity_lives_as_others_do() {
     let kinds: Vec<_> = history.iter().rev().map(|v| v.kind()).collect();
     assert_eq!(kinds, [Kind::Create, Kind::Update, Kind::Delete, Kind::Restore, Kind::Update]);
     let sequences: Vec<_> = history.iter().rev().map(|v| v.reference().sequence).collect();
-    assert_eq!(sequences, [1, 2, 3, 4, 5]);
+    assert_eq!(sequences, [1, 2, 3, 4, 5].map(Sequence::new));
     assert!(history[0].device().starts_with("local-"));
     assert_eq!(snapshot.content_at(&second).unwrap(), Some(named("two")));
     let listed: Vec<_> = snapshot.list("draft").into_iter().map(|e| e.unwrap().id()).collect();
@@ -215,11 +220,11 @@ fn points_of_this_store_show_what_stays_here_and_clocks_do_not() {
     assert_eq!(at(Timestamp::from_millis(1_500).into()), Some("old".into()));
     assert_eq!(at(Timestamp::from_millis(2_500).into()), Some("new".into()));
     assert_eq!(
-        [0, 1, 2, 3].map(|n| at(Point::Lsn(n))),
+        [0, 1, 2, 3].map(|n| at(Point::Lsn(Lsn::new(n)))),
         [None, Some("old".into()), Some("old".into()), Some("new".into())]
     );
     assert_eq!(at(Point::Now), Some("new".into()));
-    let from = Point::Lsn(1);
+    let from = Point::Lsn(Lsn::new(1));
     let found: Vec<_> =
         snapshot.diff(from, Point::Now).unwrap().of_type("draft").map(Result::unwrap).collect();
     assert_eq!((&found[0].before, &found[0].after), (&Some(named("old")), &Some(named("new"))));

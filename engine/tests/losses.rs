@@ -4,7 +4,7 @@ mod histories;
 
 use std::collections::BTreeSet;
 
-use heirloom::{Content, Engine, EntityId, Loss, Patch, Point, Value, VersionRef};
+use heirloom::{Content, Engine, EntityId, Loss, Lsn, Patch, Point, Value, VersionRef};
 use histories::{ENTITIES, Oracle, STORES, World, event, id};
 use proptest::prelude::*;
 
@@ -13,7 +13,8 @@ fn engine(label: &str) -> Engine {
 }
 
 fn carry(from: &Engine, to: &Engine) {
-    let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     to.replication().ingest(&commits).unwrap();
 }

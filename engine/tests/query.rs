@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Atomic};
 
 use heirloom::{
-    Builder, Content, Engine, Entity, EntityId, Error, Patch, Policy, Query, QueryCursor, Snapshot,
-    Timestamp, Value,
+    Builder, Content, Engine, Entity, EntityId, Error, Lsn, Patch, Policy, Query, QueryCursor,
+    Snapshot, Timestamp, Value,
 };
 use proptest::prelude::*;
 use redb::backends::InMemoryBackend;
@@ -44,7 +44,8 @@ fn builder(label: &str) -> Builder {
 
 /// Carries all that `from` has to `to`.
 fn carry(from: &Engine, to: &Engine) {
-    let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     to.replication().ingest(&commits).unwrap();
 }
@@ -617,7 +618,10 @@ fn what_becomes_another_type_leaves_the_index_of_the_old_one() {
         let commits: Vec<_> = [&later, &earlier]
             .iter()
             .flat_map(|e| {
-                e.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap().commits
+                e.replication()
+                    .commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX)
+                    .unwrap()
+                    .commits
             })
             .map(|c| c.bytes)
             .collect();
@@ -759,7 +763,7 @@ fn each_snapshot_is_consistent_beside_a_writer() {
 #[test]
 fn contents_that_are_not_here_are_in_no_answer() {
     let (a, b) = (lamps(builder("phone"), (0..4).map(Value::Int)), lamps(builder("tablet"), []));
-    let batch = a.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch = a.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     let mut bytes = batch.commits[0].bytes.clone();
     // a body that does not give the root of the states: kept, but never shown
     let at = bytes.len() - 2;
@@ -896,7 +900,8 @@ fn another_policy_shows_other_values_and_the_index_follows() {
         builder("b").in_memory().unwrap(),
     );
     let carry = |from: &Engine, to: &Engine| {
-        let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+        let batch =
+            from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
         let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
         to.replication().ingest(&commits).unwrap();
     };

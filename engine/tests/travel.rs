@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use heirloom::{
-    Clock, Content, Difference, Engine, EntityId, Error, Patch, Point, Snapshot, Timestamp, Value,
-    Version, apply_patch,
+    Clock, Content, Difference, Engine, EntityId, Error, Lsn, Patch, Point, Snapshot, Timestamp,
+    Value, Version, apply_patch,
 };
 use histories::{ENTITIES, Oracle, STORES, World, event, id, numbers};
 use proptest::prelude::*;
@@ -112,9 +112,10 @@ proptest! {
             let mut points = vec![Point::Now, before_all, Point::Clock(Clock::new())];
             let marks = world.marks.iter().filter(|m| store == 0 || m.0 == store);
             points.extend(marks.map(|m| m.1.clone().into()));
-            points.extend(world.marks.iter().filter(|m| m.0 == store).map(|m| Point::Lsn(m.2)));
+            let marks = world.marks.iter().filter(|m| m.0 == store);
+            points.extend(marks.map(|m| Point::Lsn(m.2.into())));
             for pick in &picks {
-                points.push(Point::Lsn(pick.index(commits as usize + 1) as u64));
+                points.push(Point::Lsn(Lsn::new(pick.index(commits as usize + 1) as u64)));
                 if !stamps.is_empty() {
                     let stamp = stamps[pick.index(stamps.len())];
                     points.push(stamp.into());
@@ -144,7 +145,8 @@ fn engine_at(label: &str, time: i64) -> (Engine, Arc<AtomicI64>) {
 }
 
 fn carry(from: &Engine, to: &Engine) {
-    let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     to.replication().ingest(&commits).unwrap();
 }
@@ -177,7 +179,7 @@ fn a_late_arrival_changes_what_a_time_shows_but_not_what_a_clock_or_an_arrival_p
     carry(&tablet, &phone);
     assert_eq!(n(then.into()), Some(2.into()), "the tablet wrote before then");
     assert_eq!(n(clock.into()), Some(1.into()));
-    assert_eq!(n(Point::Lsn(commits)), Some(1.into()));
+    assert_eq!(n(Point::Lsn(commits.into())), Some(1.into()));
     assert_eq!(n(Point::Now), Some(2.into()));
 }
 
@@ -186,9 +188,12 @@ fn commits_that_have_not_arrived_are_no_point() {
     let (engine, _) = engine_at("phone", 1);
     engine.write(|tx| tx.create("lamp", &Content::new())).unwrap();
     let snapshot = engine.snapshot().unwrap();
-    assert!(snapshot.as_of(Point::Lsn(1)).is_ok());
-    assert!(matches!(snapshot.as_of(Point::Lsn(2)), Err(Error::NotArrived { .. })));
-    assert!(matches!(snapshot.diff(Point::Lsn(0), Point::Lsn(2)), Err(Error::NotArrived { .. })));
+    assert!(snapshot.as_of(Point::Lsn(Lsn::new(1))).is_ok());
+    assert!(matches!(snapshot.as_of(Point::Lsn(Lsn::new(2))), Err(Error::NotArrived { .. })));
+    assert!(matches!(
+        snapshot.diff(Point::Lsn(Lsn::START), Point::Lsn(Lsn::new(2))),
+        Err(Error::NotArrived { .. })
+    ));
 }
 
 #[test]
@@ -238,7 +243,7 @@ fn a_short_past_of_a_long_log_is_found_without_walking_it() {
     }
     let snapshot = engine.snapshot().unwrap();
     for commits in [0u64, 1, 2, 63, 64, 65, 199, 200] {
-        let shown = snapshot.as_of(Point::Lsn(commits)).unwrap().get(lamp).unwrap();
+        let shown = snapshot.as_of(Point::Lsn(commits.into())).unwrap().get(lamp).unwrap();
         let n = shown.map(|e| e.get("n").unwrap().unwrap().as_int().unwrap() as u64);
         assert_eq!(n, commits.checked_sub(1));
     }

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use heirloom::replication::Ingested;
 use heirloom::{
-    Atomic, Collection, Content, Engine, EntityId, Error, Invalid, Patch, Policy, Timestamp, Value,
-    Variant, VersionRef, from_value, to_value,
+    Atomic, Collection, Content, Engine, EntityId, Error, Invalid, Lsn, Patch, Policy, Timestamp,
+    Value, Variant, VersionRef, from_value, to_value,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -41,7 +41,8 @@ fn device(label: &str) -> Engine {
 /// Brings each what the other has.
 fn meet(a: &Engine, b: &Engine) {
     for (from, to) in [(a, b), (b, a)] {
-        let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+        let batch =
+            from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
         for commit in batch.commits {
             let _: Ingested = to.replication().ingest(&[&commit.bytes]).unwrap();
         }

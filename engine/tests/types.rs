@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use heirloom::{Builder, Content, Engine, EntityId, Error};
+use heirloom::{Builder, Content, Engine, EntityId, Error, Lsn};
 use redb::StorageBackend;
 use redb::backends::FileBackend;
 
@@ -83,7 +83,10 @@ fn opening_reads_no_more_of_ten_thousand_types_than_of_ten() {
         let path = dir.path().join(types.to_string());
         let engine = builder().open(&path).unwrap();
         fill(&engine, ENTITIES, types);
-        let all = engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+        let all = engine
+            .replication()
+            .commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX)
+            .unwrap();
         let root = engine.log_root().unwrap();
         engine.close().unwrap();
 

@@ -1,7 +1,7 @@
 //! Contents with very many fields (R36): all that is done with one works, and none of it compares
 //! each field with each, which would keep these tests busy for many minutes.
 
-use heirloom::{Builder, Content, Engine, EntityId, Patch, Value, apply_patch, diff};
+use heirloom::{Builder, Content, Engine, EntityId, Lsn, Patch, Value, apply_patch, diff};
 
 const FIELDS: i64 = 60_000;
 
@@ -10,7 +10,8 @@ fn builder(device: &str) -> Builder {
 }
 
 fn carry(from: &Engine, to: &Engine) {
-    let batch = from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     to.replication().ingest(&commits).unwrap();
 }

@@ -507,8 +507,11 @@ mod tests {
         let (repo, whole) = (repository(), engine());
         let imported = bring(&whole, &repo);
         let all = whole.replication().position().unwrap().lsn;
-        assert!(all > imported.commits, "some git commits must take several commits here");
-        let batch = whole.replication().commits(0, all, &|_, _, _| true, usize::MAX).unwrap();
+        assert!(all.get() > imported.commits, "some git commits must take several commits here");
+        let batch = whole
+            .replication()
+            .commits(heirloom::Lsn::START, all, &|_, _, _| true, usize::MAX)
+            .unwrap();
         let bytes: Vec<&[u8]> =
             batch.commits.iter().map(|commit| commit.bytes.as_slice()).collect();
         for held in 0..=bytes.len() {

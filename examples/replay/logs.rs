@@ -5,12 +5,12 @@
 //! would not do: an author's commits often do not know of one another.) The rule is greedy: a
 //! parent's log, else the first that fits, else a new one.
 
-use heirloom::{Clock, LogId};
+use heirloom::{Clock, LogId, Sequence};
 
 /// The ends of the device logs, in the order in which they were opened.
 #[derive(Debug, Default)]
 pub(crate) struct Logs {
-    ends: Vec<(LogId, u64)>,
+    ends: Vec<(LogId, Sequence)>,
 }
 
 impl Logs {
@@ -20,21 +20,21 @@ impl Logs {
     }
 
     /// One more, which ends at `sequence`.
-    pub(crate) fn push(&mut self, log: LogId, sequence: u64) {
+    pub(crate) fn push(&mut self, log: LogId, sequence: Sequence) {
         self.ends.push((log, sequence));
     }
 
     /// The log that a commit extends whose past is `past` and whose parents stand in `parents`, if
     /// any may be.
     pub(crate) fn choose(&self, past: &Clock, parents: &[LogId]) -> Option<usize> {
-        let fits = |(log, end): &(LogId, u64)| past.covers(*log, *end);
+        let fits = |(log, end): &(LogId, Sequence)| past.covers(*log, *end);
         let of_parent =
             |parent: &LogId| self.ends.iter().position(|end| end.0 == *parent && fits(end));
         parents.iter().find_map(of_parent).or_else(|| self.ends.iter().position(fits))
     }
 
     /// The log at `index` was extended up to `sequence`.
-    pub(crate) fn extend(&mut self, index: usize, sequence: u64) {
+    pub(crate) fn extend(&mut self, index: usize, sequence: Sequence) {
         self.ends[index].1 = sequence;
     }
 }
@@ -61,7 +61,7 @@ mod tests {
             parents.iter().for_each(|parent| past.merge(&clocks[*parent]));
             let of_parents: Vec<LogId> = parents.iter().map(|parent| id(chosen[*parent])).collect();
             let log = logs.choose(&past, &of_parents).unwrap_or_else(|| {
-                logs.push(id(logs.len()), 0);
+                logs.push(id(logs.len()), Sequence::START);
                 logs.len() - 1
             });
             logs.extend(log, past.increment(id(log), Timestamp::EPOCH));
@@ -84,7 +84,7 @@ mod tests {
             let past =
                 parents.iter().flat_map(|parent| pasts[*parent].clone()).chain([commit]).collect();
             pasts.push(past);
-            let covered: u64 = clocks[commit].iter().map(|(_, entry)| entry.sequence).sum();
+            let covered: u64 = clocks[commit].iter().map(|(_, entry)| entry.sequence.get()).sum();
             assert_eq!(covered, pasts[commit].len() as u64, "commit {commit}");
             for (other, clock) in clocks[..=commit].iter().enumerate() {
                 let before = other != commit && clock.happens_before(&clocks[commit]);

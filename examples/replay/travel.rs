@@ -4,7 +4,7 @@
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 
-use heirloom::Engine;
+use heirloom::{Engine, Lsn};
 use heirloom_sync::transport::blocking;
 use heirloom_sync::transport::tcp::PlainTcpListener;
 use heirloom_sync::{Cancel, Config, Event, Report, Session, SyncError};
@@ -32,7 +32,7 @@ pub(crate) struct Trip {
 }
 
 /// How many commits have arrived at a node.
-pub(crate) fn arrived(engine: &Engine) -> Result<u64> {
+pub(crate) fn arrived(engine: &Engine) -> Result<Lsn> {
     Ok(engine.replication().position()?.lsn)
 }
 
@@ -63,7 +63,7 @@ pub(crate) fn cargo(node: &Engine, peer: &Engine) -> Result<Cargo> {
 
 /// Brings `node` to what `peer` holds.
 pub(crate) fn pull(node: &Engine, peer: &Engine) -> Result<Trip> {
-    let (wire, bar) = (Wire::new(None), progress::bar("sync", arrived(peer)?));
+    let (wire, bar) = (Wire::new(None), progress::bar("sync", arrived(peer)?.get()));
     let report = session(node, peer, &wire, &bar)?;
     bar.finish_and_clear();
     Ok(Trip { wire_bytes: wire.passed(), resumes: 0, round_trips: u64::from(report.round_trips) })
@@ -81,7 +81,7 @@ pub(crate) fn pull_with_cuts(
     let mut random = seed;
     // Compressed it may be a fifth: all cuts together should come before the end.
     let span = (raw_bytes / (5 * CUTS)).max(300);
-    let bar = progress::bar("sync", arrived(peer)?);
+    let bar = progress::bar("sync", arrived(peer)?.get());
     for cut in 0..=CUTS {
         let wire = Wire::new((cut < CUTS).then(|| 1 + next(&mut random) % span));
         let report = session(node, peer, &wire, &bar);
@@ -128,7 +128,7 @@ fn all_equal(nodes: &[Engine]) -> Result<bool> {
 
 /// One session: `peer` listens, `node` connects, and reports.
 fn session(node: &Engine, peer: &Engine, wire: &Wire, bar: &ProgressBar) -> Result<Report> {
-    let before = arrived(node)?;
+    let before = arrived(node)?.get();
     let listener = PlainTcpListener::bind_loopback()?;
     let stream =
         TcpStream::connect(listener.local_addr()?).doing("connecting over the loopback")?;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use heirloom_core::model::Timestamp;
+
 use crate::admission::{Admission, Hook, Introduction, Rules};
 use crate::limits::{HANDSHAKE, IDLE, LEAST_SPEED};
 
@@ -12,6 +14,8 @@ use crate::limits::{HANDSHAKE, IDLE, LEAST_SPEED};
 pub struct Config {
     pub(crate) idle_timeout: Duration,
     pub(crate) compression: bool,
+    /// Nothing: no word about clocks.
+    pub(crate) wall_time: Option<Timestamp>,
     pub(crate) handshake_timeout: Duration,
     /// Bytes a second.
     pub(crate) least_speed: u64,
@@ -27,6 +31,7 @@ impl Default for Config {
             handshake_timeout: HANDSHAKE,
             least_speed: LEAST_SPEED,
             compression: true,
+            wall_time: None,
             peer_is_hub: None,
             rules: Rules::default(),
         }
@@ -63,6 +68,17 @@ impl Config {
     /// this end needs to read and write its own store does not count.
     pub fn least_speed(mut self, bytes_a_second: u64) -> Self {
         self.least_speed = bytes_a_second;
+        self
+    }
+
+    /// The physical time at which the session begins, by which it tells how far the clocks of both
+    /// ends differ ([`Report::clock_skew`](crate::Report::clock_skew)). Default: none, so that it
+    /// says nothing of clocks, to a peer either; the drivers of this crate that make the
+    /// [`Session`] themselves take the system's time then.
+    ///
+    /// [`Session`]: crate::Session
+    pub fn wall_time(mut self, now: Timestamp) -> Self {
+        self.wall_time = Some(now);
         self
     }
 

@@ -1,5 +1,6 @@
 //! Who may open a log, and what is left of one who may not.
 
+use heirloom_core::model::{Line, Lsn, Sequence};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,6 +43,10 @@ fn peers(engine: &Engine) -> Vec<NodeId> {
     engine.status().unwrap().peers.iter().map(|peer| peer.node).collect()
 }
 
+fn at(now: i64, config: Config) -> Config {
+    config.wall_time(Timestamp::from_millis(now))
+}
+
 /// Runs both ends until neither has anything more to say; what came of each.
 fn both_ends(
     a: &impl Replica,
@@ -49,7 +54,8 @@ fn both_ends(
     b: &impl Replica,
     at_b: Config,
 ) -> [Result<Report>; 2] {
-    let (mut a, mut b) = (Session::initiator(a, at_a), Session::responder(b, at_b));
+    let (mut a, mut b) =
+        (Session::initiator(a, at(START, at_a)), Session::responder(b, at(START, at_b)));
     let (mut failed, now) = ([None, None], Duration::ZERO);
     loop {
         let mut bytes = Vec::new();
@@ -168,9 +174,6 @@ impl Replica for Named<'_> {
     fn own_log(&self) -> heirloom_core::replica::Result<Option<LogId>> {
         self.0.own_log()
     }
-    fn now(&self) -> Timestamp {
-        Replica::now(self.0)
-    }
     fn position(&self) -> heirloom_core::replica::Result<heirloom::replication::Position> {
         self.0.position()
     }
@@ -194,21 +197,21 @@ impl Replica for Named<'_> {
     }
     fn ends_at_lsn(
         &self,
-        lsn: u64,
+        lsn: Lsn,
     ) -> heirloom_core::replica::Result<Vec<heirloom::replication::End>> {
         self.0.ends_at_lsn(lsn)
     }
     fn first_lsn_beyond(
         &self,
-        held: &dyn Fn(LogId, u32) -> u64,
-    ) -> heirloom_core::replica::Result<u64> {
+        held: &dyn Fn(LogId, Line) -> Sequence,
+    ) -> heirloom_core::replica::Result<Lsn> {
         self.0.first_lsn_beyond(held)
     }
     fn commits(
         &self,
-        from: u64,
-        until: u64,
-        wanted: &dyn Fn(LogId, u32, u64) -> bool,
+        from: Lsn,
+        until: Lsn,
+        wanted: &dyn Fn(LogId, Line, Sequence) -> bool,
         budget: usize,
     ) -> heirloom_core::replica::Result<heirloom::replication::Batch> {
         self.0.commits(from, until, wanted, budget)
@@ -321,7 +324,9 @@ fn a_clock_beyond_the_limit_is_turned_away_only_where_there_is_one() {
         let (hub, wrong) = (writer("hub"), engine_at("wrong", START + off));
         write(&wrong);
         let limit = Config::new().clock_limit(Duration::from_millis(hour as u64));
-        let error = sync_in_process_with(&wrong, Config::new(), &hub, limit).unwrap_err();
+        let theirs = at(START + off, Config::new());
+        let error =
+            sync_in_process_with(&wrong, theirs.clone(), &hub, at(START, limit)).unwrap_err();
         let reason = Refusal::Clock { ahead_ms: off };
         assert!(
             matches!(&error, SyncError::NotAdmitted { reason: why, .. } if *why == reason),
@@ -329,7 +334,7 @@ fn a_clock_beyond_the_limit_is_turned_away_only_where_there_is_one() {
         );
         assert!(error.to_string().contains("its clock is 2 hours"), "{error}");
         let limit = Config::new().clock_limit(Duration::from_millis(2 * hour as u64));
-        sync_in_process_with(&wrong, Config::new(), &hub, limit).unwrap();
+        sync_in_process_with(&wrong, theirs, &hub, at(START, limit)).unwrap();
     }
 }
 
@@ -338,7 +343,9 @@ fn both_ends_are_told_of_a_wrong_clock_in_plain_words() {
     let day = 86_400_000;
     let (right, wrong) = (writer("right"), engine_at("wrong", START + 400 * day));
     write(&wrong);
-    let (told_wrong, told_right) = sync_in_process(&wrong, &right).unwrap();
+    let begun = |now| at(now, Config::new());
+    let (told_wrong, told_right) =
+        sync_in_process_with(&wrong, begun(START + 400 * day), &right, begun(START)).unwrap();
     let skew = told_wrong.clock_skew().unwrap();
     assert_eq!((skew.peer, skew.ahead_ms), (node(&right), 400 * day));
     assert!(
@@ -357,7 +364,8 @@ fn both_ends_are_told_of_a_wrong_clock_in_plain_words() {
     assert!(told_wrong.clocks_ahead.is_empty());
 
     let near = engine_at("near", START + 300_000);
-    let (report, _) = sync_in_process(&near, &right).unwrap();
+    let (report, _) =
+        sync_in_process_with(&near, begun(START + 300_000), &right, begun(START)).unwrap();
     assert_eq!(report.clock_skew(), None, "five minutes are nothing");
 }
 
@@ -365,8 +373,10 @@ fn both_ends_are_told_of_a_wrong_clock_in_plain_words() {
 fn the_event_of_a_wrong_clock_comes_once() {
     let (right, wrong) = (writer("right"), engine_at("wrong", START + 3_600_000));
     let now = Duration::ZERO;
-    let (mut a, mut b) =
-        (Session::initiator(&wrong, Config::new()), Session::responder(&right, Config::new()));
+    let (mut a, mut b) = (
+        Session::initiator(&wrong, at(START + 3_600_000, Config::new())),
+        Session::responder(&right, at(START, Config::new())),
+    );
     let (mut told, mut bytes) = (Vec::new(), Vec::new());
     while !a.is_finished() || !b.is_finished() {
         bytes.clear();

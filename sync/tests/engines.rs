@@ -2,6 +2,7 @@
 
 mod support;
 
+use heirloom_core::model::Sequence;
 use std::sync::Arc;
 use std::thread;
 
@@ -230,7 +231,10 @@ fn a_copy_that_wrote_is_named_and_both_branches_live_on() {
     assert_eq!(original.log_id(), copy.log_id());
     let log = original.log_id().unwrap();
     let (report, _) = sync_in_process(&original, &copy).unwrap();
-    assert_eq!((report.forks.len(), report.forks[0].log, report.forks[0].after), (1, log, 0));
+    assert_eq!(
+        (report.forks.len(), report.forks[0].log, report.forks[0].after),
+        (1, log, Sequence::START)
+    );
     assert_eq!(report.left_log, Some(log));
     for engine in [&original, &copy] {
         let snapshot = engine.snapshot().unwrap();
@@ -392,15 +396,18 @@ fn what_is_local_never_enters_a_session() {
 #[test]
 fn a_pointer_to_a_replica_is_a_replica() {
     fn position(replica: impl Replica) -> u64 {
-        replica.position().unwrap().lsn
+        replica.position().unwrap().lsn.get()
     }
     let a = engine("a");
     create(&a, "lamp");
     assert_eq!((position(&a), position(Arc::new(a.clone())), position(a)), (1, 1, 1));
-    let skew = |millis| {
-        Engine::builder().wall_clock(move || Timestamp::from_millis(millis)).in_memory().unwrap()
-    };
-    let (report, other) = sync_in_process(&skew(5_000), &skew(3_000)).unwrap();
+}
+
+#[test]
+fn both_ends_are_told_how_far_their_clocks_differ() {
+    let at = |millis| Config::new().wall_time(Timestamp::from_millis(millis));
+    let (a, b) = (engine("a"), engine("b"));
+    let (report, other) = sync_in_process_with(&a, at(5_000), &b, at(3_000)).unwrap();
     assert_eq!((report.clock_skew_ms, other.clock_skew_ms), (Some(-2_000), Some(2_000)));
 }
 
@@ -423,7 +430,7 @@ fn the_status_tells_which_changes_a_peer_and_the_hub_hold() {
     assert_eq!((status.commits, status.pending_at_hub()), (3, Some(2)));
     let hub_node = hub.replication().node().unwrap();
     let waiting: Vec<_> = phone.pending(hub_node).unwrap().map(Result::unwrap).collect();
-    assert_eq!(waiting.iter().map(|c| c.version().sequence).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(waiting.iter().map(|c| c.version().sequence.get()).collect::<Vec<_>>(), [2, 3]);
     let last = waiting[1].version();
     assert_eq!(phone.status_of(&last).unwrap().held_by, []);
 

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use heirloom::replication::{Peer, StagedHead};
 use heirloom::{
-    Chain, Content, Engine, EntityId, Error, LogId, Metadata, NodeId, Patch, Timestamp, Value,
+    Chain, Content, Engine, EntityId, Error, LogId, Lsn, Metadata, NodeId, Patch, Sequence,
+    Timestamp, Value,
 };
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
@@ -143,11 +144,11 @@ fn meet(engine: &Engine) {
     let replication = engine.replication();
     replication.node().unwrap();
     replication
-        .remember(PEER, Peer { cut: None, held: 3, is_hub: true, ..Default::default() })
+        .remember(PEER, Peer { cut: None, held: Lsn::new(3), is_hub: true, ..Default::default() })
         .unwrap();
     let head = StagedHead {
         log: LogId::from_bytes([0xdd; 16]),
-        sequence: 9,
+        sequence: Sequence::new(9),
         chain: Chain::from_bytes([0xcc; 32]),
         total: 500,
         digest: [0xbb; 16],
@@ -224,7 +225,7 @@ fn commits(engine: &Engine) -> heirloom::Result<String> {
     if !engine.replication().position()?.whole {
         return Err(Error::Corrupt { table: "log", key: String::new(), what: String::new() });
     }
-    let batch = engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX)?;
+    let batch = engine.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX)?;
     Ok(format!("{:?}", batch.commits.iter().map(|commit| &commit.bytes).collect::<Vec<_>>()))
 }
 

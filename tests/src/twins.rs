@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use heirloom::replication::Ingested;
 use heirloom::{
-    Change, ChangeKind, Clock, Cursor, DatasetId, Engine, Entity, EntityId, Error, LogId, Value,
-    VersionRef,
+    Change, ChangeKind, Clock, Cursor, DatasetId, Engine, Entity, EntityId, Error, LogId, Lsn,
+    Value, VersionRef,
 };
 
 use crate::decoder::{self, Id, Leaves, Path, Ref, Refusal, Replay, State, Version, kind};
@@ -16,7 +16,7 @@ use crate::forge::Author;
 pub fn commits_of(engine: &Engine) -> Vec<Vec<u8>> {
     let batch = engine
         .replication()
-        .commits(0, u64::MAX, &|_, _, _| true, usize::MAX)
+        .commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX)
         .expect("a sound store");
     batch.commits.into_iter().map(|commit| commit.bytes).collect()
 }
@@ -41,11 +41,11 @@ pub fn reader(dataset: Id) -> Engine {
 /// A version ref in the engine's words.
 pub fn version_ref(of: Ref) -> VersionRef {
     let prefix = heirloom::ChainPrefix::from_bytes(of.prefix);
-    VersionRef { log: LogId::from_bytes(of.log), sequence: of.sequence, prefix }
+    VersionRef { log: LogId::from_bytes(of.log), sequence: of.sequence.into(), prefix }
 }
 
 fn as_ref(of: VersionRef) -> Ref {
-    Ref { log: *of.log.as_bytes(), sequence: of.sequence, prefix: *of.prefix.as_bytes() }
+    Ref { log: *of.log.as_bytes(), sequence: of.sequence.get(), prefix: *of.prefix.as_bytes() }
 }
 
 /// A value as the decoder prints it.
@@ -205,7 +205,7 @@ impl Twins {
     }
 
     fn same_clock(&self, clock: &Clock) {
-        let found = clock.iter().map(|(log, entry)| (*log.as_bytes(), entry.sequence));
+        let found = clock.iter().map(|(log, entry)| (*log.as_bytes(), entry.sequence.get()));
         assert_eq!(found.collect::<BTreeMap<_, _>>(), self.replay.clock());
     }
 

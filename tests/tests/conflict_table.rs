@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use heirloom::{
-    Conflict, Content, Engine, EntityId, Error, Patch, Policy, Resolution, StateDigest, Timestamp,
-    Value,
+    Conflict, Content, Engine, EntityId, Error, Lsn, Patch, Policy, Resolution, StateDigest,
+    Timestamp, Value,
 };
 
 /// What is written, in this order in time. `base` is known to everybody before. A device writes
@@ -195,7 +195,7 @@ impl World {
     fn commits(&self) -> Vec<Vec<u8>> {
         let batch = self.devices["phone"]
             .replication()
-            .commits(0, u64::MAX, &|_, _, _| true, usize::MAX)
+            .commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX)
             .unwrap();
         batch.commits.into_iter().map(|c| c.bytes.to_vec()).collect()
     }

@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use heirloom::{
-    Clock, ClockOrdering, Content, Engine, EntityId, Error, LogId, Patch, Policy, Timestamp, Value,
-    apply_patch, diff,
+    Clock, ClockOrdering, Content, Engine, EntityId, Error, LogId, Lsn, Patch, Policy, Timestamp,
+    Value, apply_patch, diff,
 };
 use heirloom_sync::{Outcome, sync_in_process};
 
@@ -293,7 +293,8 @@ fn a_pull_overwrites_an_unsent_edit() {
     let unsent = phone.snapshot().unwrap().heads(id).unwrap()[0].reference();
     patch(&tablet, id, set("a", 2).set("b", 2));
     // the phone only takes in
-    let batch = tablet.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        tablet.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     phone.replication().ingest(&commits).unwrap();
     assert_eq!(open_fields(&phone, id), ["a"], "it is a conflict, not a loss");

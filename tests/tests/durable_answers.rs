@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{io, thread};
 
-use heirloom::{Content, DatasetId, Engine, EntityId, Error, Importer, Patch, Timestamp};
+use heirloom::{Content, DatasetId, Engine, EntityId, Error, Importer, Lsn, Patch, Timestamp};
 use heirloom_tests::disk::{Disk, Faults};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
@@ -39,7 +39,8 @@ fn begin(engine: &Engine) -> Importer {
 fn the_same_commits() -> Vec<Vec<u8>> {
     let other = on(&Disk::new());
     begin(&other).finish().unwrap();
-    let all = other.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let all =
+        other.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     all.commits.into_iter().map(|commit| commit.bytes).collect()
 }
 
@@ -357,7 +358,7 @@ fn of_two_sessions_that_stage_the_same_part_one_does() {
     let peer = heirloom::NodeId::from_bytes([8; 16]);
     let head = StagedHead {
         log: heirloom::LogId::from_bytes([4; 16]),
-        sequence: 1,
+        sequence: 1.into(),
         chain: heirloom::Chain::from_bytes([5; 32]),
         total: 1 << 20,
         digest: [6; 16],

@@ -1,6 +1,6 @@
 //! Faults that are told in detail: which field does not fit, where a clock or an import goes wrong.
 
-use heirloom_core::model::{CommitRef, EntityId, LogId, Timestamp, VersionRef};
+use heirloom_core::model::{CommitRef, EntityId, LogId, Sequence, Timestamp, VersionRef};
 use thiserror::Error as Derive;
 
 /// Which field of an entity does not fit a type, which version wrote it, and who. The entity is as
@@ -59,7 +59,7 @@ pub enum ClockFault {
         /// The log of the entry.
         log: LogId,
         /// Its sequence.
-        sequence: u64,
+        sequence: Sequence,
     },
     /// It goes beyond the place where the log forked, under the name that it had before.
     #[error(
@@ -70,9 +70,9 @@ pub enum ClockFault {
         /// The log of the entry.
         log: LogId,
         /// Its sequence.
-        sequence: u64,
+        sequence: Sequence,
         /// The last sequence that the branches have in common.
-        until: u64,
+        until: Sequence,
     },
     /// It has some versions of a commit, and not all.
     #[error("cuts through commit {log}/{last}; end at a commit")]
@@ -80,7 +80,7 @@ pub enum ClockFault {
         /// The log of the commit.
         log: LogId,
         /// Its last sequence.
-        last: u64,
+        last: Sequence,
     },
     /// It has a commit, and not one that this refers to.
     #[error("is not causally closed: it has a commit that refers to {0}, and not that one")]
@@ -112,7 +112,7 @@ pub enum ImportFault {
         /// The log of the parent.
         log: LogId,
         /// Its sequence.
-        sequence: u64,
+        sequence: Sequence,
     },
     /// A commit without a version.
     #[error("a commit needs at least one version")]

@@ -8,7 +8,7 @@ pub use faults::{ClockFault, ImportFault, Misfit};
 use heirloom_core::bytes::Malformed;
 use heirloom_core::error::Invalid;
 use heirloom_core::merge::StaleWrite;
-use heirloom_core::model::{Dataset, EntityId, LogId, VersionRef};
+use heirloom_core::model::{Dataset, EntityId, LogId, Lsn, Sequence, VersionRef};
 use heirloom_core::replica::ReplicaError;
 use thiserror::Error as Derive;
 
@@ -129,7 +129,7 @@ pub enum Error {
         /// The log of the version, or of the commit.
         log: LogId,
         /// Its sequence.
-        sequence: u64,
+        sequence: Sequence,
     },
     /// The version deletes its entity, so it has no content to restore.
     #[error("version {0} deletes; restore one before it")]
@@ -141,9 +141,9 @@ pub enum Error {
     #[error("{asked} commits have not arrived yet; {here} are here: ask for a point up to that")]
     NotArrived {
         /// How many were asked for.
-        asked: u64,
+        asked: Lsn,
         /// How many are here.
-        here: u64,
+        here: Lsn,
     },
     /// A custom policy panicked, answered two ways, or answered nonsense about this entity; all
     /// others can still be read.
@@ -188,7 +188,7 @@ pub enum Error {
         /// The log of the commit that came too early.
         log: LogId,
         /// Sequence of its first version.
-        first: u64,
+        first: Sequence,
     },
     /// A part of a large commit does not continue the one that is staged.
     #[error("these bytes do not continue the commit that is staged; begin it anew")]

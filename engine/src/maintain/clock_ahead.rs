@@ -38,9 +38,8 @@ impl Engine {
         let view = snapshot.view();
         let now = (self.store().now)().saturated();
         let mut out = Vec::new();
-        for ordinal in view.directory.all_shared() {
-            let (Some(tip), Some(info)) = (view.shown_tip(ordinal)?, view.directory.log(ordinal))
-            else {
+        for line in view.directory.all_shared() {
+            let (Some(tip), Some(info)) = (view.shown_tip(line)?, view.directory.log(line)) else {
                 continue;
             };
             let by = tip.header.wall.saturating_sub(now);

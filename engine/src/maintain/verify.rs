@@ -8,7 +8,7 @@ use heirloom_core::format::body::{self, Tag};
 use heirloom_core::format::hash::{
     branch_name, chain_after, chain_of_genesis, head_term, state_checksum, states_root,
 };
-use heirloom_core::model::{EntityId, Kind, StateDigest, VersionRef};
+use heirloom_core::model::{EntityId, Kind, Lsn, Sequence, StateDigest, VersionRef};
 
 use super::verify_fold::{Fold, Part};
 use super::verify_index::check_index;
@@ -44,7 +44,7 @@ const CACHE: usize = 48 << 20;
 
 pub(crate) fn verify(
     snapshot: &Snapshot,
-    marked: BTreeSet<u64>,
+    marked: BTreeSet<Lsn>,
     entities: u64,
     progress: &mut dyn FnMut(VerifyProgress) -> ControlFlow<()>,
 ) -> Result<Verification> {
@@ -59,8 +59,8 @@ pub(crate) fn verify(
     }
     out.set_aside = out.note(snapshot.tables.set_aside())?.unwrap_or(0);
     let parts = rows.div_ceil(entities).max(1);
-    let commits = out.note(snapshot.commits())?.unwrap_or(0);
-    let mut walk = Walk { of: commits.saturating_mul(parts), read: 0, progress };
+    let end = out.note(snapshot.tables.end())?.unwrap_or_default();
+    let mut walk = Walk { of: end.get().saturating_mul(parts), read: 0, progress };
     let mut fold = Fold {
         part: Part { number: 0, of: parts },
         digest: StateDigest::ZERO,
@@ -72,25 +72,25 @@ pub(crate) fn verify(
     };
     let caches = Caches::new(CACHE);
     let view = View { caches: &caches, ..snapshot.view() };
-    let mut next = 0;
+    let mut next = Lsn::START;
     while let Some(lsn) = out.note(view.stored_from(next))?.flatten() {
         if lsn != next {
             out.problem("log", next, "commits are missing");
         }
-        next = lsn + 1;
+        next = lsn.next();
         if let Some(record) = out.note(view.record_uncached(lsn))? {
             let checked = check_commit(&view, &record, &mut fold, &mut out);
             out.note(checked)?;
         }
         walk.step(&out)?;
     }
-    if next < commits {
+    if next < end {
         out.problem("log", next, "commits are missing");
     }
     check_heads(snapshot, &view, &mut fold, &mut out)?;
     for number in 1..parts {
         fold.part.number = number;
-        for lsn in view.lsns(0, u64::MAX) {
+        for lsn in view.lsns(Lsn::START, Lsn::END) {
             // what is damaged was named above
             let Ok(lsn) = lsn else { break };
             if let Ok(record) = view.record_uncached(lsn) {
@@ -119,7 +119,7 @@ pub(crate) fn verify(
     out.note(checked)?;
     let checked = check_peers(&snapshot.tables, &mut out);
     out.note(checked)?;
-    let checked = check_missing(&snapshot.tables, commits, &mut out);
+    let checked = check_missing(&snapshot.tables, end, &mut out);
     out.note(checked)?;
     let checked = check_dots(snapshot, &fold, &mut out);
     out.note(checked)?;
@@ -193,7 +193,7 @@ impl Engine {
         self.store().check_file()?;
         let marks = || self.store().missing.unverified(usize::MAX);
         // some may be healed, others come, before the snapshot
-        let mut marked: BTreeSet<u64> = marks().into_iter().collect();
+        let mut marked: BTreeSet<Lsn> = marks().into_iter().collect();
         let snapshot = self.snapshot()?;
         marked.extend(marks());
         let verified = verify(&snapshot, marked, ENTITIES, &mut progress)?;
@@ -210,42 +210,40 @@ fn check_commit(
     fold: &mut Fold,
     out: &mut Verification,
 ) -> Result<()> {
-    let (lsn, ordinal) = (record.lsn, record.ordinal);
-    let info = view
-        .directory
-        .log(ordinal)
-        .ok_or_else(|| Error::corrupt("logs", ordinal, "an unknown log"))?;
-    let (sequence, chain) = match (fold.ends.get(&ordinal), info.fork.filter(|f| f.after > 0)) {
-        (Some(end), _) => *end,
-        (None, None) => (0, chain_of_genesis(&info.genesis)),
-        (None, Some(fork)) => {
-            let trunk =
-                view.commit_on(fork.of, fork.after)?.filter(|r| r.header.last() == fork.after);
-            let missing =
-                || Error::corrupt("logs", ordinal, "the commit that it branches off is missing");
-            (fork.after, trunk.ok_or_else(missing)?.chain)
-        }
-    };
-    if info
-        .fork
-        .is_some_and(|f| record.header.first == f.after + 1 && f.name != branch_name(&record.chain))
-    {
-        out.problem("logs", ordinal, "the name of a branch is not that of its first commit");
+    let (lsn, line) = (record.lsn, record.line);
+    let info =
+        view.directory.log(line).ok_or_else(|| Error::corrupt("logs", line, "an unknown log"))?;
+    let (sequence, chain) =
+        match (fold.ends.get(&line), info.fork.filter(|f| f.after > Sequence::START)) {
+            (Some(end), _) => *end,
+            (None, None) => (Sequence::START, chain_of_genesis(&info.genesis)),
+            (None, Some(fork)) => {
+                let trunk =
+                    view.commit_on(fork.of, fork.after)?.filter(|r| r.header.last() == fork.after);
+                let missing =
+                    || Error::corrupt("logs", line, "the commit that it branches off is missing");
+                (fork.after, trunk.ok_or_else(missing)?.chain)
+            }
+        };
+    if info.fork.is_some_and(|f| {
+        record.header.first == f.after.next() && f.name != branch_name(&record.chain)
+    }) {
+        out.problem("logs", line, "the name of a branch is not that of its first commit");
     }
-    if record.header.first != sequence + 1 {
+    if record.header.first != sequence.next() {
         out.problem("log", lsn, "its sequence does not follow");
     }
     if record.chain != chain_after(&chain, &record.header_bytes) {
         out.problem("log", lsn, "its chain does not follow");
     }
-    fold.ends.insert(ordinal, (record.header.last(), record.chain));
+    fold.ends.insert(line, (record.header.last(), record.chain));
     let first = record.header.first;
-    if out.note(view.dot_at(ordinal, first))?.is_some_and(|dot| dot != Some((first, lsn))) {
-        out.problem("dots", format!("{ordinal}/{first}"), "does not name its commit");
+    if out.note(view.dot_at(line, first))?.is_some_and(|dot| dot != Some((first, lsn))) {
+        out.problem("dots", format!("{line}/{first}"), "does not name its commit");
     }
     for r in &record.header.refs {
-        let line = view.line_of(r.log, r.sequence, r.prefix)?;
-        match line.and_then(|o| Some((o, *fold.ends.get(&o)?))) {
+        let other = view.line_of(r.log, r.sequence, r.prefix)?;
+        match other.and_then(|o| Some((o, *fold.ends.get(&o)?))) {
             Some((o, (s, c))) if s == r.sequence && c.prefix() == r.prefix => {
                 fold.frontier.remove(&o);
             }
@@ -253,8 +251,8 @@ fn check_commit(
             _ => out.problem("log", lsn, format!("it refers to {r}, which is not here")),
         }
     }
-    if !view.directory.is_local(ordinal) {
-        fold.frontier.insert(ordinal);
+    if !view.directory.is_local(line) {
+        fold.frontier.insert(line);
     }
     out.commits += 1;
     out.versions += record.header.versions.len() as u64;
@@ -292,14 +290,13 @@ fn fold_version(view: &View<'_>, at: &At, fold: &mut Fold) -> Result<()> {
     if at.header().kind() == Some(Kind::Create) && !heads.is_empty() {
         fold.created_twice.insert(at.header().entity);
     }
-    for (ordinal, sequence) in view.parents(at)? {
-        let missing =
-            || Error::corrupt("log", format!("{ordinal}/{sequence}"), "a parent is missing");
-        let parent = view.version((ordinal, sequence))?.ok_or_else(missing)?;
+    for (line, sequence) in view.parents(at)? {
+        let missing = || Error::corrupt("log", format!("{line}/{sequence}"), "a parent is missing");
+        let parent = view.version((line, sequence))?.ok_or_else(missing)?;
         heads.remove(&parent.writer.reference);
     }
     // what never leaves yields to what does
-    if let Some(local) = view.directory.local().filter(|o| *o != at.writer.ordinal) {
+    if let Some(local) = view.directory.local().filter(|o| *o != at.writer.line) {
         let local = view.log_id(local)?;
         heads.retain(|h| h.log != local);
     }
@@ -309,7 +306,7 @@ fn fold_version(view: &View<'_>, at: &At, fold: &mut Fold) -> Result<()> {
 
 fn checksum(view: &View<'_>, at: &At) -> Result<[u8; 16]> {
     let source = view.as_head(at)?.derived.type_source;
-    let entity_type = view.entity_type(source.type_ordinal)?;
+    let entity_type = view.entity_type(source.type_number)?;
     let VersionRef { log, sequence, .. } = at.writer.reference;
     let sum =
         |full: Option<&[u8]>| state_checksum(log, sequence, at.header().entity, &entity_type, full);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use heirloom_core::model::{Chain, EntityId, StateDigest, VersionRef};
+use heirloom_core::model::{Chain, EntityId, Line, Lsn, Sequence, StateDigest, VersionRef};
 
 use crate::store;
 
@@ -13,10 +13,10 @@ pub(super) struct Fold {
     pub(super) digest: StateDigest,
     pub(super) heads: BTreeMap<EntityId, BTreeSet<VersionRef>>,
     pub(super) created_twice: BTreeSet<EntityId>,
-    pub(super) ends: BTreeMap<u32, (u64, Chain)>,
-    pub(super) frontier: BTreeSet<u32>,
+    pub(super) ends: BTreeMap<Line, (Sequence, Chain)>,
+    pub(super) frontier: BTreeSet<Line>,
     /// Commits that are marked as ones whose bodies do not verify.
-    pub(super) marked: BTreeSet<u64>,
+    pub(super) marked: BTreeSet<Lsn>,
 }
 
 /// One of so many parts of all entities.

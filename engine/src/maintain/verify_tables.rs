@@ -40,8 +40,8 @@ pub(super) fn check_indexes(snapshot: &Snapshot, out: &mut Verification) -> Resu
         let Ok(heads) = decode_row(key.value(), value.value(), view.directory) else { continue };
         let Ok(id) = <[u8; 16]>::try_from(key.value()).map(EntityId::from_bytes) else { continue };
         types += 1;
-        let indexed = match heads.type_ordinal() {
-            Some(ordinal) => snapshot.tables.by_type.get(&type_key(ordinal, id)[..])?.is_some(),
+        let indexed = match heads.type_number() {
+            Some(line) => snapshot.tables.by_type.get(&type_key(line, id)[..])?.is_some(),
             None => false,
         };
         if !indexed {
@@ -69,10 +69,10 @@ pub(super) fn check_dots(snapshot: &Snapshot, fold: &Fold, out: &mut Verificatio
         out.problem("dots", "all", format!("{rows} rows for {} commits", out.commits));
     }
     let view = snapshot.view();
-    for (ordinal, (last, chain)) in &fold.ends {
-        let tip = out.note(view.tip(*ordinal))?;
+    for (line, (last, chain)) in &fold.ends {
+        let tip = out.note(view.tip(*line))?;
         if tip.is_some_and(|t| t.is_none_or(|t| t.header.last() != *last || t.chain != *chain)) {
-            out.problem("dots", ordinal, "the end of the log is not the last commit");
+            out.problem("dots", line, "the end of the log is not the last commit");
         }
     }
     Ok(())
@@ -98,16 +98,16 @@ pub(super) fn check_checkpoint(
 /// The local log taken for one that travels would be offered to peers.
 pub(super) fn check_datasets(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) {
     let directory = &snapshot.engine.store().directory;
-    for ordinal in fold.ends.keys() {
-        let of_dataset = if directory.is_local(*ordinal) {
+    for line in fold.ends.keys() {
+        let of_dataset = if directory.is_local(*line) {
             Some(DatasetId::NONE)
         } else {
             snapshot.engine.dataset()
         };
         let genesis =
-            directory.log(*ordinal).and_then(|info| Genesis::of_log(&info.genesis, info.id).ok());
+            directory.log(*line).and_then(|info| Genesis::of_log(&info.genesis, info.id).ok());
         if genesis.map(|g| g.dataset) != of_dataset {
-            out.problem("logs", ordinal, "its genesis is of another dataset");
+            out.problem("logs", line, "its genesis is of another dataset");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use heirloom_core::model::{Clock, CommitRef, EntityId, Timestamp};
+use heirloom_core::model::{Clock, CommitRef, EntityId, Lsn, Timestamp};
 
 use super::entity::{Entity, entity_of};
 use super::snapshot::Snapshot;
@@ -25,7 +25,7 @@ pub enum Point {
     Time(Timestamp),
     /// When so many commits had arrived here: see [`Snapshot::commits`]. Means something only to
     /// this store.
-    Lsn(u64),
+    Lsn(Lsn),
     /// All that the snapshot has.
     Now,
 }
@@ -60,7 +60,7 @@ impl Snapshot {
     ///
     /// let snapshot = engine.snapshot()?;
     /// assert!(snapshot.get(lamp)?.is_none());
-    /// for then in [Point::from(clock), Point::Lsn(commits)] {
+    /// for then in [Point::from(clock), Point::Lsn(commits.into())] {
     ///     let was = snapshot.as_of(then)?.get(lamp)?.unwrap();
     ///     assert_eq!(was.get("brightness")?, Some(40.into()));
     /// }
@@ -115,14 +115,14 @@ impl<'a> Past<'a> {
                 // no commit is older than 1970
                 Err(_) => Extent::Upto(Arc::default()),
             },
-            Point::Lsn(commits) => {
-                let here = snapshot.commits()?;
-                if commits > here {
-                    return Err(Error::NotArrived { asked: commits, here });
+            Point::Lsn(end) => {
+                let here = snapshot.tables.end()?;
+                if end > here {
+                    return Err(Error::NotArrived { asked: end, here });
                 }
-                Extent::Upto(Arc::new(LogCut::arrived(&view, commits)?))
+                Extent::Upto(Arc::new(LogCut::arrived(&view, end)?))
             }
-            Point::Now => Extent::Upto(Arc::new(LogCut::arrived(&view, u64::MAX)?)),
+            Point::Now => Extent::Upto(Arc::new(LogCut::arrived(&view, Lsn::END)?)),
         };
         Ok(Self { snapshot, seen })
     }
@@ -192,12 +192,12 @@ impl<'a> Past<'a> {
         &self,
         entity_type: &str,
     ) -> Result<impl Iterator<Item = Result<(EntityId, Heads)>> + use<'_, 'a>> {
-        let wanted = self.snapshot.view().type_ordinal(entity_type)?;
+        let wanted = self.snapshot.view().type_number(entity_type)?;
         let found = self.snapshot.entity_ids()?.map(|id| {
             let id = id?;
             Ok((id, self.heads_by_id(id)?))
         });
-        let fits = move |heads: &Heads| wanted.is_some() && heads.type_ordinal() == wanted;
+        let fits = move |heads: &Heads| wanted.is_some() && heads.type_number() == wanted;
         Ok(found.filter(move |found| found.as_ref().map_or(true, |(_, heads)| fits(heads))))
     }
 }

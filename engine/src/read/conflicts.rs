@@ -71,7 +71,7 @@ impl Snapshot {
         let mut todo = BinaryHeap::new();
         let mut below: HashMap<_, Vec<usize>> = HashMap::new();
         for (i, head) in heads.list.iter().enumerate() {
-            let dot = (head.writer.ordinal, head.writer.reference.sequence);
+            let dot = (head.writer.line, head.writer.reference.sequence);
             below.insert(dot, vec![i]);
             todo.push((head.writer.key(), dot));
         }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use heirloom_core::format::value::{decode_all, flatten_content};
-use heirloom_core::model::{Content, EntityId, Patch, Path, Value};
+use heirloom_core::model::{Content, EntityId, Line, Patch, Path, Value};
 
 use super::as_of::{Extent, Past, Point};
 use super::entity::{Entity, entity_of};
@@ -58,17 +58,17 @@ type Ids<'a> = Box<dyn Iterator<Item = Result<EntityId>> + 'a>;
 fn touched(view: &View<'_>, from: &Extent, to: &Extent) -> Result<Option<BTreeSet<EntityId>>> {
     let (Extent::Upto(from), Extent::Upto(to)) = (from, to) else { return Ok(None) };
     let mut out = BTreeSet::new();
-    let logs: BTreeSet<u32> = from.ordinals().chain(to.ordinals()).collect();
-    for ordinal in logs {
-        let (a, b) = (from.upto(ordinal), to.upto(ordinal));
+    let logs: BTreeSet<Line> = from.lines().chain(to.lines()).collect();
+    for line in logs {
+        let (a, b) = (from.upto(line), to.upto(line));
         let mut sequence = a.max(b);
         while sequence > a.min(b) {
-            let Some(record) = view.commit_on(ordinal, sequence)? else { break };
+            let Some(record) = view.commit_on(line, sequence)? else { break };
             let versions = record.header.versions.iter().enumerate();
             out.extend(
                 versions.filter(|(i, _)| record.void_of(*i).is_none()).map(|(_, v)| v.entity),
             );
-            sequence = record.header.first - 1;
+            sequence = record.header.before();
         }
     }
     Ok(Some(out))
@@ -99,10 +99,10 @@ impl Diff<'_> {
         if refs(&before) == refs(&after) {
             return Ok(None);
         }
-        let type_ordinal = after.type_ordinal().or(before.type_ordinal());
-        let type_ordinal =
-            type_ordinal.ok_or_else(|| Error::corrupt("types", entity, "an unknown type"))?;
-        let entity_type = view.entity_type(type_ordinal)?;
+        let type_number = after.type_number().or(before.type_number());
+        let type_number =
+            type_number.ok_or_else(|| Error::corrupt("types", entity, "an unknown type"))?;
+        let entity_type = view.entity_type(type_number)?;
         if self.entity_type.as_ref().is_some_and(|wanted| **wanted != *entity_type) {
             return Ok(None);
         }

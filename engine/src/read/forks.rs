@@ -1,5 +1,6 @@
 //! Logs that became trees, because copies of a file wrote on under one name (R34).
 
+use heirloom_core::model::Sequence;
 use heirloom_core::replica::Fork;
 
 use super::snapshot::Snapshot;
@@ -14,7 +15,7 @@ impl Snapshot {
         let mut out = Vec::new();
         for (line, _) in view.directory.branch_points() {
             // an older snapshot may not have it yet
-            if view.dot_at(line, u64::MAX)?.is_some() {
+            if view.dot_at(line, Sequence::END)?.is_some() {
                 out.extend(fork_of(view.directory, line));
             }
         }

@@ -57,12 +57,12 @@ impl Snapshot {
     /// that it changed without what a newer one had put there.
     ///
     /// ```
-    /// # use heirloom::{Content, Engine, Patch};
+    /// # use heirloom::{Content, Engine, Lsn, Patch};
     /// # let [phone, tablet] = ["phone", "tablet"]
     /// #     .map(|l| Engine::builder().label(l).dataset_name("home").in_memory().unwrap());
     /// # let carry = |from: &Engine, to: &Engine| {
-    /// #     let batch =
-    /// #         from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    /// #     let (all, sent) = (&|_, _, _| true, from.replication());
+    /// #     let batch = sent.commits(Lsn::START, Lsn::END, all, usize::MAX).unwrap();
     /// #     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     /// #     to.replication().ingest(&commits).unwrap();
     /// # };

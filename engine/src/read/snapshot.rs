@@ -5,7 +5,9 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use heirloom_core::format::hash;
-use heirloom_core::model::{Clock, Content, EntityId, LogRoot, StateDigest, VersionRef};
+use heirloom_core::model::{
+    Clock, Content, EntityId, Line, LogRoot, StateDigest, TypeNumber, VersionRef,
+};
 use heirloom_core::replica::End;
 
 use super::entity::{Entity, Origin};
@@ -122,7 +124,7 @@ impl Snapshot {
         let mut todo = BinaryHeap::new();
         let mut seen = BTreeSet::new();
         for head in &view.heads(id)?.list {
-            let dot = (head.writer.ordinal, head.writer.reference.sequence);
+            let dot = (head.writer.line, head.writer.reference.sequence);
             seen.insert(dot);
             todo.push((head.writer.key(), dot));
         }
@@ -167,9 +169,9 @@ impl Snapshot {
     pub fn clock(&self) -> Result<Clock> {
         let view = self.view();
         let mut out = Clock::new();
-        for ordinal in view.directory.all_shared() {
-            if let Some(tip) = view.tip(ordinal)? {
-                see_line(&view, ordinal, tip.header.last(), &mut out)?;
+        for line in view.directory.all_shared() {
+            if let Some(tip) = view.tip(line)? {
+                see_line(&view, line, tip.header.last(), &mut out)?;
             }
         }
         Ok(out)
@@ -188,18 +190,18 @@ impl Snapshot {
 
     /// Sum over the heads of all entities that travel. Reads one record.
     pub fn state_digest(&self) -> Result<StateDigest> {
-        Ok(self.view().checkpoint(self.commits()?)?.map_or(StateDigest::ZERO, |c| c.digest))
+        Ok(self.view().checkpoint(self.tables.end()?)?.map_or(StateDigest::ZERO, |c| c.digest))
     }
 
     /// Ordinals of the logs whose last commit no other refers to.
-    pub(crate) fn frontier(&self) -> Result<BTreeSet<u32>> {
-        let checkpoint = self.view().checkpoint(self.commits()?)?;
+    pub(crate) fn frontier(&self) -> Result<BTreeSet<Line>> {
+        let checkpoint = self.view().checkpoint(self.tables.end()?)?;
         Ok(checkpoint.into_iter().flat_map(|c| c.frontier).collect())
     }
 
     /// How many commits are here, local ones too.
     pub fn commits(&self) -> Result<u64> {
-        self.tables.commits()
+        Ok(self.tables.end()?.get())
     }
 }
 
@@ -262,7 +264,7 @@ impl<'a> Listing<'a> {
         self,
     ) -> Result<impl Iterator<Item = Result<(EntityId, Result<Entity>)>> + 'a> {
         let view = self.snapshot.view();
-        let (from, to) = self.bounds(view.type_ordinal(&self.entity_type)?);
+        let (from, to) = self.bounds(view.type_number(&self.entity_type)?);
         let bounds = (from.as_ref().map(|k| &k[..]), to.as_ref().map(|k| &k[..]));
         let rows = self.snapshot.tables.by_type.range::<&[u8]>(bounds)?;
         let Listing { snapshot, deleted, limit, .. } = self;
@@ -286,7 +288,7 @@ impl<'a> Listing<'a> {
     /// conflict.
     pub fn count(&self) -> Result<u64> {
         let view = self.snapshot.view();
-        let (from, to) = self.bounds(view.type_ordinal(&self.entity_type)?);
+        let (from, to) = self.bounds(view.type_number(&self.entity_type)?);
         let bounds = (from.as_ref().map(|k| &k[..]), to.as_ref().map(|k| &k[..]));
         let mut count = 0;
         for row in self.snapshot.tables.by_type.range::<&[u8]>(bounds)? {
@@ -306,17 +308,17 @@ impl<'a> Listing<'a> {
         Ok(count)
     }
 
-    fn bounds(&self, entity_type: Option<u32>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
-        let Some(ordinal) = entity_type else {
+    fn bounds(&self, entity_type: Option<TypeNumber>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+        let Some(line) = entity_type else {
             return (Bound::Included(vec![]), Bound::Excluded(vec![]));
         };
-        let mut from = ordinal.to_be_bytes().to_vec();
+        let mut from = line.get().to_be_bytes().to_vec();
         from.extend_from_slice(&self.prefix);
         let to = match successor(&from) {
             Some(to) => Bound::Excluded(to),
             None => Bound::Unbounded,
         };
-        let start = match self.after.map(|id| type_key(ordinal, id).to_vec()) {
+        let start = match self.after.map(|id| type_key(line, id).to_vec()) {
             Some(after) if after >= from => Bound::Excluded(after),
             _ => Bound::Included(from),
         };

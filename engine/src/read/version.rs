@@ -27,20 +27,20 @@ impl Version {
     pub(crate) fn new(view: &View<'_>, at: &At, parents: &[Dot]) -> Result<Self> {
         let log = at.writer.reference.log;
         let mut refs = Vec::with_capacity(parents.len());
-        for (ordinal, sequence) in parents {
-            let record = view.commit_at(*ordinal, *sequence)?;
+        for (line, sequence) in parents {
+            let record = view.commit_at(*line, *sequence)?;
             let missing = || {
                 crate::error::Error::corrupt(
                     "log",
-                    format!("{ordinal}/{sequence}"),
+                    format!("{line}/{sequence}"),
                     "a version is missing",
                 )
             };
             let prefix = record.ok_or_else(missing)?.chain.prefix();
-            refs.push(VersionRef { log: view.log_id(*ordinal)?, sequence: *sequence, prefix });
+            refs.push(VersionRef { log: view.log_id(*line)?, sequence: *sequence, prefix });
         }
         let header = &at.record.header;
-        let device = view.directory.device(at.writer.ordinal, at.writer.reference.sequence);
+        let device = view.directory.device(at.writer.line, at.writer.reference.sequence);
         Ok(Self {
             reference: at.writer.reference,
             commit: at.record.reference(log),

@@ -1,5 +1,6 @@
 //! Versions that are void: kept, passed on, without effect, and told (I8, R36).
 
+use heirloom_core::model::Lsn;
 use heirloom_core::replica::VoidVersion;
 
 use super::snapshot::Snapshot;
@@ -21,19 +22,19 @@ impl Snapshot {
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     pub fn voids(&self) -> Result<impl Iterator<Item = Result<VoidVersion>> + '_> {
-        let one = |lsn| match self.voids_of(lsn) {
+        let one = |arrived| match self.voids_of(Lsn::new(arrived)) {
             Ok(voids) => voids.into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
         };
         Ok((0..self.commits()?).flat_map(one))
     }
 
-    fn voids_of(&self, lsn: u64) -> Result<Vec<VoidVersion>> {
+    fn voids_of(&self, lsn: Lsn) -> Result<Vec<VoidVersion>> {
         let view = self.view();
         let record = view.record_uncached(lsn)?;
-        let info = view.directory.log(record.ordinal);
+        let info = view.directory.log(record.line);
         let (log, device) =
-            (view.log_id(record.ordinal)?, info.map(|i| i.device.clone()).unwrap_or_default());
+            (view.log_id(record.line)?, info.map(|i| i.device.clone()).unwrap_or_default());
         // of a newer level no version can be told from another
         let count = if record.header.is_newer() { 1 } else { record.header.versions.len() };
         let void = |index| {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use heirloom_core::format::commit::WireParts;
 use heirloom_core::format::hash;
-use heirloom_core::model::{ChainPrefix, CommitRef, DatasetId, LogId, NodeId, Timestamp};
+use heirloom_core::model::{
+    ChainPrefix, CommitRef, DatasetId, Line, LogId, Lsn, NodeId, Sequence, Timestamp,
+};
 use heirloom_core::replica;
 use heirloom_core::replica::{
     Batch, End, Ingested, Located, Peer, Position, Replica, Staged, StagedHead, WireCommit,
@@ -64,7 +66,8 @@ impl Replication {
                 let store = self.engine.store();
                 let tables = store.tables()?;
                 let view = store.view(&tables);
-                let end = |line| view.dot_at(line, u64::MAX).ok().flatten().map(|(_, lsn)| lsn);
+                let end =
+                    |line| view.dot_at(line, Sequence::END).ok().flatten().map(|(_, lsn)| lsn);
                 store.note_damage(view.directory.all_shared().filter_map(end))?;
                 self.position_as_known()
             }
@@ -75,7 +78,7 @@ impl Replication {
     fn position_as_known(&self) -> Result<Position> {
         let snapshot = self.engine.snapshot()?;
         Ok(Position {
-            lsn: snapshot.commits()?,
+            lsn: snapshot.tables.end()?,
             ends: ends_by(&snapshot.view(), |line| snapshot.view().shown_tip(line))?,
             digest: snapshot.state_digest()?,
             whole: self.engine.store().missing.first_damaged().is_none(),
@@ -92,10 +95,10 @@ impl Replication {
                 Err(e) if e.is_damage() && view.missing.first_damaged().is_some() => None,
                 other => other?,
             };
-            let shown = |r: &Arc<Record>| view.missing.shows(r.ordinal, r.header.last());
+            let shown = |r: &Arc<Record>| view.missing.shows(r.line, r.header.last());
             let Some(record) = found.filter(shown) else { return Ok(None) };
             let end = End { log: commit.log, sequence: commit.sequence, chain: record.chain };
-            let path = view.directory.path(record.ordinal, commit.sequence);
+            let path = view.directory.path(record.line, commit.sequence);
             Ok(Some(Located { end, lsn: record.lsn, path }))
         })
     }
@@ -123,8 +126,8 @@ impl Replication {
             let Some(top) = view.find(&end.reference())? else { return Ok(Vec::new()) };
             let mut out = vec![*end];
             let mut back = 1u64;
-            while let Some(sequence) = end.sequence.checked_sub(back).filter(|s| *s > 0) {
-                if let Some(r) = view.commit_at(top.ordinal, sequence)? {
+            while let Some(sequence) = end.sequence.back(back).filter(|s| *s > Sequence::START) {
+                if let Some(r) = view.commit_at(top.line, sequence)? {
                     let rung = End { log: end.log, sequence: r.header.last(), chain: r.chain };
                     if out.last() != Some(&rung) {
                         out.push(rung);
@@ -138,13 +141,13 @@ impl Replication {
 
     /// The ends of all logs, sorted, as they were when `lsn` commits were here. Costs a look-up a
     /// log, and for one that went on since, one for each halving of it.
-    pub fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>> {
+    pub fn ends_at_lsn(&self, lsn: Lsn) -> Result<Vec<End>> {
         self.read(|view| {
             let mut out = Vec::new();
-            for ordinal in view.directory.all_shared() {
-                if let Some(r) = view.tip_among(ordinal, lsn)? {
+            for line in view.directory.all_shared() {
+                if let Some(r) = view.tip_among(line, lsn)? {
                     out.push(End {
-                        log: view.log_id(ordinal)?,
+                        log: view.log_id(line)?,
                         sequence: r.header.last(),
                         chain: r.chain,
                     });
@@ -157,20 +160,18 @@ impl Replication {
 
     /// The least lsn of a commit beyond what a peer holds of its line; the number of commits if
     /// there is none. `held`: how far, by log and line.
-    pub fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> Result<u64> {
+    pub fn first_lsn_beyond(&self, held: &dyn Fn(LogId, Line) -> Sequence) -> Result<Lsn> {
         let snapshot = self.engine.snapshot()?;
         let view = snapshot.view();
-        let mut least = snapshot.commits()?;
-        for ordinal in view.directory.all_shared() {
+        let mut least = snapshot.tables.end()?;
+        for line in view.directory.all_shared() {
             // a peer may say anything
-            let start = view.directory.branch_point(ordinal).map_or(0, |f| f.after);
-            let next = held(view.log_id(ordinal)?, ordinal).max(start).saturating_add(1);
-            if !view.missing.shows(ordinal, next) {
+            let start = view.directory.branch_point(line).map_or(Sequence::START, |f| f.after);
+            let next = held(view.log_id(line)?, line).max(start).next();
+            if !view.missing.shows(line, next) {
                 continue;
             }
-            if let Some(record) =
-                self.sound(&view, view.commit_on(ordinal, next), &[(ordinal, next)])?
-            {
+            if let Some(record) = self.sound(&view, view.commit_on(line, next), &[(line, next)])? {
                 least = least.min(record.lsn);
             }
         }
@@ -186,18 +187,18 @@ impl Replication {
     /// brings it back.
     pub fn commits(
         &self,
-        from: u64,
-        until: u64,
-        wanted: &dyn Fn(LogId, u32, u64) -> bool,
+        from: Lsn,
+        until: Lsn,
+        wanted: &dyn Fn(LogId, Line, Sequence) -> bool,
         budget: usize,
     ) -> Result<Batch> {
         let snapshot = self.engine.snapshot()?;
-        let (view, until) = (snapshot.view(), until.min(snapshot.commits()?));
+        let (view, until) = (snapshot.view(), until.min(snapshot.tables.end()?));
         let mut batch = Batch { commits: Vec::new(), next_lsn: from };
         let mut bytes = 0;
         while batch.next_lsn < until && (bytes < budget || batch.commits.is_empty()) {
             let lsn = batch.next_lsn;
-            batch.next_lsn += 1;
+            batch.next_lsn = lsn.next();
             if view.missing.is_damaged(lsn) {
                 continue;
             }
@@ -208,15 +209,15 @@ impl Replication {
                 }
                 other => other?,
             };
-            if !view.missing.shows(record.ordinal, record.header.last()) {
+            if !view.missing.shows(record.line, record.header.last()) {
                 continue;
             }
-            let log = view.log_id(record.ordinal)?;
-            if !view.directory.is_local(record.ordinal)
-                && wanted(log, record.ordinal, record.header.last())
+            let log = view.log_id(record.line)?;
+            if !view.directory.is_local(record.line)
+                && wanted(log, record.line, record.header.last())
             {
                 let places =
-                    [record.header.first - 1, record.header.first].map(|s| (record.ordinal, s));
+                    [record.header.before(), record.header.first].map(|s| (record.line, s));
                 let commit = self.sound(&view, wire(&view, &record, log), &places)?;
                 bytes += commit.bytes.len();
                 batch.commits.push(commit);
@@ -226,7 +227,7 @@ impl Replication {
     }
 
     /// If something could not be read for damage, notes which of these commits are damaged.
-    fn sound<T>(&self, view: &View<'_>, read: Result<T>, places: &[(u32, u64)]) -> Result<T> {
+    fn sound<T>(&self, view: &View<'_>, read: Result<T>, places: &[(Line, Sequence)]) -> Result<T> {
         if read.as_ref().is_err_and(Error::is_damage) {
             let dots = places.iter().map(|(line, sequence)| {
                 view.dot_at(view.directory.line_at(*line, *sequence), *sequence)
@@ -245,8 +246,8 @@ impl Replication {
             for lsn in view.missing.unverified(limit) {
                 // what was marked in error is nothing to ask for
                 let Ok(record) = view.record(lsn) else { continue };
-                if record.lacks_bodies() && !view.directory.is_local(record.ordinal) {
-                    out.push(record.reference(view.log_id(record.ordinal)?));
+                if record.lacks_bodies() && !view.directory.is_local(record.line) {
+                    out.push(record.reference(view.log_id(record.line)?));
                 }
             }
             Ok(out)
@@ -259,7 +260,7 @@ impl Replication {
         self.read(|view| {
             let record = view.record(here.lsn)?;
             let last = record.header.last();
-            if record.unverified || !view.missing.shows(record.ordinal, last) {
+            if record.unverified || !view.missing.shows(record.line, last) {
                 return Ok(None);
             }
             wire(view, &record, commit.log).map(Some)
@@ -314,14 +315,14 @@ impl Replication {
 pub(crate) fn wire(view: &View<'_>, record: &Record, log: LogId) -> Result<WireCommit> {
     let info = view
         .directory
-        .log(record.ordinal)
-        .ok_or_else(|| Error::corrupt("logs", record.ordinal, "unknown"))?;
-    let sequence = record.header.first - 1;
+        .log(record.line)
+        .ok_or_else(|| Error::corrupt("logs", record.line, "unknown"))?;
+    let sequence = record.header.before();
     let missing = || Error::corrupt("log", record.lsn, "its predecessor is missing");
-    let (before, genesis): ((u64, ChainPrefix), _) = if sequence == 0 {
-        ((0, hash::chain_of_genesis(&info.genesis).prefix()), Some(&info.genesis[..]))
+    let (before, genesis): ((Sequence, ChainPrefix), _) = if sequence == Sequence::START {
+        ((sequence, hash::chain_of_genesis(&info.genesis).prefix()), Some(&info.genesis[..]))
     } else {
-        let before = view.commit_at(record.ordinal, sequence)?.ok_or_else(missing)?;
+        let before = view.commit_at(record.line, sequence)?.ok_or_else(missing)?;
         ((sequence, before.chain.prefix()), None)
     };
     let bodies = view.with_bytes(record.lsn, |bytes| record.bodies(bytes))?;
@@ -366,10 +367,6 @@ impl Replica for Engine {
         Ok(self.replication().own_log())
     }
 
-    fn now(&self) -> Timestamp {
-        self.replication().now()
-    }
-
     fn position(&self) -> replica::Result<Position> {
         Ok(self.replication().position()?)
     }
@@ -386,19 +383,19 @@ impl Replica for Engine {
         Ok(self.replication().ladder(end)?)
     }
 
-    fn ends_at_lsn(&self, lsn: u64) -> replica::Result<Vec<End>> {
+    fn ends_at_lsn(&self, lsn: Lsn) -> replica::Result<Vec<End>> {
         Ok(self.replication().ends_at_lsn(lsn)?)
     }
 
-    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> replica::Result<u64> {
+    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, Line) -> Sequence) -> replica::Result<Lsn> {
         Ok(self.replication().first_lsn_beyond(held)?)
     }
 
     fn commits(
         &self,
-        from: u64,
-        until: u64,
-        wanted: &dyn Fn(LogId, u32, u64) -> bool,
+        from: Lsn,
+        until: Lsn,
+        wanted: &dyn Fn(LogId, Line, Sequence) -> bool,
         budget: usize,
     ) -> replica::Result<Batch> {
         Ok(self.replication().commits(from, until, wanted, budget)?)

@@ -2,7 +2,7 @@
 //! it only saves work: what is damaged is as good as forgotten.
 
 use heirloom_core::limits;
-use heirloom_core::model::NodeId;
+use heirloom_core::model::{Lsn, NodeId};
 use heirloom_core::replica::{Peer, Staged, StagedHead};
 
 use super::exchange::Replication;
@@ -102,18 +102,18 @@ impl Replication {
     fn peer(&self, node: NodeId) -> Result<Option<(Peer, bool)>> {
         let tables = self.engine.store().tables()?;
         let Some(row) = tables.peers.get(&node.as_bytes()[..])? else { return Ok(None) };
-        Ok(read_peer(node.as_bytes(), row.value(), self.engine.snapshot()?.commits()?).ok())
+        Ok(read_peer(node.as_bytes(), row.value(), tables.end()?).ok())
     }
 
     /// All peers that this store has synced with and not forgotten, in order of their names.
     /// [`Error::Corrupt`] where a row is damaged.
     pub fn peers(&self) -> Result<Vec<(NodeId, Peer)>> {
         let snapshot = self.engine.snapshot()?;
-        let commits = snapshot.commits()?;
+        let end = snapshot.tables.end()?;
         let mut out = Vec::new();
         for row in snapshot.tables.peers.range::<&[u8]>(..)? {
             let (key, value) = row?;
-            let (peer, forgotten) = read_peer(key.value(), value.value(), commits)?;
+            let (peer, forgotten) = read_peer(key.value(), value.value(), end)?;
             if let (false, Ok(node)) = (forgotten, key.value().try_into()) {
                 out.push((NodeId::from_bytes(node), peer));
             }
@@ -125,7 +125,7 @@ impl Replication {
     /// every few minutes. A store that may only be read remembers nobody.
     pub fn remember(&self, node: NodeId, peer: Peer) -> Result<()> {
         let damaged = self.engine.store().missing.first_damaged();
-        let peer = Peer { held: peer.held.min(damaged.unwrap_or(u64::MAX)), ..peer };
+        let peer = Peer { held: peer.held.min(damaged.unwrap_or(Lsn::END)), ..peer };
         if self.engine.is_read_only() || self.peer(node)? == Some((peer, false)) {
             return Ok(());
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use heirloom_core::model::{
-    CommitRef, EntityId, Kind, LogId, Metadata, Timestamp, VersionId, VersionRef,
+    CommitRef, EntityId, Kind, LogId, Lsn, Metadata, Timestamp, VersionId, VersionRef,
 };
 
 use super::cursor::Cursor;
@@ -73,10 +73,10 @@ impl Change {
         let Types { now: entity_type, turn } = types;
         let turned = turn.filter(|(was, became)| was != became);
         let type_before = turned.and_then(|(was, _)| was);
-        let ordinal = at.record.ordinal;
-        let log = view.log_id(ordinal)?;
-        let device = view.directory.device(ordinal, at.record.header.last());
-        let local = engine.store().wrote(view, ordinal, at.record.header.last())?;
+        let line = at.record.line;
+        let log = view.log_id(line)?;
+        let device = view.directory.device(line, at.record.header.last());
+        let local = engine.store().wrote(view, line, at.record.header.last())?;
         let engine = Arc::downgrade(&engine.inner);
         Ok(Self { engine, at, log, device, kind, entity_type, type_before, local })
     }
@@ -204,12 +204,12 @@ impl Change {
     /// [`shown_before`](Self::shown_before).
     ///
     /// ```
-    /// # use heirloom::{Content, Engine, Patch};
+    /// # use heirloom::{Content, Engine, Lsn, Patch};
     /// # let [phone, tablet] = ["phone", "tablet"]
     /// #     .map(|l| Engine::builder().label(l).dataset_name("home").in_memory().unwrap());
     /// # let carry = |from: &Engine, to: &Engine| {
-    /// #     let batch =
-    /// #         from.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    /// #     let (all, sent) = (&|_, _, _| true, from.replication());
+    /// #     let batch = sent.commits(Lsn::START, Lsn::END, all, usize::MAX).unwrap();
     /// #     let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
     /// #     to.replication().ingest(&commits).unwrap();
     /// # };
@@ -228,14 +228,14 @@ impl Change {
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     pub fn shown_after(&self) -> Result<Option<Entity>> {
-        self.shown_at(self.lsn() + 1)
+        self.shown_at(self.lsn().next())
     }
 
-    /// What was shown when so many commits were here.
-    fn shown_at(&self, commits: u64) -> Result<Option<Entity>> {
+    /// What was shown when all before that place was here.
+    fn shown_at(&self, end: Lsn) -> Result<Option<Entity>> {
         self.shown(|view| {
             let now = view.heads(self.entity())?;
-            Ok(view.heads_at(self.entity(), &now, commits)?.list)
+            Ok(view.heads_at(self.entity(), &now, end)?.list)
         })
     }
 
@@ -243,7 +243,7 @@ impl Change {
         Ok(Engine { inner: self.engine.upgrade().ok_or(Error::Closed)? })
     }
 
-    pub(crate) fn lsn(&self) -> u64 {
+    pub(crate) fn lsn(&self) -> Lsn {
         self.at.record.lsn
     }
 

@@ -1,5 +1,6 @@
 //! A place in the change log of one file.
 
+use heirloom_core::model::Lsn;
 use std::fmt;
 use std::str::FromStr;
 
@@ -26,7 +27,7 @@ use crate::store::{Record, View};
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Cursor {
-    pub(super) lsn: u64,
+    pub(super) lsn: Lsn,
     /// Versions of that commit that are passed.
     pub(super) index: u32,
     /// Begin of the chain of the last commit of which something is passed; [`UNKNOWN`] where that
@@ -39,21 +40,21 @@ const UNKNOWN: [u8; 8] = [0; 8];
 
 impl Cursor {
     /// Before the first change of any file.
-    pub const START: Self = Self { lsn: 0, index: 0, guard: [0; 8] };
+    pub const START: Self = Self { lsn: Lsn::START, index: 0, guard: [0; 8] };
 
-    /// Past the first so many commits.
-    pub(crate) fn after(view: &View<'_>, commits: u64) -> Result<Self> {
-        Self::end(view, commits)
+    /// Past all commits before a place.
+    pub(crate) fn after(view: &View<'_>, end: Lsn) -> Result<Self> {
+        Self::end(view, end)
     }
 
     /// How many commits are passed as a whole.
     pub(crate) fn commits(&self) -> u64 {
-        self.lsn
+        self.lsn.get()
     }
 
     /// Past a whole commit.
     pub(super) fn past(record: &Record) -> Self {
-        Self { lsn: record.lsn + 1, index: 0, guard: guard(record) }
+        Self { lsn: record.lsn.next(), index: 0, guard: guard(record) }
     }
 
     /// Past one of its versions.
@@ -65,31 +66,31 @@ impl Cursor {
         }
     }
 
-    /// At the end of a log of so many commits.
-    pub(super) fn end(view: &View<'_>, commits: u64) -> Result<Self> {
-        let Some(last) = commits.checked_sub(1) else { return Ok(Self::START) };
+    /// At the end of a log that goes up to there.
+    pub(super) fn end(view: &View<'_>, end: Lsn) -> Result<Self> {
+        let Some(last) = end.before() else { return Ok(Self::START) };
         match view.record(last) {
             Err(e) if e.is_damage() => Ok(Self::past_damaged(last)),
             record => Ok(Self::past(&*record?)),
         }
     }
 
-    pub(super) fn past_damaged(lsn: u64) -> Self {
-        Self { lsn: lsn + 1, index: 0, guard: UNKNOWN }
+    pub(super) fn past_damaged(lsn: Lsn) -> Self {
+        Self { lsn: lsn.next(), index: 0, guard: UNKNOWN }
     }
 
     /// Whether it does not say what the commit before it was.
     fn is_unknown(&self) -> bool {
-        self.lsn > 0 && self.guard == UNKNOWN
+        self.lsn > Lsn::START && self.guard == UNKNOWN
     }
 
-    /// Whether it is a place in a log of so many commits.
-    pub(super) fn fits(&self, view: &View<'_>, commits: u64) -> Result<bool> {
+    /// Whether it is a place in a log that goes up to there.
+    pub(super) fn fits(&self, view: &View<'_>, end: Lsn) -> Result<bool> {
         if self.index == 0 {
             let fits = |end: Self| *self == end || self.is_unknown() || end.is_unknown();
-            return Ok(self.lsn <= commits && fits(Self::end(view, self.lsn)?));
+            return Ok(self.lsn <= end && fits(Self::end(view, self.lsn)?));
         }
-        if self.lsn >= commits {
+        if self.lsn >= end {
             return Ok(false);
         }
         let record = view.record(self.lsn)?;
@@ -117,7 +118,7 @@ impl FromStr for Cursor {
             let (lsn, rest) = text.split_once('.')?;
             let (index, guard) = rest.split_once('.')?;
             let guard = u64::from_str_radix(guard, 16).ok()?.to_be_bytes();
-            Some(Self { lsn: lsn.parse().ok()?, index: index.parse().ok()?, guard })
+            Some(Self { lsn: Lsn::new(lsn.parse().ok()?), index: index.parse().ok()?, guard })
         };
         // only as it is printed
         let cursor = read().filter(|c| c.to_string() == text);

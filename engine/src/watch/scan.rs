@@ -146,19 +146,19 @@ impl Scan {
 
     fn wants_commit(&self, engine: &Engine, view: &View<'_>, record: &Record) -> Result<bool> {
         let Filter { log, local, shared, .. } = self.filter;
-        if shared && view.directory.is_local(record.ordinal) {
+        if shared && view.directory.is_local(record.line) {
             return Ok(false);
         }
         let last = record.header.last();
         let is_named = |log| {
-            [view.directory.log_id(record.ordinal), view.directory.name(record.ordinal, last)]
+            [view.directory.log_id(record.line), view.directory.name(record.line, last)]
                 .contains(&Some(log))
         };
         if !log.is_none_or(is_named) {
             return Ok(false);
         }
         Ok(match local {
-            Some(local) => engine.store().wrote(view, record.ordinal, last)? == local,
+            Some(local) => engine.store().wrote(view, record.line, last)? == local,
             None => true,
         })
     }
@@ -187,8 +187,8 @@ impl Scan {
             false => None,
         };
         let entity_type = |heads: &Heads| {
-            let ordinal = heads.type_ordinal();
-            ordinal.map(|ordinal| view.entity_type(ordinal)).transpose()
+            let line = heads.type_number();
+            line.map(|line| view.entity_type(line)).transpose()
         };
         let types =
             |t: &Turn| -> Result<_> { Ok((entity_type(&t.before)?, entity_type(&t.after)?)) };
@@ -264,6 +264,6 @@ fn type_of(view: &View<'_>, entity: EntityId) -> Result<(Arc<str>, bool)> {
     let missing = || Error::corrupt("heads", entity, "an entity of the log is missing");
     let row = view.tables.heads.get(&key[..])?.ok_or_else(missing)?;
     let bytes = store::unseal("heads", key, row.value())?;
-    let (_, ordinal) = Heads::peek(bytes).map_err(store::unreadable("heads", key))?;
-    Ok((view.entity_type(ordinal)?, Heads::peek_created_twice(bytes)))
+    let (_, line) = Heads::peek(bytes).map_err(store::unreadable("heads", key))?;
+    Ok((view.entity_type(line)?, Heads::peek_created_twice(bytes)))
 }

@@ -1,6 +1,6 @@
 //! Where changes are: durable here, held by a peer, held by the hub (R13).
 
-use heirloom_core::model::{NodeId, VersionRef};
+use heirloom_core::model::{Lsn, NodeId, VersionRef};
 
 use super::change::Change;
 use super::changes::Changes;
@@ -72,7 +72,7 @@ impl Engine {
         for (node, peer) in self.replication().peers()? {
             let mut pending = self.changes(self.place(peer.held)?).local().shared();
             let pending = pending.try_fold(0, |n, change| change.map(|_| n + 1))?;
-            peers.push(PeerStatus { node, is_hub: peer.is_hub, commits: peer.held, pending });
+            peers.push(PeerStatus { node, is_hub: peer.is_hub, commits: peer.held.get(), pending });
         }
         Ok(Status { commits: self.snapshot()?.commits()?, peers })
     }
@@ -80,7 +80,7 @@ impl Engine {
     /// The changes that were written here and that a peer is not known to hold, oldest first: all
     /// of them if it was never met.
     pub fn pending(&self, peer: NodeId) -> Result<Changes> {
-        let held = self.replication().remembered(peer)?.map_or(0, |p| p.held);
+        let held = self.replication().remembered(peer)?.map_or(Lsn::START, |p| p.held);
         Ok(self.changes(self.place(held)?).local().shared())
     }
 
@@ -91,7 +91,7 @@ impl Engine {
         let record = snapshot.at(&snapshot.view(), version)?.record;
         let lsn = record.lsn;
         let mut peers = self.replication().peers()?;
-        if self.store().directory.is_local(record.ordinal) {
+        if self.store().directory.is_local(record.line) {
             peers.clear();
         }
         let holders = || peers.iter().filter(|(_, peer)| lsn < peer.held);
@@ -101,9 +101,9 @@ impl Engine {
         })
     }
 
-    fn place(&self, commits: u64) -> Result<Cursor> {
+    fn place(&self, held: Lsn) -> Result<Cursor> {
         let snapshot = self.snapshot()?;
-        Cursor::after(&snapshot.view(), commits.min(snapshot.commits()?))
+        Cursor::after(&snapshot.view(), held.min(snapshot.tables.end()?))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Writing: a closure over a transaction, made a commit.
 
 use heirloom_core::format::header::Header;
-use heirloom_core::model::{Chain, CommitRef, DatasetId, LogId, Metadata};
+use heirloom_core::model::{Chain, CommitRef, DatasetId, Line, LogId, Metadata, Sequence};
 
 use super::transaction::Transaction;
 use crate::engine::Engine;
@@ -104,11 +104,11 @@ impl Engine {
         if let Some(drawn) = dataset.filter(|_| known.is_none()) {
             writer.settle_dataset(drawn);
         }
-        for Made { ordinal, chain, header, places, folded } in made {
+        for Made { line, chain, header, places, folded } in made {
             if !folded.local {
                 writer.wall = header.wall;
             }
-            store.append(writer, ordinal, chain, &header, &places, folded);
+            store.append(writer, line, chain, &header, &places, folded);
         }
         Ok(())
     }
@@ -139,28 +139,30 @@ impl Engine {
     fn make(
         &self,
         writer: &crate::store::Writer,
-        (ordinal, log): (u32, LogId),
-        (refs, places): (Vec<CommitRef>, Vec<(u32, u64)>),
+        (line, log): (Line, LogId),
+        (refs, places): (Vec<CommitRef>, Vec<(Line, Sequence)>),
         metadata: &Metadata,
         plan: Vec<crate::store::Planned>,
     ) -> Result<Made> {
         let store = self.store();
-        let tip = writer.tip(ordinal);
-        let before = match (tip, store.directory.log(ordinal)) {
+        let tip = writer.tip(line);
+        let before = match (tip, store.directory.log(line)) {
             (Some(tip), _) => (tip.last, tip.chain),
-            (None, Some(info)) => (0, heirloom_core::format::hash::chain_of_genesis(&info.genesis)),
-            (None, None) => return Err(Error::corrupt("logs", ordinal, "an unknown log")),
+            (None, Some(info)) => {
+                (Sequence::START, heirloom_core::format::hash::chain_of_genesis(&info.genesis))
+            }
+            (None, None) => return Err(Error::corrupt("logs", line, "an unknown log")),
         };
         // what stays here orders nobody's writes but ours: its times may go back when our clock was
         // put right
         let wall_before =
-            if store.directory.is_local(ordinal) { 0 } else { tip.map_or(0, |t| t.wall) };
+            if store.directory.is_local(line) { 0 } else { tip.map_or(0, |t| t.wall) };
         let wall = writer.wall.max(wall_before).max((store.now)().saturated());
         let view = store.writer_view(writer)?;
-        let authored = author(&view, Place { log, ordinal, before }, wall, refs, metadata, plan)?;
+        let authored = author(&view, Place { log, line, before }, wall, refs, metadata, plan)?;
         let incoming = Incoming {
             log,
-            ordinal,
+            line,
             chain: authored.chain,
             header: &authored.header,
             header_bytes: &authored.header_bytes,
@@ -169,16 +171,16 @@ impl Engine {
         };
         let folded = fold(&view, &incoming, Bodies::Known(authored.settled))?;
         debug_assert!(folded.voids.is_empty(), "an honest commit is not void: {:?}", folded.voids);
-        Ok(Made { ordinal, chain: authored.chain, header: authored.header, places, folded })
+        Ok(Made { line, chain: authored.chain, header: authored.header, places, folded })
     }
 }
 
 /// A commit that is ready to be taken in.
 struct Made {
-    ordinal: u32,
+    line: Line,
     chain: Chain,
     header: Header,
     /// Where what it refers to is.
-    places: Vec<(u32, u64)>,
+    places: Vec<(Line, Sequence)>,
     folded: Folded,
 }

@@ -6,7 +6,8 @@ use heirloom_core::format::commit::NO_TRAILER;
 use heirloom_core::format::serde::to_content;
 use heirloom_core::merge::StaleWrite;
 use heirloom_core::model::{
-    Clock, ClockEntry, CommitRef, Content, EntityId, Kind, Metadata, Patch, Timestamp, VersionRef,
+    Clock, ClockEntry, CommitRef, Content, EntityId, Kind, Line, Metadata, Patch, Sequence,
+    Timestamp, VersionRef,
 };
 use serde::Serialize;
 
@@ -196,20 +197,20 @@ impl Draft<'_> {
         let store = self.importer.engine.store();
         let device = &self.importer.devices[self.device.0];
         let mut writer = store.writer()?;
-        let ordinal = match store.directory.ordinal(device.log) {
-            Some(ordinal) => ordinal,
+        let line = match store.directory.first_line(device.log) {
+            Some(line) => line,
             None => store.directory.add_log(device.log, &device.genesis_bytes, &device.genesis),
         };
         let view = store.writer_view(&writer)?;
-        let refs = self.refs(&view, ordinal, &plan)?;
+        let refs = self.refs(&view, line, &plan)?;
         let wall = self.wall.saturated().max(device.wall);
-        let place = Place { log: device.log, ordinal, before: device.before };
+        let place = Place { log: device.log, line, before: device.before };
         let authored = author(&view, place, wall, refs, &self.metadata, plan)?;
         let header = &authored.header;
         let commit =
             CommitRef { log: device.log, sequence: header.last(), prefix: authored.chain.prefix() };
         let stamp = header.wall + header.excess;
-        let known = view.commit_at(ordinal, header.first)?;
+        let known = view.commit_at(line, header.first)?;
         if known.as_ref().is_some_and(|r| r.chain != authored.chain) {
             let reference = VersionRef {
                 log: device.log,
@@ -221,7 +222,7 @@ impl Draft<'_> {
         if known.is_none() {
             let incoming = Incoming {
                 log: device.log,
-                ordinal,
+                line,
                 chain: authored.chain,
                 header,
                 header_bytes: &authored.header_bytes,
@@ -236,11 +237,10 @@ impl Draft<'_> {
             );
             let mut places = Vec::with_capacity(header.refs.len());
             for r in &header.refs {
-                places.extend(
-                    view.line_of(r.log, r.sequence, r.prefix)?.map(|line| (line, r.sequence)),
-                );
+                places
+                    .extend(view.line_of(r.log, r.sequence, r.prefix)?.map(|at| (at, r.sequence)));
             }
-            store.append(&mut writer, ordinal, authored.chain, header, &places, folded);
+            store.append(&mut writer, line, authored.chain, header, &places, folded);
         }
         let device = &mut self.importer.devices[self.device.0];
         device.before = (commit.sequence, authored.chain);
@@ -251,18 +251,16 @@ impl Draft<'_> {
 
     /// The refs that were asked for, and for a parent on another log the last commit of that log in
     /// the past.
-    fn refs(&self, view: &View<'_>, own: u32, plan: &[Planned]) -> Result<Vec<CommitRef>> {
+    fn refs(&self, view: &View<'_>, own: Line, plan: &[Planned]) -> Result<Vec<CommitRef>> {
         let mut refs = self.refs.clone();
-        for head in plan.iter().flat_map(|p| &p.parents).filter(|h| h.writer.ordinal != own) {
+        for head in plan.iter().flat_map(|p| &p.parents).filter(|h| h.writer.line != own) {
             let log = head.writer.reference.log;
             if refs.iter().any(|r| r.log == log) {
                 continue;
             }
-            let upto = self.past.get(log).map_or(0, |e| e.sequence);
+            let upto = self.past.get(log).map_or(Sequence::START, |e| e.sequence);
             let missing = || Error::corrupt("log", head.writer.reference, "a version is missing");
-            refs.push(
-                view.commit_on(head.writer.ordinal, upto)?.ok_or_else(missing)?.reference(log),
-            );
+            refs.push(view.commit_on(head.writer.line, upto)?.ok_or_else(missing)?.reference(log));
         }
         Ok(refs)
     }
@@ -285,7 +283,7 @@ impl Importer {
         }
         let before = CommitRef { log: own.0, sequence: own.1.0, prefix: own.1.1.prefix() };
         let mut own_clock = None;
-        if before.sequence > 0 && !seen.covers(own.0, before.sequence) {
+        if before.sequence > Sequence::START && !seen.covers(own.0, before.sequence) {
             let store = self.engine.store();
             let clock = crate::store::clock_at(&store.writer_view(&*store.writer()?)?, &before)?;
             seen.merge(&clock);

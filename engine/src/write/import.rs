@@ -7,7 +7,7 @@ use heirloom_core::format::genesis::{Genesis, is_label};
 use heirloom_core::format::hash;
 use heirloom_core::limits;
 use heirloom_core::model::{
-    Chain, Clock, CommitRef, Content, DatasetId, EntityId, LogId, VersionRef,
+    Chain, Clock, CommitRef, Content, DatasetId, EntityId, LogId, Sequence, VersionRef,
 };
 
 use crate::engine::Engine;
@@ -64,7 +64,7 @@ pub(super) struct DeviceLog {
     pub(super) genesis_bytes: Vec<u8>,
     pub(super) genesis: Genesis,
     /// Last sequence, chain and wall of what was imported so far.
-    pub(super) before: (u64, Chain),
+    pub(super) before: (Sequence, Chain),
     pub(super) wall: u64,
 }
 
@@ -125,7 +125,7 @@ impl Importer {
         if let Some(known) = self.by_log.get(&log) {
             return Ok(Device(*known));
         }
-        let before = (0, hash::chain_of_genesis(&genesis_bytes));
+        let before = (Sequence::START, hash::chain_of_genesis(&genesis_bytes));
         self.devices.push(DeviceLog { log, genesis_bytes, genesis, before, wall: 0 });
         self.by_log.insert(log, self.devices.len() - 1);
         Ok(Device(self.devices.len() - 1))
@@ -154,7 +154,7 @@ impl Importer {
         self.with_view(|view| {
             let heads = heads_in(view, past, entity)?;
             let version = |h: &store::Head| {
-                let dot = (h.writer.ordinal, h.writer.reference.sequence);
+                let dot = (h.writer.line, h.writer.reference.sequence);
                 let missing = || Error::corrupt("log", h.writer.reference, "a version is missing");
                 let at = view.version(dot)?.ok_or_else(missing)?;
                 Version::new(view, &at, &view.parents(&at)?)
@@ -216,9 +216,9 @@ pub(crate) fn heads_in(view: &View<'_>, past: &Clock, entity: EntityId) -> Resul
         let cut = LogCut::of(view, past)?;
         return view.heads_in(&heads, &store::Part::Upto(&|line| cut.upto(line)));
     }
-    let upto = |ordinal| {
-        let log = view.directory.log_id(ordinal);
-        log.and_then(|l| past.get(l)).map_or(0, |e| e.sequence)
+    let upto = |line| {
+        let log = view.directory.log_id(line);
+        log.and_then(|l| past.get(l)).map_or(Sequence::START, |e| e.sequence)
     };
     view.heads_in(&heads, &store::Part::Upto(&upto))
 }

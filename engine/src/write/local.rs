@@ -12,7 +12,7 @@ impl Builder {
     /// not at all.
     ///
     /// ```
-    /// # use heirloom::{Content, Engine, Patch};
+    /// # use heirloom::{Content, Engine, Lsn, Patch};
     /// let phone = Engine::builder().dataset_name("home").local_type("draft").in_memory()?;
     /// let draft = phone.write(|tx| {
     ///     tx.create("lamp", &Content::new().with("name", "desk"))?;
@@ -20,8 +20,8 @@ impl Builder {
     /// })?;
     ///
     /// let hub = Engine::builder().dataset_name("home").in_memory()?;
-    /// let all = phone.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX)?.commits;
-    /// hub.replication().ingest(&all.iter().map(|c| &c.bytes[..]).collect::<Vec<_>>())?;
+    /// let sent = phone.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX)?;
+    /// hub.replication().ingest(&sent.commits.iter().map(|c| &c.bytes[..]).collect::<Vec<_>>())?;
     /// assert_eq!(hub.snapshot()?.list("lamp").count()?, 1);
     /// assert_eq!(hub.snapshot()?.list("draft").count()?, 0);
     /// assert_eq!(hub.log_root()?, phone.log_root()?);
@@ -53,7 +53,7 @@ impl Engine {
     /// its type.
     pub(crate) fn stays_here(&self, planned: &Planned) -> bool {
         match planned.parents.first() {
-            Some(head) => self.store().directory.is_local(head.writer.ordinal),
+            Some(head) => self.store().directory.is_local(head.writer.line),
             None => {
                 planned.entity_type.as_deref().is_some_and(|t| self.inner.local_types.contains(t))
             }

@@ -4,7 +4,7 @@ use heirloom_core::error::Invalid;
 use heirloom_core::format::value::is_closed;
 use heirloom_core::limits;
 use heirloom_core::merge::show;
-use heirloom_core::model::{CommitRef, EntityId};
+use heirloom_core::model::{CommitRef, EntityId, Line, Sequence};
 
 use super::staged::StagedEntity;
 use super::transaction::Transaction;
@@ -77,36 +77,36 @@ impl Transaction<'_> {
 
 impl store::Writer {
     /// What the next own commit refers to, as refs and as local places: the frontier without the
-    /// own log, and for a foreign parent on the path of none of these the last commit of its line
-    ///.
+    /// own log, and for a foreign parent on the path of none of these the last commit of its
+    /// line.
     pub(crate) fn refs(
         &self,
         store: &store::Store,
-        own: u32,
+        own: Line,
         plan: &[Planned],
-    ) -> (Vec<CommitRef>, Vec<(u32, u64)>) {
-        let holds = |line: u32, h: &Head| {
-            store.directory.line_at(line, h.writer.reference.sequence) == h.writer.ordinal
+    ) -> (Vec<CommitRef>, Vec<(Line, Sequence)>) {
+        let holds = |line: Line, h: &Head| {
+            store.directory.line_at(line, h.writer.reference.sequence) == h.writer.line
         };
         // what cannot be shown is named only where a parent needs it: no peer could take the commit
-        let shown = |line: &u32| store.missing.until(*line).is_none();
+        let shown = |line: &Line| store.missing.until(*line).is_none();
         let frontier = || self.frontier.iter().copied().filter(|line| *line != own).filter(shown);
-        let mut needed: Vec<u32> = Vec::new();
+        let mut needed: Vec<Line> = Vec::new();
         for parent in plan.iter().flat_map(|p| &p.parents).filter(|h| !holds(own, h)) {
             if !needed.iter().any(|line| holds(*line, parent)) {
                 needed.push(
-                    frontier().find(|line| holds(*line, parent)).unwrap_or(parent.writer.ordinal),
+                    frontier().find(|line| holds(*line, parent)).unwrap_or(parent.writer.line),
                 );
             }
         }
-        let mut logs: Vec<u32> = frontier().filter(|line| !needed.contains(line)).collect();
+        let mut logs: Vec<Line> = frontier().filter(|line| !needed.contains(line)).collect();
         // of a frontier wider than a commit may name, later commits name the rest
         logs.truncate((limits::REFS as usize).saturating_sub(needed.len()));
         logs.extend(needed);
-        let place = |ordinal: &u32| {
-            let (tip, log) = (self.tip(*ordinal)?, store.directory.log_id(*ordinal)?);
+        let place = |line: &Line| {
+            let (tip, log) = (self.tip(*line)?, store.directory.log_id(*line)?);
             let reference = CommitRef { log, sequence: tip.last, prefix: tip.chain.prefix() };
-            Some((reference, (*ordinal, tip.last)))
+            Some((reference, (*line, tip.last)))
         };
         logs.iter().filter_map(place).unzip()
     }

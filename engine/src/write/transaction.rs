@@ -10,7 +10,7 @@ use heirloom_core::limits;
 use heirloom_core::merge::{
     Leaves, Nearby, Policy, StaleField, StaleWrite, conflicts, is_emptied, leaf, removed,
 };
-use heirloom_core::model::{EntityId, Kind, Patch, Path, State, VersionRef};
+use heirloom_core::model::{EntityId, Kind, Line, Patch, Path, Sequence, State, VersionRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -29,14 +29,14 @@ use crate::store::{Head, Heads, Seen, Shown, Stored, View, shown_leaves};
 pub struct Transaction<'a> {
     pub(super) engine: &'a Engine,
     pub(super) view: View<'a>,
-    pub(super) own: Option<u32>,
+    pub(super) own: Option<Line>,
     pub(super) staged: BTreeMap<EntityId, StagedEntity>,
     /// In the order in which they were touched first.
     pub(super) order: Vec<EntityId>,
 }
 
 impl<'a> Transaction<'a> {
-    pub(crate) fn new(engine: &'a Engine, view: View<'a>, own: Option<u32>) -> Self {
+    pub(crate) fn new(engine: &'a Engine, view: View<'a>, own: Option<Line>) -> Self {
         Self { engine, view, own, staged: BTreeMap::new(), order: Vec::new() }
     }
 
@@ -368,9 +368,11 @@ impl<'a> Transaction<'a> {
         }
         list.sort_by_key(|h| h.writer.key());
         // how far on the own path, that of the own line first
-        let path = self.own.map_or_else(Vec::new, |own| self.view.directory.path(own, u64::MAX));
+        let path =
+            self.own.map_or_else(Vec::new, |own| self.view.directory.path(own, Sequence::END));
         let seen = |h: &Head| {
-            let on = |(line, upto): &(u32, u64)| h.derived.clock.get(*line).map(|s| s.min(*upto));
+            let on =
+                |(line, upto): &(Line, Sequence)| h.derived.clock.get(*line).map(|s| s.min(*upto));
             path.iter().find_map(on)
         };
         let own_last = list.iter().filter_map(seen).max();

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use heirloom::{
-    Clock, Content, Engine, EntityId, Error, LogId, Patch, Point, Timestamp, Version, VersionRef,
+    Clock, Content, Engine, EntityId, Error, LogId, Lsn, Patch, Point, Sequence, Timestamp,
+    Version, VersionRef,
 };
 use proptest::prelude::*;
 
@@ -198,10 +199,11 @@ impl World {
 
     pub(crate) fn carry(&self, from: usize, to: usize, most: u64) {
         let ends = self.engines[to].replication().position().unwrap().ends;
-        let held = |log: LogId| ends.iter().find(|e| e.log == log).map_or(0, |e| e.sequence);
+        let held =
+            |log: LogId| ends.iter().find(|e| e.log == log).map_or(Sequence::START, |e| e.sequence);
         let source = self.engines[from].replication();
         let all = source
-            .commits(0, u64::MAX, &|log, _, last| last > held(log), usize::MAX)
+            .commits(Lsn::START, Lsn::END, &|log, _, last| last > held(log), usize::MAX)
             .unwrap()
             .commits;
         let some: Vec<&[u8]> = all.iter().take(most as usize).map(|c| &c.bytes[..]).collect();
@@ -219,7 +221,7 @@ pub(crate) type State = BTreeMap<String, BTreeMap<VersionRef, i64>>;
 /// All versions that a store has, and nothing else that it says.
 pub(crate) struct Oracle<'w> {
     pub(crate) versions: HashMap<VersionRef, Version>,
-    lsns: HashMap<(LogId, u64), u64>,
+    lsns: HashMap<(LogId, u64), Lsn>,
     said: &'w HashMap<VersionRef, Said>,
 }
 
@@ -231,9 +233,12 @@ impl<'w> Oracle<'w> {
         let snapshot = engine.snapshot().unwrap();
         let histories = (0..ENTITIES).flat_map(|n| snapshot.history(id(n)).unwrap());
         let versions = histories.map(Result::unwrap).map(|v| (v.reference(), v)).collect();
-        let commits =
-            engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap().commits;
-        let lsns = commits.iter().map(|c| ((c.end.log, c.end.sequence), c.lsn)).collect();
+        let commits = engine
+            .replication()
+            .commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX)
+            .unwrap()
+            .commits;
+        let lsns = commits.iter().map(|c| ((c.end.log, c.end.sequence.get()), c.lsn)).collect();
         Self { versions, lsns, said }
     }
 
@@ -241,7 +246,7 @@ impl<'w> Oracle<'w> {
         match point {
             Point::Clock(clock) => clock.covers(v.reference().log, v.reference().sequence),
             Point::Time(time) => v.wall() <= *time,
-            Point::Lsn(n) => self.lsns[&(v.commit().log, v.commit().sequence)] < *n,
+            Point::Lsn(n) => self.lsns[&(v.commit().log, v.commit().sequence.get())] < *n,
             _ => true,
         }
     }

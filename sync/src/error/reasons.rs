@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use heirloom_core::bytes::Malformed;
-use heirloom_core::model::{LogId, LogRoot, StateDigest};
+use heirloom_core::model::{LogId, LogRoot, Sequence, StateDigest};
 
 /// What took too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub enum Divergence {
         /// The log.
         log: LogId,
         /// Last sequence of the commit claimed.
-        sequence: u64,
+        sequence: Sequence,
     },
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use heirloom_core::model::{LogId, LogRoot};
+use heirloom_core::model::{Line, LogId, LogRoot, Lsn, Sequence};
 use heirloom_core::replica::{End, Located, Position, Replica, log_root};
 
 use super::message::{Clock, Forks, WireEnd, WireStaged};
@@ -114,7 +114,7 @@ pub(crate) struct PeerClock {
     /// As it told at the start.
     told: Vec<WireEnd>,
     /// By line how far, growing with what it acknowledges.
-    held: HashMap<u32, u64>,
+    held: HashMap<Line, Sequence>,
     /// Logs of which it holds all that is here.
     all: BTreeSet<LogId>,
     /// Logs where it showed an end that is not here: it is ahead, or has a branch.
@@ -163,9 +163,9 @@ impl PeerClock {
                 clock.all.insert(log);
                 continue;
             }
-            let longest = ours.iter().map(|end| end.sequence).max().unwrap_or(0);
+            let longest = ours.iter().map(|end| end.sequence).max().unwrap_or_default();
             for end in theirs {
-                if end.sequence > longest || !clock.raise_if_before(replica, end, position.lsn)? {
+                if end.sequence() > longest || !clock.raise_if_before(replica, end, position.lsn)? {
                     clock.unknown.insert(log);
                 }
             }
@@ -198,14 +198,15 @@ impl PeerClock {
         replica: &R,
         position: &Position,
     ) -> Result<Vec<Forks>> {
-        let longest =
-            |log| of_log(&position.ends, log).iter().map(|end| end.sequence).max().unwrap_or(0);
+        let longest = |log| {
+            of_log(&position.ends, log).iter().map(|end| end.sequence).max().unwrap_or_default()
+        };
         let mut logs = BTreeSet::new();
         for end in self.told.iter().filter(|end| self.unknown.contains(&end.log())) {
             // another session may have brought it since: that does not say what the peer has of our
             // branches
             let was_here = |here: Located| here.lsn < position.lsn;
-            if end.sequence <= longest(end.log())
+            if end.sequence() <= longest(end.log())
                 && !replica.locate(&end.reference())?.is_some_and(was_here)
             {
                 logs.insert(end.log());
@@ -272,25 +273,25 @@ impl PeerClock {
     }
 
     /// The last sequence of this line that the peer is known to hold; 0 if none.
-    pub(crate) fn sequence(&self, log: LogId, line: u32) -> u64 {
+    pub(crate) fn sequence(&self, log: LogId, line: Line) -> Sequence {
         if self.all.contains(&log) {
-            return u64::MAX;
+            return Sequence::END;
         }
-        self.held.get(&line).copied().unwrap_or(0)
+        self.held.get(&line).copied().unwrap_or_default()
     }
 
     /// The peer says that it holds this durably now. Taken into account if it is here: then it need
     /// not be sent.
     pub(crate) fn raise<R: Replica>(&mut self, replica: &R, end: &WireEnd) -> Result<()> {
-        self.raise_if_before(replica, end, u64::MAX).map(drop)
+        self.raise_if_before(replica, end, Lsn::END).map(drop)
     }
 
-    /// Whether it was here when `lsn` commits were.
+    /// Whether it was here before that place.
     fn raise_if_before<R: Replica>(
         &mut self,
         replica: &R,
         end: &WireEnd,
-        lsn: u64,
+        lsn: Lsn,
     ) -> Result<bool> {
         let Some(here) = replica.locate(&end.reference())?.filter(|here| here.lsn < lsn) else {
             return Ok(false);
@@ -321,7 +322,7 @@ impl PeerClock {
             }
             let here = replica
                 .locate(&claimed.reference())?
-                .ok_or(Divergence::Missing { log, sequence })?;
+                .ok_or(Divergence::Missing { log, sequence: sequence.into() })?;
             logs.entry(log).or_default().insert(here.end);
         }
         let mut ends = Vec::with_capacity(logs.len());
@@ -344,8 +345,9 @@ fn last_ends<R: Replica>(replica: &R, ends: BTreeSet<End>) -> Result<Vec<End>> {
     }
     let continued = |at: usize| {
         let (line, sequence) = paths[at].path[0];
-        let goes_through =
-            |path: &[(u32, u64)]| path.iter().any(|(l, upto)| *l == line && sequence <= *upto);
+        let goes_through = |path: &[(Line, Sequence)]| {
+            path.iter().any(|(l, upto)| *l == line && sequence <= *upto)
+        };
         paths.iter().enumerate().any(|(i, other)| i != at && goes_through(&other.path))
     };
     Ok((0..paths.len()).filter(|at| !continued(*at)).map(|at| paths[at].end).collect())

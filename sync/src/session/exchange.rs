@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use heirloom_core::model::{LogRoot, NodeId, StateDigest};
+use heirloom_core::model::{LogRoot, Lsn, NodeId, StateDigest};
 use heirloom_core::replica::{Cut, Peer, Position, Replica, Staged};
 
 use super::clock::PeerClock;
@@ -41,7 +41,7 @@ pub(crate) struct Exchange {
     /// From when on it is known what the peer lacks.
     sender: Option<Sender>,
     receiver: Receiver,
-    ours: Option<(Done, u64)>,
+    ours: Option<(Done, Lsn)>,
     theirs: Option<Done>,
 }
 
@@ -213,7 +213,7 @@ impl Exchange {
     pub(crate) fn progress(&self, report: &Report) -> Progress {
         Progress {
             commits_sent: report.commits_sent,
-            commits_ahead: self.sender.as_ref().map_or(self.position.lsn, Sender::ahead),
+            commits_ahead: self.sender.as_ref().map_or(self.position.lsn.get(), Sender::ahead),
             commits_received: report.commits_received,
             bytes_out: report.bytes_out,
             bytes_in: report.bytes_in,
@@ -233,7 +233,7 @@ pub(crate) fn remember<R: Replica>(
     replica: &R,
     peer: Partner,
     cut: Option<Cut>,
-    held: u64,
+    held: Lsn,
 ) -> Result<()> {
     if peer.node == replica.node()? {
         return Ok(());

@@ -1,6 +1,6 @@
 //! Asks whether the logs that a peer brings may be opened here, each once.
 
-use heirloom_core::model::{LogId, NodeId};
+use heirloom_core::model::{LogId, NodeId, Sequence};
 use heirloom_core::replica::Replica;
 
 use crate::admission::{Admission, Introduction, Refusal, Rules};
@@ -36,7 +36,7 @@ impl Gate {
         &mut self,
         replica: &R,
         own: Option<LogId>,
-        told: impl Iterator<Item = (LogId, u64)>,
+        told: impl Iterator<Item = (LogId, Sequence)>,
         ours_is_empty: bool,
     ) -> Result<()> {
         if let Some(log) = own
@@ -47,7 +47,7 @@ impl Gate {
         let mut count = 0;
         for (log, sequence) in told {
             self.check(replica, log)?;
-            if sequence == 1 && !ours_is_empty && replica.ends_of(log)?.is_empty() {
+            if sequence == Sequence::FIRST && !ours_is_empty && replica.ends_of(log)?.is_empty() {
                 count += 1;
             }
         }

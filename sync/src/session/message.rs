@@ -4,7 +4,7 @@
 //! numbered fields.
 
 use bincode::{Decode, Encode};
-use heirloom_core::model::{Chain, ChainPrefix, CommitRef, LogId};
+use heirloom_core::model::{Chain, ChainPrefix, CommitRef, LogId, Sequence};
 use heirloom_core::replica::{End, Staged, StagedHead};
 
 use super::codec;
@@ -315,8 +315,18 @@ impl From<&End> for WireEnd {
     fn from(end: &End) -> Self {
         Self {
             log: *end.log.as_bytes(),
-            sequence: end.sequence,
+            sequence: end.sequence.get(),
             prefix: *end.chain.prefix().as_bytes(),
+        }
+    }
+}
+
+impl From<&CommitRef> for WireEnd {
+    fn from(commit: &CommitRef) -> Self {
+        Self {
+            log: *commit.log.as_bytes(),
+            sequence: commit.sequence.get(),
+            prefix: *commit.prefix.as_bytes(),
         }
     }
 }
@@ -326,14 +336,19 @@ impl WireEnd {
         LogId::from_bytes(self.log)
     }
 
+    pub(crate) fn sequence(&self) -> Sequence {
+        self.sequence.into()
+    }
+
     pub(crate) fn reference(&self) -> CommitRef {
         let prefix = ChainPrefix::from_bytes(self.prefix);
-        CommitRef { log: self.log(), sequence: self.sequence, prefix }
+        CommitRef { log: self.log(), sequence: self.sequence(), prefix }
     }
 
     /// Of the same log.
     pub(crate) fn is(&self, end: &End) -> bool {
-        self.sequence == end.sequence && ChainPrefix::from_bytes(self.prefix) == end.chain.prefix()
+        self.sequence() == end.sequence
+            && ChainPrefix::from_bytes(self.prefix) == end.chain.prefix()
     }
 }
 
@@ -341,7 +356,7 @@ impl From<&StagedHead> for WireHead {
     fn from(head: &StagedHead) -> Self {
         Self {
             log: *head.log.as_bytes(),
-            sequence: head.sequence,
+            sequence: head.sequence.get(),
             chain: *head.chain.as_bytes(),
             total: head.total,
             digest: head.digest,
@@ -354,7 +369,7 @@ impl WireHead {
         let (log, chain) = (*end.log.as_bytes(), *end.chain.as_bytes());
         Self {
             log,
-            sequence: end.sequence,
+            sequence: end.sequence.get(),
             chain,
             total: bytes.len() as u64,
             digest: digest(bytes),
@@ -364,7 +379,7 @@ impl WireHead {
     pub(crate) fn to_head(self) -> StagedHead {
         StagedHead {
             log: LogId::from_bytes(self.log),
-            sequence: self.sequence,
+            sequence: self.sequence.into(),
             chain: Chain::from_bytes(self.chain),
             total: self.total,
             digest: self.digest,

@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use heirloom_core::model::{CommitRef, Dataset, LogId, LogRoot, NodeId};
+use heirloom_core::model::{CommitRef, Dataset, LogId, LogRoot, Lsn, NodeId, Timestamp};
 use heirloom_core::replica::{Cut, End, Position, Replica, Staged, StagedHead, log_root};
 
 use self::clock::{ClockReader, PeerClock, Told};
@@ -78,6 +78,8 @@ pub struct Session<R> {
     pace: Pace,
     report: Report,
     skew: Option<ClockSkew>,
+    /// When it was called last, since it began.
+    now: Duration,
     progressed: bool,
     told_forks: usize,
     told_left: bool,
@@ -137,6 +139,7 @@ impl<R: Replica> Session<R> {
             compress: false,
             report: Report::default(),
             skew: None,
+            now: Duration::ZERO,
             progressed: false,
             told_forks: 0,
             told_left: false,
@@ -149,6 +152,7 @@ impl<R: Replica> Session<R> {
     /// Takes bytes that came over the link: any slice of the stream. What is complete is acted
     /// upon, which may write to the store.
     pub fn handle_input(&mut self, now: Duration, bytes: &[u8]) -> Result<()> {
+        self.now = now;
         if self.is_over() {
             return Ok(());
         }
@@ -220,6 +224,7 @@ impl<R: Replica> Session<R> {
 
     /// Appends the next frame to `out`; false if there is none now. At most about 1 MiB a call.
     pub fn poll_transmit(&mut self, now: Duration, out: &mut Vec<u8>) -> Result<bool> {
+        self.now = now;
         self.pace.works(now);
         if self.outbox.is_empty() {
             let outcome = self.compose();
@@ -387,6 +392,13 @@ impl<R: Replica> Session<R> {
         Ok(())
     }
 
+    /// The physical time, if anybody told the session.
+    fn wall_time(&self) -> Option<Timestamp> {
+        let since = i64::try_from(self.now.as_millis()).unwrap_or(i64::MAX);
+        let begun = self.config.wall_time?.as_millis();
+        Some(Timestamp::from_millis(begun.saturating_add(since)))
+    }
+
     /// The initiator's hello.
     fn greeting(&mut self, position: &Position) -> Result<Greeting> {
         self.unverified = self.replica.unverified(WANT_MAX)?;
@@ -395,7 +407,7 @@ impl<R: Replica> Session<R> {
             unverified: self.marks.0,
             dataset: self.replica.dataset()?,
             capabilities: if self.config.compression { LZ4 } else { 0 },
-            wall: Some(self.replica.now()),
+            wall: self.wall_time(),
             policy: Some(self.replica.policy_fingerprint()).filter(|p| *p != [0; 8]),
             ..Greeting::new(self.replica.node()?, position.log_root())
         })
@@ -531,7 +543,7 @@ impl<R: Replica> Session<R> {
         if told.relative && base.is_none() {
             return Err(PeerMisbehaved::BadClock.into());
         }
-        let claimed = told.ends.iter().map(|end| (end.log(), end.sequence));
+        let claimed = told.ends.iter().map(|end| (end.log(), end.sequence()));
         gate.check_clock(&self.replica, told.own, claimed, position.ends.is_empty())?;
         let base = base.as_deref().filter(|_| told.relative);
         let clock = PeerClock::new(&self.replica, &position, told.ends, base)?;
@@ -563,8 +575,10 @@ impl<R: Replica> Session<R> {
         self.report.peer = Some(theirs.node);
         self.report.policies_differ =
             theirs.policy.unwrap_or_default() != self.replica.policy_fingerprint();
-        self.report.clock_skew_ms =
-            theirs.wall.map(|wall| wall.as_millis().saturating_sub(self.replica.now().as_millis()));
+        self.report.clock_skew_ms = theirs
+            .wall
+            .zip(self.wall_time())
+            .map(|(theirs, ours)| theirs.as_millis().saturating_sub(ours.as_millis()));
         self.skew = self.report.clock_skew();
     }
 
@@ -623,7 +637,7 @@ impl<R: Replica> Session<R> {
     fn remembered(
         &self,
         peer: NodeId,
-        lsn: u64,
+        lsn: Lsn,
         wanted: Option<LogRoot>,
     ) -> Result<Option<Vec<End>>> {
         let cut = self.replica.remembered(peer)?.and_then(|peer| peer.cut);

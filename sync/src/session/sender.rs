@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use heirloom_core::model::CommitRef;
+use heirloom_core::model::{CommitRef, Line, Lsn, Sequence};
 use heirloom_core::replica::{Position, Replica, WireCommit};
 
 use super::clock::PeerClock;
@@ -14,12 +14,12 @@ use crate::report::Report;
 /// Holds one batch of commits at most, or one large commit.
 pub(crate) struct Sender {
     /// Everything below this lsn is sent, held by the peer, or in `batch`.
-    cursor: u64,
+    cursor: Lsn,
     /// What came after the session began is left to the next.
-    until: u64,
+    until: Lsn,
     /// How far each line could be shown then, where something is damaged. What is healed meanwhile
     /// is left to the next, too: others that build on it may have been passed by.
-    shown: Option<HashMap<u32, u64>>,
+    shown: Option<HashMap<Line, Sequence>>,
     /// What the peer asked for although it has it: goes first.
     again: VecDeque<CommitRef>,
     batch: VecDeque<WireCommit>,
@@ -72,7 +72,7 @@ impl Sender {
 
     /// Commits still to be looked through.
     pub(crate) fn ahead(&self) -> u64 {
-        self.until - self.cursor + self.batch.len() as u64
+        self.until.since(self.cursor).unwrap_or(0) + self.batch.len() as u64
     }
 
     pub(crate) fn on_credit(&mut self, credit: u64) -> Result<()> {
@@ -98,7 +98,7 @@ impl Sender {
             self.batch.push_back(commit);
         }
         while self.batch.is_empty() && self.cursor < self.until {
-            let is_shown = |line: u32, last: u64| {
+            let is_shown = |line: Line, last: Sequence| {
                 self.shown
                     .as_ref()
                     .is_none_or(|shown| shown.get(&line).is_some_and(|most| last <= *most))
@@ -108,7 +108,7 @@ impl Sender {
             self.batch = batch.commits.into();
             // An lsn that stood still would be a fault of the replica; it must not become an
             // endless loop here.
-            self.cursor = batch.next_lsn.clamp(self.cursor + 1, self.until);
+            self.cursor = batch.next_lsn.clamp(self.cursor.next(), self.until);
         }
         let Some(first) = self.batch.front() else {
             self.ended = true;
@@ -185,7 +185,7 @@ impl Sender {
 }
 
 /// The last sequence of each line in a position.
-fn shown<R: Replica>(replica: &R, position: &Position) -> Result<HashMap<u32, u64>> {
+fn shown<R: Replica>(replica: &R, position: &Position) -> Result<HashMap<Line, Sequence>> {
     let mut out = HashMap::new();
     for end in &position.ends {
         if let Some(here) = replica.locate(&end.reference())? {

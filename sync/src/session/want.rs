@@ -21,7 +21,7 @@ pub(crate) fn mark(unverified: &[CommitRef]) -> Mark {
     let mut hasher = blake3::Hasher::new();
     for commit in sorted {
         hasher.update(commit.log.as_bytes());
-        hasher.update(&commit.sequence.to_be_bytes());
+        hasher.update(&commit.sequence.get().to_be_bytes());
         hasher.update(commit.prefix.as_bytes());
     }
     hasher.finalize().as_bytes().first_chunk().copied()
@@ -67,14 +67,9 @@ impl Wants {
 
 /// At least one, since it was announced.
 fn frames(unverified: &[CommitRef]) -> VecDeque<Want> {
-    let end = |c: &CommitRef| WireEnd {
-        log: *c.log.as_bytes(),
-        sequence: c.sequence,
-        prefix: *c.prefix.as_bytes(),
-    };
     let mut out: VecDeque<Want> = unverified
         .chunks(WANT_FRAME)
-        .map(|some| Want { more: true, commits: some.iter().map(end).collect() })
+        .map(|some| Want { more: true, commits: some.iter().map(WireEnd::from).collect() })
         .collect();
     match out.back_mut() {
         Some(last) => last.more = false,

@@ -2,6 +2,7 @@
 //! sessions.
 #![allow(dead_code, unreachable_pub)]
 
+use heirloom_core::model::{Line, Lsn, Sequence};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use heirloom::replication::{
     Batch, End, Ingested, Located, Peer, Position, Staged, StagedHead, WireCommit, log_root,
 };
-use heirloom::{Chain, CommitRef, DatasetId, LogId, LogRoot, NodeId, StateDigest, Timestamp};
+use heirloom::{Chain, CommitRef, DatasetId, LogId, LogRoot, NodeId, StateDigest};
 use heirloom_core::replica::{self, ReplicaError};
 use heirloom_sync::{Config, Replica, Report, Result, Session, SyncError};
 
@@ -24,9 +25,9 @@ struct State {
     dataset: Option<DatasetId>,
     own: Option<LogId>,
     /// Each with its line.
-    log: Vec<(End, Vec<u8>, u32)>,
+    log: Vec<(End, Vec<u8>, Line)>,
     /// Where each line left another.
-    lines: Vec<Option<(u32, u64)>>,
+    lines: Vec<Option<(Line, Sequence)>>,
     /// The last commit written here to each log.
     tips: BTreeMap<LogId, End>,
     node: NodeId,
@@ -87,7 +88,7 @@ impl Naive {
 
     /// How many of its commits another is known to hold.
     pub fn held_by(&self, name: u8) -> Option<u64> {
-        self.state().peers.get(&node(name)).map(|peer| peer.held)
+        self.state().peers.get(&node(name)).map(|peer| peer.held.get())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -121,7 +122,7 @@ impl Naive {
         let mut state = self.state();
         let before = state.tips.get(&log).copied();
         let (sequence, chain) =
-            before.map_or((0, Chain::from_bytes([0; 32])), |end| (end.sequence, end.chain));
+            before.map_or((0, Chain::from_bytes([0; 32])), |end| (end.sequence.get(), end.chain));
         let mut bytes = log.as_bytes().to_vec();
         bytes.extend_from_slice(&(sequence + 1).to_be_bytes());
         bytes.extend_from_slice(&(sequence + versions).to_be_bytes());
@@ -131,7 +132,7 @@ impl Naive {
         bytes.push(refs.len() as u8);
         for end in refs {
             bytes.extend_from_slice(end.log.as_bytes());
-            bytes.extend_from_slice(&end.sequence.to_be_bytes());
+            bytes.extend_from_slice(&end.sequence.get().to_be_bytes());
             bytes.extend_from_slice(end.chain.as_bytes());
         }
         bytes.extend_from_slice(payload);
@@ -184,7 +185,7 @@ impl State {
         let log = LogId::from_bytes(bytes[..16].try_into().unwrap());
         let (first, sequence) = (number(&bytes[16..24]), number(&bytes[24..32]));
         let chain = Chain::from_bytes(*blake3::hash(bytes).as_bytes());
-        let end = End { log, sequence, chain };
+        let end = End { log, sequence: sequence.into(), chain };
         if sequence < first || first == 0 {
             return Err(refused("no versions"));
         }
@@ -195,19 +196,19 @@ impl State {
             self.log.iter().find(|(e, ..)| e.log == log && e.chain.as_bytes()[..] == bytes[32..64]);
         let line = match before.map(|(e, _, line)| (e.sequence, *line)) {
             None if first == 1 && bytes[32..64] == [0; 32] => self.line_after(None),
-            Some((last, line)) if last + 1 == first => self.line_after(Some((line, last))),
-            _ => return Err(ReplicaError::OutOfOrder { log, first: 0 }),
+            Some((last, line)) if last.next().get() == first => self.line_after(Some((line, last))),
+            _ => return Err(ReplicaError::OutOfOrder { log, first: Sequence::START }),
         };
         let refs = bytes[65..].chunks(56).take(usize::from(bytes[64]));
         for r in refs {
             let there = r.len() == 56
                 && self.log.iter().any(|(e, ..)| {
                     e.log.as_bytes()[..] == r[..16]
-                        && e.sequence == number(&r[16..24])
+                        && e.sequence.get() == number(&r[16..24])
                         && e.chain.as_bytes()[..] == r[24..]
                 });
             if !there {
-                return Err(ReplicaError::OutOfOrder { log, first: 0 });
+                return Err(ReplicaError::OutOfOrder { log, first: Sequence::START });
             }
         }
         self.log.push((end, bytes.to_vec(), line));
@@ -215,20 +216,20 @@ impl State {
     }
 
     /// The line of the next commit after a place; another one if that has a successor.
-    fn line_after(&mut self, place: Option<(u32, u64)>) -> u32 {
-        let on = |line: u32| self.log.iter().filter(move |(_, _, l)| *l == line);
+    fn line_after(&mut self, place: Option<(Line, Sequence)>) -> Line {
+        let on = |line: Line| self.log.iter().filter(move |(_, _, l)| *l == line);
         let fork = match place {
             Some((line, last)) if on(line).all(|(e, ..)| e.sequence <= last) => return line,
             Some(place) => Some(place),
             None => None,
         };
         self.lines.push(fork);
-        self.lines.len() as u32 - 1
+        Line::new(self.lines.len() as u32 - 1)
     }
 
-    fn path(&self, line: u32, sequence: u64) -> Vec<(u32, u64)> {
+    fn path(&self, line: Line, sequence: Sequence) -> Vec<(Line, Sequence)> {
         let (mut out, mut line) = (vec![(line, sequence)], line);
-        while let Some((of, after)) = self.lines[line as usize] {
+        while let Some((of, after)) = self.lines[line.index()] {
             out.push((of, after));
             line = of;
         }
@@ -237,7 +238,7 @@ impl State {
 
     /// The last commit of each line.
     fn ends_at(&self, lsn: u64) -> Vec<End> {
-        let ends: BTreeMap<u32, End> =
+        let ends: BTreeMap<Line, End> =
             self.log[..lsn as usize].iter().map(|(end, _, line)| (*line, *end)).collect();
         let mut ends: Vec<End> = ends.into_values().collect();
         ends.sort();
@@ -269,17 +270,13 @@ impl Replica for Naive {
         Ok(self.state().own)
     }
 
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_705_314_600_123)
-    }
-
     fn position(&self) -> replica::Result<Position> {
         let state = self.state();
         let ends = state.ends_at(state.log.len() as u64);
         let mut digest = *blake3::hash(log_root(&ends).as_bytes()).as_bytes();
         digest[0] ^= u8::from(state.wrong_digest);
         Ok(Position {
-            lsn: state.log.len() as u64,
+            lsn: Lsn::new(state.log.len() as u64),
             ends,
             digest: StateDigest::from_bytes(digest),
             whole: true,
@@ -291,7 +288,7 @@ impl Replica for Naive {
         let found = state.log.iter().position(|(end, ..)| end.reference() == *commit);
         Ok(found.map(|at| {
             let (end, _, line) = &state.log[at];
-            Located { end: *end, lsn: at as u64, path: state.path(*line, end.sequence) }
+            Located { end: *end, lsn: Lsn::new(at as u64), path: state.path(*line, end.sequence) }
         }))
     }
 
@@ -317,34 +314,34 @@ impl Replica for Naive {
         Ok(out)
     }
 
-    fn ends_at_lsn(&self, lsn: u64) -> replica::Result<Vec<End>> {
-        Ok(self.state().ends_at(lsn))
+    fn ends_at_lsn(&self, lsn: Lsn) -> replica::Result<Vec<End>> {
+        Ok(self.state().ends_at(lsn.get()))
     }
 
-    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> replica::Result<u64> {
+    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, Line) -> Sequence) -> replica::Result<Lsn> {
         let state = self.state();
         let beyond =
             state.log.iter().position(|(end, _, line)| end.sequence > held(end.log, *line));
-        Ok(beyond.unwrap_or(state.log.len()) as u64)
+        Ok(Lsn::new(beyond.unwrap_or(state.log.len()) as u64))
     }
 
     fn commits(
         &self,
-        from: u64,
-        until: u64,
-        wanted: &dyn Fn(LogId, u32, u64) -> bool,
+        from: Lsn,
+        until: Lsn,
+        wanted: &dyn Fn(LogId, Line, Sequence) -> bool,
         budget: usize,
     ) -> replica::Result<Batch> {
         let state = self.state();
         let (mut commits, mut bytes, mut lsn) = (Vec::new(), 0, from);
         while lsn < until && bytes < budget {
-            let (end, commit, line) = &state.log[lsn as usize];
+            let (end, commit, line) = &state.log[lsn.get() as usize];
             if wanted(end.log, *line, end.sequence) {
                 bytes += commit.len();
-                let versions = end.sequence + 1 - number(&commit[16..24]);
+                let versions = end.sequence.next().get() - number(&commit[16..24]);
                 commits.push(WireCommit { lsn, end: *end, versions, bytes: commit.clone() });
             }
-            lsn += 1;
+            lsn = lsn.next();
         }
         Ok(Batch { commits, next_lsn: lsn })
     }

@@ -6,11 +6,12 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use heirloom::replication::Line;
 use heirloom::replication::{
     Batch, End, Ingested, Located, Peer, Position, Replica, ReplicaError, Staged, StagedHead,
     WireCommit,
 };
-use heirloom::{CommitRef, DatasetId, Engine, LogId, NodeId, Timestamp, VersionRef};
+use heirloom::{CommitRef, DatasetId, Engine, LogId, Lsn, NodeId, Sequence, VersionRef};
 type Result<T, E = ReplicaError> = std::result::Result<T, E>;
 
 use crate::decoder::Frame;
@@ -231,7 +232,7 @@ impl Tampered {
     }
 
     /// What it says to hold of a log, where that is more than it does.
-    fn lie(&self, log: LogId, held: u64) -> Option<End> {
+    fn lie(&self, log: LogId, held: Sequence) -> Option<End> {
         let claimed = self.lies.claimed().get(&log).copied();
         claimed.filter(|end| self.canary.lies_about_its_position() && end.sequence > held)
     }
@@ -251,7 +252,8 @@ impl Tampered {
     fn deletes(&self, commit: &WireCommit) -> Result<bool> {
         let snapshot = self.engine.snapshot().map_err(ReplicaError::store)?;
         let End { log, sequence, chain } = commit.end;
-        for sequence in sequence - commit.versions + 1..=sequence {
+        for back in 0..commit.versions {
+            let Some(sequence) = sequence.back(back) else { break };
             let version = snapshot.version(&VersionRef { log, sequence, prefix: chain.prefix() });
             if version.map_err(ReplicaError::store)?.is_tombstone() {
                 return Ok(true);
@@ -278,7 +280,7 @@ impl Replica for Tampered {
             position.ends.iter().map(|end| (end.log, *end)).collect();
         let claimed: Vec<LogId> = self.lies.claimed().keys().copied().collect();
         for log in claimed {
-            let held = ends.get(&log).map_or(0, |end| end.sequence);
+            let held = ends.get(&log).map_or(Sequence::START, |end| end.sequence);
             ends.extend(self.lie(log, held).map(|end| (log, end)));
         }
         position.ends = ends.into_values().collect();
@@ -287,15 +289,16 @@ impl Replica for Tampered {
 
     fn locate(&self, commit: &CommitRef) -> Result<Option<Located>> {
         let found = self.engine.locate(commit)?;
-        let lie = || self.lie(commit.log, 0).filter(|end| end.reference() == *commit);
+        let lie = || self.lie(commit.log, Sequence::START).filter(|end| end.reference() == *commit);
         Ok(found.or_else(|| {
-            lie().map(|end| Located { end, lsn: 0, path: vec![(u32::MAX, end.sequence)] })
+            let path = |end: End| vec![(Line::new(u32::MAX), end.sequence)];
+            lie().map(|end| Located { end, lsn: Lsn::START, path: path(end) })
         }))
     }
 
     fn ends_of(&self, log: LogId) -> Result<Vec<End>> {
         let held = self.engine.ends_of(log)?;
-        let last = held.iter().map(|end| end.sequence).max().unwrap_or(0);
+        let last = held.iter().map(|end| end.sequence).max().unwrap_or_default();
         Ok(self.lie(log, last).map_or(held, |lie| vec![lie]))
     }
 
@@ -305,9 +308,9 @@ impl Replica for Tampered {
 
     fn commits(
         &self,
-        from: u64,
-        until: u64,
-        wanted: &dyn Fn(LogId, u32, u64) -> bool,
+        from: Lsn,
+        until: Lsn,
+        wanted: &dyn Fn(LogId, Line, Sequence) -> bool,
         budget: usize,
     ) -> Result<Batch> {
         let mut batch = self.engine.commits(from, until, wanted, budget)?;
@@ -389,15 +392,11 @@ impl Replica for Tampered {
         Replica::policy_fingerprint(&self.engine)
     }
 
-    fn now(&self) -> Timestamp {
-        self.engine.now()
-    }
-
-    fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>> {
+    fn ends_at_lsn(&self, lsn: Lsn) -> Result<Vec<End>> {
         self.engine.ends_at_lsn(lsn)
     }
 
-    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> Result<u64> {
+    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, Line) -> Sequence) -> Result<Lsn> {
         self.engine.first_lsn_beyond(held)
     }
 

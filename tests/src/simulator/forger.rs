@@ -2,8 +2,8 @@
 //! else's name, or with contents that are not what they were. They are kept and passed on, change
 //! nothing that anybody sees, and all agree on them.
 
-use heirloom::CommitRef;
 use heirloom::replication::Ingested;
+use heirloom::{CommitRef, Lsn};
 
 use super::node::DATASET;
 use super::swarm::Fault;
@@ -106,7 +106,7 @@ impl World {
         if replication.ends_of(log)?.len() > 1 {
             return Ok(None);
         }
-        let of_it = replication.commits(0, u64::MAX, &|of, _, _| of == log, usize::MAX)?;
+        let of_it = replication.commits(Lsn::START, Lsn::END, &|of, _, _| of == log, usize::MAX)?;
         let commits: Vec<Vec<u8>> = of_it.commits.into_iter().map(|commit| commit.bytes).collect();
         Ok(Some(Author::impersonate(commits.iter().map(Vec::as_slice))))
     }
@@ -152,7 +152,7 @@ impl World {
             return Ok(());
         }
         let mut lacking = None;
-        for commit in from.commits(0, u64::MAX, &|_, _, _| true, usize::MAX)?.commits {
+        for commit in from.commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX)?.commits {
             if to.locate(&commit.end.reference())?.is_none() {
                 lacking = Some(commit);
                 break;

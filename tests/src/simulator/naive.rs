@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use heirloom::{ChainPrefix, Content, LogId, Timestamp, Value, VersionRef};
+use heirloom::{ChainPrefix, Content, LogId, Sequence, Timestamp, Value, VersionRef};
 
 /// The keys that lead to a leaf.
 pub(crate) type Path = Vec<String>;
@@ -19,7 +19,7 @@ pub(crate) const OWN: Writer = (
     Timestamp::from_millis(i64::MAX),
     VersionRef {
         log: LogId::from_bytes([0xff; 16]),
-        sequence: u64::MAX,
+        sequence: Sequence::END,
         prefix: ChainPrefix::from_bytes([0xff; 16]),
     },
 );

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use heirloom::replication::End;
 use heirloom::{
-    Builder, Clock, Content, Engine, Entity, EntityId, FieldConflict, LogId, Patch, Snapshot,
-    Timestamp, Transaction, VersionRef,
+    Builder, Clock, Content, Engine, Entity, EntityId, FieldConflict, LogId, Patch, Sequence,
+    Snapshot, Timestamp, Transaction, VersionRef,
 };
 
 use super::canary::{Canary, Lies, Tampered};
@@ -70,7 +70,7 @@ pub(crate) struct Node {
     pub(crate) forms: Vec<Entity>,
     /// Log, sequence and wall of its last version, if it knows them, and its last version of each
     /// entity.
-    pub(crate) place: Option<(LogId, u64)>,
+    pub(crate) place: Option<(LogId, Sequence)>,
     pub(crate) wall: Timestamp,
     pub(crate) last: BTreeMap<EntityId, VersionRef>,
 }

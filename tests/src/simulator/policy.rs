@@ -145,7 +145,7 @@ pub(crate) fn whim(asked: &Asked) -> Choice {
     let oldest =
         |sides: &BTreeMap<Writer, Value>| sides.values().next().cloned().unwrap_or_default();
     let sets = asked.fields.iter().map(|(path, sides)| (path.clone(), oldest(sides))).collect();
-    match asked.heads.iter().map(|h| h.sequence).sum::<u64>() % 8 {
+    match asked.heads.iter().map(|h| h.sequence.get()).sum::<u64>() % 8 {
         0 => Choice::Suggestion,
         1 => Choice::Delete,
         2 => asked.heads.first().map_or(Choice::Suggestion, |h| Choice::Head(*h)),

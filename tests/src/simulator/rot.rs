@@ -1,7 +1,7 @@
 //! Rows of a store rot on the disk. What follows from the log is made again from it; a record of
 //! the log comes back from a peer; and nothing is lost.
 
-use heirloom::VersionRef;
+use heirloom::{Lsn, VersionRef};
 
 use super::swarm::Fault;
 use super::world::World;
@@ -38,7 +38,7 @@ impl World {
         let (here, there) =
             (self.nodes[node].engine.replication(), self.nodes[other].engine.replication());
         let mut shared = Vec::new();
-        for commit in here.commits(0, u64::MAX, &|_, _, _| true, usize::MAX)?.commits {
+        for commit in here.commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX)?.commits {
             if there.locate(&commit.end.reference())?.is_some() {
                 shared.push(commit);
             }
@@ -48,7 +48,8 @@ impl World {
         }
         let commit = &shared[self.swarm.chance.below(shared.len())];
         let disk = self.nodes[node].disk.after_a_kill();
-        let of_it = |row: &Row| row.0 == "log" && row.1.starts_with(&commit.lsn.to_be_bytes());
+        let of_it =
+            |row: &Row| row.0 == "log" && row.1.starts_with(&commit.lsn.get().to_be_bytes());
         let pieces: Vec<Row> = specimen::rows_on(&disk).into_iter().filter(of_it).collect();
         let Some(row) = pieces.first() else { return Ok(()) };
         // of a row that is gone only what others say of its commit proves which it was: a void one

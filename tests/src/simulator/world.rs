@@ -223,7 +223,7 @@ impl World {
         self.tally.at_once += u64::from(who.iter().any(busy));
         let fate = self.draw_fate();
         let seams = self.seams(who)?;
-        let config = [self.draw_config(), self.draw_config()];
+        let config = who.map(|node| self.draw_config(node));
         self.tell(|| format!("nodes {} and {} meet, {fate:?}", who[0], who[1]));
         let disks = who.map(|n| self.nodes[n].disk.clone());
         self.meetings.push(Meeting::new(who, seams, config, fate, disks));
@@ -246,10 +246,12 @@ impl World {
         }
     }
 
-    fn draw_config(&mut self) -> Config {
+    fn draw_config(&mut self, node: usize) -> Config {
         let patience = self.random.pick(&[30, 3_600, 3_600, 1_000_000, 1_000_000, 1_000_000]);
         let compression = self.random.percent(50);
-        Config::new().idle_timeout(Duration::from_secs(patience)).compression(compression)
+        let now = self.nodes[node].now();
+        let config = Config::new().idle_timeout(Duration::from_secs(patience));
+        config.compression(compression).wall_time(now)
     }
 
     /// Never runs backwards, whatever the clocks of the devices do.

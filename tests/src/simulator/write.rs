@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use heirloom::{
-    Content, EntityId, Error, Kind, Metadata, Snapshot, Timestamp, Value, Version, VersionRef,
-    apply_patch,
+    Content, EntityId, Error, Kind, Metadata, Sequence, Snapshot, Timestamp, Value, Version,
+    VersionRef, apply_patch,
 };
 
 use super::canary::Canary;
@@ -262,9 +262,9 @@ impl World {
             let VersionRef { log, sequence, .. } = head.reference();
             match self.nodes[node].place.replace((log, sequence)) {
                 Some((before, last)) if before == log => {
-                    same("the sequence of a version", &sequence, &(last + 1))?
+                    same("the sequence of a version", &sequence, &last.next())?
                 }
-                Some(_) => same("the first sequence of a log", &sequence, &1)?,
+                Some(_) => same("the first sequence of a log", &sequence, &Sequence::FIRST)?,
                 None => {}
             }
             same("the kind of a version", &head.kind(), &draft.kind)?;
@@ -293,7 +293,7 @@ impl World {
         }
         let (wall, node) = (first.wall(), &mut self.nodes[node]);
         node.line.extend(versions.iter().map(Version::reference));
-        if first.reference().sequence == 1 {
+        if first.reference().sequence == Sequence::FIRST {
             node.wall = Timestamp::EPOCH;
         }
         let now = node.now().clamp(Timestamp::EPOCH, Timestamp::MAX);

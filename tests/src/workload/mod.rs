@@ -3,7 +3,8 @@
 
 use heirloom::replication::{Peer, StagedHead};
 use heirloom::{
-    Builder, Content, Engine, EntityId, Metadata, NodeId, Patch, Resolution, Result, Timestamp,
+    Builder, Content, Engine, EntityId, Lsn, Metadata, NodeId, Patch, Resolution, Result, Sequence,
+    Timestamp,
 };
 
 use crate::disk::Disk;
@@ -148,7 +149,7 @@ impl Step {
                 let log = engine.log_id().unwrap_or_else(|| heirloom::LogId::from_bytes([1; 16]));
                 let head = StagedHead {
                     log,
-                    sequence: 7,
+                    sequence: Sequence::new(7),
                     chain: heirloom::Chain::from_bytes([5; 32]),
                     total: 1 << 20,
                     digest: [6; 16],
@@ -161,7 +162,7 @@ impl Step {
             Self::Flush => engine.flush(),
             Self::Remember(held) => replication.remember(
                 PEER,
-                Peer { cut: None, held: *held, is_hub: true, ..Default::default() },
+                Peer { cut: None, held: Lsn::new(*held), is_hub: true, ..Default::default() },
             ),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use heirloom::{Cursor, Engine, EntityId, Error, Result, VersionRef};
+use heirloom::{Cursor, Engine, EntityId, Error, Lsn, Result, VersionRef};
 
 use crate::twins;
 
@@ -19,7 +19,7 @@ pub fn survey(engine: &Engine) -> Result<Survey> {
     note("clock".into(), format!("{:?}", snapshot.clock()?));
     note("arrivals".into(), snapshot.commits()?.to_string());
     let replication = engine.replication();
-    let batch = replication.commits(0, u64::MAX, &|_, _, _| true, usize::MAX)?;
+    let batch = replication.commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX)?;
     note("commits".into(), format!("{:?}", batch.commits));
     note("peers".into(), format!("{:?}", replication.peers()?));
     let staged = replication.staged(super::PEER)?;
@@ -86,7 +86,7 @@ impl Handed {
         let replication = engine.replication();
         let mut commits = Vec::new();
         while let Ok(batch) =
-            replication.commits(commits.len() as u64, u64::MAX, &|_, _, _| true, 1)
+            replication.commits(Lsn::new(commits.len() as u64), Lsn::END, &|_, _, _| true, 1)
         {
             if batch.commits.is_empty() {
                 break;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
 use heirloom::replication::WireCommit;
 use heirloom::{
-    Content, Engine, EntityId, Kind, Metadata, Patch, Timestamp, Value, Variant, VersionRef,
+    Content, Engine, EntityId, Kind, Lsn, Metadata, Patch, Timestamp, Value, Variant, VersionRef,
 };
 use heirloom_tests::decoder::{Frame, Genesis, device_id};
 use heirloom_tests::twins::carry;
@@ -58,7 +58,8 @@ pub(crate) fn every_value() -> Content {
 /// The commits that an engine holds in the order of arrival, each with its device, its sequences
 /// and what it is there for.
 fn named(engine: &Engine, about: &[&str]) -> Vec<Record> {
-    let batch = engine.replication().commits(0, u64::MAX, &|_, _, _| true, usize::MAX).unwrap();
+    let batch =
+        engine.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
     assert_eq!(batch.commits.len(), about.len());
     let mut devices = BTreeMap::new();
     let name = |(commit, about): (WireCommit, &&str)| {

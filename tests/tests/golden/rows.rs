@@ -78,8 +78,10 @@ pub(crate) fn write_store(path: &Path) {
         })
         .unwrap();
     let replication = engine.replication();
-    let cut = Some(Cut { root: engine.log_root().unwrap(), lsn: 4 });
-    replication.remember(PEER, Peer { cut, held: 5, is_hub: true, ..Default::default() }).unwrap();
+    let cut = Some(Cut { root: engine.log_root().unwrap(), lsn: 4.into() });
+    replication
+        .remember(PEER, Peer { cut, held: 5.into(), is_hub: true, ..Default::default() })
+        .unwrap();
     replication.node().unwrap();
     replication.stage(PEER, &staged(), 0, b"the beginning").unwrap();
     engine.close().unwrap();
@@ -91,7 +93,7 @@ const PEER: NodeId = NodeId::from_bytes([0xee; 16]);
 fn staged() -> StagedHead {
     StagedHead {
         log: LogId::from_bytes([0xdd; 16]),
-        sequence: 9,
+        sequence: 9.into(),
         chain: Chain::from_bytes([0xcc; 32]),
         total: 500,
         digest: [0xbb; 16],
@@ -119,7 +121,10 @@ pub(crate) fn holds_what_it_should(engine: &Engine) {
     assert_eq!(snapshot.list("room").include_deleted().entities().unwrap().len(), 1);
     assert_eq!(snapshot.unsettled().unwrap().map(Result::unwrap).collect::<Vec<_>>(), [LAMP]);
     let peer = engine.replication().remembered(PEER).unwrap().unwrap();
-    assert_eq!((peer.cut.map(|cut| cut.lsn), peer.held, peer.is_hub), (Some(4), 5, true));
+    assert_eq!(
+        (peer.cut.map(|cut| cut.lsn.get()), peer.held.get(), peer.is_hub),
+        (Some(4), 5, true)
+    );
     assert_eq!(engine.replication().staged(PEER).unwrap().unwrap().head, staged());
     assert_eq!(engine.replication().staged_bytes(PEER).unwrap(), b"the beginning");
 }
@@ -129,7 +134,10 @@ pub(crate) fn goes_on(engine: &Engine) {
     engine.write(|tx| tx.patch(LAMP, Patch::new().set("on", true))).unwrap();
     let snapshot = engine.snapshot().unwrap();
     let heads = snapshot.heads(LAMP).unwrap();
-    assert_eq!((heads.len(), heads[0].reference().sequence, heads[0].parents().len()), (1, 5, 2));
+    assert_eq!(
+        (heads.len(), heads[0].reference().sequence.get(), heads[0].parents().len()),
+        (1, 5, 2)
+    );
     assert_eq!(Some(heads[0].log()), engine.log_id());
     assert!(engine.verify().unwrap().is_clean());
 }

@@ -45,7 +45,8 @@ impl Observer {
     pub(crate) fn last_commit(&self) -> Vec<u8> {
         let replication = self.engine.replication();
         let lsn = replication.position().unwrap().lsn;
-        let mut batch = replication.commits(lsn - 1, lsn, &|_, _, _| true, usize::MAX).unwrap();
+        let mut batch =
+            replication.commits(lsn.before().unwrap(), lsn, &|_, _, _| true, usize::MAX).unwrap();
         batch.commits.pop().expect("a commit").bytes
     }
 
@@ -75,14 +76,14 @@ pub(crate) fn entity_id(id: &Id) -> EntityId {
 pub(crate) fn to_ref(version: &VersionRef) -> Ref {
     Ref {
         log: *version.log.as_bytes(),
-        sequence: version.sequence,
+        sequence: version.sequence.get(),
         prefix: *version.prefix.as_bytes(),
     }
 }
 
 pub(crate) fn version_ref(of: &Ref) -> VersionRef {
     let prefix = ChainPrefix::from_bytes(of.prefix);
-    VersionRef { log: LogId::from_bytes(of.log), sequence: of.sequence, prefix }
+    VersionRef { log: LogId::from_bytes(of.log), sequence: of.sequence.into(), prefix }
 }
 
 /// The refs of versions, ascending.
@@ -100,7 +101,7 @@ pub(crate) fn clock(history: &History, ends: &[usize]) -> Clock {
         let stamp = Timestamp::from_millis(forged.stamp.try_into().expect("a time"));
         (
             LogId::from_bytes(forged.commit.log),
-            ClockEntry { sequence: forged.commit.sequence, stamp },
+            ClockEntry { sequence: forged.commit.sequence.into(), stamp },
         )
     };
     ends.iter().map(entry).collect()

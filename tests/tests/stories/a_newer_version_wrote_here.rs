@@ -52,7 +52,7 @@ fn the_device_goes_on_under_a_fresh_log() {
     let fresh = phone.engine.log_id().unwrap();
     assert_ne!(fresh, old);
     let ends = phone.engine.replication().position().unwrap().ends;
-    assert_eq!(ends.iter().find(|end| end.log == old).map(|end| end.sequence), Some(2));
+    assert_eq!(ends.iter().find(|end| end.log == old).map(|end| end.sequence.get()), Some(2));
     let voids: Vec<_> =
         phone.engine.snapshot().unwrap().voids().unwrap().map(Result::unwrap).collect();
     assert_eq!((voids.len(), voids[0].reason), (1, VoidReason::Level));

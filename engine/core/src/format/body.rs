@@ -158,7 +158,7 @@ pub fn full(state: &State, own: &Writer) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     put_state(&mut out, state, own, |out, w| {
         out.extend_from_slice(w.reference.log.as_bytes());
-        out.varint(w.reference.sequence);
+        out.varint(w.reference.sequence.get());
         out.extend_from_slice(w.reference.prefix.as_bytes());
         out.varint(w.stamp);
     });
@@ -170,7 +170,7 @@ pub fn named_writers(r: &mut Reader<'_>) -> Read<Vec<NamedWriter>> {
     let mut out: Vec<NamedWriter> = Vec::new();
     for _ in 0..r.count(34)? {
         let log = LogId::from_bytes(r.array()?);
-        let sequence = r.varint()?;
+        let sequence = r.varint()?.into();
         let reference = VersionRef { log, sequence, prefix: ChainPrefix::from_bytes(r.array()?) };
         r.ensure(out.last().is_none_or(|l| l.0 < reference), "writers out of order")?;
         out.push((reference, r.varint()?));

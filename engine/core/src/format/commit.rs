@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::bytes::{Put, Read, Reader};
 use crate::limits;
-use crate::model::{ChainPrefix, LogId};
+use crate::model::{ChainPrefix, LogId, Sequence};
 
 const SIGNATURE: u8 = 1;
 const IDEMPOTENCY: u8 = 2;
@@ -16,8 +16,8 @@ pub const NO_TRAILER: &[u8] = &[0];
 pub struct WireParts<'a> {
     /// The log that it belongs to.
     pub log: LogId,
-    /// Sequence and chain prefix of the commit before; sequence 0 for the first.
-    pub before: (u64, ChainPrefix),
+    /// Last sequence and chain prefix of the commit before; [`Sequence::START`] for the first.
+    pub before: (Sequence, ChainPrefix),
     /// The bytes of the log's genesis, of the first commit only.
     pub genesis: Option<&'a [u8]>,
     /// The bytes of its header, which its chain is a hash of.
@@ -33,7 +33,7 @@ impl<'a> WireParts<'a> {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.header.len() + self.bodies.len() + 64);
         out.extend_from_slice(self.log.as_bytes());
-        out.varint(self.before.0);
+        out.varint(self.before.0.get());
         out.extend_from_slice(self.before.1.as_bytes());
         if let Some(genesis) = self.genesis {
             out.bytes(genesis);
@@ -49,8 +49,8 @@ impl<'a> WireParts<'a> {
     pub fn decode(bytes: &'a [u8]) -> Read<Self> {
         let mut r = Reader::new(bytes);
         let log = LogId::from_bytes(r.array()?);
-        let before = (r.varint()?, ChainPrefix::from_bytes(r.array()?));
-        let genesis = if before.0 == 0 { Some(r.bytes()?) } else { None };
+        let before = (r.varint()?.into(), ChainPrefix::from_bytes(r.array()?));
+        let genesis = if before.0 == Sequence::START { Some(r.bytes()?) } else { None };
         let header = r.bytes()?;
         let bodies = r.bytes()?;
         r.ensure(header.len() <= limits::HEADER, "a header too long")?;

@@ -63,7 +63,7 @@ impl Genesis {
         out.extend_from_slice(self.public_key.as_ref().map_or(&[], |k| &k[..]));
         if let Some(p) = &self.predecessor {
             out.extend_from_slice(p.log.as_bytes());
-            out.varint(p.sequence);
+            out.varint(p.sequence.get());
             out.extend_from_slice(p.prefix.as_bytes());
         }
         out
@@ -91,7 +91,11 @@ impl Genesis {
             let log = LogId::from_bytes(r.array()?);
             let sequence = r.varint()?;
             r.ensure(sequence > 0, "sequence 0")?;
-            Some(CommitRef { log, sequence, prefix: ChainPrefix::from_bytes(r.array()?) })
+            Some(CommitRef {
+                log,
+                sequence: sequence.into(),
+                prefix: ChainPrefix::from_bytes(r.array()?),
+            })
         } else {
             None
         };

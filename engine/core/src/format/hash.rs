@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::bytes::Put;
-use crate::model::{Chain, DatasetId, EntityId, LogId, LogRoot, VersionRef};
+use crate::model::{Chain, DatasetId, EntityId, LogId, LogRoot, Sequence, VersionRef};
 
 const LOG_ID: &str = "heirloom 1 log id";
 const GENESIS: &str = "heirloom 1 genesis";
@@ -62,14 +62,14 @@ pub fn chain_after(before: &Chain, header: &[u8]) -> Chain {
 /// and that one's type, and `state`, its full body, nothing for a tombstone.
 pub fn state_checksum(
     log: LogId,
-    sequence: u64,
+    sequence: Sequence,
     entity: EntityId,
     entity_type: &str,
     state: Option<&[u8]>,
 ) -> StateChecksum {
     let mut identity = Vec::with_capacity(64);
     identity.extend_from_slice(log.as_bytes());
-    identity.varint(sequence);
+    identity.varint(sequence.get());
     identity.extend_from_slice(entity.as_bytes());
     identity.bytes(entity_type.as_bytes());
     identity.push(u8::from(state.is_some()));
@@ -84,17 +84,17 @@ pub fn states_root(checksums: &[StateChecksum]) -> [u8; 32] {
 
 /// What one head of an entity adds to the state digest.
 pub fn head_term(entity: EntityId, head: &VersionRef) -> [u8; 32] {
-    let sequence = head.sequence.to_be_bytes();
+    let sequence = head.sequence.get().to_be_bytes();
     hash(HEAD, &[entity.as_bytes(), head.log.as_bytes(), &sequence, head.prefix.as_bytes()])
 }
 
 /// Hash over all commits of a replica, from the last commit of each branch of each log, sorted:
 /// log, last sequence, chain (FORMAT.md, 1.8).
-pub fn log_root(ends: impl IntoIterator<Item = (LogId, u64, Chain)>) -> LogRoot {
+pub fn log_root(ends: impl IntoIterator<Item = (LogId, Sequence, Chain)>) -> LogRoot {
     let mut hasher = blake3::Hasher::new_derive_key(ROOT);
     for (log, sequence, chain) in ends {
         hasher.update(log.as_bytes());
-        hasher.update(&sequence.to_be_bytes());
+        hasher.update(&sequence.get().to_be_bytes());
         hasher.update(chain.as_bytes());
     }
     LogRoot::from_bytes(*hasher.finalize().as_bytes())

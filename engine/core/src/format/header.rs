@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::bytes::{Put, Read, Reader};
 use crate::limits;
-use crate::model::{ChainPrefix, CommitRef, EntityId, Kind, LogId, Metadata};
+use crate::model::{ChainPrefix, CommitRef, EntityId, Kind, LogId, Metadata, Sequence};
 
 const METADATA: u8 = 1;
 const TYPE: u8 = 0x80;
@@ -18,7 +18,7 @@ pub struct Header {
     /// Format level, at least 1.
     pub level: u64,
     /// Sequence of the first version, at least 1.
-    pub first: u64,
+    pub first: Sequence,
     /// How many versions, at least 1; of a newer level, too, whose versions cannot be read.
     pub count: u64,
     /// The device's clock, in milliseconds since 1970.
@@ -55,7 +55,7 @@ pub struct ParentName {
     /// On which path: 0 the commit's own, k that of its k-th ref, counted from 1.
     pub path: u64,
     /// The parent's sequence.
-    pub sequence: u64,
+    pub sequence: Sequence,
 }
 
 impl VersionHeader {
@@ -71,9 +71,14 @@ impl VersionHeader {
 }
 
 impl Header {
+    /// Last sequence of the commit that it follows; [`Sequence::START`] where it is the first.
+    pub fn before(&self) -> Sequence {
+        self.first.back(1).unwrap_or_default()
+    }
+
     /// Sequence of its last version.
-    pub fn last(&self) -> u64 {
-        self.first + self.count - 1
+    pub fn last(&self) -> Sequence {
+        self.first.plus(self.count - 1)
     }
 
     /// When its versions were written, as writes are ordered: wall and excess together, in
@@ -97,7 +102,7 @@ impl Header {
         let mut out = Vec::with_capacity(96 + 40 * (self.versions.len() + self.refs.len()));
         out.varint(self.level);
         out.push(if self.metadata.is_empty() { 0 } else { METADATA });
-        for n in [self.first, self.count, self.wall, self.excess] {
+        for n in [self.first.get(), self.count, self.wall, self.excess] {
             out.varint(n);
         }
         put_refs(&mut out, &self.refs);
@@ -127,7 +132,7 @@ impl Header {
         let refs = refs(&mut r)?;
         let mut out = Self {
             level,
-            first,
+            first: first.into(),
             count,
             wall,
             excess,
@@ -164,7 +169,7 @@ impl VersionHeader {
         out.varint(self.parents.len() as u64);
         for p in &self.parents {
             out.varint(p.path);
-            out.varint(p.sequence);
+            out.varint(p.sequence.get());
         }
     }
 
@@ -182,7 +187,7 @@ impl VersionHeader {
         let n = r.count(2)?;
         r.ensure(n as u64 <= limits::PARENTS, "too many parents")?;
         let parents = (0..n)
-            .map(|_| Ok(ParentName { path: r.varint()?, sequence: r.varint()? }))
+            .map(|_| Ok(ParentName { path: r.varint()?, sequence: r.varint()?.into() }))
             .collect::<Read<_>>()?;
         Ok(Self { entity, kind: bits & KIND, entity_type, parents })
     }
@@ -195,7 +200,7 @@ fn put_refs(out: &mut Vec<u8>, refs: &[CommitRef]) {
         out.extend_from_slice(group[0].log.as_bytes());
         out.varint(group.len() as u64);
         for r in group {
-            out.varint(r.sequence);
+            out.varint(r.sequence.get());
             out.extend_from_slice(r.prefix.as_bytes());
         }
     }
@@ -212,7 +217,11 @@ fn refs(r: &mut Reader<'_>) -> Read<Vec<CommitRef>> {
         for _ in 0..n {
             let sequence = r.varint()?;
             r.ensure(sequence > 0, "sequence 0")?;
-            let new = CommitRef { log, sequence, prefix: ChainPrefix::from_bytes(r.array()?) };
+            let new = CommitRef {
+                log,
+                sequence: sequence.into(),
+                prefix: ChainPrefix::from_bytes(r.array()?),
+            };
             r.ensure(out.last().is_none_or(|l| *l < new), "refs out of order")?;
             out.push(new);
         }

@@ -2,49 +2,48 @@
 
 use alloc::vec::Vec;
 
-use crate::model::Writer;
+use crate::model::{Line, Sequence, Writer};
 
-/// By local number of a line, the highest sequence *of this entity* in a version's past, itself
+/// By line, the highest sequence *of this entity* in a version's past, itself
 /// included.
 ///
-/// A line is a log, or a branch of one that forked; its number, or ordinal, is never hashed or sent
-/// (FORMAT.md, 1.5 and 2.6).
+/// A line is a log, or a branch of one that forked (FORMAT.md, 1.5 and 2.6).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct EntityClock(Vec<(u32, u64)>);
+pub struct EntityClock(Vec<(Line, Sequence)>);
 
 impl EntityClock {
     /// Whether it has seen this place: an earlier sequence on a line is seen with a later one.
-    pub fn covers(&self, ordinal: u32, sequence: u64) -> bool {
-        self.get(ordinal).is_some_and(|s| sequence <= s)
+    pub fn covers(&self, line: Line, sequence: Sequence) -> bool {
+        self.get(line).is_some_and(|s| sequence <= s)
     }
 
     /// Whether a version with this clock has seen that write.
     pub fn has_seen(&self, writer: &Writer) -> bool {
-        self.covers(writer.ordinal, writer.reference.sequence)
+        self.covers(writer.line, writer.reference.sequence)
     }
 
     /// How far it has seen a line, if at all.
-    pub fn get(&self, ordinal: u32) -> Option<u64> {
-        self.0.binary_search_by_key(&ordinal, |e| e.0).ok().map(|i| self.0[i].1)
+    pub fn get(&self, line: Line) -> Option<Sequence> {
+        self.0.binary_search_by_key(&line, |e| e.0).ok().map(|i| self.0[i].1)
     }
 
     /// Sees a line up to a sequence, if that is further.
-    pub fn see(&mut self, ordinal: u32, sequence: u64) {
-        match self.0.binary_search_by_key(&ordinal, |e| e.0) {
+    pub fn see(&mut self, line: Line, sequence: Sequence) {
+        match self.0.binary_search_by_key(&line, |e| e.0) {
             Ok(i) => self.0[i].1 = self.0[i].1.max(sequence),
-            Err(i) => self.0.insert(i, (ordinal, sequence)),
+            Err(i) => self.0.insert(i, (line, sequence)),
         }
     }
 
     /// Sees all that the other has seen.
     pub fn see_all(&mut self, other: &Self) {
-        for (ordinal, sequence) in other.iter() {
-            self.see(ordinal, sequence);
+        for (line, sequence) in other.iter() {
+            self.see(line, sequence);
         }
     }
 
     /// Lines and how far, in order of their numbers.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (u32, u64)> + '_ {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (Line, Sequence)> + '_ {
         self.0.iter().copied()
     }
 }

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::entity_clock::EntityClock;
-use crate::model::{Entry, Leaf, Path, State, Writer};
+use crate::model::{Entry, Leaf, Line, Path, Sequence, State, Writer};
 
 /// A head that is no tombstone: its leaves, and what it has seen of the entity.
 #[derive(Clone, Copy)]
@@ -42,7 +42,7 @@ pub fn merge(heads: &[Live<'_>]) -> State {
 }
 
 /// How far each head has seen the entity in which log, in order.
-struct Seen(Vec<(u32, u64)>);
+struct Seen(Vec<(Line, Sequence)>);
 
 impl Seen {
     fn by(heads: &[Live<'_>]) -> Self {
@@ -53,7 +53,7 @@ impl Seen {
 
     /// How many heads have seen this write.
     fn count(&self, writer: &Writer) -> usize {
-        let from = self.0.partition_point(|p| *p < (writer.ordinal, writer.reference.sequence));
-        self.0[from..].partition_point(|(ordinal, _)| *ordinal == writer.ordinal)
+        let from = self.0.partition_point(|p| *p < (writer.line, writer.reference.sequence));
+        self.0[from..].partition_point(|(line, _)| *line == writer.line)
     }
 }

@@ -10,12 +10,14 @@ use super::entries::{Torn, is_map};
 use super::*;
 use crate::format::body::PatchBody;
 use crate::format::value::{EMPTY_MAP, encode_value};
-use crate::model::{ChainPrefix, Entry, Leaf, LogId, Path, State, Value, VersionRef, Writer};
+use crate::model::{
+    ChainPrefix, Entry, Leaf, Line, LogId, Path, Sequence, State, Value, VersionRef, Writer,
+};
 
 /// One step of a random history: a device writes, seeing all heads or only some of them.
 #[derive(Clone, Debug)]
 struct Step {
-    device: u32,
+    device: Line,
     sees: u8,
     stamp: u64,
     change: Change,
@@ -55,7 +57,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..PATHS.len()).prop_map(Change::Empty),
         2 => (0..PATHS.len()).prop_map(Change::Unset),
     ];
-    let step = (0u32..4, any::<u8>(), 0u64..5, change);
+    let step = ((0u32..4).prop_map(Line::new), any::<u8>(), 0u64..5, change);
     proptest::collection::vec(
         step.prop_map(|(device, sees, stamp, change)| Step { device, sees, stamp, change }),
         1..25,
@@ -69,7 +71,7 @@ fn history(steps: &[Step]) -> Vec<Version> {
     for (i, step) in steps.iter().enumerate() {
         let mut seen: BTreeSet<usize> = BTreeSet::new();
         for (k, v) in versions.iter().enumerate() {
-            if v.writer.ordinal == step.device || step.sees & (1 << (k % 8)) != 0 {
+            if v.writer.line == step.device || step.sees & (1 << (k % 8)) != 0 {
                 seen.insert(k);
                 seen.extend(&v.past);
             }
@@ -79,14 +81,14 @@ fn history(steps: &[Step]) -> Vec<Version> {
         for p in &parents {
             clock.see_all(&versions[*p].clock);
         }
-        let sequence = i as u64 + 1;
+        let sequence = Sequence::new(i as u64 + 1);
         clock.see(step.device, sequence);
         let reference = VersionRef {
-            log: LogId::from_bytes([step.device as u8; 16]),
+            log: LogId::from_bytes([step.device.get() as u8; 16]),
             sequence,
             prefix: ChainPrefix::from_bytes([i as u8; 16]),
         };
-        let writer = Writer { ordinal: step.device, stamp: step.stamp, reference };
+        let writer = Writer { line: step.device, stamp: step.stamp, reference };
         let patch = match step.change {
             Change::Set(p, v) => {
                 let value = encode_value(&Value::Int(v)).unwrap().into();
@@ -215,13 +217,13 @@ proptest! {
         if let [a, b, rest @ ..] = &heads[..] {
             let mut clock = versions[*a].clock.clone();
             clock.see_all(&versions[*b].clock);
-            clock.see(9, 1);
+            clock.see(Line::new(9), Sequence::FIRST);
             let reference = VersionRef {
                 log: LogId::from_bytes([9; 16]),
-                sequence: 1,
+                sequence: Sequence::FIRST,
                 prefix: ChainPrefix::from_bytes([9; 16]),
             };
-            let writer = Writer { ordinal: 9, stamp: 9, reference };
+            let writer = Writer { line: Line::new(9), stamp: 9, reference };
             let state = merged(&versions, &[*a, *b]);
             let past = BTreeSet::new();
             versions.push(Version {

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::id::LogId;
+use super::number::Sequence;
 use super::time::Timestamp;
 use super::version::VersionId;
 use crate::error::Result;
@@ -11,7 +12,7 @@ use crate::error::Result;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ClockEntry {
     /// Sequence of the last version.
-    pub sequence: u64,
+    pub sequence: Sequence,
     /// Its stamp.
     pub stamp: Timestamp,
 }
@@ -52,7 +53,7 @@ impl Clock {
     }
 
     /// Whether it has seen this place.
-    pub fn covers(&self, log: LogId, sequence: u64) -> bool {
+    pub fn covers(&self, log: LogId, sequence: Sequence) -> bool {
         self.get(log).is_some_and(|e| sequence <= e.sequence)
     }
 
@@ -72,8 +73,8 @@ impl Clock {
     }
 
     /// Sees one version more of a log, written at `stamp`; returns its sequence.
-    pub fn increment(&mut self, log: LogId, stamp: Timestamp) -> u64 {
-        let sequence = self.get(log).map_or(0, |e| e.sequence) + 1;
+    pub fn increment(&mut self, log: LogId, stamp: Timestamp) -> Sequence {
+        let sequence = self.get(log).map_or(Sequence::START, |e| e.sequence).next();
         self.advance(log, ClockEntry { sequence, stamp });
         sequence
     }
@@ -161,7 +162,10 @@ mod tests {
     type Naive = BTreeMap<u8, u64>;
 
     fn clock(naive: &Naive) -> Clock {
-        let entry = |s: &u64| ClockEntry { sequence: *s, stamp: Timestamp::from_millis(*s as i64) };
+        let entry = |s: &u64| ClockEntry {
+            sequence: (*s).into(),
+            stamp: Timestamp::from_millis(*s as i64),
+        };
         naive.iter().map(|(l, s)| (LogId::from_bytes([*l; 16]), entry(s))).collect()
     }
 

@@ -4,15 +4,15 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::id::{ChainPrefix, LogId};
+use super::number::{Line, Sequence};
 use super::path::Path;
 use super::version::VersionRef;
 
 /// A version as the writer of a value: its ref, its stamp, and the local number of its line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Writer {
-    /// Local number of the line of commits that it lies on, one for each log and one more for each
-    /// branch; never hashed or sent (FORMAT.md, 2.6).
-    pub ordinal: u32,
+    /// The line of commits that it lies on here.
+    pub line: Line,
     /// When it was written, as writes are ordered: milliseconds since 1970.
     pub stamp: u64,
     /// The version, the same on every replica.
@@ -22,11 +22,11 @@ pub struct Writer {
 impl Writer {
     /// Stands for the version that is being written, whose chain is not known yet.
     pub const OWN: Self = Self {
-        ordinal: u32::MAX,
+        line: Line::new(u32::MAX),
         stamp: u64::MAX,
         reference: VersionRef {
             log: LogId::from_bytes([0xff; 16]),
-            sequence: u64::MAX,
+            sequence: Sequence::END,
             prefix: ChainPrefix::from_bytes([0xff; 16]),
         },
     };

@@ -6,6 +6,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use super::id::{ChainPrefix, LogId};
+use super::number::Sequence;
 use super::time::Timestamp;
 use crate::error::{Invalid, Result};
 
@@ -16,7 +17,7 @@ pub struct CommitRef {
     /// The log.
     pub log: LogId,
     /// Sequence of its last version.
-    pub sequence: u64,
+    pub sequence: Sequence,
     /// First 16 bytes of its chain.
     pub prefix: ChainPrefix,
 }
@@ -28,7 +29,7 @@ pub struct VersionRef {
     /// The log.
     pub log: LogId,
     /// Its sequence.
-    pub sequence: u64,
+    pub sequence: Sequence,
     /// First 16 bytes of its commit's chain.
     pub prefix: ChainPrefix,
 }
@@ -72,7 +73,7 @@ impl Kind {
 ///
 /// ```
 /// let id: heirloom::VersionId = "2024-01-15T10:30:00.123Z-my-phone-007".parse()?;
-/// assert_eq!((id.device(), id.sequence()), ("my-phone", 7));
+/// assert_eq!((id.device(), id.sequence().get()), ("my-phone", 7));
 /// assert_eq!(id.to_string(), "2024-01-15T10:30:00.123Z-my-phone-007");
 /// # Ok::<(), heirloom::Error>(())
 /// ```
@@ -80,7 +81,7 @@ impl Kind {
 pub struct VersionId {
     stamp: Timestamp,
     device: String,
-    sequence: u64,
+    sequence: Sequence,
 }
 
 /// A device id has at most 64 characters, and on a branch of a log that forked nine more
@@ -90,7 +91,7 @@ const DEVICE: usize = 64 + 9;
 impl VersionId {
     /// Puts one together. The device id must be 1 to 73 printable ASCII characters without space,
     /// the stamp within the years 0000 to 9999; else [`Invalid`].
-    pub fn new(stamp: Timestamp, device: impl Into<String>, sequence: u64) -> Result<Self> {
+    pub fn new(stamp: Timestamp, device: impl Into<String>, sequence: Sequence) -> Result<Self> {
         let device = device.into();
         let fits = (1..=DEVICE).contains(&device.len());
         if !fits || !device.bytes().all(|b| b.is_ascii_graphic()) {
@@ -113,7 +114,7 @@ impl VersionId {
     }
 
     /// Its number among the device's versions.
-    pub fn sequence(&self) -> u64 {
+    pub fn sequence(&self) -> Sequence {
         self.sequence
     }
 }
@@ -145,8 +146,8 @@ impl FromStr for VersionId {
         if !plain || (digits.len() > 3 && digits.starts_with('0')) {
             return Err(bad(place, "a sequence of at least three digits is expected"));
         }
-        let sequence = digits.parse().map_err(|_| bad(place, "the sequence is too large"))?;
-        Self::new(stamp, device, sequence).map_err(|e| bad(STAMP + 1, &e.to_string()))
+        let sequence: u64 = digits.parse().map_err(|_| bad(place, "the sequence is too large"))?;
+        Self::new(stamp, device, sequence.into()).map_err(|e| bad(STAMP + 1, &e.to_string()))
     }
 }
 
@@ -180,7 +181,7 @@ mod tests {
             device in "[!-~]{1,73}",
             sequence: u64,
         ) {
-            let id = VersionId::new(Timestamp::from_millis(ms), device, sequence).unwrap();
+            let id = VersionId::new(Timestamp::from_millis(ms), device, sequence.into()).unwrap();
             prop_assert_eq!(id.to_string().parse::<VersionId>().unwrap(), id);
         }
     }

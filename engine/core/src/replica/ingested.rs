@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::model::{LogId, VersionRef, VoidReason};
+use crate::model::{LogId, Sequence, VersionRef, VoidReason};
 
 /// Copies of a store's file wrote on under one log: nothing is lost, the branches live on as
 /// writers who had not seen each other.
@@ -19,14 +19,14 @@ pub struct Fork {
     /// The device that the log was of.
     pub device: String,
     /// The last sequence that both have in common; 0 where already the first commits differ.
-    pub after: u64,
+    pub after: Sequence,
     /// The names of its branches, sorted: two, or more where more copies wrote.
     pub branches: Vec<LogId>,
 }
 
 impl Fork {
     /// A fork of the log of `device` after a sequence, of these branches in any order.
-    pub fn new(log: LogId, device: String, after: u64, mut branches: Vec<LogId>) -> Self {
+    pub fn new(log: LogId, device: String, after: Sequence, mut branches: Vec<LogId>) -> Self {
         branches.sort();
         Self { log, device, after, branches }
     }

@@ -1,6 +1,6 @@
 //! What a replica remembers between sessions: parts of a large commit, and its peers.
 
-use crate::model::{Chain, LogId, LogRoot};
+use crate::model::{Chain, LogId, LogRoot, Lsn, Sequence};
 
 /// A large commit on its way in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -8,7 +8,7 @@ pub struct StagedHead {
     /// Its log.
     pub log: LogId,
     /// Its last sequence.
-    pub sequence: u64,
+    pub sequence: Sequence,
     /// Its chain.
     pub chain: Chain,
     /// Its length in bytes.
@@ -32,7 +32,7 @@ pub struct Cut {
     /// Its log root.
     pub root: LogRoot,
     /// How many commits were here at that cut.
-    pub lsn: u64,
+    pub lsn: Lsn,
 }
 
 /// What is remembered of a store that this one has synced with.
@@ -41,7 +41,7 @@ pub struct Peer {
     /// The last cut that was proven equal.
     pub cut: Option<Cut>,
     /// It is known to hold the first so many commits that arrived here.
-    pub held: u64,
+    pub held: Lsn,
     /// Whether the application calls it a hub.
     pub is_hub: bool,
     /// How many logs of its own it has opened here: what a cap on them counts. Outlives

@@ -13,7 +13,7 @@ pub use memory::{Cut, Peer, Staged, StagedHead};
 pub use position::{Batch, End, Located, Position, WireCommit, log_root};
 
 use crate::bytes::Malformed;
-use crate::model::{CommitRef, Dataset, DatasetId, LogId, NodeId, Timestamp};
+use crate::model::{CommitRef, Dataset, DatasetId, Line, LogId, Lsn, NodeId, Sequence};
 
 /// Result with [`ReplicaError`].
 pub type Result<T, E = ReplicaError> = core::result::Result<T, E>;
@@ -31,7 +31,7 @@ pub enum ReplicaError {
         /// Its log.
         log: LogId,
         /// Sequence of its first version.
-        first: u64,
+        first: Sequence,
     },
     /// The peer's data belongs to another dataset than ours. People must act.
     #[error("this store holds dataset {ours}, not {theirs}")]
@@ -95,9 +95,6 @@ pub trait Replica {
         Ok(None)
     }
 
-    /// The replica's clock: only for the report about how far the clocks of both ends differ.
-    fn now(&self) -> Timestamp;
-
     /// How many commits are here, the ends of all logs, and the state digest, all of one moment.
     fn position(&self) -> Result<Position>;
 
@@ -113,20 +110,20 @@ pub trait Replica {
     fn ladder(&self, end: &End) -> Result<Vec<End>>;
 
     /// The ends of all logs, sorted, as they were when `lsn` commits were here.
-    fn ends_at_lsn(&self, lsn: u64) -> Result<Vec<End>>;
+    fn ends_at_lsn(&self, lsn: Lsn) -> Result<Vec<End>>;
 
     /// The least lsn of a commit beyond what `held(log, line)` says; the number of commits if there
     /// is none.
-    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, u32) -> u64) -> Result<u64>;
+    fn first_lsn_beyond(&self, held: &dyn Fn(LogId, Line) -> Sequence) -> Result<Lsn>;
 
     /// Commits in arrival order from `from` up to before `until`, those that
     /// `wanted(log, line, last sequence)` accepts. Stops once `budget` bytes are reached; at least
     /// one commit if there is any. `next_lsn` is where to go on: `until` at the end.
     fn commits(
         &self,
-        from: u64,
-        until: u64,
-        wanted: &dyn Fn(LogId, u32, u64) -> bool,
+        from: Lsn,
+        until: Lsn,
+        wanted: &dyn Fn(LogId, Line, Sequence) -> bool,
         budget: usize,
     ) -> Result<Batch>;
 

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::format::hash;
-use crate::model::{Chain, CommitRef, LogId, LogRoot, StateDigest};
+use crate::model::{Chain, CommitRef, Line, LogId, LogRoot, Lsn, Sequence, StateDigest};
 
 /// The last commit of a log, or of a branch of one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -11,7 +11,7 @@ pub struct End {
     /// The log.
     pub log: LogId,
     /// Sequence of its last version.
-    pub sequence: u64,
+    pub sequence: Sequence,
     /// Its chain.
     pub chain: Chain,
 }
@@ -29,10 +29,10 @@ pub struct Located {
     /// The commit.
     pub end: End,
     /// Its arrival position.
-    pub lsn: u64,
+    pub lsn: Lsn,
     /// Its line and sequence; then, where that line left another, how far into that one, and so on:
     /// all that whoever has the commit has of this log.
-    pub path: Vec<(u32, u64)>,
+    pub path: Vec<(Line, Sequence)>,
 }
 
 /// The log root of a set of ends, which must be sorted (FORMAT.md, 1.8).
@@ -44,7 +44,7 @@ pub fn log_root(ends: &[End]) -> LogRoot {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Position {
     /// How many commits: their lsns are below it.
-    pub lsn: u64,
+    pub lsn: Lsn,
     /// The ends of all logs that travel, sorted.
     pub ends: Vec<End>,
     /// The state digest.
@@ -65,7 +65,7 @@ impl Position {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WireCommit {
     /// Its arrival position here.
-    pub lsn: u64,
+    pub lsn: Lsn,
     /// What its log ends with after it.
     pub end: End,
     /// How many versions it holds.
@@ -80,5 +80,5 @@ pub struct Batch {
     /// In arrival order.
     pub commits: Vec<WireCommit>,
     /// The first lsn that was not looked at.
-    pub next_lsn: u64,
+    pub next_lsn: Lsn,
 }

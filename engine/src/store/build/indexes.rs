@@ -2,7 +2,7 @@
 //! any other.
 
 use heirloom_core::bytes::{Put, Reader};
-use heirloom_core::model::EntityId;
+use heirloom_core::model::{EntityId, TypeNumber};
 
 use crate::error::{Error, Result};
 use crate::store::commit::{Store, Writer};
@@ -68,9 +68,9 @@ impl Store {
         }
         for field in fields {
             if !indexes.iter().any(|i| self.holds(i, field)) {
-                let is_empty = match self.view(tables).type_ordinal(&field.entity_type) {
-                    Ok(Some(ordinal)) => {
-                        entities_of(tables, ordinal, None)?.next().transpose()?.is_none()
+                let is_empty = match self.view(tables).type_number(&field.entity_type) {
+                    Ok(Some(number)) => {
+                        entities_of(tables, number, None)?.next().transpose()?.is_none()
                     }
                     Ok(None) => true,
                     // nobody knows: it is built once that is mended
@@ -132,9 +132,9 @@ impl Store {
     fn build_slice(&self, writer: &mut Writer, entity_type: &str, state: IndexState) -> Result<()> {
         let tables = writer.tables.clone().ok_or(Error::Closed)?;
         let IndexState::Building(after) = state else { return Ok(()) };
-        let slice = match self.view(&tables).type_ordinal(entity_type)? {
-            Some(ordinal) => {
-                entities_of(&tables, ordinal, after)?.take(SLICE).collect::<Result<_>>()?
+        let slice = match self.view(&tables).type_number(entity_type)? {
+            Some(number) => {
+                entities_of(&tables, number, after)?.take(SLICE).collect::<Result<_>>()?
             }
             None => Vec::new(),
         };
@@ -204,7 +204,7 @@ impl Writer {
 /// Entities of a type in order of their ids, from the one after `after`.
 fn entities_of(
     tables: &Tables,
-    entity_type: u32,
+    entity_type: TypeNumber,
     after: Option<EntityId>,
 ) -> Result<impl Iterator<Item = Result<EntityId>> + use<>> {
     let from = type_key(entity_type, after.unwrap_or(EntityId::from_bytes([0; 16])));

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use heirloom_core::format::header::Header;
-use heirloom_core::model::{Chain, EntityId};
+use heirloom_core::model::{Chain, EntityId, Line, Sequence};
 
 use super::store::Store;
 use super::writer::Writer;
@@ -13,20 +13,20 @@ use crate::store::index::{Index, keys_of};
 
 impl Store {
     /// Takes a folded commit in, with what is indexed of the entities that it changes. `refs`:
-    /// (ordinal, sequence) of what it refers to.
+    /// (line, sequence) of what it refers to.
     pub(crate) fn append(
         &self,
         writer: &mut Writer,
-        ordinal: u32,
+        line: Line,
         chain: Chain,
         header: &Header,
-        refs: &[(u32, u64)],
+        refs: &[(Line, Sequence)],
         folded: Folded,
     ) {
         let indexed = writer.indexing.indexes.iter().any(Index::is_live);
         let entities: Vec<_> =
             folded.changes.iter().filter(|_| indexed).map(|c| c.entity).collect();
-        writer.append(ordinal, chain, header, refs, folded);
+        writer.append(line, chain, header, refs, folded);
         self.index_now(writer, &entities);
     }
 

@@ -1,6 +1,6 @@
 //! Which dataset a store belongs to, and its name among peers.
 
-use heirloom_core::model::{Dataset, DatasetId, NodeId};
+use heirloom_core::model::{Dataset, DatasetId, NodeId, Sequence};
 
 use super::store::Store;
 use super::writer::Writer;
@@ -152,8 +152,8 @@ impl Writer {
 
 /// Whether no commit is here that a peer may hear of.
 pub(crate) fn is_empty(view: &View<'_>) -> Result<bool> {
-    for ordinal in view.directory.all_shared() {
-        if view.dot_at(ordinal, u64::MAX)?.is_some() {
+    for line in view.directory.all_shared() {
+        if view.dot_at(line, Sequence::END)?.is_some() {
             return Ok(false);
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use heirloom_core::model::EntityId;
+use heirloom_core::model::{EntityId, Lsn, TypeNumber};
 use redb::Durability;
 
 use super::group_commit::Journal;
@@ -57,7 +57,7 @@ impl Store {
         })?;
         // by each who returns, so that nobody misses its own commit, and out of turn, so that a
         // waker that runs long keeps no writer waiting
-        self.wake.advance(self.durable());
+        self.wake.advance(self.durable().get());
         Ok(())
     }
 
@@ -102,7 +102,7 @@ impl Store {
         self.transact(|tx| {
             self.write_names(tx, batch)?;
             let mut log = tx.open_table(tables::LOG)?;
-            let last = batch.next_lsn.checked_sub(1);
+            let last = batch.next_lsn.before();
             for (lsn, _) in &batch.healed {
                 drop_record(&mut log, *lsn)?;
             }
@@ -117,13 +117,13 @@ impl Store {
                 put_record(&mut log, *lsn, bytes)?;
             }
             let mut dots = tx.open_table(tables::DOTS)?;
-            for ((ordinal, first), lsn) in &batch.dots {
-                dots.insert(&dot_key(*ordinal, *first)[..], &lsn.to_be_bytes()[..])?;
+            for ((line, first), lsn) in &batch.dots {
+                dots.insert(&dot_key(*line, *first)[..], &lsn.get().to_be_bytes()[..])?;
             }
             if !batch.missing.is_empty() {
                 let mut missing = tx.open_table(tables::MISSING)?;
                 for (lsn, gap) in &batch.missing {
-                    let key = lsn.to_be_bytes();
+                    let key = lsn.get().to_be_bytes();
                     match gap {
                         Some(gap) => drop(missing.insert(&key[..], &gap_row(*lsn, gap)[..])?),
                         None => drop(missing.remove(&key[..])?),
@@ -149,18 +149,18 @@ impl Store {
         }
         if !batch.logs.is_empty() {
             let mut logs = tx.open_table(tables::LOGS)?;
-            for ordinal in &batch.logs {
-                let Some(info) = self.directory.log(*ordinal) else { continue };
-                let key = ordinal.to_be_bytes();
+            for line in &batch.logs {
+                let Some(info) = self.directory.log(*line) else { continue };
+                let key = line.get().to_be_bytes();
                 logs.insert(&key[..], &seal(&key, &log_row(&info))[..])?;
             }
         }
         if !batch.types.is_empty() {
             let mut types = tx.open_table(tables::TYPES)?;
             let mut names = tx.open_table(tables::TYPE_NAMES)?;
-            for ordinal in &batch.types {
-                let Some(name) = self.directory.pending_type(*ordinal) else { continue };
-                let key = ordinal.to_be_bytes();
+            for number in &batch.types {
+                let Some(name) = self.directory.pending_type(*number) else { continue };
+                let key = number.get().to_be_bytes();
                 types.insert(&key[..], &seal(&key, name.as_bytes())[..])?;
                 names.insert(name.as_bytes(), &key[..])?;
             }
@@ -197,12 +197,12 @@ impl Journal for Store {
         *self.published.write() = Some(tables.clone());
         *self.known.write() = batch.known;
         if let Some((last, _)) = batch.lsns.last() {
-            self.durable.store(last + 1, Ordering::Release);
+            self.durable.store(last.next().get(), Ordering::Release);
         }
         writer.batch_is_durable(&batch, tables);
         // now that both views read them from the tables
         if let Some(last) = batch.types.last() {
-            self.directory.types_are_durable(last + 1);
+            self.directory.types_are_durable(last.get() + 1);
         }
     }
 
@@ -211,7 +211,7 @@ impl Journal for Store {
     }
 }
 
-pub(crate) fn put_record(log: &mut WriteTable<'_>, lsn: u64, bytes: &[u8]) -> Result<()> {
+pub(crate) fn put_record(log: &mut WriteTable<'_>, lsn: Lsn, bytes: &[u8]) -> Result<()> {
     for (i, piece) in bytes.chunks(PIECE).enumerate() {
         let key = log_key(lsn, i as u32);
         log.insert(&key[..], &seal(&key, piece)[..])?;
@@ -219,7 +219,7 @@ pub(crate) fn put_record(log: &mut WriteTable<'_>, lsn: u64, bytes: &[u8]) -> Re
     Ok(())
 }
 
-pub(crate) fn drop_record(log: &mut WriteTable<'_>, lsn: u64) -> Result<()> {
+pub(crate) fn drop_record(log: &mut WriteTable<'_>, lsn: Lsn) -> Result<()> {
     log.remove_between(&log_key(lsn, 0), &log_key(lsn, u32::MAX))
 }
 
@@ -268,7 +268,7 @@ fn write_heads(tx: &WriteTables, batch: &DurableBatch) -> Result<Vec<EntityId>> 
     Ok(retyped)
 }
 
-fn peek(entity: EntityId, row: &[u8]) -> Result<(bool, u32)> {
+fn peek(entity: EntityId, row: &[u8]) -> Result<(bool, TypeNumber)> {
     let value = unseal("heads", entity.as_bytes(), row)?;
     Heads::peek(value).map_err(unreadable("heads", entity.as_bytes()))
 }

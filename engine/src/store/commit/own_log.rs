@@ -5,7 +5,7 @@ use std::sync::Arc;
 use heirloom_core::format::genesis::Genesis;
 use heirloom_core::format::hash::{another_nonce, log_id};
 use heirloom_core::limits;
-use heirloom_core::model::{CommitRef, DatasetId, LogId};
+use heirloom_core::model::{CommitRef, DatasetId, Line, LogId, Sequence};
 
 use super::store::Store;
 use super::writer::Writer;
@@ -40,17 +40,17 @@ impl Writer {
         store: &Store,
         dataset: DatasetId,
         identity: &Identity,
-    ) -> (u32, LogId) {
+    ) -> (Line, LogId) {
         self.leave_newer_log(store);
         // where a commit of it is damaged no peer would take what follows; and of a damaged end
         // nobody knows where it was
         if self.known.own.is_some_and(|own| store.missing.until(own).is_some()) {
             store.leave_own_log(self);
         }
-        if let Some((ordinal, log)) =
+        if let Some((line, log)) =
             self.known.own.and_then(|o| Some((o, store.directory.log_id(o)?)))
         {
-            return (ordinal, log);
+            return (line, log);
         }
         let genesis = Genesis {
             level: limits::LEVEL,
@@ -61,25 +61,29 @@ impl Writer {
             public_key: None,
             predecessor: self.known.predecessor,
         };
-        let (ordinal, log) = fresh_log(store, identity, genesis);
-        self.know_log(Some(ordinal), None);
-        self.set_meta(OWN, Some(varint(u64::from(ordinal))));
+        let (line, log) = fresh_log(store, identity, genesis);
+        self.know_log(Some(line), None);
+        self.set_meta(OWN, Some(varint(u64::from(line.get()))));
         self.set_meta(PREDECESSOR, None);
-        (ordinal, log)
+        (line, log)
     }
 
     /// The log of what never leaves this store; drawn with its first commit. It is of no dataset,
     /// so that no peer would take it.
     ///
     /// [`Error::Corrupt`] where its end is damaged: no peer has it.
-    pub(crate) fn local_log(&mut self, store: &Store, identity: &Identity) -> Result<(u32, LogId)> {
-        if let Some((ordinal, log)) =
+    pub(crate) fn local_log(
+        &mut self,
+        store: &Store,
+        identity: &Identity,
+    ) -> Result<(Line, LogId)> {
+        if let Some((line, log)) =
             store.directory.local().and_then(|o| Some((o, store.directory.log_id(o)?)))
         {
             if store
                 .missing
-                .until(ordinal)
-                .is_some_and(|until| self.tip(ordinal).map_or(0, |t| t.last) == until)
+                .until(line)
+                .is_some_and(|until| self.tip(line).map_or(Sequence::START, |t| t.last) == until)
             {
                 return Err(Error::corrupt(
                     "log",
@@ -87,7 +91,7 @@ impl Writer {
                     "the record is damaged",
                 ));
             }
-            return Ok((ordinal, log));
+            return Ok((line, log));
         }
         let genesis = Genesis {
             level: limits::LEVEL,
@@ -98,10 +102,10 @@ impl Writer {
             public_key: None,
             predecessor: None,
         };
-        let (ordinal, log) = fresh_log(store, identity, genesis);
-        store.directory.set_local(ordinal);
-        self.set_meta(LOCAL, Some(varint(u64::from(ordinal))));
-        Ok((ordinal, log))
+        let (line, log) = fresh_log(store, identity, genesis);
+        store.directory.set_local(line);
+        self.set_meta(LOCAL, Some(varint(u64::from(line.get()))));
+        Ok((line, log))
     }
 
     /// As if none had been drawn.
@@ -110,7 +114,7 @@ impl Writer {
         self.set_meta(OWN, None);
     }
 
-    fn know_log(&mut self, own: Option<u32>, predecessor: Option<CommitRef>) {
+    fn know_log(&mut self, own: Option<Line>, predecessor: Option<CommitRef>) {
         self.know(|known| (known.own, known.predecessor) = (own, predecessor));
     }
 
@@ -135,12 +139,12 @@ impl Writer {
 
 /// A machine that was set back as a whole may draw once more what a log that is here was drawn
 /// from: that one is not fresh.
-fn fresh_log(store: &Store, identity: &Identity, mut genesis: Genesis) -> (u32, LogId) {
+fn fresh_log(store: &Store, identity: &Identity, mut genesis: Genesis) -> (Line, LogId) {
     genesis.nonce = (identity.nonce)();
     loop {
         let bytes = genesis.encode();
         let log = log_id(&bytes);
-        if store.directory.ordinal(log).is_none() {
+        if store.directory.first_line(log).is_none() {
             return (store.directory.add_log(log, &bytes, &genesis), log);
         }
         genesis.nonce = another_nonce(&genesis.nonce);

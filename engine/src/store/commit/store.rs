@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::ThreadId;
 
 use heirloom_core::merge::Policies;
-use heirloom_core::model::{CommitRef, Timestamp};
+use heirloom_core::model::{CommitRef, Line, Lsn, Sequence, Timestamp};
 use parking_lot::{Mutex, RwLock};
 use redb::{Database, ReadOnlyDatabase};
 
@@ -168,37 +168,33 @@ impl Store {
         self.marred.store(true, Ordering::Release);
     }
 
-    /// How many commits are durable and visible. Tables that are asked for afterwards hold them.
-    pub(crate) fn durable(&self) -> u64 {
-        self.durable.load(Ordering::Acquire)
+    /// Behind the last commit that is durable and visible. Tables that are asked for afterwards
+    /// hold all before it.
+    pub(crate) fn durable(&self) -> Lsn {
+        Lsn::new(self.durable.load(Ordering::Acquire))
     }
 
     /// Whether the commit of a log that ends at `last` was written through this file, or the one
     /// that it was copied from: it lies in the own log, or in one that it continues, up to the
     /// commit that it continues.
-    pub(crate) fn wrote(&self, view: &View<'_>, ordinal: u32, last: u64) -> Result<bool> {
+    pub(crate) fn wrote(&self, view: &View<'_>, line: Line, last: Sequence) -> Result<bool> {
         let known = self.known();
-        if self.directory.is_local(ordinal) {
+        if self.directory.is_local(line) {
             return Ok(true);
         }
-        let place = |p: Option<CommitRef>| -> Result<Option<(u32, u64)>> {
+        let place = |p: Option<CommitRef>| -> Result<Option<(Line, Sequence)>> {
             let Some(p) = p else { return Ok(None) };
             Ok(view.line_of(p.log, p.sequence, p.prefix)?.map(|line| (line, p.sequence)))
         };
         let mut own = match known.own {
-            Some(own) => Some((own, u64::MAX)),
+            Some(own) => Some((own, Sequence::END)),
             None => place(known.predecessor)?,
         };
-        while let Some((line, until)) = own {
-            if self
-                .directory
-                .path(line, until)
-                .iter()
-                .any(|(l, upto)| *l == ordinal && last <= *upto)
-            {
+        while let Some((end, until)) = own {
+            if self.directory.path(end, until).iter().any(|(l, upto)| *l == line && last <= *upto) {
                 return Ok(true);
             }
-            own = place(self.directory.log(line).and_then(|info| info.predecessor))?;
+            own = place(self.directory.log(end).and_then(|info| info.predecessor))?;
         }
         Ok(false)
     }

@@ -9,7 +9,9 @@ use std::thread::ThreadId;
 
 use heirloom_core::format::hash::head_term;
 use heirloom_core::format::header::Header;
-use heirloom_core::model::{Chain, CommitRef, DatasetId, EntityId, NodeId, StateDigest};
+use heirloom_core::model::{
+    Chain, CommitRef, DatasetId, EntityId, Line, Lsn, NodeId, Sequence, StateDigest, TypeNumber,
+};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::group_commit::rests_on;
@@ -25,7 +27,7 @@ pub(crate) const PULL: u64 = 5 * 60 * 1000;
 /// The last commit of a log.
 #[derive(Clone, Copy)]
 pub(crate) struct Tip {
-    pub(crate) last: u64,
+    pub(crate) last: Sequence,
     pub(crate) chain: Chain,
     pub(crate) wall: u64,
     /// Of a newer level: this library cannot go on from it.
@@ -50,7 +52,7 @@ impl Tip {
 pub(crate) struct Known {
     pub(crate) dataset: Option<DatasetId>,
     /// Ordinal of the log that it extends.
-    pub(crate) own: Option<u32>,
+    pub(crate) own: Option<Line>,
     /// Its name among peers; none before the first session.
     pub(crate) node: Option<NodeId>,
     /// The last commit that it made in the log before, until it has a log again.
@@ -62,18 +64,18 @@ pub(crate) struct Writer {
     /// The durable state that `pending` lies over. Replaced together with it.
     pub(crate) tables: Option<Arc<Tables>>,
     pub(crate) pending: Pending,
-    /// By log ordinal; none where a log's first commit is not here yet.
+    /// By line; none where a log's first commit is not here yet.
     pub(crate) tips: Vec<Option<Tip>>,
-    pub(crate) frontier: BTreeSet<u32>,
+    pub(crate) frontier: BTreeSet<Line>,
     pub(crate) digest: StateDigest,
-    pub(crate) next_lsn: u64,
+    pub(crate) next_lsn: Lsn,
     pub(crate) known: Known,
     /// The last batch that changes what it knows.
     known_in: u64,
     /// Commits get this batch; those of earlier ones are durable or on their way there.
     pub(crate) batch: u64,
-    /// First lsn, log and type ordinal that are not written yet.
-    written: (u64, u32, u32),
+    /// First lsn, line and type number that are not written yet.
+    written: (Lsn, u32, u32),
     meta: Vec<(Cow<'static, str>, Option<Vec<u8>>)>,
     pub(crate) indexing: Indexing,
     pub(crate) wall: u64,
@@ -86,22 +88,22 @@ pub(crate) struct Writer {
 /// What one durable commit writes.
 pub(crate) struct DurableBatch {
     pub(crate) number: u64,
-    pub(crate) lsns: Vec<(u64, Arc<[u8]>)>,
-    pub(crate) dots: Vec<((u32, u64), u64)>,
+    pub(crate) lsns: Vec<(Lsn, Arc<[u8]>)>,
+    pub(crate) dots: Vec<((Line, Sequence), Lsn)>,
     pub(crate) heads: Vec<(EntityId, Arc<Heads>)>,
-    pub(crate) logs: Vec<u32>,
-    pub(crate) types: Vec<u32>,
+    pub(crate) logs: Vec<Line>,
+    pub(crate) types: Vec<TypeNumber>,
     pub(crate) meta: Vec<(Cow<'static, str>, Option<Vec<u8>>)>,
     pub(crate) indexed: BTreeMap<EntityId, Keys>,
-    pub(crate) healed: Vec<(u64, Arc<[u8]>)>,
-    pub(crate) missing: BTreeMap<u64, Option<Gap>>,
-    pub(crate) next_lsn: u64,
+    pub(crate) healed: Vec<(Lsn, Arc<[u8]>)>,
+    pub(crate) missing: BTreeMap<Lsn, Option<Gap>>,
+    pub(crate) next_lsn: Lsn,
     pub(crate) checkpoint: Checkpoint,
     pub(crate) known: Known,
 }
 
 impl Writer {
-    pub(crate) fn new(tables: Arc<Tables>, logs: u32, types: u32, next_lsn: u64) -> Self {
+    pub(crate) fn new(tables: Arc<Tables>, logs: u32, types: u32, next_lsn: Lsn) -> Self {
         Self {
             tables: Some(tables),
             pending: Pending::default(),
@@ -142,8 +144,8 @@ impl Writer {
         self.known
     }
 
-    pub(crate) fn tip(&self, ordinal: u32) -> Option<Tip> {
-        self.tips.get(ordinal as usize).copied().flatten()
+    pub(crate) fn tip(&self, line: Line) -> Option<Tip> {
+        self.tips.get(line.index()).copied().flatten()
     }
 
     /// Changes a name in `meta` with the next durable commit.
@@ -153,21 +155,21 @@ impl Writer {
         self.meta.push((name, value));
     }
 
-    /// Takes a folded commit in. `refs`: (ordinal, sequence) of what it refers to. Only
+    /// Takes a folded commit in. `refs`: (line, sequence) of what it refers to. Only
     /// `Store::append` calls it, which also indexes.
     pub(crate) fn append(
         &mut self,
-        ordinal: u32,
+        line: Line,
         chain: Chain,
         header: &Header,
-        refs: &[(u32, u64)],
+        refs: &[(Line, Sequence)],
         folded: Folded,
     ) {
         let lsn = self.next_lsn;
-        self.next_lsn += 1;
+        self.next_lsn = lsn.next();
         self.pending.bytes += folded.record.len();
         self.pending.records.insert(lsn, folded.record.into());
-        self.pending.dots.insert((ordinal, header.first), lsn);
+        self.pending.dots.insert((line, header.first), lsn);
         for change in folded.changes {
             for gone in &change.gone {
                 self.digest.subtract(&head_term(change.entity, gone));
@@ -183,12 +185,12 @@ impl Writer {
             }
         }
         if !folded.local {
-            self.frontier.insert(ordinal);
+            self.frontier.insert(line);
         }
-        if self.tips.len() <= ordinal as usize {
-            self.tips.resize(ordinal as usize + 1, None);
+        if self.tips.len() <= line.index() {
+            self.tips.resize(line.index() + 1, None);
         }
-        self.tips[ordinal as usize] = Some(Tip {
+        self.tips[line.index()] = Some(Tip {
             last: header.last(),
             chain,
             wall: header.wall,
@@ -197,7 +199,7 @@ impl Writer {
     }
 
     /// Puts a commit in its old place again. `heads`: those of which more is known now.
-    pub(crate) fn heal(&mut self, lsn: u64, record: Vec<u8>, heads: Vec<(EntityId, Heads)>) {
+    pub(crate) fn heal(&mut self, lsn: Lsn, record: Vec<u8>, heads: Vec<(EntityId, Heads)>) {
         self.pending.healed.insert(lsn, (record.into(), self.batch));
         for (entity, heads) in heads {
             self.pending.heads.insert(entity, (Arc::new(heads), self.batch));
@@ -208,7 +210,7 @@ impl Writer {
         &mut self,
         logs: u32,
         types: u32,
-        missing: BTreeMap<u64, Option<Gap>>,
+        missing: BTreeMap<Lsn, Option<Gap>>,
     ) -> DurableBatch {
         let number = self.batch;
         self.batch += 1;
@@ -230,8 +232,8 @@ impl Writer {
                 .map(|(d, l)| (*d, *l))
                 .collect(),
             heads,
-            logs: (log..logs).collect(),
-            types: (entity_type..types).collect(),
+            logs: (log..logs).map(Line::new).collect(),
+            types: (entity_type..types).map(TypeNumber::new).collect(),
             meta: std::mem::take(&mut self.meta),
             indexed: self.indexing.take_changes(),
             healed: healed.map(|(lsn, (record, _))| (*lsn, record.clone())).collect(),
@@ -253,7 +255,7 @@ impl Writer {
         self.pending.heads.retain(|_, (_, b)| *b > batch.number);
         self.pending.healed.retain(|_, (_, b)| *b > batch.number);
         if let Some((last, _)) = batch.lsns.last() {
-            self.pending.records = self.pending.records.split_off(&(last + 1));
+            self.pending.records = self.pending.records.split_off(&last.next());
             self.pending.dots.retain(|_, lsn| *lsn > *last);
         }
     }

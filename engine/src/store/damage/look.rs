@@ -1,5 +1,6 @@
 //! Looks what of the log is damaged, and how far each line can be shown meanwhile.
 
+use heirloom_core::model::{Line, Lsn, Sequence};
 use std::collections::{BTreeSet, HashMap};
 
 use super::problem::Verification;
@@ -9,12 +10,12 @@ use crate::store::read::View;
 use crate::store::rows::{Gap, Record, Tables, WriteTables, log_key, read_gap, tables};
 
 /// Names rows that cannot be read, or mark what is not here (R33).
-pub(crate) fn check_missing(tables: &Tables, commits: u64, out: &mut Verification) -> Result<()> {
+pub(crate) fn check_missing(tables: &Tables, end: Lsn, out: &mut Verification) -> Result<()> {
     let Some(table) = tables.optional(tables::MISSING)? else { return Ok(()) };
     for row in table.iter()? {
         let (key, value) = row?;
         if let Some((lsn, _)) =
-            out.note(read_gap(key.value(), value.value()))?.filter(|(lsn, _)| *lsn >= commits)
+            out.note(read_gap(key.value(), value.value()))?.filter(|(lsn, _)| *lsn >= end)
         {
             out.problem("missing", lsn, "it marks no commit");
         }
@@ -23,12 +24,12 @@ pub(crate) fn check_missing(tables: &Tables, commits: u64, out: &mut Verificatio
 }
 
 /// Drops such rows.
-pub(crate) fn mend_missing(tables: &Tables, commits: u64, tx: &WriteTables) -> Result<()> {
+pub(crate) fn mend_missing(tables: &Tables, end: Lsn, tx: &WriteTables) -> Result<()> {
     let Some(table) = tables.optional(tables::MISSING)? else { return Ok(()) };
     let mut mended = tx.open_table(tables::MISSING)?;
     for row in table.iter()? {
         let (key, value) = row?;
-        if read_gap(key.value(), value.value()).map_or(true, |(lsn, _)| lsn >= commits) {
+        if read_gap(key.value(), value.value()).map_or(true, |(lsn, _)| lsn >= end) {
             mended.remove(key.value())?;
         }
     }
@@ -38,15 +39,15 @@ pub(crate) fn mend_missing(tables: &Tables, commits: u64, tx: &WriteTables) -> R
 impl Store {
     /// Finds how far each line can be shown. Reads all commits from the first damaged one on;
     /// nothing if there is none. Notes what else is damaged among them.
-    pub(crate) fn withhold(&self, view: &View<'_>, commits: u64) -> Result<()> {
+    pub(crate) fn withhold(&self, view: &View<'_>, end: Lsn) -> Result<()> {
         let _one = self.missing.looking.lock();
         loop {
-            let shown = self.look(view, commits)?;
+            let shown = self.look(view, end)?;
             *self.missing.shown.write() = shown.clone();
             let mut found = false;
             for (line, until) in shown {
                 let Some((first, lsn)) = view.dot_at(line, until)? else { continue };
-                if lsn >= commits {
+                if lsn >= end {
                     return Err(Error::corrupt(
                         "dots",
                         format!("{line}/{first}"),
@@ -55,7 +56,7 @@ impl Store {
                 }
                 match view.commit_of(line, (first, lsn)) {
                     Err(e) if e.is_damage() => {
-                        self.missing.set(lsn, Some(Gap { ordinal: line, first, damaged: true }));
+                        self.missing.set(lsn, Some(Gap { line, first, damaged: true }));
                         found = true;
                     }
                     other => drop(other?),
@@ -68,25 +69,26 @@ impl Store {
     }
 
     /// How far each line can be shown that is cut short.
-    fn look(&self, view: &View<'_>, commits: u64) -> Result<HashMap<u32, u64>> {
+    fn look(&self, view: &View<'_>, end: Lsn) -> Result<HashMap<Line, Sequence>> {
         let mut shown = HashMap::new();
-        let hide = |line: u32, first: u64, shown: &mut HashMap<u32, u64>| {
-            let until = shown.entry(line).or_insert(first - 1);
-            *until = (first - 1).min(*until);
+        let hide = |line: Line, first: Sequence, shown: &mut HashMap<Line, Sequence>| {
+            let before = first.back(1).unwrap_or_default();
+            let until = shown.entry(line).or_insert(before);
+            *until = before.min(*until);
         };
         let Some(first_damaged) = self.missing.first_damaged() else { return Ok(shown) };
         for gap in self.missing.gaps.read().values().filter(|gap| gap.damaged) {
-            hide(gap.ordinal, gap.first, &mut shown);
+            hide(gap.line, gap.first, &mut shown);
         }
-        for lsn in view.lsns(first_damaged, commits) {
+        for lsn in view.lsns(first_damaged, end) {
             let lsn = lsn?;
             let (line, first) = match view.record_uncached(lsn) {
                 Ok(record) if self.missing.is_damaged(lsn) || builds_on(view, &record, &shown)? => {
-                    (record.ordinal, record.header.first)
+                    (record.line, record.header.first)
                 }
                 Ok(_) => continue,
                 Err(e) if e.is_damage() => match self.mark(view, lsn)? {
-                    Some(gap) => (gap.ordinal, gap.first),
+                    Some(gap) => (gap.line, gap.first),
                     None => continue,
                 },
                 Err(e) => return Err(e),
@@ -97,13 +99,13 @@ impl Store {
     }
 
     /// Notes that a record is damaged. Nothing if no line knows it.
-    fn mark(&self, view: &View<'_>, lsn: u64) -> Result<Option<Gap>> {
+    fn mark(&self, view: &View<'_>, lsn: Lsn) -> Result<Option<Gap>> {
         let known = self.missing.gaps.read().get(&lsn).copied();
         let place = match known {
-            Some(gap) => Some((gap.ordinal, gap.first)),
+            Some(gap) => Some((gap.line, gap.first)),
             None => place_of(view, lsn)?,
         };
-        let gap = place.map(|(ordinal, first)| Gap { ordinal, first, damaged: true });
+        let gap = place.map(|(line, first)| Gap { line, first, damaged: true });
         if gap.is_some() {
             self.missing.set(lsn, gap);
         }
@@ -112,16 +114,16 @@ impl Store {
 
     /// Looks whether these commits can be read, and notes durably which cannot, so that peers are
     /// asked for them. How many that are.
-    pub(crate) fn note_damage(&self, lsns: impl IntoIterator<Item = u64>) -> Result<u64> {
+    pub(crate) fn note_damage(&self, lsns: impl IntoIterator<Item = Lsn>) -> Result<u64> {
         // what another session has just healed is whole as soon as it is durable
         self.check_not_held()?;
         let batch = self.writer.lock().rests_on();
         self.flush(batch)?;
         let tables = self.tables()?;
         let view = self.view(&tables);
-        let (mut found, commits) = (0, self.durable());
+        let (mut found, end) = (0, self.durable());
         // a damaged row of `dots` may name any
-        for lsn in lsns.into_iter().filter(|lsn| *lsn < commits) {
+        for lsn in lsns.into_iter().filter(|lsn| *lsn < end) {
             let read = view.record_uncached(lsn);
             let whole = read.and_then(|record| view.with_bytes(lsn, |bytes| record.bodies(bytes)));
             match whole {
@@ -130,7 +132,7 @@ impl Store {
             }
         }
         if found > 0 {
-            self.withhold(&view, commits)?;
+            self.withhold(&view, end)?;
             if !self.read_only {
                 let batch = self.writer()?.batch;
                 self.flush(batch)?;
@@ -143,23 +145,24 @@ impl Store {
     pub(crate) fn note_all_damage(&self) -> Result<u64> {
         let tables = self.tables()?;
         let view = self.view(&tables);
-        let commits = self.durable();
-        let mut lsns = view.lsns(0, commits).collect::<Result<BTreeSet<_>>>()?;
-        lsns.extend(self.mark_gone(&tables, commits)?);
+        let end = self.durable();
+        let mut lsns = view.lsns(Lsn::START, end).collect::<Result<BTreeSet<_>>>()?;
+        lsns.extend(self.mark_gone(&tables, end)?);
         self.note_damage(lsns)
     }
 
     /// Notes commits as damaged that `dots` names and whose records are not there. Which they are.
-    pub(crate) fn mark_gone(&self, tables: &Tables, commits: u64) -> Result<Vec<u64>> {
+    pub(crate) fn mark_gone(&self, tables: &Tables, end: Lsn) -> Result<Vec<Lsn>> {
         let mut gone = Vec::new();
         for row in tables.dots.iter()? {
             let (key, value) = row?;
-            let lsn = <[u8; 8]>::try_from(value.value()).map_or(commits, u64::from_be_bytes);
-            if lsn >= commits || tables.log.get(&log_key(lsn, 0)[..])?.is_some() {
+            let lsn =
+                <[u8; 8]>::try_from(value.value()).map_or(end, |b| Lsn::new(u64::from_be_bytes(b)));
+            if lsn >= end || tables.log.get(&log_key(lsn, 0)[..])?.is_some() {
                 continue;
             }
-            if let Some((ordinal, first)) = place(key.value()) {
-                self.missing.set(lsn, Some(Gap { ordinal, first, damaged: true }));
+            if let Some((line, first)) = place(key.value()) {
+                self.missing.set(lsn, Some(Gap { line, first, damaged: true }));
                 gone.push(lsn);
             }
         }
@@ -168,15 +171,15 @@ impl Store {
 }
 
 /// Whether a commit follows, or refers to, one that cannot be shown.
-fn builds_on(view: &View<'_>, record: &Record, shown: &HashMap<u32, u64>) -> Result<bool> {
+fn builds_on(view: &View<'_>, record: &Record, shown: &HashMap<Line, Sequence>) -> Result<bool> {
     if shown.is_empty() {
         return Ok(false);
     }
-    let hidden = |line: u32, sequence: u64| {
+    let hidden = |line: Line, sequence: Sequence| {
         let path = view.directory.path(line, sequence);
         path.iter().any(|(line, upto)| shown.get(line).is_some_and(|until| upto > until))
     };
-    if hidden(record.ordinal, record.header.first - 1) {
+    if hidden(record.line, record.header.before()) {
         return Ok(true);
     }
     for r in &record.header.refs {
@@ -191,10 +194,10 @@ fn builds_on(view: &View<'_>, record: &Record, shown: &HashMap<u32, u64>) -> Res
 }
 
 /// Line and first sequence of a commit that cannot say them itself.
-fn place_of(view: &View<'_>, lsn: u64) -> Result<Option<(u32, u64)>> {
+fn place_of(view: &View<'_>, lsn: Lsn) -> Result<Option<(Line, Sequence)>> {
     for row in view.tables.dots.iter()? {
         let (key, value) = row?;
-        if value.value() == lsn.to_be_bytes() {
+        if value.value() == lsn.get().to_be_bytes() {
             return Ok(place(key.value()));
         }
     }
@@ -202,8 +205,8 @@ fn place_of(view: &View<'_>, lsn: u64) -> Result<Option<(u32, u64)>> {
 }
 
 /// What a key of `dots` says: line and first sequence of a commit.
-fn place(key: &[u8]) -> Option<(u32, u64)> {
+fn place(key: &[u8]) -> Option<(Line, Sequence)> {
     let (line, first) = key.split_first_chunk()?;
-    let first = first.try_into().ok().map(u64::from_be_bytes).filter(|first| *first > 0)?;
-    Some((u32::from_be_bytes(*line), first))
+    let first = first.try_into().ok().map(|b| Sequence::new(u64::from_be_bytes(b)))?;
+    (first > Sequence::START).then(|| (Line::new(u32::from_be_bytes(*line)), first))
 }

@@ -3,12 +3,13 @@
 use super::problem::Verification;
 use crate::error::Result;
 use crate::store::rows::{PEERS, STAGING, Tables, WriteTables, read_peer, spoilt};
+use heirloom_core::model::Lsn;
 
 /// Names what is damaged (R33).
 pub(crate) fn check_peers(tables: &Tables, out: &mut Verification) -> Result<()> {
     for row in tables.peers.iter()? {
         let (key, value) = row?;
-        out.note(read_peer(key.value(), value.value(), u64::MAX))?;
+        out.note(read_peer(key.value(), value.value(), Lsn::END))?;
     }
     for (_, error) in spoilt(tables)? {
         out.note::<()>(Err(error))?;
@@ -21,7 +22,7 @@ pub(crate) fn mend_peers(tables: &Tables, tx: &WriteTables) -> Result<()> {
     let mut peers = tx.open_table(PEERS)?;
     for row in tables.peers.iter()? {
         let (key, value) = row?;
-        if read_peer(key.value(), value.value(), u64::MAX).is_err() {
+        if read_peer(key.value(), value.value(), Lsn::END).is_err() {
             peers.remove(key.value())?;
         }
     }

@@ -3,11 +3,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use heirloom_core::format::hash::head_term;
 use heirloom_core::merge::conflicts;
-use heirloom_core::model::{EntityId, Kind, StateDigest};
+use heirloom_core::model::{EntityId, Kind, Line, Lsn, Sequence, StateDigest};
 
 use super::look::mend_missing;
 use super::peers::mend_peers;
@@ -68,7 +67,7 @@ impl Store {
                     self.is_marred();
                     let tables = self.read_anew(writer)?;
                     self.caches.clear();
-                    match self.load_writer(writer, &tables, self.durable.load(Ordering::Acquire)) {
+                    match self.load_writer(writer, &tables, self.durable()) {
                         Ok(()) => writer.damage = None,
                         Err(damage @ Error::Corrupt { .. }) => writer.damage = Some(damage),
                         other => other?,
@@ -119,7 +118,9 @@ impl Store {
         made: &mut WriteTable<'_>,
     ) -> Result<()> {
         for row in tables.dots.iter().into_iter().flatten().map_while(Result::ok) {
-            let Ok(lsn) = row.1.value().try_into().map(u64::from_be_bytes) else { continue };
+            let Ok(lsn) = row.1.value().try_into().map(|b| Lsn::new(u64::from_be_bytes(b))) else {
+                continue;
+            };
             for piece in 0.. {
                 let key = tables::log_key(lsn, piece);
                 let Ok(Some(found)) = broken.get(&key) else { break };
@@ -164,30 +165,30 @@ impl Store {
         if is_writing(writer) {
             return Ok(false);
         }
-        let commits = self.durable.load(Ordering::Acquire);
+        let logged = self.durable();
         let tables = self.tables()?;
         // first: all else asks for the numbers of types
         self.mend(|tx| mend_type_names(&tables, tx))?;
         let tables = self.read_anew(writer)?;
-        let damaged = self.mend_dots(&tables, commits)?;
+        let damaged = self.mend_dots(&tables, logged)?;
         let tables = self.read_anew(writer)?;
         let caches = Caches::new(CACHE);
         let view = View { caches: &caches, ..self.view(&tables) };
-        let end = if damaged { None } else { Some(self.mend_heads(&view, commits, entities)?) };
+        let end = if damaged { None } else { Some(self.mend_heads(&view, logged, entities)?) };
         let tables = self.read_anew(writer)?;
         let view = View { caches: &caches, ..self.view(&tables) };
         self.mend_beside(&view)?;
         self.mend(|tx| {
-            mend_missing(&tables, commits, tx)?;
+            mend_missing(&tables, logged, tx)?;
             mend_peers(&tables, tx)
         })?;
         if let Some(end) = end {
-            self.mend_checkpoint(&view, commits, &end)?;
+            self.mend_checkpoint(&view, logged, &end)?;
         }
         let tables = self.read_anew(writer)?;
         self.caches.clear();
         // an end that a lost row of `dots` had hidden
-        self.load_writer(writer, &tables, commits)?;
+        self.load_writer(writer, &tables, logged)?;
         writer.damage = None;
         // and what no row speaks of any more may have been sent: its sequences are not used again
         self.leave_own_log(writer);
@@ -210,7 +211,7 @@ impl Store {
 
     /// Whether records are damaged or gone, so that no heads follow from the log. What `dots` says
     /// of those stays.
-    fn mend_dots(&self, tables: &Tables, commits: u64) -> Result<bool> {
+    fn mend_dots(&self, tables: &Tables, logged: Lsn) -> Result<bool> {
         let view = self.view(tables);
         let readable = |lsn| match view.record_uncached(lsn) {
             Ok(record) => Ok(Some(record)),
@@ -222,34 +223,36 @@ impl Store {
             let mut dots = tx.open_table(tables::DOTS)?;
             for row in tables.dots.iter()? {
                 let (key, value) = row?;
-                let lsn = <[u8; 8]>::try_from(value.value()).ok().map(u64::from_be_bytes);
-                let stays = match lsn.filter(|lsn| *lsn < commits) {
+                let lsn = <[u8; 8]>::try_from(value.value())
+                    .ok()
+                    .map(|b| Lsn::new(u64::from_be_bytes(b)));
+                let stays = match lsn.filter(|lsn| *lsn < logged) {
                     None => false,
                     Some(lsn) => readable(lsn)?
-                        .is_none_or(|r| dot_key(r.ordinal, r.header.first)[..] == *key.value()),
+                        .is_none_or(|r| dot_key(r.line, r.header.first)[..] == *key.value()),
                 };
                 if !stays {
                     dots.remove(key.value())?;
                 }
             }
-            let mut next = 0;
-            for lsn in view.lsns(0, commits) {
+            let mut next = Lsn::START;
+            for lsn in view.lsns(Lsn::START, logged) {
                 let lsn = lsn?;
                 // one that is gone need not be marked: `dots` may have lost it, too
                 damaged |= lsn != next;
-                next = lsn + 1;
+                next = lsn.next();
                 match readable(lsn)? {
                     Some(r) => {
                         self.mark_unverified(&r);
                         dots.insert(
-                            &dot_key(r.ordinal, r.header.first)[..],
-                            &lsn.to_be_bytes()[..],
+                            &dot_key(r.line, r.header.first)[..],
+                            &lsn.get().to_be_bytes()[..],
                         )?;
                     }
                     None => damaged = true,
                 }
             }
-            damaged |= next < commits;
+            damaged |= next < logged;
             Ok(())
         })?;
         Ok(damaged)
@@ -259,14 +262,14 @@ impl Store {
     fn mark_unverified(&self, r: &Record) {
         if r.lacks_bodies() != self.missing.is_unverified(r.lsn) && !self.missing.is_damaged(r.lsn)
         {
-            let gap = Gap { ordinal: r.ordinal, first: r.header.first, damaged: false };
+            let gap = Gap { line: r.line, first: r.header.first, damaged: false };
             self.missing.set(r.lsn, r.lacks_bodies().then_some(gap));
         }
     }
 
     /// Writes each row of `heads` that is not what the log gives. Returns what a checkpoint at the
     /// end must say.
-    fn mend_heads(&self, view: &View<'_>, commits: u64, entities: u64) -> Result<Checkpoint> {
+    fn mend_heads(&self, view: &View<'_>, logged: Lsn, entities: u64) -> Result<Checkpoint> {
         let rows = view.tables.heads.len()?;
         let parts = rows.div_ceil(entities).max(1);
         let mut digest = StateDigest::ZERO;
@@ -274,7 +277,7 @@ impl Store {
             let mut table = tx.open_table(tables::HEADS)?;
             for part in 0..parts {
                 let mine = |id: &EntityId| part_of(id, parts) == part;
-                let mut fold = fold_heads(view, commits, &mine)?;
+                let mut fold = fold_heads(view, logged, &mine)?;
                 for row in view.tables.heads.iter()? {
                     let (key, value) = row?;
                     let id = key.value().try_into().ok().map(EntityId::from_bytes);
@@ -302,7 +305,7 @@ impl Store {
             }
             Ok(())
         })?;
-        Ok(Checkpoint { digest, frontier: frontier(view, commits)? })
+        Ok(Checkpoint { digest, frontier: frontier(view, logged)? })
     }
 
     /// `by_type` and `unsettled`, from the rows of `heads` that can be read. What belongs to others
@@ -317,7 +320,7 @@ impl Store {
             for row in view.tables.by_type.iter()? {
                 let (key, _) = row?;
                 let id = key.value().get(4..).unwrap_or_default();
-                let type_of = |heads: Heads| heads.type_ordinal().map(u32::to_be_bytes);
+                let type_of = |heads: Heads| heads.type_number().map(|n| n.get().to_be_bytes());
                 let fits =
                     |heads: Heads| type_of(heads).is_some_and(|t| key.value().starts_with(&t));
                 if !heads_row(id)?.is_some_and(|heads| heads.map_or(true, fits)) {
@@ -343,8 +346,8 @@ impl Store {
                 let Ok(heads) = decode_row(key.value(), value.value(), view.directory) else {
                     continue;
                 };
-                if let (Some(ordinal), Ok(id)) = (heads.type_ordinal(), key.value().try_into()) {
-                    by_type.insert(&type_key(ordinal, EntityId::from_bytes(id))[..], &[][..])?;
+                if let (Some(number), Ok(id)) = (heads.type_number(), key.value().try_into()) {
+                    by_type.insert(&type_key(number, EntityId::from_bytes(id))[..], &[][..])?;
                 }
                 if heads.unsettled {
                     unsettled.insert(key.value(), &[][..])?;
@@ -355,9 +358,9 @@ impl Store {
     }
 
     /// The checkpoint in the last record.
-    fn mend_checkpoint(&self, view: &View<'_>, commits: u64, end: &Checkpoint) -> Result<()> {
-        let Some(last) = commits.checked_sub(1) else { return Ok(()) };
-        if view.checkpoint(commits).ok().flatten().as_ref() == Some(end) {
+    fn mend_checkpoint(&self, view: &View<'_>, logged: Lsn, end: &Checkpoint) -> Result<()> {
+        let Some(last) = logged.before() else { return Ok(()) };
+        if view.checkpoint(logged).ok().flatten().as_ref() == Some(end) {
             return Ok(());
         }
         let record = view.record_uncached(last)?;
@@ -375,21 +378,21 @@ impl Store {
 fn mend_type_names(tables: &Tables, tx: &WriteTables) -> Result<()> {
     let mut names = tx.open_table(tables::TYPE_NAMES)?;
     for row in tables.type_names.iter()? {
-        let (name, ordinal) = row?;
-        let named = tables.types.get(ordinal.value())?;
+        let (name, number) = row?;
+        let named = tables.types.get(number.value())?;
         let fits = named.is_some_and(|row| {
-            read_type(ordinal.value(), row.value()).is_ok_and(|n| n.as_bytes() == name.value())
+            read_type(number.value(), row.value()).is_ok_and(|n| n.as_bytes() == name.value())
         });
         if !fits {
             names.remove(name.value())?;
         }
     }
     for row in tables.types.iter()? {
-        let (ordinal, row) = row?;
-        if let Ok(name) = read_type(ordinal.value(), row.value())
+        let (number, row) = row?;
+        if let Ok(name) = read_type(number.value(), row.value())
             && names.get(name.as_bytes())?.is_none()
         {
-            names.insert(name.as_bytes(), ordinal.value())?;
+            names.insert(name.as_bytes(), number.value())?;
         }
     }
     Ok(())
@@ -411,10 +414,10 @@ pub(crate) fn part_of(id: &EntityId, parts: u64) -> u64 {
 type Folded = HashMap<EntityId, (Vec<Dot>, bool)>;
 
 /// Which versions are heads.
-fn fold_heads(view: &View<'_>, commits: u64, mine: &dyn Fn(&EntityId) -> bool) -> Result<Folded> {
+fn fold_heads(view: &View<'_>, logged: Lsn, mine: &dyn Fn(&EntityId) -> bool) -> Result<Folded> {
     let mut out = Folded::new();
     let local = view.directory.local();
-    for lsn in view.lsns(0, commits) {
+    for lsn in view.lsns(Lsn::START, logged) {
         let record = view.record(lsn?)?;
         for (index, version) in record.header.versions.iter().enumerate() {
             if !mine(&version.entity) || record.void_of(index).is_some() {
@@ -424,7 +427,7 @@ fn fold_heads(view: &View<'_>, commits: u64, mine: &dyn Fn(&EntityId) -> bool) -
             let parents = view.parents(&at)?;
             let (heads, twice) = out.entry(version.entity).or_default();
             *twice |= version.kind() == Some(Kind::Create) && !heads.is_empty();
-            let yields = |dot: &Dot| Some(dot.0) == local && Some(at.writer.ordinal) != local;
+            let yields = |dot: &Dot| Some(dot.0) == local && Some(at.writer.line) != local;
             heads.retain(|dot| !parents.contains(dot) && !yields(dot));
             heads.push(at.dot());
         }
@@ -462,16 +465,16 @@ fn heads_of(
 
 fn count(view: &View<'_>, (id, heads): &(EntityId, Heads), digest: &mut StateDigest) {
     let local = view.directory.local();
-    for head in heads.list.iter().filter(|h| Some(h.writer.ordinal) != local) {
+    for head in heads.list.iter().filter(|h| Some(h.writer.line) != local) {
         digest.add(&head_term(*id, &head.writer.reference));
     }
 }
 
 /// Lines whose ends no commit refers to.
-fn frontier(view: &View<'_>, commits: u64) -> Result<Vec<u32>> {
-    let mut ends: HashMap<u32, u64> = HashMap::new();
+fn frontier(view: &View<'_>, logged: Lsn) -> Result<Vec<Line>> {
+    let mut ends: HashMap<Line, Sequence> = HashMap::new();
     let mut out = BTreeSet::new();
-    for lsn in view.lsns(0, commits) {
+    for lsn in view.lsns(Lsn::START, logged) {
         let record = view.record(lsn?)?;
         for r in &record.header.refs {
             let line = view.line_of(r.log, r.sequence, r.prefix)?;
@@ -479,9 +482,9 @@ fn frontier(view: &View<'_>, commits: u64) -> Result<Vec<u32>> {
                 out.remove(&line);
             }
         }
-        ends.insert(record.ordinal, record.header.last());
-        if !view.directory.is_local(record.ordinal) {
-            out.insert(record.ordinal);
+        ends.insert(record.line, record.header.last());
+        if !view.directory.is_local(record.line) {
+            out.insert(record.line);
         }
     }
     Ok(out.into_iter().collect())

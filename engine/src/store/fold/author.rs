@@ -9,7 +9,7 @@ use heirloom_core::format::header::{Header, ParentName, VersionHeader};
 use heirloom_core::limits;
 use heirloom_core::merge::difference;
 use heirloom_core::model::{
-    Chain, CommitRef, EntityId, Kind, LogId, Metadata, State, VersionRef, Writer,
+    Chain, CommitRef, EntityId, Kind, Line, LogId, Metadata, Sequence, State, VersionRef, Writer,
 };
 
 use super::commit::{after, encoded_full};
@@ -36,9 +36,9 @@ pub(crate) struct Planned {
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) log: LogId,
-    pub(crate) ordinal: u32,
+    pub(crate) line: Line,
     /// Sequence and chain of the commit before.
-    pub(crate) before: (u64, Chain),
+    pub(crate) before: (Sequence, Chain),
 }
 
 /// A commit ready to be folded.
@@ -64,10 +64,10 @@ pub(crate) fn author(
     Invalid::check_limit("refs of a commit", limits::REFS, refs.len())?;
     Invalid::check_limit("bytes of the actor", limits::ACTOR as u64, metadata.actor.len())?;
     Invalid::check_limit("bytes of the message", limits::MESSAGE as u64, metadata.message.len())?;
-    let first = place.before.0 + 1;
+    let first = place.before.0.next();
     let parents = plan.iter().flat_map(|p| &p.parents);
     let stamp =
-        parents.fold(wall, |s, h| s.max(after(h.writer.stamp, !holds(view, place.ordinal, h))));
+        parents.fold(wall, |s, h| s.max(after(h.writer.stamp, !holds(view, place.line, h))));
     let mut versions = Vec::with_capacity(plan.len());
     let mut fulls = Vec::with_capacity(plan.len());
     let mut checksums = Vec::with_capacity(plan.len());
@@ -82,7 +82,7 @@ pub(crate) fn author(
         let entity_type = type_of(view, p)?;
         checksums.push(state_checksum(
             place.log,
-            first + i as u64,
+            first.plus(i as u64),
             p.entity,
             &entity_type,
             full.as_deref(),
@@ -102,7 +102,7 @@ pub(crate) fn author(
         metadata: metadata.clone(),
         versions,
     };
-    if header.last() > i64::MAX as u64 {
+    if header.last() > Sequence::LAST {
         return Err(Error::LogFull);
     }
     let header_bytes = header.encode();
@@ -110,16 +110,16 @@ pub(crate) fn author(
     let chain = chain_after(&place.before.1, &header_bytes);
     let settled = plan.into_iter().zip(fulls).enumerate().map(|(i, (p, full))| {
         let reference =
-            VersionRef { log: place.log, sequence: first + i as u64, prefix: chain.prefix() };
-        settle(p, full, Writer { ordinal: place.ordinal, stamp, reference })
+            VersionRef { log: place.log, sequence: first.plus(i as u64), prefix: chain.prefix() };
+        settle(p, full, Writer { line: place.line, stamp, reference })
     });
     let settled = settled.collect();
     Ok(NewCommit { settled, header, header_bytes, chain })
 }
 
 /// Whether a version lies on the path that ends in a line.
-fn holds(view: &View<'_>, line: u32, head: &Head) -> bool {
-    view.directory.line_at(line, head.writer.reference.sequence) == head.writer.ordinal
+fn holds(view: &View<'_>, line: Line, head: &Head) -> bool {
+    view.directory.line_at(line, head.writer.reference.sequence) == head.writer.line
 }
 
 fn version_header(
@@ -136,7 +136,7 @@ fn version_header(
     }
     let name = |h: &Head| {
         let VersionRef { log, sequence, .. } = h.writer.reference;
-        if holds(view, place.ordinal, h) {
+        if holds(view, place.line, h) {
             return Ok(ParentName { path: 0, sequence });
         }
         let first = refs.partition_point(|r| (r.log, r.sequence) < (log, sequence));
@@ -147,7 +147,7 @@ fn version_header(
                 return Ok(ParentName { path: at as u64 + 1, sequence });
             }
         }
-        if !view.missing.shows(h.writer.ordinal, sequence) {
+        if !view.missing.shows(h.writer.line, sequence) {
             return Err(Error::corrupt(
                 "log",
                 format!("{log}/{sequence}"),
@@ -173,7 +173,7 @@ fn type_of(view: &View<'_>, p: &Planned) -> Result<Arc<str>> {
     let least = p.parents.iter().map(|h| h.derived.type_source).min_by_key(|s| s.key());
     let least =
         least.ok_or_else(|| Error::corrupt("types", p.entity, "an entity without a type"))?;
-    view.entity_type(least.type_ordinal)
+    view.entity_type(least.type_number)
 }
 
 /// The shorter of patch and full body; a full one at least every so many generations.

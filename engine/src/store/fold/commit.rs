@@ -14,7 +14,7 @@ use heirloom_core::format::value::EMPTY_MAP;
 use heirloom_core::limits;
 use heirloom_core::merge::{apply, conflicts};
 use heirloom_core::model::{
-    EntityId, Kind, Path, State, Timestamp, VersionRef, VoidReason, Writer,
+    EntityId, Kind, Line, Path, Sequence, State, Timestamp, VersionRef, VoidReason, Writer,
 };
 
 use super::parts::{Bodies, Folded, HeadChange, Incoming, Settled};
@@ -26,7 +26,7 @@ const MAX_TIME: u64 = Timestamp::MAX.as_millis() as u64;
 
 /// A version that a header names as a parent: as if it were a head, or void.
 struct Parent {
-    dot: (u32, u64),
+    dot: (Line, Sequence),
     /// Not on the commit's own path. A ref may lead to the own log too.
     through_ref: bool,
     stamp: u64,
@@ -69,7 +69,7 @@ pub(crate) fn fold(view: &View<'_>, incoming: &Incoming<'_>, bodies: Bodies<'_>)
         voids.push((writer(incoming, 0).reference, VoidReason::Level));
     }
     let draft = RecordDraft {
-        ordinal: incoming.ordinal,
+        line: incoming.line,
         chain: incoming.chain,
         header_bytes: incoming.header_bytes,
         notes: &notes,
@@ -78,18 +78,14 @@ pub(crate) fn fold(view: &View<'_>, incoming: &Incoming<'_>, bodies: Bodies<'_>)
         trailer: incoming.trailer,
         bodies: settled.into_iter().map(|s| s.body).collect(),
     };
-    let local = view.directory.is_local(incoming.ordinal);
+    let local = view.directory.is_local(incoming.line);
     Ok(Folded { record: draft.encode(), changes, voids, unverified, local })
 }
 
 fn writer(incoming: &Incoming<'_>, index: usize) -> Writer {
-    let sequence = incoming.header.first + index as u64;
+    let sequence = incoming.header.first.plus(index as u64);
     let reference = VersionRef { log: incoming.log, sequence, prefix: incoming.chain.prefix() };
-    Writer {
-        ordinal: incoming.ordinal,
-        stamp: incoming.header.stamp().unwrap_or(u64::MAX),
-        reference,
-    }
+    Writer { line: incoming.line, stamp: incoming.header.stamp().unwrap_or(u64::MAX), reference }
 }
 
 /// Finds the parents of a version, and says whether it is void by itself.
@@ -128,8 +124,8 @@ fn find_parent(
     heads: &Heads,
     name: &ParentName,
 ) -> Result<Option<Parent>> {
-    let (ordinal, upto) = if name.path == 0 {
-        (incoming.ordinal, incoming.header.first - 1)
+    let (end, upto) = if name.path == 0 {
+        (incoming.line, incoming.header.before())
     } else {
         let reference =
             usize::try_from(name.path - 1).ok().and_then(|i| incoming.header.refs.get(i));
@@ -139,12 +135,12 @@ fn find_parent(
             None => return Ok(None),
         }
     };
-    if name.sequence == 0 || name.sequence > upto {
+    if name.sequence == Sequence::START || name.sequence > upto {
         return Ok(None);
     }
     let (dot, through_ref) =
-        ((view.directory.line_at(ordinal, name.sequence), name.sequence), name.path > 0);
-    let is_it = |h: &&Head| (h.writer.ordinal, h.writer.reference.sequence) == dot;
+        ((view.directory.line_at(end, name.sequence), name.sequence), name.path > 0);
+    let is_it = |h: &&Head| (h.writer.line, h.writer.reference.sequence) == dot;
     if let Some(head) = heads.list.iter().find(is_it) {
         return Ok(Some(Parent {
             dot,
@@ -283,7 +279,7 @@ fn settle(
 ) -> Result<Outcome> {
     let version = &incoming.header.versions[index];
     let own = writer(incoming, index);
-    let entity_type = view.entity_type(derived.type_source.type_ordinal)?;
+    let entity_type = view.entity_type(derived.type_source.type_number)?;
     let checksum = |full: Option<&[u8]>| {
         state_checksum(incoming.log, own.reference.sequence, version.entity, &entity_type, full)
     };
@@ -383,11 +379,11 @@ fn look_up(
     derived: &Derived,
 ) -> Result<Option<Writer>> {
     let line = view.line_of(reference.log, reference.sequence, reference.prefix)?;
-    let Some(ordinal) = line else { return Ok(None) };
-    if !derived.clock.covers(ordinal, reference.sequence) {
+    let Some(line) = line else { return Ok(None) };
+    if !derived.clock.covers(line, reference.sequence) {
         return Ok(None);
     }
-    let found = view.version((ordinal, reference.sequence))?;
+    let found = view.version((line, reference.sequence))?;
     let fits =
         found.filter(|at| at.header().entity == entity && at.record.void_of(at.index).is_none());
     Ok(fits.map(|at| at.writer).filter(|w| w.reference == reference && w.stamp == stamp))
@@ -419,12 +415,12 @@ fn change(
     settled: &Settled,
 ) -> HeadChange {
     let is_parent = |h: &Head| {
-        judged.parents.iter().any(|p| p.dot == (h.writer.ordinal, h.writer.reference.sequence))
+        judged.parents.iter().any(|p| p.dot == (h.writer.line, h.writer.reference.sequence))
     };
     // what never leaves stands only while there is nothing that does: else replicas would show
     // different things for ever
     let local = view.directory.local();
-    let yields = |h: &Head| Some(h.writer.ordinal) == local && Some(writer.ordinal) != local;
+    let yields = |h: &Head| Some(h.writer.line) == local && Some(writer.line) != local;
     let (gone, mut list): (Vec<Head>, Vec<Head>) =
         judged.heads.list.iter().cloned().partition(|h| is_parent(h) || yields(h));
     let (state, undecided) = match &settled.content {
@@ -442,7 +438,7 @@ fn change(
         heads: Heads { list, unsettled, created_twice },
         gone: gone
             .iter()
-            .filter(|h| Some(h.writer.ordinal) != local)
+            .filter(|h| Some(h.writer.line) != local)
             .map(|h| h.writer.reference)
             .collect(),
         new: writer.reference,

@@ -1,7 +1,7 @@
 //! What goes into the fold of a commit, and what comes out.
 
 use heirloom_core::format::header::Header;
-use heirloom_core::model::{Chain, EntityId, LogId, VersionRef, VoidReason};
+use heirloom_core::model::{Chain, EntityId, Line, LogId, VersionRef, VoidReason};
 
 use crate::store::read::Stored;
 use crate::store::rows::Heads;
@@ -9,7 +9,7 @@ use crate::store::rows::Heads;
 /// A commit that frames and has its place.
 pub(crate) struct Incoming<'a> {
     pub(crate) log: LogId,
-    pub(crate) ordinal: u32,
+    pub(crate) line: Line,
     pub(crate) chain: Chain,
     pub(crate) header: &'a Header,
     pub(crate) header_bytes: &'a [u8],

@@ -16,7 +16,7 @@ use heirloom_core::model::{EntityId, Path};
 use crate::error::{Error, Result};
 use crate::store::read::View;
 use crate::store::rows::{
-    INDEX, INDEXED, Tables, WriteTables, hex, ordinal, seal, unreadable, unseal,
+    INDEX, INDEXED, Tables, WriteTables, hex, local_number, seal, unreadable, unseal,
 };
 
 /// A field of a type.
@@ -179,7 +179,7 @@ pub(crate) fn read_indexed(entity: EntityId, row: &[u8]) -> Result<Keys> {
     let mut r = Reader::new(unseal("indexed", id, row)?);
     let mut read = || {
         let n = r.count(2)?;
-        let keys = (0..n).map(|_| Ok((ordinal(&mut r)?, r.bytes()?.to_vec())));
+        let keys = (0..n).map(|_| Ok((local_number(&mut r)?, r.bytes()?.to_vec())));
         let keys = keys.collect::<Read<Keys>>()?;
         r.end().map(|()| keys)
     };
@@ -202,7 +202,7 @@ pub(crate) fn keys_of<'i>(
     indexes: impl IntoIterator<Item = &'i Index>,
 ) -> Result<Option<Keys>> {
     let heads = if_shown(view.heads(id))?;
-    let entity_type = match heads.type_ordinal() {
+    let entity_type = match heads.type_number() {
         Some(ordinal) => if_shown(view.entity_type(ordinal))?,
         None => Arc::default(),
     };

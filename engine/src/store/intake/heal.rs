@@ -3,7 +3,7 @@
 
 use heirloom_core::bytes::{Read, Reader};
 use heirloom_core::format::hash::{branch_name, chain_after};
-use heirloom_core::model::{Chain, CommitRef, EntityId};
+use heirloom_core::model::{Chain, CommitRef, EntityId, Lsn};
 
 use crate::error::{Error, Result};
 use crate::store::commit::{Store, Tip, Writer};
@@ -26,7 +26,7 @@ impl Store {
     pub(crate) fn heal(
         &self,
         writer: &mut Writer,
-        (lsn, gap): (u64, Gap),
+        (lsn, gap): (Lsn, Gap),
         incoming: &Incoming<'_>,
         bodies: &[u8],
     ) -> Result<Healed> {
@@ -46,15 +46,15 @@ impl Store {
         let left =
             (folded.unverified && folded.voids.is_empty()).then_some(Gap { damaged: false, ..gap });
         let header = incoming.header;
-        for sequence in header.first..=header.last() {
-            self.caches.forget((gap.ordinal, sequence));
+        for index in 0..header.count {
+            self.caches.forget((gap.line, header.first.plus(index)));
         }
         // also those whose heads stay as they are: what could not be read stood in no index
         let entities: Vec<EntityId> = header.versions.iter().map(|v| v.entity).collect();
         writer.heal(lsn, folded.record, heads);
-        if writer.tip(gap.ordinal).is_none_or(|tip| tip.last < header.last()) {
+        if writer.tip(gap.line).is_none_or(|tip| tip.last < header.last()) {
             let (chain, wall, is_newer) = (incoming.chain, header.wall, header.is_newer());
-            writer.tips[gap.ordinal as usize] =
+            writer.tips[gap.line.index()] =
                 Some(Tip { last: header.last(), chain, wall, is_newer });
         }
         self.missing.set(lsn, left);
@@ -68,28 +68,29 @@ impl Store {
 /// wrote, refs to it.
 fn is_the_one(
     view: &View<'_>,
-    (lsn, commits): (u64, u64),
+    (lsn, end): (Lsn, Lsn),
     gap: Gap,
     incoming: &Incoming<'_>,
 ) -> Result<bool> {
     let chain = incoming.chain;
     let header = incoming.header;
     if left_of_record(view, lsn)?.is_some_and(|left| is_nearly(&left, &chain))
-        || view.directory.names_place(branch_name(&chain), gap.ordinal, gap.first)
+        || view.directory.names_place(branch_name(&chain), gap.line, gap.first)
     {
         return Ok(true);
     }
-    match view.commit_on(gap.ordinal, header.last() + 1) {
-        Ok(Some(next)) if next.header.first == header.last() + 1 => {
+    match view.commit_on(gap.line, header.last().next()) {
+        Ok(Some(next)) if next.header.first == header.last().next() => {
             return Ok(chain_after(&chain, &next.header_bytes) == next.chain);
         }
         Ok(_) | Err(Error::Corrupt { .. }) => {}
         Err(e) => return Err(e),
     }
-    for (sequence, version) in (header.first..).zip(&header.versions) {
+    for (index, version) in (0..).zip(&header.versions) {
+        let sequence = header.first.plus(index);
         let heads = view.heads(version.entity)?;
         let wrote = |w: &heirloom_core::model::Writer| {
-            (w.ordinal, w.reference.sequence) == (gap.ordinal, sequence)
+            (w.line, w.reference.sequence) == (gap.line, sequence)
         };
         if heads
             .list
@@ -101,7 +102,7 @@ fn is_the_one(
     }
     let reference =
         CommitRef { log: incoming.log, sequence: header.last(), prefix: chain.prefix() };
-    for later in view.lsns(lsn + 1, commits) {
+    for later in view.lsns(lsn.next(), end) {
         match view.record_uncached(later?) {
             Ok(record) if record.header.refs.contains(&reference) => return Ok(true),
             Ok(_) => {}
@@ -122,7 +123,7 @@ fn is_nearly(left: &Chain, chain: &Chain) -> bool {
 }
 
 /// The chain that stands in the damaged row, though its checksum does not fit.
-fn left_of_record(view: &View<'_>, lsn: u64) -> Result<Option<Chain>> {
+fn left_of_record(view: &View<'_>, lsn: Lsn) -> Result<Option<Chain>> {
     let Some(row) = view.tables.log.get(&log_key(lsn, 0)[..])? else { return Ok(None) };
     let mut r = Reader::new(row.value());
     let mut read = || -> Read<Chain> {

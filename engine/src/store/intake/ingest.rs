@@ -10,7 +10,7 @@ use heirloom_core::format::genesis::Genesis;
 use heirloom_core::format::hash::{branch_name, chain_after, chain_of_genesis};
 use heirloom_core::format::header::Header;
 use heirloom_core::limits;
-use heirloom_core::model::{Chain, CommitRef, Dataset, DatasetId, LogId};
+use heirloom_core::model::{Chain, CommitRef, Dataset, DatasetId, Line, LogId, Lsn, Sequence};
 use heirloom_core::replica::{ClockAhead, Ingested, VoidVersion};
 
 use super::heal::Healed;
@@ -23,36 +23,36 @@ use crate::store::rows::{BranchPoint, Gap, fork_of};
 /// What a commit follows: another, or its genesis.
 struct Before {
     /// The line that holds it; of a genesis the first of its log, if there is one.
-    line: Option<u32>,
-    sequence: u64,
+    line: Option<Line>,
+    sequence: Sequence,
     chain: Chain,
     wall: u64,
 }
 
 /// Where a commit belongs that is not here yet.
-enum Line {
-    Known(u32),
+enum Spot {
+    Known(Line),
     /// Its log begins with it.
     New,
     /// Another commit follows the same one already.
     Branch(BranchPoint),
     /// It is here, on this line.
-    Here(u32),
+    Here(Line),
     /// One that is damaged may be it.
-    Damaged(u64, Gap),
+    Damaged(Lsn, Gap),
 }
 
 /// A commit whose place is known.
 struct Placed {
-    ordinal: u32,
+    line: Line,
     /// It is the first of a branch.
     forked: bool,
     wall_before: u64,
     chain: Chain,
     /// Ordinals and sequences of what it refers to.
-    refs: Vec<(u32, u64)>,
+    refs: Vec<(Line, Sequence)>,
     /// Its place, where it is not here as it should be.
-    gap: Option<(u64, Gap)>,
+    gap: Option<(Lsn, Gap)>,
 }
 
 impl Store {
@@ -96,7 +96,7 @@ impl Store {
     ) -> Result<bool> {
         let parts = WireParts::decode(bytes).map_err(Error::Refused)?;
         let header = Header::decode(parts.header).map_err(Error::Refused)?;
-        if parts.before.0.checked_add(1) != Some(header.first) {
+        if parts.before.0.next() != header.first {
             return refuse("a sequence that does not follow");
         }
         // before the place is looked at, so that bad framing is told apart from bad order
@@ -107,10 +107,10 @@ impl Store {
             report.skipped += 1;
             return Ok(true);
         };
-        let Placed { ordinal, forked, .. } = placed;
+        let Placed { line, forked, .. } = placed;
         let incoming = Incoming {
             log: parts.log,
-            ordinal,
+            line,
             chain: placed.chain,
             header: &header,
             header_bytes: parts.header,
@@ -134,8 +134,7 @@ impl Store {
         report.added += 1;
         report.versions += header.count;
         report.unverified += u64::from(folded.unverified);
-        let device =
-            self.directory.log(ordinal).map(|info| info.device.clone()).unwrap_or_default();
+        let device = self.directory.log(line).map(|info| info.device.clone()).unwrap_or_default();
         let void = |(version, reason)| VoidVersion::new(version, device.clone(), reason);
         report.voids.extend(folded.voids.iter().copied().map(void));
         report.diverged +=
@@ -144,13 +143,13 @@ impl Store {
         let own = writer.known.own.filter(|own| self.directory.log_id(*own) == Some(parts.log));
         let before = own.and_then(|own| writer.tip(own));
         if folded.unverified && folded.voids.is_empty() {
-            let gap = Gap { ordinal, first: header.first, damaged: false };
+            let gap = Gap { line, first: header.first, damaged: false };
             self.missing.set(writer.next_lsn, Some(gap));
         }
-        self.append(writer, ordinal, placed.chain, &header, &placed.refs, folded);
-        self.pull_wall(writer, ordinal, header.wall, report);
+        self.append(writer, line, placed.chain, &header, &placed.refs, folded);
+        self.pull_wall(writer, line, header.wall, report);
         if forked {
-            report.forks.extend(fork_of(&self.directory, ordinal));
+            report.forks.extend(fork_of(&self.directory, line));
         }
         if let Some(own) = own {
             // somebody else goes on with this log: the proof that a copy of this file wrote
@@ -178,23 +177,23 @@ impl Store {
             Some(bytes) => {
                 let (chain, genesis) = opening(parts, bytes, &self.named(dataset))?;
                 let line = self.directory.shared(parts.log);
-                (Before { line, sequence: 0, chain, wall: 0 }, Some((bytes, genesis)))
+                (Before { line, sequence: Sequence::START, chain, wall: 0 }, Some((bytes, genesis)))
             }
             None => (self.predecessor(&view, writer, parts, header)?, None),
         };
         let chain = chain_after(&before.chain, parts.header);
-        let line = self.line_after(&view, writer, &before, &chain)?;
-        let again = |gap: (u64, Gap)| Placed {
-            ordinal: gap.1.ordinal,
+        let spot = self.spot_after(&view, writer, &before, &chain)?;
+        let again = |gap: (Lsn, Gap)| Placed {
+            line: gap.1.line,
             forked: false,
             wall_before: before.wall,
             chain,
             refs: Vec::new(),
             gap: Some(gap),
         };
-        match line {
-            Line::Here(line) => return Ok(self.missing.at(line, header.first).map(again)),
-            Line::Damaged(lsn, gap) => return Ok(Some(again((lsn, gap)))),
+        match spot {
+            Spot::Here(line) => return Ok(self.missing.at(line, header.first).map(again)),
+            Spot::Damaged(lsn, gap) => return Ok(Some(again((lsn, gap)))),
             _ => {}
         }
         let mut refs = Vec::with_capacity(header.refs.len());
@@ -202,35 +201,35 @@ impl Store {
             let found = self.find(&view, writer, r)?;
             refs.push(found.ok_or_else(|| early(parts.log, header))?.0);
         }
-        let forked = matches!(line, Line::Branch(_));
+        let forked = matches!(spot, Spot::Branch(_));
         let unknown = || early(parts.log, header);
-        let ordinal = match line {
-            Line::Known(line) => line,
-            Line::Branch(fork) => self.directory.add_branch(fork).ok_or_else(unknown)?,
-            Line::New | Line::Here(_) | Line::Damaged(..) => {
+        let line = match spot {
+            Spot::Known(line) => line,
+            Spot::Branch(fork) => self.directory.add_branch(fork).ok_or_else(unknown)?,
+            Spot::New | Spot::Here(_) | Spot::Damaged(..) => {
                 let (bytes, genesis) = genesis.ok_or_else(unknown)?;
                 self.directory.add_log(parts.log, bytes, &genesis)
             }
         };
-        Ok(Some(Placed { ordinal, forked, wall_before: before.wall, chain, refs, gap: None }))
+        Ok(Some(Placed { line, forked, wall_before: before.wall, chain, refs, gap: None }))
     }
 
     /// The line that a commit with this chain extends, or lies on.
-    fn line_after(
+    fn spot_after(
         &self,
         view: &View<'_>,
         writer: &Writer,
         before: &Before,
         chain: &Chain,
-    ) -> Result<Line> {
-        let Some(line) = before.line else { return Ok(Line::New) };
+    ) -> Result<Spot> {
+        let Some(line) = before.line else { return Ok(Spot::New) };
         let gaps = self.missing.damaged_after(view.directory, line, before.sequence);
         if let Some(first) = gaps.first() {
             return Ok(among(view, (*first, &gaps), (line, before.sequence), chain));
         }
         // a number may have been given by an ingest that failed later
         if writer.tip(line).is_none_or(|tip| tip.last == before.sequence) {
-            return Ok(Line::Known(line));
+            return Ok(Spot::Known(line));
         }
         let missing = || {
             Error::corrupt(
@@ -239,18 +238,18 @@ impl Store {
                 "its successor is missing",
             )
         };
-        let next = view.commit_on(line, before.sequence + 1)?.ok_or_else(missing)?;
+        let next = view.commit_on(line, before.sequence.next())?.ok_or_else(missing)?;
         let name = branch_name(chain);
         if next.chain == *chain {
-            return Ok(Line::Here(next.ordinal));
+            return Ok(Spot::Here(next.line));
         }
         if let Some(branch) =
             self.directory.branch(name).filter(|branch| writer.tip(*branch).is_some())
         {
-            return Ok(Line::Here(branch));
+            return Ok(Spot::Here(branch));
         }
         let other = branch_name(&next.chain);
-        Ok(Line::Branch(BranchPoint { of: line, after: before.sequence, name, other }))
+        Ok(Spot::Branch(BranchPoint { of: line, after: before.sequence, name, other }))
     }
 
     fn predecessor(
@@ -273,12 +272,12 @@ impl Store {
         view: &View<'_>,
         writer: &Writer,
         reference: &CommitRef,
-    ) -> Result<Option<((u32, u64), Tip)>> {
+    ) -> Result<Option<((Line, Sequence), Tip)>> {
         let CommitRef { log, sequence, prefix } = *reference;
         if self.directory.shared(log).is_none() {
             return Ok(None);
         }
-        let one = |line: u32| -> Result<Option<Tip>> {
+        let one = |line: Line| -> Result<Option<Tip>> {
             let Some(tip) = writer.tip(line).filter(|tip| sequence <= tip.last) else {
                 return Ok(None);
             };
@@ -303,11 +302,11 @@ impl Store {
         damage.map_or(Ok(None), Err)
     }
 
-    fn pull_wall(&self, writer: &mut Writer, ordinal: u32, wall: u64, report: &mut Ingested) {
+    fn pull_wall(&self, writer: &mut Writer, line: Line, wall: u64, report: &mut Ingested) {
         let ahead = wall.saturating_sub((self.now)().saturated());
         if ahead <= PULL {
             writer.wall = writer.wall.max(wall);
-        } else if let Some(info) = self.directory.log(ordinal) {
+        } else if let Some(info) = self.directory.log(line) {
             report.note_clock(ClockAhead::new(info.id, info.device.clone(), ahead));
         }
     }
@@ -338,22 +337,23 @@ fn early(log: LogId, header: &Header) -> Error {
 /// that has its name, none where it is here whole, else the first.
 fn among(
     view: &View<'_>,
-    (first, gaps): ((u64, Gap), &[(u64, Gap)]),
-    (line, after): (u32, u64),
+    (first, gaps): ((Lsn, Gap), &[(Lsn, Gap)]),
+    (line, after): (Line, Sequence),
     chain: &Chain,
-) -> Line {
+) -> Spot {
     let name = branch_name(chain);
-    let damaged = |gap: &(u64, Gap)| Line::Damaged(gap.0, gap.1);
+    let damaged = |gap: &(Lsn, Gap)| Spot::Damaged(gap.0, gap.1);
     if let Some(named) =
-        gaps.iter().find(|(_, g)| view.directory.names_place(name, g.ordinal, g.first))
+        gaps.iter().find(|(_, g)| view.directory.names_place(name, g.line, g.first))
     {
         return damaged(named);
     }
-    let is_here = |line: &u32| {
-        view.commit_on(*line, after + 1).is_ok_and(|next| next.is_some_and(|n| n.chain == *chain))
+    let is_here = |line: &Line| {
+        view.commit_on(*line, after.next())
+            .is_ok_and(|next| next.is_some_and(|n| n.chain == *chain))
     };
     match std::iter::once(line).chain(view.directory.leaving(line, after)).find(is_here) {
-        Some(here) => Line::Here(here),
+        Some(here) => Spot::Here(here),
         None => damaged(&first),
     }
 }

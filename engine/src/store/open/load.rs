@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use heirloom_core::bytes::Reader;
 use heirloom_core::format::genesis::Genesis;
-use heirloom_core::model::{CommitRef, LogId, NodeId};
+use heirloom_core::model::{CommitRef, Line, LogId, Lsn, NodeId, Sequence};
 
 use crate::error::{Error, Result};
 use crate::store::commit::{Known, Store, Tip, Writer, is_empty};
@@ -19,7 +19,7 @@ use crate::store::rows::{
 
 impl Store {
     /// What is kept in memory of a state.
-    pub(crate) fn load(&self, writer: &mut Writer, tables: &Tables, next_lsn: u64) -> Result<()> {
+    pub(crate) fn load(&self, writer: &mut Writer, tables: &Tables, next_lsn: Lsn) -> Result<()> {
         let known = self.load_known(tables)?;
         // a name that was drawn where nothing may change holds as long as the store is open
         writer.known = Known { node: known.node.or(self.known().node), ..known };
@@ -46,7 +46,7 @@ impl Store {
         }
         let tables = self.read_tables(published.commit + 1)?;
         load_names(&tables, &self.directory)?;
-        let next_lsn = tables.commits()?;
+        let next_lsn = tables.end()?;
         let mut writer = self.writer.lock();
         self.missing.clear();
         writer.damage = None;
@@ -57,10 +57,10 @@ impl Store {
         writer.tables = Some(tables.clone());
         *self.known.write() = writer.knows_from_opening();
         *self.published.write() = Some(tables);
-        self.durable.store(next_lsn, Ordering::Release);
+        self.durable.store(next_lsn.get(), Ordering::Release);
         *followed = now;
         drop((writer, followed));
-        self.wake.advance(next_lsn);
+        self.wake.advance(next_lsn.get());
         Ok(())
     }
 
@@ -88,7 +88,8 @@ impl Store {
     fn load_known(&self, tables: &Tables) -> Result<Known> {
         let own = self.own_as_of(tables)?;
         if let Some(local) = self.meta(tables, LOCAL)?.map(|b| number(LOCAL, &b)).transpose()? {
-            let known = u32::try_from(local).ok().filter(|o| *o < self.directory.log_count());
+            let known = u32::try_from(local).ok().filter(|line| *line < self.directory.log_count());
+            let known = known.map(Line::new);
             self.directory
                 .set_local(known.ok_or_else(|| Error::corrupt("meta", LOCAL, "an unknown log"))?);
         }
@@ -106,7 +107,7 @@ impl Store {
         &self,
         writer: &mut Writer,
         tables: &Tables,
-        next_lsn: u64,
+        next_lsn: Lsn,
     ) -> Result<()> {
         let view = self.view(tables);
         writer.known.predecessor = self.predecessor_as_of(tables)?;
@@ -117,24 +118,24 @@ impl Store {
         }
         let mut cut_short = Vec::new();
         writer.tips.resize(self.directory.log_count() as usize, None);
-        for ordinal in 0..self.directory.log_count() {
-            let Some((first, lsn)) = view.dot_at(ordinal, u64::MAX)? else { continue };
+        for line in self.directory.all() {
+            let Some((first, lsn)) = view.dot_at(line, Sequence::END)? else { continue };
             if lsn >= next_lsn {
                 return Err(Error::corrupt("log", lsn, "the last record is missing"));
             }
-            match view.commit_of(ordinal, (first, lsn)) {
-                Ok(end) => writer.tips[ordinal as usize] = Some(Tip::of(&end)),
+            match view.commit_of(line, (first, lsn)) {
+                Ok(end) => writer.tips[line.index()] = Some(Tip::of(&end)),
                 Err(e) if e.is_damage() => {
-                    self.missing.set(lsn, Some(Gap { ordinal, first, damaged: true }));
-                    cut_short.push(ordinal);
+                    self.missing.set(lsn, Some(Gap { line, first, damaged: true }));
+                    cut_short.push(line);
                 }
                 Err(e) => return Err(e),
             }
         }
         check_last(&view, writer, next_lsn)?;
         self.withhold(&view, next_lsn)?;
-        for ordinal in cut_short {
-            writer.tips[ordinal as usize] = view.shown_tip(ordinal)?.map(|end| Tip::of(&end));
+        for line in cut_short {
+            writer.tips[line.index()] = view.shown_tip(line)?.map(|end| Tip::of(&end));
         }
         if let Some(Checkpoint { digest, frontier }) = view.checkpoint(next_lsn)? {
             writer.digest = digest;
@@ -144,8 +145,12 @@ impl Store {
         Ok(())
     }
 
-    fn own_as_of(&self, tables: &Tables) -> Result<Option<u32>> {
-        Ok(self.meta(tables, OWN)?.map(|b| number(OWN, &b)).transpose()?.map(|n| n as u32))
+    fn own_as_of(&self, tables: &Tables) -> Result<Option<Line>> {
+        Ok(self
+            .meta(tables, OWN)?
+            .map(|b| number(OWN, &b))
+            .transpose()?
+            .map(|n| Line::new(n as u32)))
     }
 
     fn predecessor_as_of(&self, tables: &Tables) -> Result<Option<CommitRef>> {
@@ -174,8 +179,8 @@ impl Store {
 }
 
 /// The rows from a number on; of the first all, also such as are no numbers.
-fn from(ordinal: &[u8; 4]) -> (Bound<&[u8]>, Bound<&[u8]>) {
-    let first = if *ordinal == [0; 4] { Bound::Unbounded } else { Bound::Included(&ordinal[..]) };
+fn from(number: &[u8; 4]) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    let first = if *number == [0; 4] { Bound::Unbounded } else { Bound::Included(&number[..]) };
     (first, Bound::Unbounded)
 }
 
@@ -184,20 +189,22 @@ pub(crate) fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
     let logs = tables.transaction.table(tables::LOGS)?;
     for row in logs.range::<&[u8]>(from(&directory.log_count().to_be_bytes()))? {
         let (key, value) = row?;
-        check_ordinal("logs", key.value(), directory.log_count())?;
+        check_number("logs", key.value(), directory.log_count())?;
         let bytes = unseal("logs", key.value(), value.value())?;
         let mut r = Reader::new(bytes);
         let mut read = || {
             let id = LogId::from_bytes(r.array()?);
             let genesis = r.bytes()?;
-            let fork = branch_point(&mut r, directory.log_count())?;
+            let fork = branch_point(&mut r, Line::new(directory.log_count()))?;
             r.end()?;
             Ok((id, genesis, Genesis::of_log(genesis, id)?, fork))
         };
         let (id, bytes, genesis, fork) = read().map_err(unreadable("logs", key.value()))?;
         let wrong = |what| Err(Error::corrupt("logs", hex(key.value()), what));
         match fork {
-            None if directory.ordinal(id).is_some() => return wrong("a log that is here already"),
+            None if directory.first_line(id).is_some() => {
+                return wrong("a log that is here already");
+            }
             None => drop(directory.add_log(id, bytes, &genesis)),
             Some(fork) if directory.branch(fork.name).is_some() => {
                 return wrong("a branch that is here already");
@@ -216,7 +223,7 @@ pub(crate) fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
 }
 
 /// Numbers are given without gaps: where one is lost all after it would be mistaken.
-fn check_ordinal(table: &'static str, key: &[u8], next: u32) -> Result<()> {
+fn check_number(table: &'static str, key: &[u8], next: u32) -> Result<()> {
     if key == next.to_be_bytes() {
         Ok(())
     } else {
@@ -226,16 +233,12 @@ fn check_ordinal(table: &'static str, key: &[u8], next: u32) -> Result<()> {
 
 /// The last record must be the end of its line: where `dots` has lost that, its sequence would be
 /// used again.
-fn check_last(view: &View<'_>, writer: &Writer, next_lsn: u64) -> Result<()> {
-    let Some(last) = next_lsn.checked_sub(1) else { return Ok(()) };
+fn check_last(view: &View<'_>, writer: &Writer, next_lsn: Lsn) -> Result<()> {
+    let Some(last) = next_lsn.before() else { return Ok(()) };
     match view.record_uncached(last) {
-        Ok(r) if writer.tip(r.ordinal).is_none_or(|tip| tip.last != r.header.last()) => {
-            Err(Error::corrupt(
-                "dots",
-                format!("{}/{}", r.ordinal, r.header.first),
-                "the row is missing",
-            ))
-        }
+        Ok(r) if writer.tip(r.line).is_none_or(|tip| tip.last != r.header.last()) => Err(
+            Error::corrupt("dots", format!("{}/{}", r.line, r.header.first), "the row is missing"),
+        ),
         Err(e) if !e.is_damage() => Err(e),
         _ => Ok(()),
     }

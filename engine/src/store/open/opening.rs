@@ -160,7 +160,7 @@ impl Store {
         let tables = Arc::new(Tables::open(base.begin_read()?, 0)?);
         let directory = Directory::default();
         load_names(&tables, &directory)?;
-        let next_lsn = tables.commits()?;
+        let next_lsn = tables.end()?;
         let writer =
             Writer::new(tables.clone(), directory.log_count(), directory.type_count(), next_lsn);
         let mut store = Self {
@@ -183,8 +183,8 @@ impl Store {
             group: GroupCommit::default(),
             idle,
             marred: AtomicBool::new(tables.set_aside()? > 0),
-            durable: AtomicU64::new(next_lsn),
-            wake: Arc::new(Wake::new(next_lsn)),
+            durable: AtomicU64::new(next_lsn.get()),
+            wake: Arc::new(Wake::new(next_lsn.get())),
             now: options.now,
             declared: Vec::new(),
         };

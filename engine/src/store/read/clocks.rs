@@ -1,17 +1,22 @@
 //! Places in logs, as clocks name them.
 
-use heirloom_core::model::{Clock, ClockEntry, LogId, Timestamp};
+use heirloom_core::model::{Clock, ClockEntry, Line, LogId, Sequence, Timestamp};
 
 use super::view::View;
 use crate::error::{ClockFault, Error, Result};
 
 /// Adds what lies on a line up to a sequence to a clock, under the names that its stretches have.
-pub(crate) fn see_line(view: &View<'_>, line: u32, upto: u64, clock: &mut Clock) -> Result<()> {
+pub(crate) fn see_line(
+    view: &View<'_>,
+    line: Line,
+    upto: Sequence,
+    clock: &mut Clock,
+) -> Result<()> {
     for (name, until) in view.directory.stretches(line) {
         let sequence = until.unwrap_or(upto).min(upto);
         let missing =
             || Error::corrupt("dots", format!("{line}/{sequence}"), "a commit is missing");
-        if sequence > 0 && view.directory.name(line, sequence) == Some(name) {
+        if sequence > Sequence::START && view.directory.name(line, sequence) == Some(name) {
             let record = view.commit_on(line, sequence)?.ok_or_else(missing)?;
             let stamp = record.header.stamp().unwrap_or(Timestamp::MAX.as_millis() as u64);
             clock.advance(name, ClockEntry { sequence, stamp: Timestamp::of(stamp) });
@@ -21,7 +26,7 @@ pub(crate) fn see_line(view: &View<'_>, line: u32, upto: u64, clock: &mut Clock)
 }
 
 /// The line that an entry of a clock lies on, if a commit of that name ends there.
-pub(crate) fn line_of_entry(view: &View<'_>, log: LogId, sequence: u64) -> Result<u32> {
+pub(crate) fn line_of_entry(view: &View<'_>, log: LogId, sequence: Sequence) -> Result<Line> {
     let none = || Error::from(ClockFault::Unknown { log, sequence });
     let (line, after, until) = view
         .directory

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use heirloom_core::format::header::VersionHeader;
-use heirloom_core::model::{State, Writer};
+use heirloom_core::model::{Line, Lsn, Sequence, State, Writer};
 
 use crate::store::rows::Record;
 
@@ -25,22 +25,22 @@ pub(crate) enum Stored {
 }
 
 /// Log number and sequence: names a version here.
-pub(crate) type Dot = (u32, u64);
+pub(crate) type Dot = (Line, Sequence);
 
 /// A part of the logs.
 pub(crate) enum Part<'a> {
     /// Up to a place in each log.
-    Upto(&'a dyn Fn(u32) -> u64),
+    Upto(&'a dyn Fn(Line) -> Sequence),
     /// Versions that were written up to then, as their writers' clocks had it. No place in a log,
     /// and what a version follows may be outside: its writer's clock was ahead.
     Written(u64),
     /// The first so many commits that arrived here.
-    Arrived(u64),
+    Arrived(Lsn),
 }
 
 /// A version as a walk into the past passes it: much smaller than its record.
 pub(crate) struct Step {
-    pub(crate) lsn: u64,
+    pub(crate) lsn: Lsn,
     pub(crate) wall: u64,
     pub(crate) parents: Box<[Dot]>,
 }
@@ -51,6 +51,6 @@ impl At {
     }
 
     pub(crate) fn dot(&self) -> Dot {
-        (self.writer.ordinal, self.writer.reference.sequence)
+        (self.writer.line, self.writer.reference.sequence)
     }
 }

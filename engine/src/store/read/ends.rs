@@ -1,5 +1,6 @@
 //! Where logs end.
 
+use heirloom_core::model::Line;
 use std::sync::Arc;
 
 use heirloom_core::replica::End;
@@ -11,13 +12,13 @@ use crate::store::rows::Record;
 /// The ends of all lines that travel, sorted, by what is taken for the last commit of each.
 pub(crate) fn ends_by(
     view: &View<'_>,
-    tip: impl Fn(u32) -> Result<Option<Arc<Record>>>,
+    tip: impl Fn(Line) -> Result<Option<Arc<Record>>>,
 ) -> Result<Vec<End>> {
     let mut out = Vec::new();
-    for ordinal in view.directory.all_shared() {
-        if let Some(tip) = tip(ordinal)? {
+    for line in view.directory.all_shared() {
+        if let Some(tip) = tip(line)? {
             out.push(End {
-                log: view.log_id(ordinal)?,
+                log: view.log_id(line)?,
                 sequence: tip.header.last(),
                 chain: tip.chain,
             });

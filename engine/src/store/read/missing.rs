@@ -6,6 +6,7 @@
 //! the place. A commit whose bodies do not *verify* is whole but for its contents: those are asked
 //! for.
 
+use heirloom_core::model::{Line, Lsn, Sequence};
 use std::collections::{BTreeMap, HashMap};
 
 use parking_lot::{Mutex, RwLock};
@@ -17,10 +18,10 @@ use crate::store::rows::{Directory, Gap, Tables, read_gap, tables};
 /// it is read.
 #[derive(Default)]
 pub(crate) struct Missing {
-    pub(crate) gaps: RwLock<BTreeMap<u64, Gap>>,
+    pub(crate) gaps: RwLock<BTreeMap<Lsn, Gap>>,
     /// line → the last sequence that can be shown; of lines that are cut short.
-    pub(crate) shown: RwLock<HashMap<u32, u64>>,
-    changed: Mutex<BTreeMap<u64, Option<Gap>>>,
+    pub(crate) shown: RwLock<HashMap<Line, Sequence>>,
+    changed: Mutex<BTreeMap<Lsn, Option<Gap>>>,
     /// One at a time looks what can be shown.
     pub(crate) looking: Mutex<()>,
 }
@@ -28,13 +29,13 @@ pub(crate) struct Missing {
 impl Missing {
     /// A row that is itself damaged, or of a commit that is not here, is passed over: it is only a
     /// mark.
-    pub(crate) fn load(&self, tables: &Tables, commits: u64) -> Result<()> {
+    pub(crate) fn load(&self, tables: &Tables, end: Lsn) -> Result<()> {
         let Some(table) = tables.optional(tables::MISSING)? else { return Ok(()) };
         let mut gaps = self.gaps.write();
         for row in table.iter()? {
             let (key, value) = row?;
             if let Ok((lsn, gap)) = read_gap(key.value(), value.value())
-                && lsn < commits
+                && lsn < end
             {
                 gaps.insert(lsn, gap);
             }
@@ -48,7 +49,7 @@ impl Missing {
         self.shown.write().clear();
     }
 
-    pub(crate) fn set(&self, lsn: u64, gap: Option<Gap>) {
+    pub(crate) fn set(&self, lsn: Lsn, gap: Option<Gap>) {
         let mut gaps = self.gaps.write();
         let before = match gap {
             Some(gap) => gaps.insert(lsn, gap),
@@ -60,36 +61,34 @@ impl Missing {
     }
 
     /// What changed since the last durable commit.
-    pub(crate) fn take_changes(&self) -> BTreeMap<u64, Option<Gap>> {
+    pub(crate) fn take_changes(&self) -> BTreeMap<Lsn, Option<Gap>> {
         std::mem::take(&mut *self.changed.lock())
     }
 
-    pub(crate) fn is_damaged(&self, lsn: u64) -> bool {
+    pub(crate) fn is_damaged(&self, lsn: Lsn) -> bool {
         self.gaps.read().get(&lsn).is_some_and(|gap| gap.damaged)
     }
 
     /// Lsn of the first damaged commit.
-    pub(crate) fn first_damaged(&self) -> Option<u64> {
+    pub(crate) fn first_damaged(&self) -> Option<Lsn> {
         self.gaps.read().iter().find(|(_, gap)| gap.damaged).map(|(lsn, _)| *lsn)
     }
 
     /// Lsns of commits whose bodies do not verify, the first so many.
-    pub(crate) fn unverified(&self, limit: usize) -> Vec<u64> {
+    pub(crate) fn unverified(&self, limit: usize) -> Vec<Lsn> {
         let gaps = self.gaps.read();
         gaps.iter().filter(|(_, gap)| !gap.damaged).take(limit).map(|(lsn, _)| *lsn).collect()
     }
 
     /// Whether a commit is marked as one whose bodies do not verify.
-    pub(crate) fn is_unverified(&self, lsn: u64) -> bool {
+    pub(crate) fn is_unverified(&self, lsn: Lsn) -> bool {
         self.gaps.read().get(&lsn).is_some_and(|gap| !gap.damaged)
     }
 
     /// The commit that begins at a place, if it is a gap.
-    pub(crate) fn at(&self, ordinal: u32, first: u64) -> Option<(u64, Gap)> {
+    pub(crate) fn at(&self, line: Line, first: Sequence) -> Option<(Lsn, Gap)> {
         let gaps = self.gaps.read();
-        gaps.iter()
-            .find(|(_, g)| (g.ordinal, g.first) == (ordinal, first))
-            .map(|(lsn, g)| (*lsn, *g))
+        gaps.iter().find(|(_, g)| (g.line, g.first) == (line, first)).map(|(lsn, g)| (*lsn, *g))
     }
 
     /// Damaged commits that follow a place: on the line itself, or as the first of one that leaves
@@ -97,24 +96,23 @@ impl Missing {
     pub(crate) fn damaged_after(
         &self,
         directory: &Directory,
-        line: u32,
-        sequence: u64,
-    ) -> Vec<(u64, Gap)> {
+        line: Line,
+        sequence: Sequence,
+    ) -> Vec<(Lsn, Gap)> {
         let leaves =
             |o| directory.branch_point(o).is_some_and(|f| (f.of, f.after) == (line, sequence));
-        let follows = |g: &Gap| {
-            g.damaged && g.first == sequence + 1 && (g.ordinal == line || leaves(g.ordinal))
-        };
+        let follows =
+            |g: &Gap| g.damaged && g.first == sequence.next() && (g.line == line || leaves(g.line));
         self.gaps.read().iter().filter(|(_, g)| follows(g)).map(|(lsn, g)| (*lsn, *g)).collect()
     }
 
     /// The last sequence that a line can show; nothing if all of it can be shown.
-    pub(crate) fn until(&self, ordinal: u32) -> Option<u64> {
-        self.shown.read().get(&ordinal).copied()
+    pub(crate) fn until(&self, line: Line) -> Option<Sequence> {
+        self.shown.read().get(&line).copied()
     }
 
     /// Whether a place can be shown.
-    pub(crate) fn shows(&self, ordinal: u32, sequence: u64) -> bool {
-        self.until(ordinal).is_none_or(|until| sequence <= until)
+    pub(crate) fn shows(&self, line: Line, sequence: Sequence) -> bool {
+        self.until(line).is_none_or(|until| sequence <= until)
     }
 }

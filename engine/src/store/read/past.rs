@@ -7,7 +7,7 @@ use std::sync::Arc;
 use heirloom_core::bytes::{Read, Reader};
 use heirloom_core::format::body::{PatchBody, Tag, leaves, named_writers};
 use heirloom_core::merge::{EntityClock, Live, apply, merge};
-use heirloom_core::model::{EntityId, Kind, State, VersionRef, Writer};
+use heirloom_core::model::{EntityId, Kind, Line, Lsn, Sequence, State, VersionRef, Writer};
 
 use super::content::{At, Dot, Part, Step, Stored};
 use super::view::View;
@@ -24,23 +24,21 @@ impl View<'_> {
     }
 
     /// The version at a place, void or not.
-    pub(crate) fn version(&self, (ordinal, sequence): Dot) -> Result<Option<At>> {
-        let Some(record) = self.commit_at(ordinal, sequence)? else { return Ok(None) };
+    pub(crate) fn version(&self, (line, sequence): Dot) -> Result<Option<At>> {
+        let Some(record) = self.commit_at(line, sequence)? else { return Ok(None) };
         let Some(index) = record.index(sequence) else { return Ok(None) };
-        let log = self.log_id(record.ordinal)?;
+        let log = self.log_id(record.line)?;
         Ok(Some(At { writer: record.writer(log, index), record, index }))
     }
 
     /// A version of a record that is at hand.
     pub(crate) fn place(&self, record: &Arc<Record>, index: usize) -> Result<At> {
-        let log = self.log_id(record.ordinal)?;
+        let log = self.log_id(record.line)?;
         Ok(At { writer: record.writer(log, index), record: record.clone(), index })
     }
 
-    pub(crate) fn log_id(&self, ordinal: u32) -> Result<heirloom_core::model::LogId> {
-        self.directory
-            .log_id(ordinal)
-            .ok_or_else(|| Error::corrupt("logs", ordinal, "an unknown log"))
+    pub(crate) fn log_id(&self, line: Line) -> Result<heirloom_core::model::LogId> {
+        self.directory.log_id(line).ok_or_else(|| Error::corrupt("logs", line, "an unknown log"))
     }
 
     /// A version that must be there, since something that was folded names it.
@@ -57,7 +55,7 @@ impl View<'_> {
         names
             .map(|p| {
                 if p.path == 0 {
-                    return Ok(dot(at.record.ordinal, p.sequence));
+                    return Ok(dot(at.record.line, p.sequence));
                 }
                 let missing = || Error::corrupt("log", at.record.lsn, "a parent's log is unknown");
                 let r = at.record.header.refs.get(p.path as usize - 1).ok_or_else(missing)?;
@@ -83,7 +81,7 @@ impl View<'_> {
     /// Whether two versions of an entity follow, or are, one and the same. Costs a look at each
     /// version that they follow.
     pub(crate) fn have_a_version_in_common(&self, a: &Head, b: &Head) -> Result<bool> {
-        let dot = |head: &Head| (head.writer.ordinal, head.writer.reference.sequence);
+        let dot = |head: &Head| (head.writer.line, head.writer.reference.sequence);
         let (mut todo, mut before) = (vec![dot(a)], HashSet::new());
         while let Some(next) = todo.pop() {
             if before.insert(next) {
@@ -104,31 +102,31 @@ impl View<'_> {
 
     /// The last commit of a log among the first `commits` that arrived here. Costs a look-up if
     /// that is its end, else one for each halving of the log.
-    pub(crate) fn tip_among(&self, ordinal: u32, commits: u64) -> Result<Option<Arc<Record>>> {
-        let Some(tip) = self.tip(ordinal)? else { return Ok(None) };
+    pub(crate) fn tip_among(&self, line: Line, commits: Lsn) -> Result<Option<Arc<Record>>> {
+        let Some(tip) = self.tip(line)? else { return Ok(None) };
         if tip.lsn < commits {
             return Ok(Some(tip));
         }
         // one place arrived in time, or is where the line begins; at the other begins a commit that
         // came later
-        let start = self.directory.branch_point(ordinal).map_or(0, |f| f.after);
+        let start = self.directory.branch_point(line).map_or(Sequence::START, |f| f.after);
         let (mut early, mut late) = (start, tip.header.first);
-        while early + 1 < late {
-            let middle = early + (late - early) / 2;
-            match self.dot_at(ordinal, middle)? {
+        while early.next() < late {
+            let middle = early.plus(late.since(early).unwrap_or(0) / 2);
+            match self.dot_at(line, middle)? {
                 Some((first, lsn)) if lsn >= commits => late = first,
                 _ => early = middle,
             }
         }
         // rows of `dots` have no checksum: the commits must say the same
-        let next = self.commit_on(ordinal, late)?;
-        let last = if early == start { None } else { self.commit_on(ordinal, early)? };
+        let next = self.commit_on(line, late)?;
+        let last = if early == start { None } else { self.commit_on(line, early)? };
         let fits = next.is_some_and(|r| r.lsn >= commits && r.header.first == late)
             && last.as_ref().map_or(early == start, |r| r.lsn < commits);
         if fits {
             Ok(last)
         } else {
-            Err(Error::corrupt("dots", format!("{ordinal}/{late}"), "out of order"))
+            Err(Error::corrupt("dots", format!("{line}/{late}"), "out of order"))
         }
     }
 
@@ -169,7 +167,7 @@ impl View<'_> {
         let broken = || Error::corrupt("log", at.record.lsn, "a version without a type");
         if at.header().kind() == Some(Kind::Create) {
             let own_type = at.header().entity_type.as_deref();
-            let own_type = own_type.map(|t| self.type_ordinal(t)).transpose()?.flatten();
+            let own_type = own_type.map(|t| self.type_number(t)).transpose()?.flatten();
             return Ok((
                 derive(self.directory, &at.writer, std::iter::empty(), own_type)
                     .ok_or_else(broken)?,
@@ -260,10 +258,10 @@ impl View<'_> {
         let mut table = vec![*own];
         for (reference, stamp) in named_writers(&mut r)? {
             let line = self.line_of(reference.log, reference.sequence, reference.prefix);
-            let Some(ordinal) = line.ok().flatten() else {
+            let Some(line) = line.ok().flatten() else {
                 return r.bad("a writer of an unknown log");
             };
-            table.push(Writer { ordinal, stamp, reference });
+            table.push(Writer { line, stamp, reference });
         }
         leaves(&mut r, &table)
     }
@@ -277,7 +275,7 @@ impl View<'_> {
                 .map(|s| Stored::Live(Arc::new(s)))
                 .map_err(|e| Error::corrupt("heads", entity, e)),
             HeadState::InLog => {
-                self.content(&self.known((head.writer.ordinal, head.writer.reference.sequence))?)
+                self.content(&self.known((head.writer.line, head.writer.reference.sequence))?)
             }
         }
     }
@@ -302,7 +300,7 @@ impl View<'_> {
     pub(crate) fn heads_in(&self, now: &Heads, part: &Part<'_>) -> Result<Heads> {
         let (mut found, mut todo): (Vec<Head>, Vec<Dot>) = Default::default();
         for head in &now.list {
-            let dot = (head.writer.ordinal, head.writer.reference.sequence);
+            let dot = (head.writer.line, head.writer.reference.sequence);
             let inside = match part {
                 Part::Upto(place) => dot.1 <= place(dot.0),
                 // for sure: nothing is written after its stamp
@@ -325,7 +323,9 @@ impl View<'_> {
             }
             let inside = match part {
                 // none of it is inside, and it leads nowhere else
-                Part::Upto(place) if Some(dot.0) == local && place(dot.0) == 0 => continue,
+                Part::Upto(place) if Some(dot.0) == local && place(dot.0) == Sequence::START => {
+                    continue;
+                }
                 Part::Upto(place) => dot.1 <= place(dot.0),
                 Part::Written(time) => self.step(dot)?.wall <= *time,
                 Part::Arrived(commits) => self.step(dot)?.lsn < *commits,
@@ -347,7 +347,7 @@ impl View<'_> {
 
     /// The heads that an entity had when so many commits had arrived here, given those that it has
     /// now. Costs a look at each version of it that came later.
-    pub(crate) fn heads_at(&self, entity: EntityId, now: &Heads, commits: u64) -> Result<Heads> {
+    pub(crate) fn heads_at(&self, entity: EntityId, now: &Heads, commits: Lsn) -> Result<Heads> {
         let found = self.heads_in(now, &Part::Arrived(commits))?;
         if !found.is_empty() || !now.created_twice {
             return Ok(found);
@@ -359,7 +359,7 @@ impl View<'_> {
 
     /// The last version of an entity in the local log among the first so many commits. Costs a look
     /// at each commit of that log back to it.
-    fn local_head_at(&self, entity: EntityId, commits: u64) -> Result<Option<Head>> {
+    fn local_head_at(&self, entity: EntityId, commits: Lsn) -> Result<Option<Head>> {
         let Some(local) = self.directory.local() else { return Ok(None) };
         let mut next = self.tip_among(local, commits)?;
         while let Some(record) = next {
@@ -369,7 +369,7 @@ impl View<'_> {
             if let Some(index) = (0..record.header.versions.len()).rev().find(is_it) {
                 return Ok(Some(Head::clone(&*self.as_head(&self.place(&record, index)?)?)));
             }
-            next = match record.header.first.checked_sub(1).filter(|before| *before > 0) {
+            next = match record.header.first.back(1).filter(|before| *before > Sequence::START) {
                 Some(before) => self.commit_on(local, before)?,
                 None => None,
             };
@@ -380,10 +380,9 @@ impl View<'_> {
     /// The heads of an entity once a version of it has come, from those before: what the fold did.
     pub(crate) fn heads_after(&self, before: &Heads, at: &At) -> Result<Heads> {
         let (parents, local) = (self.parents(at)?, self.directory.local());
-        let yields = |h: &Head| Some(h.writer.ordinal) == local && Some(at.writer.ordinal) != local;
-        let goes = |h: &Head| {
-            yields(h) || parents.contains(&(h.writer.ordinal, h.writer.reference.sequence))
-        };
+        let yields = |h: &Head| Some(h.writer.line) == local && Some(at.writer.line) != local;
+        let goes =
+            |h: &Head| yields(h) || parents.contains(&(h.writer.line, h.writer.reference.sequence));
         let mut list: Vec<Head> = before.list.iter().filter(|h| !goes(h)).cloned().collect();
         list.push(Head::clone(&*self.as_head(at)?));
         list.sort_by_key(|h| h.writer.reference);

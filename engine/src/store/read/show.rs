@@ -60,8 +60,8 @@ impl View<'_> {
 
     /// The type of the entity that these are heads of; nothing where there are none.
     pub(crate) fn type_of(&self, heads: &Heads) -> Result<Option<Arc<str>>> {
-        let Some(ordinal) = heads.type_ordinal() else { return Ok(None) };
-        self.entity_type(ordinal).map(Some)
+        let Some(line) = heads.type_number() else { return Ok(None) };
+        self.entity_type(line).map(Some)
     }
 
     /// What a policy shows of heads, of which there is at least one. `merged`: their merge; where a
@@ -228,7 +228,7 @@ impl View<'_> {
     }
 
     pub(crate) fn device(&self, writer: &Writer) -> String {
-        self.directory.device(writer.ordinal, writer.reference.sequence)
+        self.directory.device(writer.line, writer.reference.sequence)
     }
 }
 

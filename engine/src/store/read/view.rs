@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use heirloom_core::format::hash::head_term;
 use heirloom_core::merge::Policies;
-use heirloom_core::model::{ChainPrefix, CommitRef, EntityId, LogId, StateDigest};
+use heirloom_core::model::{
+    ChainPrefix, CommitRef, EntityId, Line, LogId, Lsn, Sequence, StateDigest, TypeNumber,
+};
 
 use super::cache::Cache;
 use super::content::{Dot, Step, Stored};
@@ -26,11 +28,11 @@ use crate::store::rows::{
 pub(crate) struct Pending {
     pub(crate) heads: HashMap<EntityId, (Arc<Heads>, u64)>,
     /// By lsn.
-    pub(crate) records: BTreeMap<u64, Arc<[u8]>>,
-    /// (ordinal, first sequence) → lsn.
-    pub(crate) dots: BTreeMap<(u32, u64), u64>,
+    pub(crate) records: BTreeMap<Lsn, Arc<[u8]>>,
+    /// (line, first sequence) → lsn.
+    pub(crate) dots: BTreeMap<(Line, Sequence), Lsn>,
     /// By lsn: those that come again, and the batch that will put them in place.
-    pub(crate) healed: BTreeMap<u64, (Arc<[u8]>, u64)>,
+    pub(crate) healed: BTreeMap<Lsn, (Arc<[u8]>, u64)>,
     /// Of the records that no batch has taken yet.
     pub(crate) bytes: usize,
 }
@@ -39,14 +41,14 @@ pub(crate) struct Pending {
 /// view.
 pub(crate) struct Caches {
     /// By lsn.
-    records: Cache<u64, Arc<Record>>,
+    records: Cache<Lsn, Arc<Record>>,
     /// Versions as if they were heads.
     pub(crate) heads: Cache<Dot, Arc<Head>>,
     pub(crate) contents: Cache<Dot, Stored>,
     pub(crate) steps: Cache<Dot, Arc<Step>>,
     /// Entity types, by number and by a hash of their names. They hold for good.
-    types: Cache<u32, Arc<str>>,
-    type_ordinals: Cache<u64, (Arc<str>, u32)>,
+    types: Cache<TypeNumber, Arc<str>>,
+    type_numbers: Cache<u64, (Arc<str>, TypeNumber)>,
     names: RandomState,
     /// Entities as they are shown now.
     pub(crate) entities: ReadCache,
@@ -65,7 +67,7 @@ impl Caches {
             contents: Cache::new(part),
             steps: Cache::new(part),
             types: Cache::new(part / 8),
-            type_ordinals: Cache::new(part / 8),
+            type_numbers: Cache::new(part / 8),
             names: RandomState::new(),
             entities: ReadCache::new(2 * part),
             healed_at: AtomicU64::new(0),
@@ -115,7 +117,7 @@ pub(crate) fn read_type<'r>(key: &[u8], row: &'r [u8]) -> Result<&'r str> {
 /// The pieces of a record in the log table.
 struct Pieces<'a> {
     table: &'a ReadTable,
-    lsn: u64,
+    lsn: Lsn,
 }
 
 impl RecordBytes for Pieces<'_> {
@@ -141,46 +143,45 @@ impl RecordBytes for Pieces<'_> {
 
 impl<'a> View<'a> {
     /// An entity type by its number.
-    pub(crate) fn entity_type(&self, ordinal: u32) -> Result<Arc<str>> {
+    pub(crate) fn entity_type(&self, number: TypeNumber) -> Result<Arc<str>> {
         if let Some(name) =
-            self.directory.pending_type(ordinal).or_else(|| self.caches.types.get(&ordinal))
+            self.directory.pending_type(number).or_else(|| self.caches.types.get(&number))
         {
             return Ok(name);
         }
-        let key = ordinal.to_be_bytes();
+        let key = number.get().to_be_bytes();
         let row = self.tables.types.get(&key[..])?;
-        let row = row.ok_or_else(|| Error::corrupt("types", ordinal, "the row is missing"))?;
+        let row = row.ok_or_else(|| Error::corrupt("types", number, "the row is missing"))?;
         let name: Arc<str> = read_type(&key, row.value())?.into();
-        self.caches.types.insert(ordinal, name.clone(), 64 + name.len());
+        self.caches.types.insert(number, name.clone(), 64 + name.len());
         Ok(name)
     }
 
     /// The number of an entity type; nothing where no entity was ever of it.
-    pub(crate) fn type_ordinal(&self, name: &str) -> Result<Option<u32>> {
-        if let Some(pending) = self.directory.pending_type_ordinal(name) {
+    pub(crate) fn type_number(&self, name: &str) -> Result<Option<TypeNumber>> {
+        if let Some(pending) = self.directory.pending_type_number(name) {
             return Ok(Some(pending));
         }
         let hash = self.caches.names.hash_one(name);
-        if let Some((_, ordinal)) =
-            self.caches.type_ordinals.get(&hash).filter(|(n, _)| **n == *name)
+        if let Some((_, number)) = self.caches.type_numbers.get(&hash).filter(|(n, _)| **n == *name)
         {
-            return Ok(Some(ordinal));
+            return Ok(Some(number));
         }
         // no type has an empty name
         let Some(row) = self.tables.type_names.get(name.as_bytes())? else { return Ok(None) };
-        let ordinal = row.value().try_into().map(u32::from_be_bytes);
-        let ordinal = ordinal.map_err(|_| Error::corrupt("type_names", name, "not a number"))?;
-        let named = self.entity_type(ordinal)?;
+        let number = row.value().try_into().map(|b| TypeNumber::new(u32::from_be_bytes(b)));
+        let number = number.map_err(|_| Error::corrupt("type_names", name, "not a number"))?;
+        let named = self.entity_type(number)?;
         if *named != *name {
             return Err(Error::corrupt("type_names", name, "the number of another type"));
         }
-        self.caches.type_ordinals.insert(hash, (named, ordinal), 64 + name.len());
-        Ok(Some(ordinal))
+        self.caches.type_numbers.insert(hash, (named, number), 64 + name.len());
+        Ok(Some(number))
     }
 
     /// The number of an entity type, a new one where there is none yet. Only of the writer's view.
-    pub(crate) fn add_type(&self, name: &str) -> Result<u32> {
-        if let Some(known) = self.type_ordinal(name)? {
+    pub(crate) fn add_type(&self, name: &str) -> Result<TypeNumber> {
+        if let Some(known) = self.type_number(name)? {
             return Ok(known);
         }
         // where a row was lost its type would get a second number
@@ -220,7 +221,7 @@ impl<'a> View<'a> {
     /// Reads of a record's bytes.
     pub(crate) fn with_bytes<T>(
         &self,
-        lsn: u64,
+        lsn: Lsn,
         read: impl FnOnce(&dyn RecordBytes) -> Result<T>,
     ) -> Result<T> {
         let again = |p: &'a Pending| p.healed.get(&lsn).map(|(bytes, _)| bytes);
@@ -236,7 +237,7 @@ impl<'a> View<'a> {
             || self.tables.commit >= self.caches.healed_at.load(Ordering::Acquire)
     }
 
-    pub(crate) fn record(&self, lsn: u64) -> Result<Arc<Record>> {
+    pub(crate) fn record(&self, lsn: Lsn) -> Result<Arc<Record>> {
         if !self.is_fresh() || self.pending.is_some_and(|p| p.healed.contains_key(&lsn)) {
             return self.record_uncached(lsn);
         }
@@ -251,81 +252,90 @@ impl<'a> View<'a> {
 
     /// Lsns of the durable records from one on up to before another. By rows and not by number: a
     /// damaged key may claim any.
-    pub(crate) fn lsns(&self, mut from: u64, until: u64) -> impl Iterator<Item = Result<u64>> + '_ {
+    pub(crate) fn lsns(&self, mut from: Lsn, until: Lsn) -> impl Iterator<Item = Result<Lsn>> + '_ {
         let mut over = false;
         std::iter::from_fn(move || {
             let found = (!over).then(|| self.stored_from(from).transpose()).flatten();
             // the same error would come again and again
             over = !matches!(found, Some(Ok(_)));
-            from = found.as_ref()?.as_ref().map_or(u64::MAX, |lsn| lsn.saturating_add(1));
+            from = found.as_ref()?.as_ref().map_or(Lsn::END, |lsn| lsn.next());
             found?.map(|lsn| (lsn < until).then_some(lsn)).transpose()
         })
     }
 
     /// The first record at or after an lsn.
-    pub(crate) fn stored_from(&self, lsn: u64) -> Result<Option<u64>> {
+    pub(crate) fn stored_from(&self, lsn: Lsn) -> Result<Option<Lsn>> {
         let Some(row) = self.tables.log.range(&log_key(lsn, 0)[..]..)?.next() else {
             return Ok(None);
         };
         let (key, _) = row?;
-        let found = key.value().get(..8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+        let found = key
+            .value()
+            .get(..8)
+            .and_then(|b| b.try_into().ok())
+            .map(|b| Lsn::new(u64::from_be_bytes(b)));
         let misplaced = || Error::corrupt("log", hex(key.value()), "not an lsn");
-        found.filter(|found| (lsn..u64::MAX).contains(found)).map(Some).ok_or_else(misplaced)
+        found.filter(|found| (lsn..Lsn::END).contains(found)).map(Some).ok_or_else(misplaced)
     }
 
     /// Read from the table again, whatever is in memory.
-    pub(crate) fn record_uncached(&self, lsn: u64) -> Result<Arc<Record>> {
+    pub(crate) fn record_uncached(&self, lsn: Lsn) -> Result<Arc<Record>> {
         self.with_bytes(lsn, |bytes| Record::load(lsn, bytes, self.directory)).map(Arc::new)
     }
 
     /// First sequence and lsn of the commit of a log that has `sequence`, or of the last one before
     /// it.
-    pub(crate) fn dot_at(&self, ordinal: u32, sequence: u64) -> Result<Option<(u64, u64)>> {
-        let pending =
-            self.pending.and_then(|p| p.dots.range((ordinal, 0)..=(ordinal, sequence)).next_back());
+    pub(crate) fn dot_at(&self, line: Line, sequence: Sequence) -> Result<Option<(Sequence, Lsn)>> {
+        let pending = self
+            .pending
+            .and_then(|p| p.dots.range((line, Sequence::START)..=(line, sequence)).next_back());
         if let Some(((_, first), lsn)) = pending {
             return Ok(Some((*first, *lsn)));
         }
-        let (from, to) = (dot_key(ordinal, 0), dot_key(ordinal, sequence));
+        let (from, to) = (dot_key(line, Sequence::START), dot_key(line, sequence));
         let Some(row) = self.tables.dots.range(&from[..]..=&to[..])?.next_back() else {
             return Ok(None);
         };
         let (key, value) = row?;
-        let first = key.value().get(4..).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+        let first = key
+            .value()
+            .get(4..)
+            .and_then(|b| b.try_into().ok())
+            .map(|b| Sequence::new(u64::from_be_bytes(b)));
         match (first, value.value().try_into()) {
-            (Some(first), Ok(lsn)) => Ok(Some((first, u64::from_be_bytes(lsn)))),
+            (Some(first), Ok(lsn)) => Ok(Some((first, Lsn::new(u64::from_be_bytes(lsn))))),
             _ => Err(Error::corrupt("dots", hex(key.value()), "not an lsn")),
         }
     }
 
     /// The commit that a row of `dots` names. These rows have no checksum, so the commit must say
     /// the same.
-    pub(crate) fn commit_of(&self, ordinal: u32, (first, lsn): (u64, u64)) -> Result<Arc<Record>> {
+    pub(crate) fn commit_of(
+        &self,
+        line: Line,
+        (first, lsn): (Sequence, Lsn),
+    ) -> Result<Arc<Record>> {
         let record = self.record(lsn)?;
-        if record.ordinal != ordinal || record.header.first != first {
-            return Err(Error::corrupt(
-                "dots",
-                format!("{ordinal}/{first}"),
-                "names another commit",
-            ));
+        if record.line != line || record.header.first != first {
+            return Err(Error::corrupt("dots", format!("{line}/{first}"), "names another commit"));
         }
         Ok(record)
     }
 
     /// The commit that holds `sequence` on the path that ends in a line.
-    pub(crate) fn commit_at(&self, ordinal: u32, sequence: u64) -> Result<Option<Arc<Record>>> {
-        self.commit_on(self.directory.line_at(ordinal, sequence), sequence)
+    pub(crate) fn commit_at(&self, line: Line, sequence: Sequence) -> Result<Option<Arc<Record>>> {
+        self.commit_on(self.directory.line_at(line, sequence), sequence)
     }
 
     /// The commit that holds `sequence` on this very line.
-    pub(crate) fn commit_on(&self, ordinal: u32, sequence: u64) -> Result<Option<Arc<Record>>> {
-        let Some(dot) = self.dot_at(ordinal, sequence)? else { return Ok(None) };
-        Ok(Some(self.commit_of(ordinal, dot)?).filter(|r| r.contains(sequence)))
+    pub(crate) fn commit_on(&self, line: Line, sequence: Sequence) -> Result<Option<Arc<Record>>> {
+        let Some(dot) = self.dot_at(line, sequence)? else { return Ok(None) };
+        Ok(Some(self.commit_of(line, dot)?).filter(|r| r.contains(sequence)))
     }
 
     /// The fold after the last of `commits` commits.
-    pub(crate) fn checkpoint(&self, commits: u64) -> Result<Option<Checkpoint>> {
-        let Some(last) = commits.checked_sub(1) else { return Ok(None) };
+    pub(crate) fn checkpoint(&self, commits: Lsn) -> Result<Option<Checkpoint>> {
+        let Some(last) = commits.before() else { return Ok(None) };
         // one that was in memory before it was written has none yet
         let record = match self.record_uncached(last) {
             Err(e) if e.is_damage() => return self.fold_of_heads().map(Some),
@@ -346,7 +356,7 @@ impl<'a> View<'a> {
                 .try_into()
                 .map_err(|_| Error::corrupt("heads", "a key", "not an entity id"))?;
             let heads = decode_row(key.value(), value.value(), self.directory)?;
-            for head in heads.list.iter().filter(|h| Some(h.writer.ordinal) != local) {
+            for head in heads.list.iter().filter(|h| Some(h.writer.line) != local) {
                 digest.add(&head_term(EntityId::from_bytes(id), &head.writer.reference));
             }
         }
@@ -364,7 +374,7 @@ impl<'a> View<'a> {
     pub(crate) fn holding(
         &self,
         log: LogId,
-        sequence: u64,
+        sequence: Sequence,
         prefix: ChainPrefix,
     ) -> Result<Option<Arc<Record>>> {
         let mut damage = None;
@@ -384,24 +394,24 @@ impl<'a> View<'a> {
     pub(crate) fn line_of(
         &self,
         log: LogId,
-        sequence: u64,
+        sequence: Sequence,
         prefix: ChainPrefix,
-    ) -> Result<Option<u32>> {
+    ) -> Result<Option<Line>> {
         match self.directory.only_line(log) {
             Some(only) => Ok(Some(only)),
-            None => Ok(self.holding(log, sequence, prefix)?.map(|r| r.ordinal)),
+            None => Ok(self.holding(log, sequence, prefix)?.map(|r| r.line)),
         }
     }
 
     /// The last commit of a line.
-    pub(crate) fn tip(&self, ordinal: u32) -> Result<Option<Arc<Record>>> {
-        self.dot_at(ordinal, u64::MAX)?.map(|dot| self.commit_of(ordinal, dot)).transpose()
+    pub(crate) fn tip(&self, line: Line) -> Result<Option<Arc<Record>>> {
+        self.dot_at(line, Sequence::END)?.map(|dot| self.commit_of(line, dot)).transpose()
     }
 
     /// The last commit of a line that can be shown to others.
-    pub(crate) fn shown_tip(&self, ordinal: u32) -> Result<Option<Arc<Record>>> {
-        self.dot_at(ordinal, self.missing.until(ordinal).unwrap_or(u64::MAX))?
-            .map(|dot| self.commit_of(ordinal, dot))
+    pub(crate) fn shown_tip(&self, line: Line) -> Result<Option<Arc<Record>>> {
+        self.dot_at(line, self.missing.until(line).unwrap_or(Sequence::END))?
+            .map(|dot| self.commit_of(line, dot))
             .transpose()
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use heirloom_core::format::genesis::Genesis;
 use heirloom_core::merge::EntityClock;
-use heirloom_core::model::{CommitRef, LogId};
+use heirloom_core::model::{CommitRef, Line, LogId, Sequence, TypeNumber};
 use heirloom_core::replica::Fork;
 use parking_lot::RwLock;
 
@@ -18,9 +18,9 @@ use parking_lot::RwLock;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct BranchPoint {
     /// The line that holds the last common commit.
-    pub(crate) of: u32,
+    pub(crate) of: Line,
     /// Its last sequence; 0 where already the first commits differ.
-    pub(crate) after: u64,
+    pub(crate) after: Sequence,
     /// What the line is called from there.
     pub(crate) name: LogId,
     /// What the other is called from there.
@@ -48,16 +48,16 @@ pub(crate) struct Directory {
 
 #[derive(Default)]
 struct Logs {
-    by_ordinal: Vec<Arc<LogInfo>>,
+    by_line: Vec<Arc<LogInfo>>,
     /// The first line of each log.
-    by_id: HashMap<LogId, u32>,
+    by_id: HashMap<LogId, Line>,
     /// All lines of the logs that forked.
-    lines: HashMap<LogId, Vec<u32>>,
+    lines: HashMap<LogId, Vec<Line>>,
     /// (line, after which sequence) → what it is called from there.
-    names: BTreeMap<(u32, u64), LogId>,
-    by_name: HashMap<LogId, (u32, u64)>,
+    names: BTreeMap<(Line, Sequence), LogId>,
+    by_name: HashMap<LogId, (Line, Sequence)>,
     /// The one that never leaves this store.
-    local: Option<u32>,
+    local: Option<Line>,
 }
 
 /// Entity types, of which a member may make any number: only those that no durable commit holds yet
@@ -67,49 +67,52 @@ struct Logs {
 struct Types {
     /// How many there are.
     count: u32,
-    pending: BTreeMap<u32, Arc<str>>,
-    by_name: HashMap<Arc<str>, u32>,
+    pending: BTreeMap<TypeNumber, Arc<str>>,
+    by_name: HashMap<Arc<str>, TypeNumber>,
 }
 
 impl Logs {
-    fn fork(&self, ordinal: u32) -> Option<BranchPoint> {
-        self.by_ordinal.get(ordinal as usize).and_then(|l| l.fork)
+    fn fork(&self, line: Line) -> Option<BranchPoint> {
+        self.by_line.get(line.index()).and_then(|l| l.fork)
     }
 
-    fn set_name(&mut self, line: u32, after: u64, name: LogId) {
+    fn set_name(&mut self, line: Line, after: Sequence, name: LogId) {
         self.names.insert((line, after), name);
         self.by_name.insert(name, (line, after));
     }
 
-    fn name(&self, line: u32, sequence: u64) -> Option<LogId> {
-        let named =
-            self.names.range((line, 0)..(line, sequence)).next_back().map(|(_, name)| *name);
-        named.or_else(|| self.by_ordinal.get(line as usize).map(|l| l.id))
+    fn name(&self, line: Line, sequence: Sequence) -> Option<LogId> {
+        let named = self
+            .names
+            .range((line, Sequence::START)..(line, sequence))
+            .next_back()
+            .map(|(_, name)| *name);
+        named.or_else(|| self.by_line.get(line.index()).map(|l| l.id))
     }
 }
 
 impl Directory {
-    pub(crate) fn log(&self, ordinal: u32) -> Option<Arc<LogInfo>> {
-        self.logs.read().by_ordinal.get(ordinal as usize).cloned()
+    pub(crate) fn log(&self, line: Line) -> Option<Arc<LogInfo>> {
+        self.logs.read().by_line.get(line.index()).cloned()
     }
 
-    pub(crate) fn log_id(&self, ordinal: u32) -> Option<LogId> {
-        self.logs.read().by_ordinal.get(ordinal as usize).map(|l| l.id)
+    pub(crate) fn log_id(&self, line: Line) -> Option<LogId> {
+        self.logs.read().by_line.get(line.index()).map(|l| l.id)
     }
 
     /// The first line of a log.
-    pub(crate) fn ordinal(&self, log: LogId) -> Option<u32> {
+    pub(crate) fn first_line(&self, log: LogId) -> Option<Line> {
         self.logs.read().by_id.get(&log).copied()
     }
 
     /// The line of a log that did not fork.
-    pub(crate) fn only_line(&self, log: LogId) -> Option<u32> {
+    pub(crate) fn only_line(&self, log: LogId) -> Option<Line> {
         let logs = self.logs.read();
         logs.by_id.get(&log).copied().filter(|_| !logs.lines.contains_key(&log))
     }
 
     /// All lines of a log, the first one first.
-    pub(crate) fn lines(&self, log: LogId) -> Vec<u32> {
+    pub(crate) fn lines(&self, log: LogId) -> Vec<Line> {
         let logs = self.logs.read();
         match (logs.lines.get(&log), logs.by_id.get(&log)) {
             (Some(lines), _) => lines.clone(),
@@ -119,7 +122,7 @@ impl Directory {
     }
 
     /// The line that holds a sequence on the path that ends in `line`.
-    pub(crate) fn line_at(&self, mut line: u32, sequence: u64) -> u32 {
+    pub(crate) fn line_at(&self, mut line: Line, sequence: Sequence) -> Line {
         let logs = self.logs.read();
         while let Some(fork) = logs.fork(line).filter(|f| sequence <= f.after) {
             line = fork.of;
@@ -128,10 +131,10 @@ impl Directory {
     }
 
     /// The path to a place: itself, and how far into each line that it continues.
-    pub(crate) fn path(&self, line: u32, sequence: u64) -> Vec<(u32, u64)> {
+    pub(crate) fn path(&self, line: Line, sequence: Sequence) -> Vec<(Line, Sequence)> {
         let logs = self.logs.read();
         let (mut out, mut line) = (vec![(line, sequence)], line);
-        while let Some(fork) = logs.fork(line).filter(|f| f.after > 0) {
+        while let Some(fork) = logs.fork(line).filter(|f| f.after > Sequence::START) {
             out.push((fork.of, fork.after));
             line = fork.of;
         }
@@ -139,21 +142,21 @@ impl Directory {
     }
 
     /// Sees a place, and so all before it on its path.
-    pub(crate) fn see(&self, clock: &mut EntityClock, line: u32, sequence: u64) {
+    pub(crate) fn see(&self, clock: &mut EntityClock, line: Line, sequence: Sequence) {
         for (line, sequence) in self.path(line, sequence) {
             clock.see(line, sequence);
         }
     }
 
-    pub(crate) fn branch_point(&self, line: u32) -> Option<BranchPoint> {
+    pub(crate) fn branch_point(&self, line: Line) -> Option<BranchPoint> {
         self.logs.read().fork(line)
     }
 
     /// A line, and those that leave it after a sequence.
-    pub(crate) fn leaving(&self, line: u32, after: u64) -> Vec<u32> {
+    pub(crate) fn leaving(&self, line: Line, after: Sequence) -> Vec<Line> {
         let logs = self.logs.read();
         let leaves = |l: &LogInfo| l.fork.is_some_and(|f| (f.of, f.after) == (line, after));
-        let others = (0..).zip(&logs.by_ordinal).filter(|(_, l)| leaves(l)).map(|(o, _)| o);
+        let others = lines_of(&logs).filter(|(_, l)| leaves(l)).map(|(line, _)| line);
         std::iter::once(line).chain(others).collect()
     }
 
@@ -162,30 +165,29 @@ impl Directory {
     }
 
     /// Every line that left another.
-    pub(crate) fn branch_points(&self) -> Vec<(u32, BranchPoint)> {
+    pub(crate) fn branch_points(&self) -> Vec<(Line, BranchPoint)> {
         let logs = self.logs.read();
-        (0..).zip(&logs.by_ordinal).filter_map(|(o, l)| Some((o, l.fork?))).collect()
+        lines_of(&logs).filter_map(|(line, l)| Some((line, l.fork?))).collect()
     }
 
     /// What people and clocks call the log that a place lies in: its id up to a fork, from there
     /// the name of the branch.
-    pub(crate) fn name(&self, line: u32, sequence: u64) -> Option<LogId> {
+    pub(crate) fn name(&self, line: Line, sequence: Sequence) -> Option<LogId> {
         self.logs.read().name(line, sequence)
     }
 
     /// The stretches of a line that have names of their own, each with the last sequence that it
     /// has if another follows.
-    pub(crate) fn stretches(&self, line: u32) -> Vec<(LogId, Option<u64>)> {
+    pub(crate) fn stretches(&self, line: Line) -> Vec<(LogId, Option<Sequence>)> {
         let logs = self.logs.read();
-        let start = logs.fork(line).map_or(0, |f| f.after);
-        let mut out: Vec<(LogId, Option<u64>)> = Vec::new();
-        if let Some(id) =
-            logs.by_ordinal.get(line as usize).filter(|l| l.fork.is_none()).map(|l| l.id)
-            && !logs.names.contains_key(&(line, 0))
+        let start = logs.fork(line).map_or(Sequence::START, |f| f.after);
+        let mut out: Vec<(LogId, Option<Sequence>)> = Vec::new();
+        if let Some(id) = logs.by_line.get(line.index()).filter(|l| l.fork.is_none()).map(|l| l.id)
+            && !logs.names.contains_key(&(line, Sequence::START))
         {
             out.push((id, None));
         }
-        for ((_, after), name) in logs.names.range((line, start)..=(line, u64::MAX)) {
+        for ((_, after), name) in logs.names.range((line, start)..=(line, Sequence::END)) {
             if let Some(last) = out.last_mut() {
                 last.1 = Some(*after);
             }
@@ -196,24 +198,24 @@ impl Directory {
 
     /// The stretch of a name: its line, and after which sequence up to which it has that name. Of a
     /// log's id only while that names anything.
-    pub(crate) fn named(&self, name: LogId) -> Option<(u32, u64, u64)> {
+    pub(crate) fn named(&self, name: LogId) -> Option<(Line, Sequence, Sequence)> {
         let logs = self.logs.read();
         let (line, after) = match logs.by_name.get(&name) {
             Some(place) => *place,
-            None => (*logs.by_id.get(&name)?, 0),
+            None => (*logs.by_id.get(&name)?, Sequence::START),
         };
         let next = match logs.by_name.contains_key(&name) {
-            true => logs.names.range((line, after + 1)..=(line, u64::MAX)).next(),
-            false => logs.names.range((line, 0)..=(line, u64::MAX)).next(),
+            true => logs.names.range((line, after.next())..=(line, Sequence::END)).next(),
+            false => logs.names.range((line, Sequence::START)..=(line, Sequence::END)).next(),
         };
-        Some((line, after, next.map_or(u64::MAX, |((_, until), _)| *until)))
+        Some((line, after, next.map_or(Sequence::END, |((_, until), _)| *until)))
     }
 
     /// What people call the device that wrote a place (R3): on a branch 8 digits of its name
     /// follow.
-    pub(crate) fn device(&self, line: u32, sequence: u64) -> String {
+    pub(crate) fn device(&self, line: Line, sequence: Sequence) -> String {
         let logs = self.logs.read();
-        let Some(info) = logs.by_ordinal.get(line as usize) else { return String::new() };
+        let Some(info) = logs.by_line.get(line.index()) else { return String::new() };
         match logs.name(line, sequence) {
             Some(name) if name != info.id => format!("{}-{}", info.device, &name.to_string()[..8]),
             _ => info.device.clone(),
@@ -221,54 +223,59 @@ impl Directory {
     }
 
     /// The log of what never leaves this store, if there is one.
-    pub(crate) fn local(&self) -> Option<u32> {
+    pub(crate) fn local(&self) -> Option<Line> {
         self.logs.read().local
     }
 
-    pub(crate) fn is_local(&self, ordinal: u32) -> bool {
-        self.local() == Some(ordinal)
+    pub(crate) fn is_local(&self, line: Line) -> bool {
+        self.local() == Some(line)
     }
 
-    pub(crate) fn set_local(&self, ordinal: u32) {
-        self.logs.write().local = Some(ordinal);
+    pub(crate) fn set_local(&self, line: Line) {
+        self.logs.write().local = Some(line);
     }
 
     /// The first line of a log that travels.
-    pub(crate) fn shared(&self, log: LogId) -> Option<u32> {
+    pub(crate) fn shared(&self, log: LogId) -> Option<Line> {
         let logs = self.logs.read();
         logs.by_id.get(&log).copied().filter(|o| logs.local != Some(*o))
     }
 
     /// The numbers of all lines that travel: all that a peer may hear of.
-    pub(crate) fn all_shared(&self) -> impl Iterator<Item = u32> + use<> {
-        let (count, local) = (self.log_count(), self.local());
-        (0..count).filter(move |o| Some(*o) != local)
+    pub(crate) fn all_shared(&self) -> impl Iterator<Item = Line> + use<> {
+        let local = self.local();
+        self.all().filter(move |o| Some(*o) != local)
+    }
+
+    /// The numbers of all lines.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Line> + use<> {
+        (0..self.log_count()).map(Line::new)
     }
 
     pub(crate) fn log_count(&self) -> u32 {
-        self.logs.read().by_ordinal.len() as u32
+        self.logs.read().by_line.len() as u32
     }
 
-    pub(crate) fn add_log(&self, id: LogId, bytes: &[u8], genesis: &Genesis) -> u32 {
+    pub(crate) fn add_log(&self, id: LogId, bytes: &[u8], genesis: &Genesis) -> Line {
         let mut logs = self.logs.write();
-        let ordinal = logs.by_ordinal.len() as u32;
+        let line = Line::new(logs.by_line.len() as u32);
         let (genesis, device, predecessor) =
             (bytes.to_vec(), genesis.device_id(id), genesis.predecessor);
-        logs.by_ordinal.push(Arc::new(LogInfo { id, genesis, device, predecessor, fork: None }));
-        logs.by_id.insert(id, ordinal);
-        ordinal
+        logs.by_line.push(Arc::new(LogInfo { id, genesis, device, predecessor, fork: None }));
+        logs.by_id.insert(id, line);
+        line
     }
 
     /// A line that leaves one that is here. The number that it has already, if it was learnt by
     /// something that failed later.
-    pub(crate) fn add_branch(&self, point: BranchPoint) -> Option<u32> {
+    pub(crate) fn add_branch(&self, point: BranchPoint) -> Option<Line> {
         let mut logs = self.logs.write();
         if let Some((line, _)) = logs.by_name.get(&point.name) {
             return Some(*line);
         }
-        let trunk = logs.by_ordinal.get(point.of as usize)?.clone();
-        let ordinal = logs.by_ordinal.len() as u32;
-        logs.by_ordinal.push(Arc::new(LogInfo {
+        let trunk = logs.by_line.get(point.of.index())?.clone();
+        let branch = Line::new(logs.by_line.len() as u32);
+        logs.by_line.push(Arc::new(LogInfo {
             id: trunk.id,
             genesis: trunk.genesis.clone(),
             device: trunk.device.clone(),
@@ -276,29 +283,29 @@ impl Directory {
             fork: Some(point),
         }));
         let first = *logs.by_id.get(&trunk.id)?;
-        logs.lines.entry(trunk.id).or_insert_with(|| vec![first]).push(ordinal);
-        logs.set_name(ordinal, point.after, point.name);
+        logs.lines.entry(trunk.id).or_insert_with(|| vec![first]).push(branch);
+        logs.set_name(branch, point.after, point.name);
         logs.set_name(point.of, point.after, point.other);
-        Some(ordinal)
+        Some(branch)
     }
 
     /// The line that begins with a commit of that name, if it is known to be a branch.
-    pub(crate) fn branch(&self, name: LogId) -> Option<u32> {
+    pub(crate) fn branch(&self, name: LogId) -> Option<Line> {
         self.logs.read().by_name.get(&name).map(|(line, _)| *line)
     }
 
     /// Whether a line, or the stretch of it that begins with this sequence, is known by that name.
-    pub(crate) fn names_place(&self, name: LogId, line: u32, first: u64) -> bool {
-        self.logs.read().by_name.get(&name) == Some(&(line, first - 1))
+    pub(crate) fn names_place(&self, name: LogId, line: Line, first: Sequence) -> bool {
+        self.logs.read().by_name.get(&name) == first.back(1).map(|after| (line, after)).as_ref()
     }
 
     /// The name of a type that is on its way to the tables.
-    pub(crate) fn pending_type(&self, ordinal: u32) -> Option<Arc<str>> {
-        self.types.read().pending.get(&ordinal).cloned()
+    pub(crate) fn pending_type(&self, number: TypeNumber) -> Option<Arc<str>> {
+        self.types.read().pending.get(&number).cloned()
     }
 
     /// The number of a type that is on its way to the tables.
-    pub(crate) fn pending_type_ordinal(&self, name: &str) -> Option<u32> {
+    pub(crate) fn pending_type_number(&self, name: &str) -> Option<TypeNumber> {
         self.types.read().by_name.get(name).copied()
     }
 
@@ -314,32 +321,37 @@ impl Directory {
     pub(crate) fn types_are_durable(&self, count: u32) {
         let mut types = self.types.write();
         types.count = types.count.max(count);
-        let rest = types.pending.split_off(&count);
+        let rest = types.pending.split_off(&TypeNumber::new(count));
         for name in std::mem::replace(&mut types.pending, rest).into_values() {
             types.by_name.remove(&name);
         }
     }
 
     /// Of a type that is in no table.
-    pub(crate) fn add_type(&self, name: &str) -> u32 {
+    pub(crate) fn add_type(&self, name: &str) -> TypeNumber {
         let mut types = self.types.write();
         if let Some(known) = types.by_name.get(name) {
             return *known;
         }
-        let ordinal = types.count;
+        let number = TypeNumber::new(types.count);
         types.count += 1;
         let name: Arc<str> = name.into();
-        types.pending.insert(ordinal, name.clone());
-        types.by_name.insert(name, ordinal);
-        ordinal
+        types.pending.insert(number, name.clone());
+        types.by_name.insert(name, number);
+        number
     }
 }
 
+/// Each line with its number.
+fn lines_of(logs: &Logs) -> impl Iterator<Item = (Line, &Arc<LogInfo>)> {
+    (0..).map(Line::new).zip(&logs.by_line)
+}
+
 /// The fork at which a line leaves another.
-pub(crate) fn fork_of(directory: &Directory, line: u32) -> Option<Fork> {
+pub(crate) fn fork_of(directory: &Directory, line: Line) -> Option<Fork> {
     let (info, point) = (directory.log(line)?, directory.branch_point(line)?);
     let beside =
-        |other: &(u32, BranchPoint)| other.1.of == point.of && other.1.after == point.after;
+        |other: &(Line, BranchPoint)| other.1.of == point.of && other.1.after == point.after;
     let mut branches: Vec<LogId> =
         directory.branch_points().iter().filter(|o| beside(o)).map(|(_, p)| p.name).collect();
     branches.push(point.other);

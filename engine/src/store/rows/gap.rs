@@ -1,37 +1,38 @@
 //! Rows of `missing`: a commit that is damaged, or whose bodies do not verify.
 
 use heirloom_core::bytes::{Put, Read, Reader};
+use heirloom_core::model::{Line, Lsn, Sequence};
 
-use super::derived::ordinal;
+use super::derived::{line, put_line};
 use super::sealed::{hex, seal, unreadable, unseal};
 use crate::error::{Error, Result};
 
 /// A commit that is damaged, or whose bodies do not verify.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Gap {
-    pub(crate) ordinal: u32,
+    pub(crate) line: Line,
     /// Its first sequence.
-    pub(crate) first: u64,
+    pub(crate) first: Sequence,
     /// The record cannot be read; else its bodies do not verify.
     pub(crate) damaged: bool,
 }
 
 /// The row that marks a commit.
-pub(crate) fn gap_row(lsn: u64, gap: &Gap) -> Vec<u8> {
+pub(crate) fn gap_row(lsn: Lsn, gap: &Gap) -> Vec<u8> {
     let mut out = vec![u8::from(gap.damaged)];
-    out.varint(u64::from(gap.ordinal));
-    out.varint(gap.first);
-    seal(&lsn.to_be_bytes(), &out)
+    put_line(&mut out, gap.line);
+    out.varint(gap.first.get());
+    seal(&lsn.get().to_be_bytes(), &out)
 }
 
 /// What a row marks.
-pub(crate) fn read_gap(key: &[u8], row: &[u8]) -> Result<(u64, Gap)> {
+pub(crate) fn read_gap(key: &[u8], row: &[u8]) -> Result<(Lsn, Gap)> {
     let mut r = Reader::new(unseal("missing", key, row)?);
-    let lsn = <[u8; 8]>::try_from(key).map(u64::from_be_bytes);
+    let lsn = <[u8; 8]>::try_from(key).map(|b| Lsn::new(u64::from_be_bytes(b)));
     let lsn = lsn.map_err(|_| Error::corrupt("missing", hex(key), "not a place"))?;
     let mut read = || -> Read<Gap> {
-        let gap = Gap { damaged: r.u8()? != 0, ordinal: ordinal(&mut r)?, first: r.varint()? };
-        r.ensure(gap.first > 0, "no sequence")?;
+        let gap = Gap { damaged: r.u8()? != 0, line: line(&mut r)?, first: r.varint()?.into() };
+        r.ensure(gap.first > Sequence::START, "no sequence")?;
         r.end()?;
         Ok(gap)
     };

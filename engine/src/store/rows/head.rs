@@ -2,11 +2,11 @@
 //! never reads the log.
 //!
 //! ```text
-//! row     flags u8 (1: unsettled, 2: created twice) · type ordinal · list of heads
+//! row     flags u8 (1: unsettled, 2: created twice) · type number · list of heads
 //! head    flags u8 (0–1: state, 2: its own creation names the type, 3: has seen only itself)
-//!         ordinal · sequence · chain prefix 16 · stamp · generation · depth · type source? ·
+//!         line · sequence · chain prefix 16 · stamp · generation · depth · type source? ·
 //!         entity clock? · inline state?
-//! state   list of writers (ordinal, sequence, chain prefix 16, stamp) · leaves as in a full body
+//! state   list of writers (line, sequence, chain prefix 16, stamp) · leaves as in a full body
 //! ```
 
 use std::ops::Range;
@@ -16,9 +16,11 @@ use heirloom_core::bytes::{Put, Read, Reader};
 use heirloom_core::format::body::{leaves, put_state};
 use heirloom_core::format::value::{EMPTY_MAP, path, skip_leaf};
 use heirloom_core::merge::EntityClock;
-use heirloom_core::model::{PathRef, State, Writer};
+use heirloom_core::model::{PathRef, State, TypeNumber, Writer};
 
-use super::derived::{Derived, TypeSource, clock, ordinal, put_clock, put_writer, writer};
+use super::derived::{
+    Derived, TypeSource, clock, line, put_clock, put_writer, type_number, writer,
+};
 use super::directory::Directory;
 use super::sealed::{unreadable, unseal};
 use crate::error::Result;
@@ -93,7 +95,7 @@ impl Head {
         out.varint(self.derived.generation);
         out.varint(self.depth);
         if own_type {
-            out.varint(u64::from(self.derived.type_source.type_ordinal));
+            out.varint(u64::from(self.derived.type_source.type_number.get()));
         } else {
             self.derived.type_source.put(out);
         }
@@ -107,7 +109,7 @@ impl Head {
 
     fn alone(&self) -> EntityClock {
         let mut clock = EntityClock::default();
-        clock.see(self.writer.ordinal, self.writer.reference.sequence);
+        clock.see(self.writer.line, self.writer.reference.sequence);
         clock
     }
 
@@ -116,13 +118,13 @@ impl Head {
         let writer = writer(r, directory)?;
         let (generation, depth) = (r.varint()?, r.varint()?);
         let type_source = if flags & OWN_TYPE != 0 {
-            TypeSource { creation: writer, type_ordinal: ordinal(r)? }
+            TypeSource { creation: writer, type_number: type_number(r)? }
         } else {
             TypeSource::read(r, directory)?
         };
         let clock = if flags & ALONE != 0 {
             let mut own = EntityClock::default();
-            own.see(writer.ordinal, writer.reference.sequence);
+            own.see(writer.line, writer.reference.sequence);
             own
         } else {
             clock(r)?
@@ -143,19 +145,19 @@ impl Heads {
     }
 
     /// The type of the entity: that of the least creation in the past of all heads.
-    pub(crate) fn type_ordinal(&self) -> Option<u32> {
+    pub(crate) fn type_number(&self) -> Option<TypeNumber> {
         self.list
             .iter()
             .map(|h| h.derived.type_source)
             .min_by_key(TypeSource::key)
-            .map(|s| s.type_ordinal)
+            .map(|s| s.type_number)
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         let flag = |on: bool, bit: u8| if on { bit } else { 0 };
         out.push(flag(self.unsettled, UNSETTLED) | flag(self.created_twice, CREATED_TWICE));
-        out.varint(u64::from(self.type_ordinal().unwrap_or(0)));
+        out.varint(u64::from(self.type_number().unwrap_or_default().get()));
         out.varint(self.list.len() as u64);
         for head in &self.list {
             head.put(&mut out);
@@ -175,9 +177,9 @@ impl Heads {
     }
 
     /// Whether a row is unsettled, and its type, without reading the rest.
-    pub(crate) fn peek(bytes: &[u8]) -> Read<(bool, u32)> {
+    pub(crate) fn peek(bytes: &[u8]) -> Read<(bool, TypeNumber)> {
         let mut r = Reader::new(bytes);
-        Ok((r.u8()? & UNSETTLED != 0, ordinal(&mut r)?))
+        Ok((r.u8()? & UNSETTLED != 0, type_number(&mut r)?))
     }
 
     /// Whether a row says so, without reading the rest.
@@ -218,7 +220,7 @@ pub(crate) fn in_place(heads: &Heads) -> Option<(Arc<[u8]>, Vec<LeafPlace>)> {
     let mut r = Reader::new(bytes);
     let mut read = || -> Read<Option<Vec<LeafPlace>>> {
         for _ in 0..r.count(20)? {
-            ordinal(&mut r)?;
+            line(&mut r)?;
             r.varint()?;
             r.take(16)?;
             r.varint()?;

@@ -33,14 +33,18 @@ pub(crate) fn commit_ref(bytes: &[u8]) -> Result<CommitRef> {
     let mut r = Reader::new(bytes);
     let mut read = || -> Read<CommitRef> {
         let log = LogId::from_bytes(r.array()?);
-        Ok(CommitRef { log, sequence: r.varint()?, prefix: ChainPrefix::from_bytes(r.array()?) })
+        Ok(CommitRef {
+            log,
+            sequence: r.varint()?.into(),
+            prefix: ChainPrefix::from_bytes(r.array()?),
+        })
     };
     read().map_err(|e| Error::corrupt("meta", PREDECESSOR, e))
 }
 
 pub(crate) fn predecessor_row(tip: &CommitRef) -> Vec<u8> {
     let mut out = tip.log.as_bytes().to_vec();
-    out.varint(tip.sequence);
+    out.varint(tip.sequence.get());
     out.extend_from_slice(tip.prefix.as_bytes());
     out
 }

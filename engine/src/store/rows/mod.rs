@@ -14,7 +14,7 @@ mod record;
 mod sealed;
 pub(crate) mod tables;
 
-pub(crate) use derived::{Derived, derive, ordinal};
+pub(crate) use derived::{Derived, derive, local_number};
 pub(crate) use directory::{BranchPoint, Directory, fork_of};
 pub(crate) use gap::{Gap, gap_row, read_gap};
 pub(crate) use guard::{Bytes, ReadTable, ReadTables, WriteTable, WriteTables, catching, transact};

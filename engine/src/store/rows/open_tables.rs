@@ -1,5 +1,6 @@
 //! The tables, opened: what one read transaction sees of them.
 
+use heirloom_core::model::Lsn;
 use std::sync::OnceLock;
 
 use super::guard::{ASIDE, ReadTable, ReadTables};
@@ -31,7 +32,7 @@ pub(crate) struct Tables {
     pub(crate) commit: u64,
     pub(crate) transaction: ReadTables,
     /// What was found out where the log is shorter than `dots` says.
-    cut: OnceLock<u64>,
+    cut: OnceLock<Lsn>,
 }
 
 impl Tables {
@@ -91,29 +92,30 @@ impl Tables {
     }
 
     /// The lsn behind the last record.
-    pub(crate) fn logged(&self) -> Result<u64> {
-        let Some((key, _)) = self.log.last()? else { return Ok(0) };
+    pub(crate) fn logged(&self) -> Result<Lsn> {
+        let Some((key, _)) = self.log.last()? else { return Ok(Lsn::START) };
         let lsn = key.value().first_chunk().map(|b| u64::from_be_bytes(*b));
-        let end = lsn.and_then(|lsn| lsn.checked_add(1));
+        let end = lsn.and_then(|lsn| lsn.checked_add(1)).map(Lsn::new);
         end.ok_or_else(|| Error::corrupt("log", hex(key.value()), "not an lsn"))
     }
 
-    /// How many commits there are, by the log and by `dots`: one that only `dots` names is damaged,
+    /// Behind the last commit, by the log and by `dots`: one that only `dots` names is damaged,
     /// and not one that never was. Costs a look at the end of the log; where there are such, a walk
     /// through `dots` once.
-    pub(crate) fn commits(&self) -> Result<u64> {
+    pub(crate) fn end(&self) -> Result<Lsn> {
         let logged = self.logged()?;
         // Each commit has a row there, and lsns have no gaps: one that is not lower than the number
         // of rows is damaged itself. What cannot be read says nothing.
-        let rows = self.dots.len().unwrap_or(0);
+        let rows = Lsn::new(self.dots.len().unwrap_or(0));
         if rows <= logged {
             return Ok(logged);
         }
         Ok(*self.cut.get_or_init(|| {
             let named = self.dots.iter().into_iter().flatten().map_while(Result::ok);
-            let named =
-                named.filter_map(|(_, lsn)| lsn.value().try_into().ok().map(u64::from_be_bytes));
-            named.filter(|lsn| *lsn < rows).map(|lsn| lsn + 1).max().unwrap_or(0).max(logged)
+            let named = named.filter_map(|(_, lsn)| {
+                lsn.value().try_into().ok().map(u64::from_be_bytes).map(Lsn::new)
+            });
+            named.filter(|lsn| *lsn < rows).map(Lsn::next).max().unwrap_or_default().max(logged)
         }))
     }
 

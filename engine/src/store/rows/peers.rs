@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use heirloom_core::bytes::{Put, Reader};
-use heirloom_core::model::{Chain, LogId, LogRoot, NodeId};
+use heirloom_core::model::{Chain, LogId, LogRoot, Lsn, NodeId};
 use heirloom_core::replica::{Cut, Peer, Staged, StagedHead};
 
 use super::guard::WriteTable;
@@ -25,10 +25,10 @@ pub(crate) fn peer_row(peer: &Peer, forgotten: bool) -> Vec<u8> {
             | flag(OPENED, peer.opened > 0)
             | flag(FORGOTTEN, forgotten),
     ];
-    row.varint(peer.held);
+    row.varint(peer.held.get());
     if let Some(cut) = peer.cut {
         row.extend_from_slice(cut.root.as_bytes());
-        row.varint(cut.lsn);
+        row.varint(cut.lsn.get());
     }
     if peer.opened > 0 {
         row.varint(peer.opened);
@@ -37,19 +37,19 @@ pub(crate) fn peer_row(peer: &Peer, forgotten: bool) -> Vec<u8> {
 }
 
 /// A peer, and whether it was forgotten. `commits`: how many are here.
-pub(crate) fn read_peer(key: &[u8], row: &[u8], commits: u64) -> Result<(Peer, bool)> {
+pub(crate) fn read_peer(key: &[u8], row: &[u8], end: Lsn) -> Result<(Peer, bool)> {
     let mut r = Reader::new(unseal("peers", key, row)?);
     let mut read = || {
         r.ensure(key.len() == 16, "not a node id")?;
         let (flags, held) = (r.u8()?, r.varint()?);
         let cut = match flags & CUT {
             0 => None,
-            _ => Some(Cut { root: LogRoot::from_bytes(r.array()?), lsn: r.varint()? }),
+            _ => Some(Cut { root: LogRoot::from_bytes(r.array()?), lsn: r.varint()?.into() }),
         };
         let opened = if flags & OPENED != 0 { r.varint()? } else { 0 };
         r.end()?;
-        let cut = cut.filter(|c| c.lsn <= commits);
-        let peer = Peer { cut, held: held.min(commits), is_hub: flags & HUB != 0, opened };
+        let cut = cut.filter(|c| c.lsn <= end);
+        let peer = Peer { cut, held: Lsn::new(held).min(end), is_hub: flags & HUB != 0, opened };
         Ok((peer, flags & FORGOTTEN != 0))
     };
     read().map_err(unreadable("peers", key))
@@ -79,7 +79,7 @@ pub(crate) fn last_piece(table: &WriteTable<'_>, peer: NodeId) -> Result<u32> {
 pub(crate) fn put_staged(staged: &Staged) -> Vec<u8> {
     let mut out = Vec::with_capacity(96);
     out.extend_from_slice(staged.head.log.as_bytes());
-    out.varint(staged.head.sequence);
+    out.varint(staged.head.sequence.get());
     out.extend_from_slice(staged.head.chain.as_bytes());
     out.varint(staged.head.total);
     out.extend_from_slice(&staged.head.digest);
@@ -92,7 +92,7 @@ pub(crate) fn read_staged(key: &[u8], row: &[u8]) -> Result<Staged> {
     let mut read = || {
         let head = StagedHead {
             log: LogId::from_bytes(r.array()?),
-            sequence: r.varint()?,
+            sequence: r.varint()?.into(),
             chain: Chain::from_bytes(r.array()?),
             total: r.varint()?,
             digest: r.array()?,

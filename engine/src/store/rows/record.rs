@@ -2,11 +2,11 @@
 //! without the others.
 //!
 //! ```text
-//! record      flags u8 · ordinal · chain 32 · length of the front (raw, stored) · front · chunks ·
+//! record      flags u8 · line · chain 32 · length of the front (raw, stored) · front · chunks ·
 //!             checkpoint?
 //! front       header · notes · chunk table · trailer                          (lz4 where it pays)
 //! chunk       the encoded bodies of consecutive versions, about 8 KiB of them (lz4 where it pays)
-//! checkpoint  state digest 32 · list of ordinals
+//! checkpoint  state digest 32 · list of lines
 //! ```
 //!
 //! Cut into pieces of [`PIECE`] bytes, each a sealed row under (lsn, piece), so that a page of the
@@ -17,9 +17,11 @@ use std::sync::{Arc, OnceLock};
 use heirloom_core::bytes::{Put, Read, Reader};
 use heirloom_core::format::body::{Body, Tag};
 use heirloom_core::format::header::Header;
-use heirloom_core::model::{Chain, CommitRef, StateDigest, VersionRef, VoidReason, Writer};
+use heirloom_core::model::{
+    Chain, CommitRef, Line, Lsn, Sequence, StateDigest, VersionRef, VoidReason, Writer,
+};
 
-use super::derived::{Derived, TypeSource, clock, ordinal, put_clock};
+use super::derived::{Derived, TypeSource, clock, line, put_clock, put_line};
 use super::directory::Directory;
 use crate::error::{Error, Result};
 
@@ -52,7 +54,7 @@ pub(crate) enum Note {
 pub(crate) struct Checkpoint {
     pub(crate) digest: StateDigest,
     /// Ordinals of the logs whose last commit no other refers to.
-    pub(crate) frontier: Vec<u32>,
+    pub(crate) frontier: Vec<Line>,
 }
 
 struct Chunk {
@@ -64,8 +66,8 @@ struct Chunk {
 
 /// A commit in the log.
 pub(crate) struct Record {
-    pub(crate) lsn: u64,
-    pub(crate) ordinal: u32,
+    pub(crate) lsn: Lsn,
+    pub(crate) line: Line,
     pub(crate) chain: Chain,
     pub(crate) header: Header,
     pub(crate) header_bytes: Vec<u8>,
@@ -82,7 +84,7 @@ pub(crate) struct Record {
 
 /// What a record is made of.
 pub(crate) struct RecordDraft<'a> {
-    pub(crate) ordinal: u32,
+    pub(crate) line: Line,
     pub(crate) chain: Chain,
     pub(crate) header_bytes: &'a [u8],
     pub(crate) notes: &'a [Note],
@@ -121,7 +123,7 @@ impl RecordDraft<'_> {
         let mut out =
             Vec::with_capacity(64 + front.len() + chunks.iter().map(|c| c.2.len()).sum::<usize>());
         out.push(flag(front.len() < raw, FRONT_LZ4) | flag(self.unverified, UNVERIFIED));
-        out.varint(u64::from(self.ordinal));
+        put_line(&mut out, self.line);
         out.extend_from_slice(self.chain.as_bytes());
         out.varint(raw as u64);
         out.bytes(&front);
@@ -139,8 +141,8 @@ pub(crate) fn add_checkpoint(record: &mut Vec<u8>, checkpoint: &Checkpoint) {
     }
     record.extend_from_slice(checkpoint.digest.as_bytes());
     record.varint(checkpoint.frontier.len() as u64);
-    for ordinal in &checkpoint.frontier {
-        record.varint(u64::from(*ordinal));
+    for line in &checkpoint.frontier {
+        put_line(record, *line);
     }
 }
 
@@ -223,16 +225,16 @@ impl RecordBytes for &[u8] {
 
 impl Record {
     /// Reads all but the bodies.
-    pub(crate) fn load(lsn: u64, source: &dyn RecordBytes, directory: &Directory) -> Result<Self> {
+    pub(crate) fn load(lsn: Lsn, source: &dyn RecordBytes, directory: &Directory) -> Result<Self> {
         let unreadable = |e| Error::corrupt("log", lsn, e);
         let start = source.read(0, PIECE)?;
         let mut r = Reader::new(&start);
         let mut prologue = || -> Read<_> {
             let flags = r.u8()?;
-            let (ordinal, chain) = (ordinal(&mut r)?, Chain::from_bytes(r.array()?));
-            Ok((flags, ordinal, chain, r.varint()? as usize, r.varint()? as usize, r.at()))
+            let (line, chain) = (line(&mut r)?, Chain::from_bytes(r.array()?));
+            Ok((flags, line, chain, r.varint()? as usize, r.varint()? as usize, r.at()))
         };
-        let (flags, ordinal, chain, raw, stored, at) = prologue().map_err(unreadable)?;
+        let (flags, line, chain, raw, stored, at) = prologue().map_err(unreadable)?;
         let end = at.saturating_add(stored);
         let front =
             if end <= start.len() { start[at..end].to_vec() } else { source.read(at, end)? };
@@ -242,7 +244,7 @@ impl Record {
         let front = unsqueezed(&front, raw, "the front does not decompress").map_err(unreadable)?;
         let mut record = Self::front(&front, flags, directory).map_err(unreadable)?;
         record.lsn = lsn;
-        record.ordinal = ordinal;
+        record.line = line;
         record.chain = chain;
         record.chunks_at = end;
         Ok(record)
@@ -262,8 +264,8 @@ impl Record {
         let trailer = r.bytes()?.to_vec();
         r.end()?;
         Ok(Self {
-            lsn: 0,
-            ordinal: 0,
+            lsn: Lsn::START,
+            line: Line::default(),
             chain: Chain::from_bytes([0; 32]),
             header,
             header_bytes,
@@ -287,13 +289,13 @@ impl Record {
         CommitRef { log, sequence: self.header.last(), prefix: self.chain.prefix() }
     }
 
-    pub(crate) fn contains(&self, sequence: u64) -> bool {
+    pub(crate) fn contains(&self, sequence: Sequence) -> bool {
         (self.header.first..=self.header.last()).contains(&sequence)
     }
 
     /// Index of a version by its sequence; none where the versions are opaque.
-    pub(crate) fn index(&self, sequence: u64) -> Option<usize> {
-        let i = usize::try_from(sequence.checked_sub(self.header.first)?).ok()?;
+    pub(crate) fn index(&self, sequence: Sequence) -> Option<usize> {
+        let i = usize::try_from(sequence.since(self.header.first)?).ok()?;
         (i < self.header.versions.len()).then_some(i)
     }
 
@@ -313,9 +315,9 @@ impl Record {
 
     /// The version at an index as a writer.
     pub(crate) fn writer(&self, log: heirloom_core::model::LogId, index: usize) -> Writer {
-        let sequence = self.header.first + index as u64;
+        let sequence = self.header.first.plus(index as u64);
         let reference = VersionRef { log, sequence, prefix: self.chain.prefix() };
-        Writer { ordinal: self.ordinal, stamp: self.header.stamp().unwrap_or(u64::MAX), reference }
+        Writer { line: self.line, stamp: self.header.stamp().unwrap_or(u64::MAX), reference }
     }
 
     fn chunk(&self, k: usize, source: &dyn RecordBytes) -> Result<Arc<[u8]>> {
@@ -368,10 +370,7 @@ impl Record {
         let mut read = || -> Read<_> {
             let digest = StateDigest::from_bytes(r.array()?);
             let n = r.count(1)?;
-            Ok(Checkpoint {
-                digest,
-                frontier: (0..n).map(|_| ordinal(&mut r)).collect::<Read<_>>()?,
-            })
+            Ok(Checkpoint { digest, frontier: (0..n).map(|_| line(&mut r)).collect::<Read<_>>()? })
         };
         read().map(Some).map_err(|e| Error::corrupt("log", self.lsn, e))
     }

@@ -1,7 +1,7 @@
 //! The whole schema: every redb table with its key and value (FORMAT.md, part 2). Keys and values
 //! are bytes that we lay out.
 
-use heirloom_core::model::EntityId;
+use heirloom_core::model::{EntityId, Line, Lsn, Sequence, TypeNumber};
 
 use super::sealed::unseal;
 
@@ -21,19 +21,19 @@ impl Table {
 
 /// name → sealed value: `format`, `dataset`, `own`, `predecessor`, `node`, `index/N`, `indexes`.
 pub(crate) const META: Table = Table::new("meta");
-/// log ordinal (u32be) → sealed log id, genesis, where it forked from.
+/// line (u32be) → sealed log id, genesis, where it forked from.
 pub(crate) const LOGS: Table = Table::new("logs");
-/// type ordinal (u32be) → sealed entity type.
+/// type number (u32be) → sealed entity type.
 pub(crate) const TYPES: Table = Table::new("types");
-/// entity type → type ordinal (u32be): the same the other way round.
+/// entity type → type number (u32be): the same the other way round.
 pub(crate) const TYPE_NAMES: Table = Table::new("type_names");
 /// lsn (u64be), piece (u32be) → sealed piece of a commit record.
 pub(crate) const LOG: Table = Table::new("log");
-/// log ordinal (u32be), first sequence (u64be) → lsn (u64be).
+/// line (u32be), first sequence (u64be) → lsn (u64be).
 pub(crate) const DOTS: Table = Table::new("dots");
 /// entity id → sealed heads.
 pub(crate) const HEADS: Table = Table::new("heads");
-/// type ordinal (u32be), entity id → nothing.
+/// type number (u32be), entity id → nothing.
 pub(crate) const BY_TYPE: Table = Table::new("by_type");
 /// entity id → nothing; entities that are diverged or have undecided leaves.
 pub(crate) const UNSETTLED: Table = Table::new("unsettled");
@@ -86,16 +86,16 @@ pub(crate) fn can_hold(table: Table, key: &[u8], value: &[u8]) -> bool {
     keys.contains(&key.len()) && values.contains(&value.len())
 }
 
-pub(crate) fn log_key(lsn: u64, piece: u32) -> [u8; 12] {
-    joined(lsn.to_be_bytes(), piece.to_be_bytes())
+pub(crate) fn log_key(lsn: Lsn, piece: u32) -> [u8; 12] {
+    joined(lsn.get().to_be_bytes(), piece.to_be_bytes())
 }
 
-pub(crate) fn dot_key(ordinal: u32, first: u64) -> [u8; 12] {
-    joined(ordinal.to_be_bytes(), first.to_be_bytes())
+pub(crate) fn dot_key(line: Line, first: Sequence) -> [u8; 12] {
+    joined(line.get().to_be_bytes(), first.get().to_be_bytes())
 }
 
-pub(crate) fn type_key(ordinal: u32, entity: EntityId) -> [u8; 20] {
-    joined(ordinal.to_be_bytes(), *entity.as_bytes())
+pub(crate) fn type_key(number: TypeNumber, entity: EntityId) -> [u8; 20] {
+    joined(number.get().to_be_bytes(), *entity.as_bytes())
 }
 
 pub(crate) fn staging_key(peer: &[u8; 16], piece: u32) -> [u8; 20] {
