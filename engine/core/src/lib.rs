@@ -14,6 +14,7 @@
 //! | [`model`] | ids, times, values, contents, paths, clocks, versions | the three above |
 //! | [`format`] | bytes ↔ model, serde ↔ bytes, hashes: FORMAT.md | model |
 //! | [`merge`] | how diverged versions combine, and how that is shown | format |
+//! | [`fold`] | what a commit does to a store, and authoring one | merge |
 //! | [`replica`] | what a session asks of a store | format |
 #![cfg_attr(not(test), no_std)]
 
@@ -21,6 +22,7 @@ extern crate alloc;
 
 pub mod bytes;
 pub mod error;
+pub mod fold;
 pub mod format;
 pub mod limits;
 pub mod merge;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 pub use faults::{ClockFault, ImportFault, Misfit};
 use heirloom_core::bytes::Malformed;
 use heirloom_core::error::Invalid;
+use heirloom_core::fold::Fault;
 use heirloom_core::merge::StaleWrite;
 use heirloom_core::model::{Dataset, EntityId, LogId, Lsn, Sequence, VersionRef};
 use heirloom_core::replica::ReplicaError;
@@ -389,6 +390,18 @@ impl Error {
 impl From<Misfit> for Error {
     fn from(misfit: Misfit) -> Self {
         Error::Misfit(Box::new(misfit))
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Malformed(malformed) => Error::Refused(malformed),
+            Fault::Invalid(invalid) => Error::Invalid(invalid),
+            Fault::LogFull => Error::LogFull,
+            Fault::Unseen { log, sequence } => ImportFault::UnseenParent { log, sequence }.into(),
+            Fault::NoType(entity) => Error::corrupt("types", entity, "an entity without a type"),
+        }
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use heirloom_core::fold::{Lines, Stored};
 use heirloom_core::format::body::{self, Tag};
 use heirloom_core::format::hash::{
     branch_name, chain_after, chain_of_genesis, head_term, state_checksum, states_root,
 };
-use heirloom_core::model::{EntityId, Kind, Lsn, Sequence, StateDigest, VersionRef};
+use heirloom_core::model::{EntityId, Lsn, Sequence, StateDigest, VersionRef};
 
 use super::verify_fold::{Fold, Part};
 use super::verify_index::check_index;
@@ -20,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::read::Snapshot;
 use crate::store;
 use crate::store::{
-    At, Caches, Record, Stored, Verification, View, check_missing, check_peers, decode_row, hex,
+    At, Caches, Record, Verification, View, check_missing, check_peers, decode_row, hex,
 };
 
 /// How far a verification is.
@@ -65,7 +66,6 @@ pub(crate) fn verify(
         part: Part { number: 0, of: parts },
         digest: StateDigest::ZERO,
         heads: BTreeMap::new(),
-        created_twice: BTreeSet::new(),
         ends: BTreeMap::new(),
         frontier: BTreeSet::new(),
         marked,
@@ -287,20 +287,12 @@ fn fold_version(view: &View<'_>, at: &At, fold: &mut Fold) -> Result<()> {
         return Ok(());
     }
     let heads = fold.heads.entry(at.header().entity).or_default();
-    if at.header().kind() == Some(Kind::Create) && !heads.is_empty() {
-        fold.created_twice.insert(at.header().entity);
-    }
-    for (line, sequence) in view.parents(at)? {
+    let parents = view.parents(at)?;
+    for (line, sequence) in parents.iter().copied().filter(|parent| !heads.contains(*parent)) {
         let missing = || Error::corrupt("log", format!("{line}/{sequence}"), "a parent is missing");
-        let parent = view.version((line, sequence))?.ok_or_else(missing)?;
-        heads.remove(&parent.writer.reference);
+        view.version((line, sequence))?.ok_or_else(missing)?;
     }
-    // what never leaves yields to what does
-    if let Some(local) = view.directory.local().filter(|o| *o != at.writer.line) {
-        let local = view.log_id(local)?;
-        heads.retain(|h| h.log != local);
-    }
-    heads.insert(at.writer.reference);
+    heads.see(at.writer, at.header().kind(), &parents, view.directory.local());
     Ok(())
 }
 
@@ -332,16 +324,14 @@ fn check_heads(
 ) -> Result<()> {
     let checked = compare_heads(snapshot, view, fold, out);
     out.note(checked)?;
-    let directory = view.directory;
-    let local = directory.local().and_then(|o| directory.log_id(o));
+    let local = view.directory.local();
     for (entity, heads) in &fold.heads {
-        for head in heads.iter().filter(|h| Some(h.log) != local) {
-            fold.digest.add(&head_term(*entity, head));
+        for head in heads.list.iter().filter(|h| Some(h.line) != local) {
+            fold.digest.add(&head_term(*entity, &head.reference));
         }
     }
     out.entities += fold.heads.len() as u64;
     fold.heads.clear();
-    fold.created_twice.clear();
     Ok(())
 }
 
@@ -366,8 +356,10 @@ fn compare_heads(
         let Some(heads) = out.note(decode_row(key.value(), value.value(), view.directory))? else {
             continue;
         };
+        let of_log = fold.heads.get(&id);
+        let refs = of_log.map(|of_log| of_log.list.iter().map(|w| w.reference).collect());
         let found: BTreeSet<_> = heads.list.iter().map(|h| h.writer.reference).collect();
-        if fold.heads.get(&id) != Some(&found) {
+        if refs.as_ref() != Some(&found) {
             out.problem("heads", id, "the heads are not those of the log");
             continue;
         }
@@ -378,7 +370,7 @@ fn compare_heads(
         if undecided != heads.unsettled {
             out.problem("heads", id, "settled or not is wrong");
         }
-        if fold.created_twice.contains(&id) != heads.created_twice {
+        if of_log.is_some_and(|of_log| of_log.created_twice != heads.created_twice) {
             out.problem("heads", id, "created twice or not is wrong");
         }
     }

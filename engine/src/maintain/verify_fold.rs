@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use heirloom_core::model::{Chain, EntityId, Line, Lsn, Sequence, StateDigest, VersionRef};
+use heirloom_core::fold::HeadWriters;
+use heirloom_core::model::{Chain, EntityId, Line, Lsn, Sequence, StateDigest};
 
 use crate::store;
 
@@ -11,8 +12,7 @@ pub(super) struct Fold {
     pub(super) part: Part,
     /// Sum over the heads of all parts.
     pub(super) digest: StateDigest,
-    pub(super) heads: BTreeMap<EntityId, BTreeSet<VersionRef>>,
-    pub(super) created_twice: BTreeSet<EntityId>,
+    pub(super) heads: BTreeMap<EntityId, HeadWriters>,
     pub(super) ends: BTreeMap<Line, (Sequence, Chain)>,
     pub(super) frontier: BTreeSet<Line>,
     /// Commits that are marked as ones whose bodies do not verify.

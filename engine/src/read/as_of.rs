@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use heirloom_core::fold::Heads;
 use heirloom_core::model::{Clock, CommitRef, EntityId, Lsn, Timestamp};
 
 use super::entity::{Entity, entity_of};
 use super::snapshot::Snapshot;
 use super::version::Version;
 use crate::error::{Error, Result};
-use crate::store::{Heads, LogCut, Part, clock_at};
+use crate::store::{LogCut, Part, clock_at};
 
 /// A point in the past of a store, or of all stores.
 #[derive(Clone, PartialEq, Debug)]

@@ -3,13 +3,14 @@
 use std::collections::{BinaryHeap, HashMap};
 use std::ops::Bound;
 
+use heirloom_core::fold::Heads;
 use heirloom_core::merge::{Conflict, Policy, conflicts};
 use heirloom_core::model::EntityId;
 
 use super::snapshot::{Snapshot, entity_id};
 use super::version::Version;
 use crate::error::{Error, Result};
-use crate::store::{Heads, View};
+use crate::store::View;
 
 impl Snapshot {
     /// The conflict that an entity is in, if it is in one. Costs distinct leaves ×

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use heirloom_core::fold::Heads;
 use heirloom_core::format::value::{decode_all, flatten_content};
 use heirloom_core::model::{Content, EntityId, Line, Patch, Path, Value};
 
@@ -10,7 +11,7 @@ use super::as_of::{Extent, Past, Point};
 use super::entity::{Entity, entity_of};
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
-use crate::store::{Heads, View};
+use crate::store::View;
 
 impl Snapshot {
     /// What differs between two points, entity by entity, in order of their ids. Applied to what

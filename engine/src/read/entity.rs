@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use heirloom_core::fold::Heads;
 use heirloom_core::format::serde::{Unread, from_leaves};
 use heirloom_core::format::value::decode_all;
 use heirloom_core::merge::unflatten;
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::engine::{Engine, Inner};
 use crate::error::{Error, Misfit, Result};
-use crate::store::{Heads, Seen, Shown, View};
+use crate::store::{Seen, Shown, View};
 
 /// An entity as one snapshot shows it: one value for each field, conflicts settled by its type's
 /// policy. Cheap to clone.

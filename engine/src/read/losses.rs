@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use heirloom_core::fold::{Head, Stored};
 use heirloom_core::format::value::{EMPTY_MAP, decode_all, encode_value, tag};
 use heirloom_core::merge::{
     Conflicts, Live, ShownEntry as Shown, Side, conflicts, merge, show, value_at, written_inside,
@@ -14,7 +15,7 @@ use heirloom_core::model::{
 use super::snapshot::{History, Snapshot};
 use super::version::Version;
 use crate::error::{Error, Result};
-use crate::store::{Head, Stored, content_of};
+use crate::store::content_of;
 
 /// A value that somebody wrote, and that a merge with what somebody else wrote does not show, or no
 /// longer has.

@@ -1,11 +1,12 @@
 //! A stored entity that does not fit the type that it is read as.
 
+use heirloom_core::fold::Stored;
 use heirloom_core::format::serde::{Fault, Step, print_path};
 use heirloom_core::merge::show;
 use heirloom_core::model::{Path, PathRef, Timestamp, Writer};
 
 use crate::error::{Misfit, Result};
-use crate::store::{Seen, Stored, View};
+use crate::store::{Seen, View};
 
 impl Misfit {
     pub(crate) fn new(seen: &Seen, fault: &Fault) -> Self {

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use heirloom_core::fold::{Dot, Stored};
 use heirloom_core::format::hash;
 use heirloom_core::model::{
     Clock, Content, EntityId, Line, LogRoot, StateDigest, TypeNumber, VersionRef,
@@ -15,7 +16,7 @@ use super::version::Version;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::store;
-use crate::store::{At, Dot, Tables, View, ends_by, see_line, type_key};
+use crate::store::{At, Tables, View, ends_by, see_line, type_key};
 
 /// One consistent state over all entities. Never blocks a writer, is never blocked. While it
 /// lives, redb keeps the pages that it can see, and the file grows by what is rewritten meanwhile:
@@ -148,14 +149,14 @@ impl Snapshot {
     pub fn content_at(&self, reference: &VersionRef) -> Result<Option<Content>> {
         let view = self.view();
         match view.content(&self.at(&view, reference)?)? {
-            store::Stored::Live(state) => {
+            Stored::Live(state) => {
                 let shown = heirloom_core::merge::show(&state);
                 Ok(Some(heirloom_core::merge::unflatten(
                     shown.iter().map(|s| (s.path.as_ref(), &*s.entry.value)),
                 )))
             }
-            store::Stored::Tombstone => Ok(None),
-            store::Stored::Absent => Err(Error::Absent(*reference)),
+            Stored::Tombstone => Ok(None),
+            Stored::Absent => Err(Error::Absent(*reference)),
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use heirloom_core::fold::Dot;
 use heirloom_core::model::{
     CommitRef, EntityId, Kind, LogId, Metadata, Timestamp, VersionId, VersionRef,
 };
 
 use crate::error::Result;
-use crate::store::{At, Dot, View};
+use crate::store::{At, View};
 
 /// One immutable version of an entity.
 #[derive(Clone, Debug)]

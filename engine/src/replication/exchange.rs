@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use heirloom_core::fold::Lines;
 use heirloom_core::format::commit::WireParts;
 use heirloom_core::format::hash;
 use heirloom_core::model::{

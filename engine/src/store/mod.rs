@@ -5,7 +5,6 @@ mod build;
 mod commit;
 mod damage;
 mod file;
-mod fold;
 mod index;
 mod intake;
 mod open;
@@ -13,27 +12,26 @@ mod read;
 mod rows;
 
 pub(crate) use build::Indexer;
-pub(crate) use commit::{Identity, IdleFlush, PULL, Store, Waited, Wake, Writer};
+pub(crate) use commit::{Identity, IdleFlush, LogEntry, PULL, Store, Waited, Wake, Writer};
 pub use damage::{Problem, Verification};
 pub(crate) use damage::{check_missing, check_peers, part_of};
 pub use file::Opened;
 pub(crate) use file::{Partial, Wanted, keep_name};
-pub(crate) use fold::{Bodies, Folded, Incoming, Place, Planned, author, fold};
 pub(crate) use index::{
     Declared, Field, Index, IndexState, index_key, index_parts, keys_of, read_indexed,
 };
 pub(crate) use open::{Options, Target};
 pub use read::CacheStats;
 pub(crate) use read::{
-    At, Caches, ClosedCuts, Dot, LogCut, Part, Seen, Shown, Stored, View, clock_at, content_of,
-    ends_by, read_type, see_line, shown_leaves,
+    At, Caches, ClosedCuts, LogCut, Part, Seen, Shown, View, clock_at, content_of, ends_by,
+    read_type, see_line, shown_leaves,
 };
 #[cfg(test)]
 pub(crate) use rows::WriteTables;
 #[cfg(test)]
 pub(crate) use rows::tables::META;
 pub(crate) use rows::{
-    HEADS, Head, Heads, INDEX, INDEXED, PEERS, ReadTable, Record, STAGING, Tables, decode_row,
-    drop_staged, fork_of, hex, last_piece, peer_row, pieces, put_staged, read_peer, read_staged,
-    seal, staged_in, staging_key, type_key, unreadable, unseal,
+    HEADS, INDEX, INDEXED, PEERS, ReadTable, Record, STAGING, Tables, decode_row, drop_staged,
+    fork_of, hex, last_piece, peer_row, pieces, put_staged, read_peer, read_staged, seal,
+    staged_in, staging_key, type_key, unreadable, unseal,
 };

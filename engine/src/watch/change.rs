@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use heirloom_core::fold::{Dot, Head, Heads};
 use heirloom_core::model::{
     CommitRef, EntityId, Kind, LogId, Lsn, Metadata, Timestamp, VersionId, VersionRef,
 };
@@ -11,8 +12,7 @@ use super::cursor::Cursor;
 use crate::engine::{Engine, Inner};
 use crate::error::{Error, Result};
 use crate::read::{Entity, Origin, entity_of};
-use crate::store;
-use crate::store::{At, Head, Heads, View};
+use crate::store::{At, View};
 
 /// The types of an entity: now, and before and after a change where that may be another.
 pub(super) struct Types {
@@ -169,9 +169,8 @@ impl Change {
     /// content is not here; [`Error::Closed`].
     pub fn before(&self) -> Result<Option<Entity>> {
         self.shown(|view| {
-            let missing = |(o, s): store::Dot| {
-                Error::corrupt("log", format!("{o}/{s}"), "a version is missing")
-            };
+            let missing =
+                |(o, s): Dot| Error::corrupt("log", format!("{o}/{s}"), "a version is missing");
             let parents = view.parents(&self.at)?;
             let head = |dot| view.as_head(&view.version(dot)?.ok_or_else(|| missing(dot))?);
             parents.into_iter().map(|dot| Ok(Head::clone(&*head(dot)?))).collect()

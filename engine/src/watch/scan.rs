@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use heirloom_core::fold::Heads;
 use heirloom_core::model::{EntityId, Kind, LogId};
 
 use super::change::{Change, Type, Types, shown};
@@ -12,7 +13,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::read::{Entity, Origin};
 use crate::store;
-use crate::store::{At, Heads, Record, View};
+use crate::store::{At, Record, View};
 
 /// The heads of an entity before and after a change.
 struct Turn {

@@ -1,12 +1,12 @@
 //! Writing: a closure over a transaction, made a commit.
 
-use heirloom_core::format::header::Header;
-use heirloom_core::model::{Chain, CommitRef, DatasetId, Line, LogId, Metadata, Sequence};
+use heirloom_core::fold::{Dot, Folded, NewCommit, Planned, Tail};
+use heirloom_core::model::{CommitRef, DatasetId, Line, LogId, Metadata, Sequence};
 
 use super::transaction::Transaction;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::store::{Bodies, Folded, Incoming, Place, author, fold};
+use crate::store::LogEntry;
 
 impl Engine {
     /// Changes entities, all or nothing. What the closure did becomes one commit, durable when
@@ -83,7 +83,7 @@ impl Engine {
         &self,
         writer: &mut crate::store::Writer,
         metadata: &Metadata,
-        plan: Vec<crate::store::Planned>,
+        plan: Vec<Planned>,
     ) -> Result<()> {
         let store = self.store();
         let (local, shared): (Vec<_>, Vec<_>) = plan.into_iter().partition(|p| self.stays_here(p));
@@ -104,11 +104,11 @@ impl Engine {
         if let Some(drawn) = dataset.filter(|_| known.is_none()) {
             writer.settle_dataset(drawn);
         }
-        for Made { line, chain, header, places, folded } in made {
+        for Made { line, new, refs, folded } in made {
             if !folded.local {
-                writer.wall = header.wall;
+                writer.wall = new.header.wall;
             }
-            store.append(writer, line, chain, &header, &places, folded);
+            store.append(writer, &LogEntry::of(&new, line, &refs), folded);
         }
         Ok(())
     }
@@ -118,8 +118,8 @@ impl Engine {
         writer: &mut crate::store::Writer,
         dataset: Option<DatasetId>,
         metadata: &Metadata,
-        local: Vec<crate::store::Planned>,
-        shared: Vec<crate::store::Planned>,
+        local: Vec<Planned>,
+        shared: Vec<Planned>,
     ) -> Result<Vec<Made>> {
         let store = self.store();
         let mut made = Vec::with_capacity(2);
@@ -142,7 +142,7 @@ impl Engine {
         (line, log): (Line, LogId),
         (refs, places): (Vec<CommitRef>, Vec<(Line, Sequence)>),
         metadata: &Metadata,
-        plan: Vec<crate::store::Planned>,
+        plan: Vec<Planned>,
     ) -> Result<Made> {
         let store = self.store();
         let tip = writer.tip(line);
@@ -159,28 +159,18 @@ impl Engine {
             if store.directory.is_local(line) { 0 } else { tip.map_or(0, |t| t.wall) };
         let wall = writer.wall.max(wall_before).max((store.now)().saturated());
         let view = store.writer_view(writer)?;
-        let authored = author(&view, Place { log, line, before }, wall, refs, metadata, plan)?;
-        let incoming = Incoming {
-            log,
-            line,
-            chain: authored.chain,
-            header: &authored.header,
-            header_bytes: &authored.header_bytes,
-            trailer: heirloom_core::format::commit::NO_TRAILER,
-            wall_before,
-        };
-        let folded = fold(&view, &incoming, Bodies::Known(authored.settled))?;
-        debug_assert!(folded.voids.is_empty(), "an honest commit is not void: {:?}", folded.voids);
-        Ok(Made { line, chain: authored.chain, header: authored.header, places, folded })
+        let tail = Tail { log, line, before };
+        let mut new = view.author(&tail, wall, refs, metadata, plan)?;
+        let folded = new.fold(&view, &tail, wall_before)?;
+        Ok(Made { line, new, refs: places, folded })
     }
 }
 
 /// A commit that is ready to be taken in.
 struct Made {
     line: Line,
-    chain: Chain,
-    header: Header,
+    new: NewCommit,
     /// Where what it refers to is.
-    places: Vec<(Line, Sequence)>,
+    refs: Vec<Dot>,
     folded: Folded,
 }

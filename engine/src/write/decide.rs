@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use heirloom_core::fold::{Head, Stored};
 use heirloom_core::format::body::PatchBody;
 use heirloom_core::merge::{Resolution, conflicts, show};
 use heirloom_core::model::{EntityId, Kind, Path, State, VersionRef};
@@ -9,7 +10,7 @@ use heirloom_core::model::{EntityId, Kind, Path, State, VersionRef};
 use super::staged::{StagedEntity, content_leaves, patch_body};
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
-use crate::store::{Head, Stored, shown_leaves};
+use crate::store::shown_leaves;
 
 impl Transaction<'_> {
     /// Insists that the heads of an entity are exactly these, so that what follows is written on

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use heirloom_core::format::commit::NO_TRAILER;
+use heirloom_core::fold::{Head, Planned, Tail};
 use heirloom_core::format::serde::to_content;
 use heirloom_core::merge::StaleWrite;
 use heirloom_core::model::{
@@ -15,8 +15,7 @@ use super::import::{Authored, Device, FLUSH, Importer, heads_in};
 use super::staged::{StagedEntity, content_leaves, patch_body};
 use crate::error::{Error, ImportFault, Result};
 use crate::read::Version;
-use crate::store;
-use crate::store::{Bodies, Incoming, Place, Planned, View, author, fold};
+use crate::store::{LogEntry, View};
 
 /// A commit in the making. Dropped without [`finish`](Self::finish) it never was.
 pub struct Draft<'a> {
@@ -61,7 +60,7 @@ impl Draft<'_> {
     ) -> Result<()> {
         let parents = self.parents(entity)?;
         if !parents.is_empty() {
-            let deleted = parents.iter().all(store::Head::is_tombstone);
+            let deleted = parents.iter().all(Head::is_tombstone);
             return Err(self.importer.refused(Error::Exists { entity, deleted }));
         }
         self.put(entity, entity_type, content)
@@ -78,7 +77,7 @@ impl Draft<'_> {
     ) -> Result<()> {
         let leaves = content_leaves(&to_content(content)?)?;
         let parents = self.parents(entity)?;
-        let deleted = !parents.is_empty() && parents.iter().all(store::Head::is_tombstone);
+        let deleted = !parents.is_empty() && parents.iter().all(Head::is_tombstone);
         let mut staged = if parents.is_empty() {
             StagedEntity::creation(entity_type)
         } else {
@@ -119,7 +118,7 @@ impl Draft<'_> {
         if parents.is_empty() {
             return Err(self.importer.refused(Error::NotFound(entity)));
         }
-        if parents.iter().any(store::Head::is_tombstone) {
+        if parents.iter().any(Head::is_tombstone) {
             return Err(self.importer.refused(Error::Deleted(entity)));
         }
         let mut staged =
@@ -138,7 +137,7 @@ impl Draft<'_> {
         self.stage(entity, StagedEntity::deletion(parents))
     }
 
-    fn parents(&self, entity: EntityId) -> Result<Vec<store::Head>> {
+    fn parents(&self, entity: EntityId) -> Result<Vec<Head>> {
         self.importer.with_view(|view| heads_in(view, &self.past, entity)).map(|h| h.list)
     }
 
@@ -204,46 +203,29 @@ impl Draft<'_> {
         let view = store.writer_view(&writer)?;
         let refs = self.refs(&view, line, &plan)?;
         let wall = self.wall.saturated().max(device.wall);
-        let place = Place { log: device.log, line, before: device.before };
-        let authored = author(&view, place, wall, refs, &self.metadata, plan)?;
-        let header = &authored.header;
+        let tail = Tail { log: device.log, line, before: device.before };
+        let mut new = view.author(&tail, wall, refs, &self.metadata, plan)?;
+        let header = &new.header;
         let commit =
-            CommitRef { log: device.log, sequence: header.last(), prefix: authored.chain.prefix() };
+            CommitRef { log: device.log, sequence: header.last(), prefix: new.chain.prefix() };
         let stamp = header.wall + header.excess;
         let known = view.commit_at(line, header.first)?;
-        if known.as_ref().is_some_and(|r| r.chain != authored.chain) {
-            let reference = VersionRef {
-                log: device.log,
-                sequence: header.first,
-                prefix: authored.chain.prefix(),
-            };
+        if known.as_ref().is_some_and(|r| r.chain != new.chain) {
+            let reference =
+                VersionRef { log: device.log, sequence: header.first, prefix: new.chain.prefix() };
             return Err(ImportFault::Differs(reference).into());
         }
         if known.is_none() {
-            let incoming = Incoming {
-                log: device.log,
-                line,
-                chain: authored.chain,
-                header,
-                header_bytes: &authored.header_bytes,
-                trailer: NO_TRAILER,
-                wall_before: device.wall,
-            };
-            let folded = fold(&view, &incoming, Bodies::Known(authored.settled))?;
-            debug_assert!(
-                folded.voids.is_empty(),
-                "an imported commit is not void: {:?}",
-                folded.voids
-            );
-            let mut places = Vec::with_capacity(header.refs.len());
-            for r in &header.refs {
+            let folded = new.fold(&view, &tail, device.wall)?;
+            let mut places = Vec::with_capacity(new.header.refs.len());
+            for r in &new.header.refs {
                 places
                     .extend(view.line_of(r.log, r.sequence, r.prefix)?.map(|at| (at, r.sequence)));
             }
-            store.append(&mut writer, line, authored.chain, header, &places, folded);
+            store.append(&mut writer, &LogEntry::of(&new, line, &places), folded);
         }
         let device = &mut self.importer.devices[self.device.0];
-        device.before = (commit.sequence, authored.chain);
+        device.before = (commit.sequence, new.chain);
         device.wall = wall;
         let flush = (writer.pending.bytes > FLUSH).then_some(writer.batch);
         Ok((commit, stamp, known.is_none(), flush))

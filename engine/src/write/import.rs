@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use heirloom_core::error::Invalid;
+use heirloom_core::fold::{Head, Heads, Stored};
 use heirloom_core::format::genesis::{Genesis, is_label};
 use heirloom_core::format::hash;
 use heirloom_core::limits;
@@ -153,7 +154,7 @@ impl Importer {
     pub fn heads(&self, past: &Clock, entity: EntityId) -> Result<Vec<Version>> {
         self.with_view(|view| {
             let heads = heads_in(view, past, entity)?;
-            let version = |h: &store::Head| {
+            let version = |h: &Head| {
                 let dot = (h.writer.line, h.writer.reference.sequence);
                 let missing = || Error::corrupt("log", h.writer.reference, "a version is missing");
                 let at = view.version(dot)?.ok_or_else(missing)?;
@@ -169,14 +170,14 @@ impl Importer {
             let none = || Error::NotHere { log: version.log, sequence: version.sequence };
             let at = view.version_by(version)?.ok_or_else(none)?;
             match view.content(&at)? {
-                store::Stored::Live(state) => {
+                Stored::Live(state) => {
                     let shown = heirloom_core::merge::show(&state);
                     Ok(Some(heirloom_core::merge::unflatten(
                         shown.iter().map(|s| (s.path.as_ref(), &*s.entry.value)),
                     )))
                 }
-                store::Stored::Tombstone => Ok(None),
-                store::Stored::Absent => Err(Error::Absent(*version)),
+                Stored::Tombstone => Ok(None),
+                Stored::Absent => Err(Error::Absent(*version)),
             }
         })
     }
@@ -210,7 +211,7 @@ impl Importer {
     }
 }
 
-pub(crate) fn heads_in(view: &View<'_>, past: &Clock, entity: EntityId) -> Result<store::Heads> {
+pub(crate) fn heads_in(view: &View<'_>, past: &Clock, entity: EntityId) -> Result<Heads> {
     let heads = view.heads(entity)?;
     if view.directory.has_forks() {
         let cut = LogCut::of(view, past)?;

@@ -1,9 +1,10 @@
 //! Types whose entities never leave the store: settings of this device, drafts, what only this
 //! screen remembers.
 
+use heirloom_core::fold::Planned;
+
 use crate::builder::Builder;
 use crate::engine::Engine;
-use crate::store::Planned;
 
 impl Builder {
     /// Entities that this store creates under this type stay here: no sync ever sends them, no peer

@@ -1,6 +1,7 @@
 //! What a transaction staged, checked and put in order for the author.
 
 use heirloom_core::error::Invalid;
+use heirloom_core::fold::{Head, Lines, Planned};
 use heirloom_core::format::value::is_closed;
 use heirloom_core::limits;
 use heirloom_core::merge::show;
@@ -11,7 +12,7 @@ use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::rules::Proposal;
 use crate::store;
-use crate::store::{Head, Planned, content_of};
+use crate::store::content_of;
 
 impl Transaction<'_> {
     /// What to commit, without what changes nothing, after the application's rules were asked.

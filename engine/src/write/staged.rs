@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use heirloom_core::error::Invalid;
+use heirloom_core::fold::{Head, Heads, Planned};
 use heirloom_core::format::body::PatchBody;
 use heirloom_core::format::value::flatten;
 use heirloom_core::merge::{
@@ -11,7 +12,7 @@ use heirloom_core::merge::{
 use heirloom_core::model::{Content, EntityId, Kind, Patch, Path, State, Writer};
 
 use crate::error::{Error, Result};
-use crate::store::{Head, Heads, Planned, View};
+use crate::store::View;
 
 /// What shall become of an entity.
 #[derive(Clone)]

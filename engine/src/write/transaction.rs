@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use heirloom_core::error::Invalid;
+use heirloom_core::fold::{Head, Heads, Lines, Stored};
 use heirloom_core::format::body::PatchBody;
 use heirloom_core::format::serde::{Fault, to_content};
 use heirloom_core::limits;
@@ -19,7 +20,7 @@ use super::staged::{StagedEntity, content_leaves, patch_body};
 use crate::engine::Engine;
 use crate::error::{Error, Misfit, Result};
 use crate::read::Entity;
-use crate::store::{Head, Heads, Seen, Shown, Stored, View, shown_leaves};
+use crate::store::{Seen, Shown, View, shown_leaves};
 
 /// Changes that become one commit if the closure succeeds, and nothing otherwise. Reads see them.
 ///

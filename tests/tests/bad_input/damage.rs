@@ -5,8 +5,11 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use heirloom::{Content, Cursor, Error};
+use heirloom::{Content, Cursor, Engine, Error};
+use heirloom_sync::sync_in_process;
+use heirloom_tests::forge::{self, CommitSpec, VersionSpec};
 use heirloom_tests::specimen::{self, Survey, builder, entity, kind_of, replace, rows, survey};
+use heirloom_tests::twins;
 
 struct Scene {
     _dir: tempfile::TempDir,
@@ -303,3 +306,34 @@ fn bits_flipped_in_the_file_are_noticed() {
 }
 
 const FLIPS: usize = 500;
+
+/// Of a void commit at the end of a log nothing else remembers which it was: what is left of its
+/// row must be enough, wherever in it a bit rotted.
+#[test]
+fn a_void_commit_comes_back_whichever_bit_of_its_record_rotted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sound, copy) = (dir.path().join("sound"), dir.path().join("copy"));
+    let twice = || VersionSpec::create([9; 16], "lamp", forge::own([]));
+    let mut author = twins::author("home", "watch");
+    let void = author.commit(&CommitSpec::at(1).version(twice()).version(twice()));
+    let open = |path: &Path| Engine::builder().dataset_name("home").open(path).unwrap();
+    let peer = Engine::builder().dataset_name("home").in_memory().unwrap();
+    let engine = open(&sound);
+    for store in [&engine, &peer] {
+        assert_eq!(twins::ingest(store, &void.bytes).unwrap().voids.len(), 2, "the premise");
+    }
+    engine.close().unwrap();
+    let row = rows(&sound).into_iter().find(|row| row.0 == "log").unwrap();
+    // checksum, flags, line, chain
+    for bit in 0..38 * 8 {
+        fs::copy(&sound, &copy).unwrap();
+        let mut altered = row.2.clone();
+        altered[bit / 8] ^= 1 << (bit % 8);
+        replace(&copy, "log", &row.1, Some((&row.1, &altered)));
+        let engine = open(&copy);
+        assert_eq!(engine.repair().unwrap().damaged_commits, 1, "bit {bit}");
+        let (report, _) = sync_in_process(&engine, &peer).unwrap();
+        assert_eq!(report.healed, 1, "bit {bit}");
+        assert!(engine.verify().unwrap().is_clean(), "bit {bit}");
+    }
+}

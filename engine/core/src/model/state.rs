@@ -31,6 +31,11 @@ impl Writer {
         },
     };
 
+    /// Where it is here: its line and its sequence.
+    pub fn dot(&self) -> (Line, Sequence) {
+        (self.line, self.reference.sequence)
+    }
+
     /// Its place in the order of writes (FORMAT.md, 1.8), which is total.
     pub fn key(&self) -> (u64, VersionRef) {
         (self.stamp, self.reference)

@@ -2,31 +2,22 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use heirloom_core::format::header::Header;
-use heirloom_core::model::{Chain, EntityId, Line, Sequence};
+use heirloom_core::fold::Folded;
+use heirloom_core::model::EntityId;
 
+use super::log_entry::LogEntry;
 use super::store::Store;
 use super::writer::Writer;
 use crate::error::Result;
-use crate::store::fold::Folded;
 use crate::store::index::{Index, keys_of};
 
 impl Store {
-    /// Takes a folded commit in, with what is indexed of the entities that it changes. `refs`:
-    /// (line, sequence) of what it refers to.
-    pub(crate) fn append(
-        &self,
-        writer: &mut Writer,
-        line: Line,
-        chain: Chain,
-        header: &Header,
-        refs: &[(Line, Sequence)],
-        folded: Folded,
-    ) {
+    /// Takes a folded commit in, with what is indexed of the entities that it changes.
+    pub(crate) fn append(&self, writer: &mut Writer, entry: &LogEntry<'_>, folded: Folded) {
         let indexed = writer.indexing.indexes.iter().any(Index::is_live);
         let entities: Vec<_> =
             folded.changes.iter().filter(|_| indexed).map(|c| c.entity).collect();
-        writer.append(line, chain, header, refs, folded);
+        writer.append(entry, folded);
         self.index_now(writer, &entities);
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use heirloom_core::fold::Heads;
 use heirloom_core::model::{EntityId, Lsn, TypeNumber};
 use redb::Durability;
 
@@ -13,8 +14,8 @@ use crate::error::{Error, Result};
 use crate::store::index::write_index;
 use crate::store::read::View;
 use crate::store::rows::{
-    Heads, PIECE, Tables, WriteTable, WriteTables, add_checkpoint, catching, dot_key, gap_row,
-    log_key, log_row, seal, tables, transact, type_key, unreadable, unseal,
+    PIECE, Tables, WriteTable, WriteTables, add_checkpoint, catching, dot_key, gap_row, log_key,
+    log_row, seal, tables, transact, type_key, unreadable, unseal,
 };
 
 impl Store {

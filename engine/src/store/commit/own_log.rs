@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use heirloom_core::fold::Lines;
 use heirloom_core::format::genesis::Genesis;
 use heirloom_core::format::hash::{another_nonce, log_id};
 use heirloom_core::limits;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::ThreadId;
 
+use heirloom_core::fold::Lines;
 use heirloom_core::merge::Policies;
 use heirloom_core::model::{CommitRef, Line, Lsn, Sequence, Timestamp};
 use parking_lot::{Mutex, RwLock};

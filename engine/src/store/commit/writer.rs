@@ -7,19 +7,19 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::thread::ThreadId;
 
+use heirloom_core::fold::{Folded, Heads};
 use heirloom_core::format::hash::head_term;
-use heirloom_core::format::header::Header;
 use heirloom_core::model::{
     Chain, CommitRef, DatasetId, EntityId, Line, Lsn, NodeId, Sequence, StateDigest, TypeNumber,
 };
 use parking_lot::{Mutex, MutexGuard};
 
 use super::group_commit::rests_on;
+use super::log_entry::LogEntry;
 use crate::error::Error;
-use crate::store::fold::Folded;
 use crate::store::index::{Indexing, Keys};
 use crate::store::read::Pending;
-use crate::store::rows::{Checkpoint, Gap, Heads, Record, Tables};
+use crate::store::rows::{Checkpoint, Gap, Record, Tables};
 
 /// A remote wall further ahead than this is ignored (I5).
 pub(crate) const PULL: u64 = 5 * 60 * 1000;
@@ -155,20 +155,14 @@ impl Writer {
         self.meta.push((name, value));
     }
 
-    /// Takes a folded commit in. `refs`: (line, sequence) of what it refers to. Only
-    /// `Store::append` calls it, which also indexes.
-    pub(crate) fn append(
-        &mut self,
-        line: Line,
-        chain: Chain,
-        header: &Header,
-        refs: &[(Line, Sequence)],
-        folded: Folded,
-    ) {
+    /// Takes a folded commit in. Only `Store::append` calls it, which also indexes.
+    pub(crate) fn append(&mut self, entry: &LogEntry<'_>, folded: Folded) {
+        let LogEntry { line, chain, header, refs, .. } = *entry;
+        let record = entry.record(&folded);
         let lsn = self.next_lsn;
         self.next_lsn = lsn.next();
-        self.pending.bytes += folded.record.len();
-        self.pending.records.insert(lsn, folded.record.into());
+        self.pending.bytes += record.len();
+        self.pending.records.insert(lsn, record.into());
         self.pending.dots.insert((line, header.first), lsn);
         for change in folded.changes {
             for gone in &change.gone {

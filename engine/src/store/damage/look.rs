@@ -1,7 +1,9 @@
 //! Looks what of the log is damaged, and how far each line can be shown meanwhile.
 
-use heirloom_core::model::{Line, Lsn, Sequence};
 use std::collections::{BTreeSet, HashMap};
+
+use heirloom_core::fold::Lines;
+use heirloom_core::model::{Line, Lsn, Sequence};
 
 use super::problem::Verification;
 use crate::error::{Error, Result};

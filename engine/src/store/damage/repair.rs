@@ -4,18 +4,19 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use heirloom_core::fold::{Head, HeadState, HeadWriters, Heads, Lines, Stored};
 use heirloom_core::format::hash::head_term;
 use heirloom_core::merge::conflicts;
-use heirloom_core::model::{EntityId, Kind, Line, Lsn, Sequence, StateDigest};
+use heirloom_core::model::{EntityId, Line, Lsn, Sequence, StateDigest};
 
 use super::look::mend_missing;
 use super::peers::mend_peers;
 use crate::error::{Error, Result};
 use crate::store::commit::{Store, Writer, drop_record, put_record};
-use crate::store::read::{Caches, Dot, Stored, View, read_type};
+use crate::store::read::{Caches, View, read_type};
 use crate::store::rows::{
-    Bytes, Checkpoint, Gap, Head, HeadState, Heads, ReadTable, Record, Table, Tables, WriteTable,
-    WriteTables, add_checkpoint, decode_row, dot_key, seal, tables, type_key,
+    Bytes, Checkpoint, Gap, ReadTable, Record, Table, Tables, WriteTable, WriteTables,
+    add_checkpoint, decode_row, dot_key, seal, tables, type_key,
 };
 
 /// Memory for what is read on the way.
@@ -410,8 +411,8 @@ pub(crate) fn part_of(id: &EntityId, parts: u64) -> u64 {
         % parts
 }
 
-/// Which versions are heads, by entity, and whether it was created twice.
-type Folded = HashMap<EntityId, (Vec<Dot>, bool)>;
+/// The heads of each entity.
+type Folded = HashMap<EntityId, HeadWriters>;
 
 /// Which versions are heads.
 fn fold_heads(view: &View<'_>, logged: Lsn, mine: &dyn Fn(&EntityId) -> bool) -> Result<Folded> {
@@ -425,27 +426,23 @@ fn fold_heads(view: &View<'_>, logged: Lsn, mine: &dyn Fn(&EntityId) -> bool) ->
             }
             let at = view.place(&record, index)?;
             let parents = view.parents(&at)?;
-            let (heads, twice) = out.entry(version.entity).or_default();
-            *twice |= version.kind() == Some(Kind::Create) && !heads.is_empty();
-            let yields = |dot: &Dot| Some(dot.0) == local && Some(at.writer.line) != local;
-            heads.retain(|dot| !parents.contains(dot) && !yields(dot));
-            heads.push(at.dot());
+            let heads = out.entry(version.entity).or_default();
+            heads.see(at.writer, version.kind(), &parents, local);
         }
     }
     Ok(out)
 }
 
 /// The row that these versions give.
-fn heads_of(
-    view: &View<'_>,
-    (id, (dots, created_twice)): (EntityId, (Vec<Dot>, bool)),
-) -> Result<(EntityId, Heads)> {
-    let mut list = Vec::with_capacity(dots.len());
+fn heads_of(view: &View<'_>, (id, found): (EntityId, HeadWriters)) -> Result<(EntityId, Heads)> {
+    let HeadWriters { list: writers, created_twice } = found;
+    let mut list = Vec::with_capacity(writers.len());
     let mut undecided = false;
-    for dot in dots {
+    for writer in writers {
+        let (line, sequence) = writer.dot();
         let missing =
-            || Error::corrupt("log", format!("{}/{}", dot.0, dot.1), "a version is missing");
-        let at = view.version(dot)?.ok_or_else(missing)?;
+            || Error::corrupt("log", format!("{line}/{sequence}"), "a version is missing");
+        let at = view.version((line, sequence))?.ok_or_else(missing)?;
         let mut head = Head::clone(&*view.as_head(&at)?);
         if head.state == HeadState::InLog {
             match view.content(&at)? {

@@ -15,9 +15,7 @@ use heirloom_core::model::{EntityId, Path};
 
 use crate::error::{Error, Result};
 use crate::store::read::View;
-use crate::store::rows::{
-    INDEX, INDEXED, Tables, WriteTables, hex, local_number, seal, unreadable, unseal,
-};
+use crate::store::rows::{INDEX, INDEXED, Tables, WriteTables, hex, seal, unreadable, unseal};
 
 /// A field of a type.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -173,13 +171,18 @@ pub(crate) fn indexed_row(entity: EntityId, keys: &Keys) -> Vec<u8> {
     seal(entity.as_bytes(), &out)
 }
 
+fn ordinal(r: &mut Reader<'_>) -> Read<u32> {
+    let n = r.varint()?;
+    u32::try_from(n).or_else(|_| r.bad("an ordinal too large"))
+}
+
 /// What stands of an entity in `index`, as its row of `indexed` says.
 pub(crate) fn read_indexed(entity: EntityId, row: &[u8]) -> Result<Keys> {
     let id = entity.as_bytes();
     let mut r = Reader::new(unseal("indexed", id, row)?);
     let mut read = || {
         let n = r.count(2)?;
-        let keys = (0..n).map(|_| Ok((local_number(&mut r)?, r.bytes()?.to_vec())));
+        let keys = (0..n).map(|_| Ok((ordinal(&mut r)?, r.bytes()?.to_vec())));
         let keys = keys.collect::<Read<Keys>>()?;
         r.end().map(|()| keys)
     };

@@ -1,15 +1,14 @@
 //! A commit that is damaged here, or whose bodies did not verify, comes again from a peer: it takes
 //! its old place, and nothing else changes.
 
-use heirloom_core::bytes::{Read, Reader};
+use heirloom_core::fold::{Bodies, Folded, Head, HeadState, Heads, Incoming, fold, put_line};
 use heirloom_core::format::hash::{branch_name, chain_after};
-use heirloom_core::model::{Chain, CommitRef, EntityId, Lsn};
+use heirloom_core::model::{Chain, CommitRef, EntityId, Line, Lsn};
 
 use crate::error::{Error, Result};
-use crate::store::commit::{Store, Tip, Writer};
-use crate::store::fold::{Bodies, Folded, Incoming, fold};
+use crate::store::commit::{LogEntry, Store, Tip, Writer};
 use crate::store::read::View;
-use crate::store::rows::{Gap, Head, HeadState, Heads, log_key};
+use crate::store::rows::{Gap, log_key};
 
 /// What came of a commit that may be one that is not here as it should be.
 pub(crate) enum Healed {
@@ -28,6 +27,7 @@ impl Store {
         writer: &mut Writer,
         (lsn, gap): (Lsn, Gap),
         incoming: &Incoming<'_>,
+        entry: &LogEntry<'_>,
         bodies: &[u8],
     ) -> Result<Healed> {
         let view = self.writer_view(writer)?;
@@ -51,7 +51,7 @@ impl Store {
         }
         // also those whose heads stay as they are: what could not be read stood in no index
         let entities: Vec<EntityId> = header.versions.iter().map(|v| v.entity).collect();
-        writer.heal(lsn, folded.record, heads);
+        writer.heal(lsn, entry.record(&folded), heads);
         if writer.tip(gap.line).is_none_or(|tip| tip.last < header.last()) {
             let (chain, wall, is_newer) = (incoming.chain, header.wall, header.is_newer());
             writer.tips[gap.line.index()] =
@@ -74,7 +74,7 @@ fn is_the_one(
 ) -> Result<bool> {
     let chain = incoming.chain;
     let header = incoming.header;
-    if left_of_record(view, lsn)?.is_some_and(|left| is_nearly(&left, &chain))
+    if left_of_record(view, lsn, gap.line)?.is_some_and(|left| is_nearly(&left, &chain))
         || view.directory.names_place(branch_name(&chain), gap.line, gap.first)
     {
         return Ok(true);
@@ -123,15 +123,14 @@ fn is_nearly(left: &Chain, chain: &Chain) -> bool {
 }
 
 /// The chain that stands in the damaged row, though its checksum does not fit.
-fn left_of_record(view: &View<'_>, lsn: Lsn) -> Result<Option<Chain>> {
+fn left_of_record(view: &View<'_>, lsn: Lsn, line: Line) -> Result<Option<Chain>> {
     let Some(row) = view.tables.log.get(&log_key(lsn, 0)[..])? else { return Ok(None) };
-    let mut r = Reader::new(row.value());
-    let mut read = || -> Read<Chain> {
-        r.take(5)?;
-        r.varint()?;
-        Ok(Chain::from_bytes(r.array()?))
-    };
-    Ok(read().ok())
+    // checksum and flags, then the number of the line: its length is that of the right number,
+    // since one that rotted may claim to be longer than it is
+    let mut before = vec![0; 5];
+    put_line(&mut before, line);
+    let left = row.value().get(before.len()..).and_then(|rest| rest.first_chunk());
+    Ok(left.map(|chain| Chain::from_bytes(*chain)))
 }
 
 /// Heads whose contents were absent and are known now.

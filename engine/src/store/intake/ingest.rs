@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use heirloom_core::bytes::Malformed;
+use heirloom_core::fold::{Bodies, Dot, Incoming, Spot, fold, spot};
 use heirloom_core::format::body;
 use heirloom_core::format::commit::WireParts;
 use heirloom_core::format::genesis::Genesis;
@@ -15,10 +16,9 @@ use heirloom_core::replica::{ClockAhead, Ingested, VoidVersion};
 
 use super::heal::Healed;
 use crate::error::{Error, Result};
-use crate::store::commit::{PULL, Store, Tip, Writer};
-use crate::store::fold::{Bodies, Incoming, fold};
+use crate::store::commit::{LogEntry, PULL, Store, Tip, Writer};
 use crate::store::read::View;
-use crate::store::rows::{BranchPoint, Gap, fork_of};
+use crate::store::rows::{Gap, fork_of};
 
 /// What a commit follows: another, or its genesis.
 struct Before {
@@ -29,15 +29,11 @@ struct Before {
     wall: u64,
 }
 
-/// Where a commit belongs that is not here yet.
-enum Spot {
-    Known(Line),
+/// Where a commit belongs.
+enum Belongs {
+    To(Spot),
     /// Its log begins with it.
     New,
-    /// Another commit follows the same one already.
-    Branch(BranchPoint),
-    /// It is here, on this line.
-    Here(Line),
     /// One that is damaged may be it.
     Damaged(Lsn, Gap),
 }
@@ -49,8 +45,8 @@ struct Placed {
     forked: bool,
     wall_before: u64,
     chain: Chain,
-    /// Ordinals and sequences of what it refers to.
-    refs: Vec<(Line, Sequence)>,
+    /// Where what it refers to is.
+    refs: Vec<Dot>,
     /// Its place, where it is not here as it should be.
     gap: Option<(Lsn, Gap)>,
 }
@@ -113,12 +109,18 @@ impl Store {
             line,
             chain: placed.chain,
             header: &header,
-            header_bytes: parts.header,
-            trailer: parts.trailer,
             wall_before: placed.wall_before,
         };
+        let entry = LogEntry {
+            line,
+            chain: placed.chain,
+            header: &header,
+            header_bytes: parts.header,
+            trailer: parts.trailer,
+            refs: &placed.refs,
+        };
         if let Some(gap) = placed.gap {
-            return match self.heal(writer, gap, &incoming, parts.bodies)? {
+            return match self.heal(writer, gap, &incoming, &entry, parts.bodies)? {
                 Healed::Yes => {
                     report.healed += 1;
                     Ok(true)
@@ -146,7 +148,7 @@ impl Store {
             let gap = Gap { line, first: header.first, damaged: false };
             self.missing.set(writer.next_lsn, Some(gap));
         }
-        self.append(writer, line, placed.chain, &header, &placed.refs, folded);
+        self.append(writer, &entry, folded);
         self.pull_wall(writer, line, header.wall, report);
         if forked {
             report.forks.extend(fork_of(&self.directory, line));
@@ -182,7 +184,7 @@ impl Store {
             None => (self.predecessor(&view, writer, parts, header)?, None),
         };
         let chain = chain_after(&before.chain, parts.header);
-        let spot = self.spot_after(&view, writer, &before, &chain)?;
+        let belongs = self.belongs(&view, writer, &before, &chain)?;
         let again = |gap: (Lsn, Gap)| Placed {
             line: gap.1.line,
             forked: false,
@@ -191,9 +193,11 @@ impl Store {
             refs: Vec::new(),
             gap: Some(gap),
         };
-        match spot {
-            Spot::Here(line) => return Ok(self.missing.at(line, header.first).map(again)),
-            Spot::Damaged(lsn, gap) => return Ok(Some(again((lsn, gap)))),
+        match belongs {
+            Belongs::To(Spot::Here(line)) => {
+                return Ok(self.missing.at(line, header.first).map(again));
+            }
+            Belongs::Damaged(lsn, gap) => return Ok(Some(again((lsn, gap)))),
             _ => {}
         }
         let mut refs = Vec::with_capacity(header.refs.len());
@@ -201,12 +205,14 @@ impl Store {
             let found = self.find(&view, writer, r)?;
             refs.push(found.ok_or_else(|| early(parts.log, header))?.0);
         }
-        let forked = matches!(spot, Spot::Branch(_));
+        let forked = matches!(belongs, Belongs::To(Spot::Branch(_)));
         let unknown = || early(parts.log, header);
-        let line = match spot {
-            Spot::Known(line) => line,
-            Spot::Branch(fork) => self.directory.add_branch(fork).ok_or_else(unknown)?,
-            Spot::New | Spot::Here(_) | Spot::Damaged(..) => {
+        let line = match belongs {
+            Belongs::To(Spot::End(line)) => line,
+            Belongs::To(Spot::Branch(fork)) => {
+                self.directory.add_branch(fork).ok_or_else(unknown)?
+            }
+            Belongs::New | Belongs::To(Spot::Here(_)) | Belongs::Damaged(..) => {
                 let (bytes, genesis) = genesis.ok_or_else(unknown)?;
                 self.directory.add_log(parts.log, bytes, &genesis)
             }
@@ -214,42 +220,34 @@ impl Store {
         Ok(Some(Placed { line, forked, wall_before: before.wall, chain, refs, gap: None }))
     }
 
-    /// The line that a commit with this chain extends, or lies on.
-    fn spot_after(
+    /// Where a commit with this chain belongs.
+    fn belongs(
         &self,
         view: &View<'_>,
         writer: &Writer,
         before: &Before,
         chain: &Chain,
-    ) -> Result<Spot> {
-        let Some(line) = before.line else { return Ok(Spot::New) };
+    ) -> Result<Belongs> {
+        let Some(line) = before.line else { return Ok(Belongs::New) };
+        let place = (line, before.sequence);
         let gaps = self.missing.damaged_after(view.directory, line, before.sequence);
         if let Some(first) = gaps.first() {
-            return Ok(among(view, (*first, &gaps), (line, before.sequence), chain));
+            return Ok(among(view, (*first, &gaps), place, chain));
         }
-        // a number may have been given by an ingest that failed later
-        if writer.tip(line).is_none_or(|tip| tip.last == before.sequence) {
-            return Ok(Spot::Known(line));
-        }
-        let missing = || {
-            Error::corrupt(
-                "dots",
-                format!("{line}/{}", before.sequence),
-                "its successor is missing",
-            )
+        // a line may have been given its number by an ingest that failed later: it has no tip
+        let is_end = writer.tip(line).is_none_or(|tip| tip.last == before.sequence);
+        let next = if is_end {
+            None
+        } else {
+            let missing = || {
+                let key = format!("{line}/{}", before.sequence);
+                Error::corrupt("dots", key, "its successor is missing")
+            };
+            let next = view.commit_on(line, before.sequence.next())?;
+            Some(next.ok_or_else(missing)?.chain)
         };
-        let next = view.commit_on(line, before.sequence.next())?.ok_or_else(missing)?;
-        let name = branch_name(chain);
-        if next.chain == *chain {
-            return Ok(Spot::Here(next.line));
-        }
-        if let Some(branch) =
-            self.directory.branch(name).filter(|branch| writer.tip(*branch).is_some())
-        {
-            return Ok(Spot::Here(branch));
-        }
-        let other = branch_name(&next.chain);
-        Ok(Spot::Branch(BranchPoint { of: line, after: before.sequence, name, other }))
+        let branch = |name| self.directory.branch(name).filter(|b| writer.tip(*b).is_some());
+        Ok(Belongs::To(spot(place, chain, next.as_ref(), branch)))
     }
 
     fn predecessor(
@@ -340,9 +338,9 @@ fn among(
     (first, gaps): ((Lsn, Gap), &[(Lsn, Gap)]),
     (line, after): (Line, Sequence),
     chain: &Chain,
-) -> Spot {
+) -> Belongs {
     let name = branch_name(chain);
-    let damaged = |gap: &(Lsn, Gap)| Spot::Damaged(gap.0, gap.1);
+    let damaged = |gap: &(Lsn, Gap)| Belongs::Damaged(gap.0, gap.1);
     if let Some(named) =
         gaps.iter().find(|(_, g)| view.directory.names_place(name, g.line, g.first))
     {
@@ -353,7 +351,7 @@ fn among(
             .is_ok_and(|next| next.is_some_and(|n| n.chain == *chain))
     };
     match std::iter::once(line).chain(view.directory.leaving(line, after)).find(is_here) {
-        Some(here) => Spot::Here(here),
+        Some(here) => Belongs::To(Spot::Here(here)),
         None => damaged(&first),
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use heirloom_core::fold::Dot;
 use heirloom_core::format::header::VersionHeader;
-use heirloom_core::model::{Line, Lsn, Sequence, State, Writer};
+use heirloom_core::model::{Line, Lsn, Sequence, Writer};
 
 use crate::store::rows::Record;
 
@@ -14,18 +15,6 @@ pub(crate) struct At {
     pub(crate) index: usize,
     pub(crate) writer: Writer,
 }
-
-/// What a version's content is.
-#[derive(Clone, Debug)]
-pub(crate) enum Stored {
-    Tombstone,
-    Live(Arc<State>),
-    /// Not here: pruned, withheld, or its body does not verify.
-    Absent,
-}
-
-/// Log number and sequence: names a version here.
-pub(crate) type Dot = (Line, Sequence);
 
 /// A part of the logs.
 pub(crate) enum Part<'a> {

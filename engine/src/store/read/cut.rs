@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use heirloom_core::fold::Lines;
 use heirloom_core::model::{Clock, CommitRef, Line, Lsn, Sequence};
 
 use super::clocks::{line_of_entry, see_line};

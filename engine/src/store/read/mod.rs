@@ -5,6 +5,7 @@ mod clocks;
 mod content;
 mod cut;
 mod ends;
+mod lookup;
 mod missing;
 mod past;
 mod read_cache;
@@ -13,7 +14,7 @@ mod show;
 mod view;
 
 pub(crate) use clocks::see_line;
-pub(crate) use content::{At, Dot, Part, Stored};
+pub(crate) use content::{At, Part};
 pub(crate) use cut::{ClosedCuts, LogCut, clock_at};
 pub(crate) use ends::ends_by;
 pub(crate) use missing::Missing;

@@ -5,14 +5,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use heirloom_core::bytes::{Read, Reader};
+use heirloom_core::fold::{
+    self, Derived, Dot, Head, HeadState, Heads, Lines, Note, Stored, derive, read_inline,
+};
 use heirloom_core::format::body::{PatchBody, Tag, leaves, named_writers};
 use heirloom_core::merge::{EntityClock, Live, apply, merge};
 use heirloom_core::model::{EntityId, Kind, Line, Lsn, Sequence, State, VersionRef, Writer};
 
-use super::content::{At, Dot, Part, Step, Stored};
+use super::content::{At, Part, Step};
 use super::view::View;
 use crate::error::{Error, Result};
-use crate::store::rows::{Derived, Head, HeadState, Heads, Note, Record, derive, read_inline};
+use crate::store::rows::Record;
 
 impl View<'_> {
     /// A version by its ref, void or not.
@@ -131,7 +134,7 @@ impl View<'_> {
     }
 
     /// A version by its place as if it were a head.
-    fn head_at(&self, dot: Dot) -> Result<Arc<Head>> {
+    pub(crate) fn head_at(&self, dot: Dot) -> Result<Arc<Head>> {
         match self.caches.heads.get(&dot) {
             Some(known) => Ok(known),
             None => self.as_head(&self.known(dot)?),
@@ -282,15 +285,7 @@ impl View<'_> {
 
     /// The merge of the live heads. [`Error::Absent`] where the content of one is not here.
     pub(crate) fn merged(&self, entity: EntityId, heads: &[Head]) -> Result<State> {
-        let mut live = Vec::new();
-        for head in heads {
-            match self.head_content(entity, head)? {
-                Stored::Live(state) => live.push((state, head.derived.clock.clone())),
-                Stored::Tombstone => {}
-                Stored::Absent => return Err(Error::Absent(head.writer.reference)),
-            }
-        }
-        Ok(merge_of(&live))
+        fold::merged(self, entity, heads.iter())?.map_err(Error::Absent)
     }
 
     /// The heads that an entity had in a part of the logs, given those that it has now.

@@ -3,13 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use heirloom_core::fold::LeafPlace;
 use heirloom_core::format::serde::ShownLeaf;
 use heirloom_core::format::sort_key::sort_key;
 use heirloom_core::format::value::decode_all;
 use heirloom_core::model::{EntityId, Path, PathRef, VersionRef};
 
 use crate::error::{Error, Result};
-use crate::store::rows::LeafPlace;
 
 /// An entity as a snapshot shows it.
 #[derive(Debug)]

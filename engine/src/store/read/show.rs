@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use heirloom_core::fold::{Head, Heads, Stored, in_place};
 use heirloom_core::format::body::PatchBody;
 use heirloom_core::format::value::{EMPTY_MAP, decode_all, flatten_content};
 use heirloom_core::merge::{
@@ -14,11 +15,9 @@ use heirloom_core::merge::{
 };
 use heirloom_core::model::{Content, EntityId, Entry, Path, State, Timestamp, Value, Writer};
 
-use super::content::Stored;
 use super::seen::{Seen, Shown};
 use super::view::View;
 use crate::error::{Error, Result};
-use crate::store::rows::{Head, Heads, in_place};
 
 /// What a policy shows and a write starts from: a state, or nothing where it shows a deletion. What
 /// the state says that no head says is the author's own.

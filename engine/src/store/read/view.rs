@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use heirloom_core::fold::{Dot, Head, Heads, Lines, Stored};
 use heirloom_core::format::hash::head_term;
 use heirloom_core::merge::Policies;
 use heirloom_core::model::{
@@ -13,14 +14,14 @@ use heirloom_core::model::{
 };
 
 use super::cache::Cache;
-use super::content::{Dot, Step, Stored};
+use super::content::Step;
 use super::missing::Missing;
 use super::read_cache::ReadCache;
 use super::seen::Seen;
 use crate::error::{Error, Result};
 use crate::store::rows::{
-    Checkpoint, Directory, Head, Heads, PIECE, ReadTable, Record, RecordBytes, Tables, decode_row,
-    dot_key, hex, log_key, unseal,
+    Checkpoint, Directory, PIECE, ReadTable, Record, RecordBytes, Tables, decode_row, dot_key, hex,
+    log_key, unseal,
 };
 
 /// Commits that are folded but not durable yet. Each entry knows the batch that will make it so.

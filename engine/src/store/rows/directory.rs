@@ -8,24 +8,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use heirloom_core::fold::{BranchPoint, Dot, Lines};
 use heirloom_core::format::genesis::Genesis;
-use heirloom_core::merge::EntityClock;
 use heirloom_core::model::{CommitRef, Line, LogId, Sequence, TypeNumber};
 use heirloom_core::replica::Fork;
 use parking_lot::RwLock;
-
-/// Where a line left another.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct BranchPoint {
-    /// The line that holds the last common commit.
-    pub(crate) of: Line,
-    /// Its last sequence; 0 where already the first commits differ.
-    pub(crate) after: Sequence,
-    /// What the line is called from there.
-    pub(crate) name: LogId,
-    /// What the other is called from there.
-    pub(crate) other: LogId,
-}
 
 /// A line of commits as it is known here.
 #[derive(Debug)]
@@ -121,33 +108,6 @@ impl Directory {
         }
     }
 
-    /// The line that holds a sequence on the path that ends in `line`.
-    pub(crate) fn line_at(&self, mut line: Line, sequence: Sequence) -> Line {
-        let logs = self.logs.read();
-        while let Some(fork) = logs.fork(line).filter(|f| sequence <= f.after) {
-            line = fork.of;
-        }
-        line
-    }
-
-    /// The path to a place: itself, and how far into each line that it continues.
-    pub(crate) fn path(&self, line: Line, sequence: Sequence) -> Vec<(Line, Sequence)> {
-        let logs = self.logs.read();
-        let (mut out, mut line) = (vec![(line, sequence)], line);
-        while let Some(fork) = logs.fork(line).filter(|f| f.after > Sequence::START) {
-            out.push((fork.of, fork.after));
-            line = fork.of;
-        }
-        out
-    }
-
-    /// Sees a place, and so all before it on its path.
-    pub(crate) fn see(&self, clock: &mut EntityClock, line: Line, sequence: Sequence) {
-        for (line, sequence) in self.path(line, sequence) {
-            clock.see(line, sequence);
-        }
-    }
-
     pub(crate) fn branch_point(&self, line: Line) -> Option<BranchPoint> {
         self.logs.read().fork(line)
     }
@@ -222,11 +182,6 @@ impl Directory {
         }
     }
 
-    /// The log of what never leaves this store, if there is one.
-    pub(crate) fn local(&self) -> Option<Line> {
-        self.logs.read().local
-    }
-
     pub(crate) fn is_local(&self, line: Line) -> bool {
         self.local() == Some(line)
     }
@@ -296,7 +251,8 @@ impl Directory {
 
     /// Whether a line, or the stretch of it that begins with this sequence, is known by that name.
     pub(crate) fn names_place(&self, name: LogId, line: Line, first: Sequence) -> bool {
-        self.logs.read().by_name.get(&name) == first.back(1).map(|after| (line, after)).as_ref()
+        let logs = self.logs.read();
+        logs.by_name.get(&name).is_some_and(|(l, after)| *l == line && after.next() == first)
     }
 
     /// The name of a type that is on its way to the tables.
@@ -339,6 +295,34 @@ impl Directory {
         types.pending.insert(number, name.clone());
         types.by_name.insert(name, number);
         number
+    }
+}
+
+impl Lines for Directory {
+    fn log_of(&self, line: Line) -> Option<LogId> {
+        self.log_id(line)
+    }
+
+    fn line_at(&self, mut line: Line, sequence: Sequence) -> Line {
+        let logs = self.logs.read();
+        while let Some(fork) = logs.fork(line).filter(|f| sequence <= f.after) {
+            line = fork.of;
+        }
+        line
+    }
+
+    fn path(&self, line: Line, sequence: Sequence) -> Vec<Dot> {
+        let logs = self.logs.read();
+        let (mut out, mut line) = (vec![(line, sequence)], line);
+        while let Some(fork) = logs.fork(line).filter(|f| f.after > Sequence::START) {
+            out.push((fork.of, fork.after));
+            line = fork.of;
+        }
+        out
+    }
+
+    fn local(&self) -> Option<Line> {
+        self.logs.read().local
     }
 }
 

@@ -1,9 +1,9 @@
 //! Rows of `missing`: a commit that is damaged, or whose bodies do not verify.
 
 use heirloom_core::bytes::{Put, Read, Reader};
+use heirloom_core::fold::{put_line, read_line};
 use heirloom_core::model::{Line, Lsn, Sequence};
 
-use super::derived::{line, put_line};
 use super::sealed::{hex, seal, unreadable, unseal};
 use crate::error::{Error, Result};
 
@@ -31,7 +31,8 @@ pub(crate) fn read_gap(key: &[u8], row: &[u8]) -> Result<(Lsn, Gap)> {
     let lsn = <[u8; 8]>::try_from(key).map(|b| Lsn::new(u64::from_be_bytes(b)));
     let lsn = lsn.map_err(|_| Error::corrupt("missing", hex(key), "not a place"))?;
     let mut read = || -> Read<Gap> {
-        let gap = Gap { damaged: r.u8()? != 0, line: line(&mut r)?, first: r.varint()?.into() };
+        let gap =
+            Gap { damaged: r.u8()? != 0, line: read_line(&mut r)?, first: r.varint()?.into() };
         r.ensure(gap.first > Sequence::START, "no sequence")?;
         r.end()?;
         Ok(gap)

@@ -1,10 +1,10 @@
 //! Rows of `logs`: a log or a branch of one, and where it left another.
 
 use heirloom_core::bytes::{Put, Read, Reader};
+use heirloom_core::fold::{BranchPoint, put_line, read_line};
 use heirloom_core::model::{Line, LogId};
 
-use super::derived::{line, put_line};
-use super::directory::{BranchPoint, LogInfo};
+use super::directory::LogInfo;
 
 /// Row of a line: log id, genesis, and where it left another.
 pub(crate) fn log_row(info: &LogInfo) -> Vec<u8> {
@@ -27,7 +27,7 @@ pub(crate) fn branch_point(r: &mut Reader<'_>, next: Line) -> Read<Option<Branch
         1 => {}
         _ => return r.bad("an unknown flag"),
     }
-    let (of, after) = (line(r)?, r.varint()?.into());
+    let (of, after) = (read_line(r)?, r.varint()?.into());
     r.ensure(of < next, "a branch of a later line")?;
     let (name, other) = (LogId::from_bytes(r.array()?), LogId::from_bytes(r.array()?));
     Ok(Some(BranchPoint { of, after, name, other }))

@@ -1,11 +1,10 @@
 //! What stands in which table, and how it is read and written: the schema, the guard around
 //! redb, one file for each kind of row.
 
-mod derived;
 mod directory;
 mod gap;
 mod guard;
-mod head;
+mod heads;
 mod logs;
 mod meta;
 mod open_tables;
@@ -14,11 +13,10 @@ mod record;
 mod sealed;
 pub(crate) mod tables;
 
-pub(crate) use derived::{Derived, derive, local_number};
-pub(crate) use directory::{BranchPoint, Directory, fork_of};
+pub(crate) use directory::{Directory, fork_of};
 pub(crate) use gap::{Gap, gap_row, read_gap};
 pub(crate) use guard::{Bytes, ReadTable, ReadTables, WriteTable, WriteTables, catching, transact};
-pub(crate) use head::{Head, HeadState, Heads, LeafPlace, decode_row, in_place, read_inline};
+pub(crate) use heads::decode_row;
 pub(crate) use logs::{branch_point, log_row};
 pub(crate) use meta::{
     DATASET, FILE_FORMAT, FINGERPRINT, FORMAT, LOCAL, NODE, OWN, PREDECESSOR, commit_ref,
@@ -29,9 +27,7 @@ pub(crate) use peers::{
     drop_staged, last_piece, peer_row, pieces, put_staged, read_peer, read_staged, spoilt,
     staged_in,
 };
-pub(crate) use record::{
-    Checkpoint, Note, PIECE, Record, RecordBytes, RecordDraft, add_checkpoint,
-};
+pub(crate) use record::{Checkpoint, PIECE, Record, RecordBytes, RecordDraft, add_checkpoint};
 pub(crate) use sealed::{hex, seal, unreadable, unseal};
 pub(crate) use tables::{
     HEADS, INDEX, INDEXED, META, PEERS, STAGING, Table, dot_key, log_key, staging_key, type_key,

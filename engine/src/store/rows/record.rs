@@ -15,13 +15,15 @@
 use std::sync::{Arc, OnceLock};
 
 use heirloom_core::bytes::{Put, Read, Reader};
+use heirloom_core::fold::{
+    Derived, Folded, Note, TypeSource, put_clock, put_line, read_clock, read_line,
+};
 use heirloom_core::format::body::{Body, Tag};
 use heirloom_core::format::header::Header;
 use heirloom_core::model::{
     Chain, CommitRef, Line, Lsn, Sequence, StateDigest, VersionRef, VoidReason, Writer,
 };
 
-use super::derived::{Derived, TypeSource, clock, line, put_clock, put_line};
 use super::directory::Directory;
 use crate::error::{Error, Result};
 
@@ -37,23 +39,12 @@ const FRONT_LZ4: u8 = 1;
 const UNVERIFIED: u8 = 2;
 const CHECKPOINT: u8 = 4;
 
-/// What the fold found out about a version and cannot be read off the record itself.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Note {
-    /// A creation with a full body, or a version kept as a patch: follows from itself or from its
-    /// parents.
-    Plain,
-    Void(VoidReason),
-    /// Kept where the walk back through parents ends.
-    Derived(Derived),
-}
-
 /// The fold of all logs after a commit, kept in the last record of each durable commit, so that
 /// opening reads only that.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Checkpoint {
     pub(crate) digest: StateDigest,
-    /// Ordinals of the logs whose last commit no other refers to.
+    /// The lines whose last commit no other refers to.
     pub(crate) frontier: Vec<Line>,
 }
 
@@ -87,29 +78,26 @@ pub(crate) struct RecordDraft<'a> {
     pub(crate) line: Line,
     pub(crate) chain: Chain,
     pub(crate) header_bytes: &'a [u8],
-    pub(crate) notes: &'a [Note],
-    pub(crate) void: Option<VoidReason>,
-    pub(crate) unverified: bool,
     pub(crate) trailer: &'a [u8],
-    /// Each body encoded; of a newer level one block.
-    pub(crate) bodies: Vec<Vec<u8>>,
+    pub(crate) folded: &'a Folded,
 }
 
 impl RecordDraft<'_> {
     pub(crate) fn encode(&self) -> Vec<u8> {
+        let folded = self.folded;
         let mut chunks: Vec<(usize, usize, Vec<u8>)> = Vec::new();
         let (mut open, mut versions) = (Vec::new(), 0);
-        for (i, body) in self.bodies.iter().enumerate() {
+        for (i, body) in folded.bodies.iter().enumerate() {
             open.extend_from_slice(body);
             versions += 1;
-            if open.len() >= CHUNK || i + 1 == self.bodies.len() {
+            if open.len() >= CHUNK || i + 1 == folded.bodies.len() {
                 chunks.push((versions, open.len(), squeezed(std::mem::take(&mut open))));
                 versions = 0;
             }
         }
         let mut front = Vec::with_capacity(self.header_bytes.len() + 64);
         front.bytes(self.header_bytes);
-        put_notes(&mut front, self.void, self.notes);
+        put_notes(&mut front, folded.void, &folded.notes);
         front.varint(chunks.len() as u64);
         for (versions, raw, stored) in &chunks {
             front.varint(*versions as u64);
@@ -122,7 +110,7 @@ impl RecordDraft<'_> {
         let flag = |on: bool, bit: u8| if on { bit } else { 0 };
         let mut out =
             Vec::with_capacity(64 + front.len() + chunks.iter().map(|c| c.2.len()).sum::<usize>());
-        out.push(flag(front.len() < raw, FRONT_LZ4) | flag(self.unverified, UNVERIFIED));
+        out.push(flag(front.len() < raw, FRONT_LZ4) | flag(folded.unverified, UNVERIFIED));
         put_line(&mut out, self.line);
         out.extend_from_slice(self.chain.as_bytes());
         out.varint(raw as u64);
@@ -202,7 +190,7 @@ fn notes(
             u8::MAX => {
                 let generation = r.varint()?;
                 let type_source = TypeSource::read(r, directory)?;
-                Note::Derived(Derived { generation, type_source, clock: clock(r)? })
+                Note::Derived(Derived { generation, type_source, clock: read_clock(r)? })
             }
             byte => Note::Void(
                 VoidReason::from_byte(byte).map_or_else(|| r.bad("an unknown reason"), Ok)?,
@@ -231,7 +219,7 @@ impl Record {
         let mut r = Reader::new(&start);
         let mut prologue = || -> Read<_> {
             let flags = r.u8()?;
-            let (line, chain) = (line(&mut r)?, Chain::from_bytes(r.array()?));
+            let (line, chain) = (read_line(&mut r)?, Chain::from_bytes(r.array()?));
             Ok((flags, line, chain, r.varint()? as usize, r.varint()? as usize, r.at()))
         };
         let (flags, line, chain, raw, stored, at) = prologue().map_err(unreadable)?;
@@ -370,7 +358,10 @@ impl Record {
         let mut read = || -> Read<_> {
             let digest = StateDigest::from_bytes(r.array()?);
             let n = r.count(1)?;
-            Ok(Checkpoint { digest, frontier: (0..n).map(|_| line(&mut r)).collect::<Read<_>>()? })
+            Ok(Checkpoint {
+                digest,
+                frontier: (0..n).map(|_| read_line(&mut r)).collect::<Read<_>>()?,
+            })
         };
         read().map(Some).map_err(|e| Error::corrupt("log", self.lsn, e))
     }

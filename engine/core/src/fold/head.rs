@@ -9,24 +9,25 @@
 //! state   list of writers (line, sequence, chain prefix 16, stamp) · leaves as in a full body
 //! ```
 
-use std::ops::Range;
-use std::sync::Arc;
-
-use heirloom_core::bytes::{Put, Read, Reader};
-use heirloom_core::format::body::{leaves, put_state};
-use heirloom_core::format::value::{EMPTY_MAP, path, skip_leaf};
-use heirloom_core::merge::EntityClock;
-use heirloom_core::model::{PathRef, State, TypeNumber, Writer};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::derived::{
-    Derived, TypeSource, clock, line, put_clock, put_writer, type_number, writer,
+    Derived, TypeSource, put_clock, put_writer, read_clock, read_line, read_type_number,
+    read_writer,
 };
-use super::directory::Directory;
-use super::sealed::{unreadable, unseal};
-use crate::error::Result;
+use super::lookup::Lines;
+use super::parts::Dot;
+use crate::bytes::{Put, Read, Reader};
+use crate::format::body::{leaves, put_state};
+use crate::format::value::{EMPTY_MAP, path, skip_leaf};
+use crate::merge::EntityClock;
+use crate::model::{Kind, Line, PathRef, State, TypeNumber, Writer};
 
 /// A state larger than this stays in the log only.
-pub(crate) const INLINE: usize = 1_024;
+pub const INLINE: usize = 1_024;
 
 const UNSETTLED: u8 = 1;
 const CREATED_TWICE: u8 = 2;
@@ -37,7 +38,8 @@ const ALONE: u8 = 8;
 
 /// What is known of a head's content.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum HeadState {
+pub enum HeadState {
+    /// It was deleted.
     Tombstone,
     /// A table of local writers and leaves, readable in place.
     Inline(Arc<[u8]>),
@@ -49,35 +51,44 @@ pub(crate) enum HeadState {
 
 /// A version without a child.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Head {
-    pub(crate) writer: Writer,
-    pub(crate) derived: Derived,
+pub struct Head {
+    /// The version as a writer.
+    pub writer: Writer,
+    /// What follows from its past.
+    pub derived: Derived,
     /// Patches since the last full body.
-    pub(crate) depth: u64,
-    pub(crate) state: HeadState,
+    pub depth: u64,
+    /// Its content, as far as it stands here.
+    pub state: HeadState,
 }
 
 /// A row of the table.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Heads {
+pub struct Heads {
     /// Sorted by their refs.
-    pub(crate) list: Vec<Head>,
+    pub list: Vec<Head>,
     /// Diverged, or with undecided leaves.
-    pub(crate) unsettled: bool,
+    pub unsettled: bool,
     /// A second creation came, so that its type may have been another one here.
-    pub(crate) created_twice: bool,
+    pub created_twice: bool,
 }
 
 impl HeadState {
     /// How the content of a head is kept.
-    pub(crate) fn of(state: &State, own: &Writer) -> Self {
+    pub fn of(state: &State, own: &Writer) -> Self {
         let bytes = inline(state, own);
         if bytes.len() <= INLINE { Self::Inline(bytes.into()) } else { Self::InLog }
     }
 }
 
 impl Head {
-    pub(crate) fn is_tombstone(&self) -> bool {
+    /// Where it is.
+    pub fn dot(&self) -> Dot {
+        self.writer.dot()
+    }
+
+    /// Whether it deletes its entity.
+    pub fn is_tombstone(&self) -> bool {
         self.state == HeadState::Tombstone
     }
 
@@ -113,21 +124,21 @@ impl Head {
         clock
     }
 
-    fn read(r: &mut Reader<'_>, directory: &Directory) -> Read<Self> {
+    fn read(r: &mut Reader<'_>, lines: &impl Lines) -> Read<Self> {
         let flags = r.u8()?;
-        let writer = writer(r, directory)?;
+        let writer = read_writer(r, lines)?;
         let (generation, depth) = (r.varint()?, r.varint()?);
         let type_source = if flags & OWN_TYPE != 0 {
-            TypeSource { creation: writer, type_number: type_number(r)? }
+            TypeSource { creation: writer, type_number: read_type_number(r)? }
         } else {
-            TypeSource::read(r, directory)?
+            TypeSource::read(r, lines)?
         };
         let clock = if flags & ALONE != 0 {
             let mut own = EntityClock::default();
             own.see(writer.line, writer.reference.sequence);
             own
         } else {
-            clock(r)?
+            read_clock(r)?
         };
         let state = match flags & STATE {
             0 => HeadState::Tombstone,
@@ -140,12 +151,13 @@ impl Head {
 }
 
 impl Heads {
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether the entity is unknown.
+    pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
     /// The type of the entity: that of the least creation in the past of all heads.
-    pub(crate) fn type_number(&self) -> Option<TypeNumber> {
+    pub fn type_number(&self) -> Option<TypeNumber> {
         self.list
             .iter()
             .map(|h| h.derived.type_source)
@@ -153,7 +165,8 @@ impl Heads {
             .map(|s| s.type_number)
     }
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// The row, before it is sealed.
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         let flag = |on: bool, bit: u8| if on { bit } else { 0 };
         out.push(flag(self.unsettled, UNSETTLED) | flag(self.created_twice, CREATED_TWICE));
@@ -165,53 +178,54 @@ impl Heads {
         out
     }
 
-    pub(crate) fn decode(bytes: &[u8], directory: &Directory) -> Read<Self> {
+    /// Reads a row whose checksum was right.
+    pub fn decode(bytes: &[u8], lines: &impl Lines) -> Read<Self> {
         let mut r = Reader::new(bytes);
         let flags = r.u8()?;
         let (unsettled, created_twice) = (flags & UNSETTLED != 0, flags & CREATED_TWICE != 0);
         r.varint()?;
         let n = r.count(20)?;
-        let list = (0..n).map(|_| Head::read(&mut r, directory)).collect::<Read<_>>()?;
+        let list = (0..n).map(|_| Head::read(&mut r, lines)).collect::<Read<_>>()?;
         r.end()?;
         Ok(Self { list, unsettled, created_twice })
     }
 
     /// Whether a row is unsettled, and its type, without reading the rest.
-    pub(crate) fn peek(bytes: &[u8]) -> Read<(bool, TypeNumber)> {
+    pub fn peek(bytes: &[u8]) -> Read<(bool, TypeNumber)> {
         let mut r = Reader::new(bytes);
-        Ok((r.u8()? & UNSETTLED != 0, type_number(&mut r)?))
+        Ok((r.u8()? & UNSETTLED != 0, read_type_number(&mut r)?))
     }
 
     /// Whether a row says so, without reading the rest.
-    pub(crate) fn peek_created_twice(bytes: &[u8]) -> bool {
+    pub fn peek_created_twice(bytes: &[u8]) -> bool {
         bytes.first().is_some_and(|flags| flags & CREATED_TWICE != 0)
     }
 }
 
 /// A state as it stands inline in a head.
-pub(crate) fn inline(state: &State, own: &Writer) -> Vec<u8> {
+fn inline(state: &State, own: &Writer) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     put_state(&mut out, state, own, put_writer);
     out
 }
 
 /// The state of the head `own` from its inline bytes.
-pub(crate) fn read_inline(bytes: &[u8], own: &Writer, directory: &Directory) -> Read<State> {
+pub fn read_inline(bytes: &[u8], own: &Writer, lines: &impl Lines) -> Read<State> {
     let mut r = Reader::new(bytes);
     let n = r.count(20)?;
     let mut table = vec![*own];
     for _ in 0..n {
-        table.push(writer(&mut r, directory)?);
+        table.push(read_writer(&mut r, lines)?);
     }
     leaves(&mut r, &table)
 }
 
 /// Where the bytes of a path and of its value lie.
-pub(crate) type LeafPlace = [Range<usize>; 2];
+pub type LeafPlace = [Range<usize>; 2];
 
 /// Where each path and value lies in the inline state of one settled head; nothing where it takes
 /// more than that to show it.
-pub(crate) fn in_place(heads: &Heads) -> Option<(Arc<[u8]>, Vec<LeafPlace>)> {
+pub fn in_place(heads: &Heads) -> Option<(Arc<[u8]>, Vec<LeafPlace>)> {
     let ([Head { state: HeadState::Inline(bytes), .. }], false) =
         (&heads.list[..], heads.unsettled)
     else {
@@ -220,7 +234,7 @@ pub(crate) fn in_place(heads: &Heads) -> Option<(Arc<[u8]>, Vec<LeafPlace>)> {
     let mut r = Reader::new(bytes);
     let mut read = || -> Read<Option<Vec<LeafPlace>>> {
         for _ in 0..r.count(20)? {
-            line(&mut r)?;
+            read_line(&mut r)?;
             r.varint()?;
             r.take(16)?;
             r.varint()?;
@@ -261,8 +275,41 @@ pub(crate) fn in_place(heads: &Heads) -> Option<(Arc<[u8]>, Vec<LeafPlace>)> {
     read().ok().flatten().map(|places| (bytes.clone(), places))
 }
 
-/// The parts of a table row that a caller of the store sees as one.
-pub(crate) fn decode_row(key: &[u8], row: &[u8], directory: &Directory) -> Result<Heads> {
-    let bytes = unseal("heads", key, row)?;
-    Heads::decode(bytes, directory).map_err(unreadable("heads", key))
+/// Whether a head is one no more after a version with these parents: where it is one of them, or
+/// where it is of what never leaves this store and the version is not.
+///
+/// What never leaves stands only while there is nothing that does: else replicas would show
+/// different things for ever. `local` is the line of what never leaves.
+pub fn goes(head: Dot, version: Dot, parents: &[Dot], local: Option<Line>) -> bool {
+    parents.contains(&head) || Some(head.0) == local && Some(version.0) != local
+}
+
+/// The heads of an entity as its versions give them, one after another in any causal order: by what
+/// rows are checked, and made again.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HeadWriters {
+    /// The heads.
+    pub list: Vec<Writer>,
+    /// A creation came when the entity was there already.
+    pub created_twice: bool,
+}
+
+impl HeadWriters {
+    /// Whether this place is that of a head.
+    pub fn contains(&self, at: Dot) -> bool {
+        self.list.iter().any(|head| head.dot() == at)
+    }
+
+    /// The next version of the entity, which is not void.
+    pub fn see(
+        &mut self,
+        version: Writer,
+        kind: Option<Kind>,
+        parents: &[Dot],
+        local: Option<Line>,
+    ) {
+        self.created_twice |= kind == Some(Kind::Create) && !self.list.is_empty();
+        self.list.retain(|head| !goes(head.dot(), version.dot(), parents, local));
+        self.list.push(version);
+    }
 }

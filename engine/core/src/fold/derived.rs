@@ -1,43 +1,52 @@
-//! What follows for a version from its past, as rows keep it.
+//! What follows for a version from its past, and how rows keep it (FORMAT.md, 2.1 and 2.3).
 
-use heirloom_core::bytes::{Put, Read, Reader};
-use heirloom_core::merge::EntityClock;
-use heirloom_core::model::{ChainPrefix, Line, TypeNumber, VersionRef, Writer};
+use alloc::vec::Vec;
 
-use super::directory::Directory;
+use super::lookup::Lines;
+use crate::bytes::{Put, Read, Reader};
+use crate::merge::EntityClock;
+use crate::model::{ChainPrefix, Line, TypeNumber, VersionRef, Writer};
 
 /// The creation that names an entity's type: of several the least in the order of writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct TypeSource {
-    pub(crate) creation: Writer,
-    pub(crate) type_number: TypeNumber,
+pub struct TypeSource {
+    /// The creation.
+    pub creation: Writer,
+    /// The type that it names.
+    pub type_number: TypeNumber,
 }
 
 impl TypeSource {
-    pub(crate) fn key(&self) -> (u64, VersionRef) {
+    /// Its place in the order of writes.
+    pub fn key(&self) -> (u64, VersionRef) {
         self.creation.key()
     }
 
-    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+    /// Adds it to a row: the writer, then the number.
+    pub fn put(&self, out: &mut Vec<u8>) {
         put_writer(out, &self.creation);
         out.varint(u64::from(self.type_number.get()));
     }
 
-    pub(crate) fn read(r: &mut Reader<'_>, directory: &Directory) -> Read<Self> {
-        Ok(Self { creation: writer(r, directory)?, type_number: type_number(r)? })
+    /// Reads it from a row.
+    pub fn read(r: &mut Reader<'_>, lines: &impl Lines) -> Read<Self> {
+        Ok(Self { creation: read_writer(r, lines)?, type_number: read_type_number(r)? })
     }
 }
 
 /// What follows from a version's past.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Derived {
+pub struct Derived {
     /// Length of the longest line of parents, itself included.
-    pub(crate) generation: u64,
-    pub(crate) type_source: TypeSource,
-    pub(crate) clock: EntityClock,
+    pub generation: u64,
+    /// What names the entity's type.
+    pub type_source: TypeSource,
+    /// What it has seen of its entity, itself included.
+    pub clock: EntityClock,
 }
 
-pub(crate) fn put_clock(out: &mut Vec<u8>, clock: &EntityClock) {
+/// Adds an entity clock to a row: how many lines, then each with how far.
+pub fn put_clock(out: &mut Vec<u8>, clock: &EntityClock) {
     let entries = clock.iter();
     out.varint(entries.len() as u64);
     for (line, sequence) in entries {
@@ -46,51 +55,54 @@ pub(crate) fn put_clock(out: &mut Vec<u8>, clock: &EntityClock) {
     }
 }
 
-pub(crate) fn clock(r: &mut Reader<'_>) -> Read<EntityClock> {
+/// Reads an entity clock from a row.
+pub fn read_clock(r: &mut Reader<'_>) -> Read<EntityClock> {
     let mut out = EntityClock::default();
     for _ in 0..r.count(2)? {
-        let line = line(r)?;
+        let line = read_line(r)?;
         out.see(line, r.varint()?.into());
     }
     Ok(out)
 }
 
-pub(crate) fn local_number(r: &mut Reader<'_>) -> Read<u32> {
+fn local_number(r: &mut Reader<'_>) -> Read<u32> {
     let n = r.varint()?;
     u32::try_from(n).or_else(|_| r.bad("a local number too large"))
 }
 
-pub(crate) fn line(r: &mut Reader<'_>) -> Read<Line> {
+/// Reads the number of a line from a row.
+pub fn read_line(r: &mut Reader<'_>) -> Read<Line> {
     local_number(r).map(Line::new)
 }
 
-pub(crate) fn type_number(r: &mut Reader<'_>) -> Read<TypeNumber> {
+pub(super) fn read_type_number(r: &mut Reader<'_>) -> Read<TypeNumber> {
     local_number(r).map(TypeNumber::new)
 }
 
-pub(crate) fn put_line(out: &mut Vec<u8>, line: Line) {
+/// Adds the number of a line to a row.
+pub fn put_line(out: &mut Vec<u8>, line: Line) {
     out.varint(u64::from(line.get()));
 }
 
-pub(crate) fn put_writer(out: &mut Vec<u8>, w: &Writer) {
+pub(super) fn put_writer(out: &mut Vec<u8>, w: &Writer) {
     put_line(out, w.line);
     out.varint(w.reference.sequence.get());
     out.extend_from_slice(w.reference.prefix.as_bytes());
     out.varint(w.stamp);
 }
 
-pub(crate) fn writer(r: &mut Reader<'_>, directory: &Directory) -> Read<Writer> {
-    let line = line(r)?;
+pub(super) fn read_writer(r: &mut Reader<'_>, lines: &impl Lines) -> Read<Writer> {
+    let line = read_line(r)?;
     let sequence = r.varint()?.into();
     let prefix = ChainPrefix::from_bytes(r.array()?);
     let stamp = r.varint()?;
-    let Some(log) = directory.log_id(line) else { return r.bad("an unknown log") };
+    let Some(log) = lines.log_of(line) else { return r.bad("an unknown log") };
     Ok(Writer { line, stamp, reference: VersionRef { log, sequence, prefix } })
 }
 
 /// What follows for a version from that of its parents.
-pub(crate) fn derive<'d>(
-    directory: &Directory,
+pub fn derive<'d>(
+    lines: &impl Lines,
     writer: &Writer,
     parents: impl Iterator<Item = &'d Derived>,
     own_type: Option<TypeNumber>,
@@ -105,6 +117,6 @@ pub(crate) fn derive<'d>(
             type_source = Some(p.type_source);
         }
     }
-    directory.see(&mut clock, writer.line, writer.reference.sequence);
+    lines.see(&mut clock, writer.line, writer.reference.sequence);
     type_source.map(|type_source| Derived { generation: generation + 1, type_source, clock })
 }
