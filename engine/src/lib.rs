@@ -47,7 +47,7 @@ mod write;
 
 pub use builder::Builder;
 pub use engine::Engine;
-pub use error::{ClockFault, Error, ImportFault, Misfit, Result};
+pub use error::{ClockFault, Error, ImportFault, Misfit, Result, Table};
 pub use heirloom_core::bytes::Malformed;
 pub use heirloom_core::error::Invalid;
 pub use heirloom_core::format::serde::{Atomic, atomic, from_value, to_value};

@@ -373,7 +373,8 @@ fn a_damaged_row_is_named_and_no_backup_is_made_of_it() {
         damage(&path, table);
 
         let engine = declared.open(&path).unwrap();
-        let is_named = |e: &Error| matches!(e, Error::Corrupt { table: t, .. } if *t == table);
+        let is_named =
+            |e: &Error| matches!(e, Error::Corrupt { table: t, .. } if t.name() == table);
         let backup = dir.path().join("backup");
         if table == "peers" {
             engine.backup(&backup).unwrap();

@@ -369,7 +369,7 @@ fn a_local_log_that_is_taken_for_another_is_named() {
     tx.commit().unwrap();
     drop(database);
     let found = builder("phone").open(&path).unwrap().verify().unwrap();
-    assert!(found.problems.iter().any(|p| p.table == "logs"), "{:?}", found.problems);
+    assert!(found.problems.iter().any(|p| p.table.name() == "logs"), "{:?}", found.problems);
 }
 
 /// What happens to one store, and then to its twin without the half that stays here.

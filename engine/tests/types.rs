@@ -138,10 +138,13 @@ fn a_type_whose_name_was_lost_gets_no_second_number_and_repair_brings_it_back() 
 
     let engine = builder().open(&path).unwrap();
     let refused = engine.write(|tx| tx.create(&name(1), &Content::new()));
-    assert!(matches!(refused, Err(Error::Corrupt { table: "type_names", .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error::Corrupt { table: heirloom::Table::TypeNames, .. })),
+        "{refused:?}"
+    );
     assert_eq!(engine.snapshot().unwrap().get(id(1)).unwrap().unwrap().entity_type(), name(1));
     let named = engine.verify().unwrap().problems;
-    assert!(named.iter().any(|p| p.table == "type_names" && p.key == name(1)), "{named:?}");
+    assert!(named.iter().any(|p| p.table.name() == "type_names" && p.key == name(1)), "{named:?}");
     engine.repair().unwrap();
     assert!(engine.verify().unwrap().is_clean());
     engine.write(|tx| tx.create(&name(1), &Content::new())).unwrap();

@@ -223,7 +223,11 @@ fn brief(text: String) -> String {
 fn commits(engine: &Engine) -> heirloom::Result<String> {
     // what is known to be damaged, and what builds on it, is not offered to peers
     if !engine.replication().position()?.whole {
-        return Err(Error::Corrupt { table: "log", key: String::new(), what: String::new() });
+        return Err(Error::Corrupt {
+            table: heirloom::Table::Log,
+            key: String::new(),
+            what: String::new(),
+        });
     }
     let batch = engine.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX)?;
     Ok(format!("{:?}", batch.commits.iter().map(|commit| &commit.bytes).collect::<Vec<_>>()))

@@ -1,6 +1,7 @@
 //! What can go wrong, sorted by who must act.
 
 mod faults;
+mod table;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use heirloom_core::fold::Fault;
 use heirloom_core::merge::StaleWrite;
 use heirloom_core::model::{Dataset, EntityId, LogId, Lsn, Sequence, VersionRef};
 use heirloom_core::replica::ReplicaError;
+pub use table::Table;
 use thiserror::Error as Derive;
 
 /// Result with heirloom's [`Error`].
@@ -219,7 +221,7 @@ pub enum Error {
     )]
     Corrupt {
         /// The table.
-        table: &'static str,
+        table: Table,
         /// The key, readable.
         key: String,
         /// What is wrong.
@@ -375,11 +377,11 @@ impl Error {
 
     /// Whether it says that a record of the log cannot be read.
     pub(crate) fn is_damage(&self) -> bool {
-        matches!(self, Error::Corrupt { table: "log", .. })
+        matches!(self, Error::Corrupt { table: Table::Log, .. })
     }
 
     pub(crate) fn corrupt(
-        table: &'static str,
+        table: Table,
         key: impl std::fmt::Display,
         what: impl std::fmt::Display,
     ) -> Self {
@@ -400,7 +402,9 @@ impl From<Fault> for Error {
             Fault::Invalid(invalid) => Error::Invalid(invalid),
             Fault::LogFull => Error::LogFull,
             Fault::Unseen { log, sequence } => ImportFault::UnseenParent { log, sequence }.into(),
-            Fault::NoType(entity) => Error::corrupt("types", entity, "an entity without a type"),
+            Fault::NoType(entity) => {
+                Error::corrupt(Table::Types, entity, "an entity without a type")
+            }
         }
     }
 }

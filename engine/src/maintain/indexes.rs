@@ -133,10 +133,10 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use crate::error::Table;
     use heirloom_core::model::{Content, EntityId, Patch};
 
     use super::*;
-    use crate::store::{INDEX, INDEXED};
 
     /// More than two slices.
     const COUNT: u16 = 600;
@@ -179,7 +179,7 @@ mod tests {
             let table = tables.optional(table).unwrap();
             table.map_or(0, |t| t.len().unwrap())
         };
-        (rows(INDEX), rows(INDEXED))
+        (rows(Table::Index), rows(Table::Indexed))
     }
 
     fn clean(engine: &Engine) {
@@ -254,14 +254,14 @@ mod tests {
         let path = directory.path().join("store");
         let engine = filled(&path, &["v"]);
         let damage = |tx: &crate::store::WriteTables| {
-            tx.open_table(crate::store::META)?.insert(&b"index/0"[..], &[0; 9][..])?;
+            tx.open_table(crate::Table::Meta)?.insert(&b"index/0"[..], &[0; 9][..])?;
             Ok(())
         };
         engine.store().transact(damage).unwrap();
         engine.store().publish().unwrap();
         let named: Vec<_> =
             engine.verify().unwrap().problems.into_iter().map(|p| (p.table, p.key)).collect();
-        assert!(named.iter().any(|(table, _)| *table == "meta"), "{named:?}");
+        assert!(named.iter().any(|(table, _)| *table == Table::Meta), "{named:?}");
         engine.close().unwrap();
         let engine = open(&path, &["v"]);
         engine.build_indexes().unwrap();

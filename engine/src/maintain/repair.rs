@@ -70,7 +70,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::HEADS;
+    use crate::error::Table;
     use crate::{Content, Patch};
 
     #[test]
@@ -88,7 +88,7 @@ mod tests {
         let store = engine.store();
         store
             .transact(|tx| {
-                let mut heads = tx.open_table(HEADS)?;
+                let mut heads = tx.open_table(Table::Heads)?;
                 let keys = heads.range::<&[u8]>(..)?.map(|row| Ok(row?.0.value().to_vec()));
                 let keys: Vec<Vec<u8>> = keys.collect::<Result<_>>()?;
                 for key in keys.iter().step_by(2) {

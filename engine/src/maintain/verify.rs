@@ -17,9 +17,8 @@ use super::verify_tables::{
     check_checkpoint, check_datasets, check_dots, check_indexes, check_types,
 };
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::read::Snapshot;
-use crate::store;
 use crate::store::{
     At, Caches, Record, Verification, View, check_missing, check_peers, decode_row, hex,
 };
@@ -54,7 +53,7 @@ pub(crate) fn verify(
     let mut rows = 0;
     for (table, found, checked) in snapshot.tables.check_trees() {
         out.note(checked)?;
-        if table == store::HEADS {
+        if table == Table::Heads {
             rows = found;
         }
     }
@@ -75,7 +74,7 @@ pub(crate) fn verify(
     let mut next = Lsn::START;
     while let Some(lsn) = out.note(view.stored_from(next))?.flatten() {
         if lsn != next {
-            out.problem("log", next, "commits are missing");
+            out.problem(Table::Log, next, "commits are missing");
         }
         next = lsn.next();
         if let Some(record) = out.note(view.record_uncached(lsn))? {
@@ -85,7 +84,7 @@ pub(crate) fn verify(
         walk.step(&out)?;
     }
     if next < end {
-        out.problem("log", next, "commits are missing");
+        out.problem(Table::Log, next, "commits are missing");
     }
     check_heads(snapshot, &view, &mut fold, &mut out)?;
     for number in 1..parts {
@@ -108,7 +107,7 @@ pub(crate) fn verify(
         check_heads(snapshot, &view, &mut fold, &mut out)?;
     }
     if rows != out.entities {
-        out.problem("heads", "all", format!("{rows} rows for {} entities", out.entities));
+        out.problem(Table::Heads, "all", format!("{rows} rows for {} entities", out.entities));
     }
     // each goes as far as its table can be read
     let checked = check_types(snapshot, &mut out);
@@ -211,8 +210,10 @@ fn check_commit(
     out: &mut Verification,
 ) -> Result<()> {
     let (lsn, line) = (record.lsn, record.line);
-    let info =
-        view.directory.log(line).ok_or_else(|| Error::corrupt("logs", line, "an unknown log"))?;
+    let info = view
+        .directory
+        .log(line)
+        .ok_or_else(|| Error::corrupt(Table::Logs, line, "an unknown log"))?;
     let (sequence, chain) =
         match (fold.ends.get(&line), info.fork.filter(|f| f.after > Sequence::START)) {
             (Some(end), _) => *end,
@@ -220,26 +221,27 @@ fn check_commit(
             (None, Some(fork)) => {
                 let trunk =
                     view.commit_on(fork.of, fork.after)?.filter(|r| r.header.last() == fork.after);
-                let missing =
-                    || Error::corrupt("logs", line, "the commit that it branches off is missing");
+                let missing = || {
+                    Error::corrupt(Table::Logs, line, "the commit that it branches off is missing")
+                };
                 (fork.after, trunk.ok_or_else(missing)?.chain)
             }
         };
     if info.fork.is_some_and(|f| {
         record.header.first == f.after.next() && f.name != branch_name(&record.chain)
     }) {
-        out.problem("logs", line, "the name of a branch is not that of its first commit");
+        out.problem(Table::Logs, line, "the name of a branch is not that of its first commit");
     }
     if record.header.first != sequence.next() {
-        out.problem("log", lsn, "its sequence does not follow");
+        out.problem(Table::Log, lsn, "its sequence does not follow");
     }
     if record.chain != chain_after(&chain, &record.header_bytes) {
-        out.problem("log", lsn, "its chain does not follow");
+        out.problem(Table::Log, lsn, "its chain does not follow");
     }
     fold.ends.insert(line, (record.header.last(), record.chain));
     let first = record.header.first;
     if out.note(view.dot_at(line, first))?.is_some_and(|dot| dot != Some((first, lsn))) {
-        out.problem("dots", format!("{line}/{first}"), "does not name its commit");
+        out.problem(Table::Dots, format!("{line}/{first}"), "does not name its commit");
     }
     for r in &record.header.refs {
         let other = view.line_of(r.log, r.sequence, r.prefix)?;
@@ -248,7 +250,7 @@ fn check_commit(
                 fold.frontier.remove(&o);
             }
             Some((_, (s, _))) if s > r.sequence => {}
-            _ => out.problem("log", lsn, format!("it refers to {r}, which is not here")),
+            _ => out.problem(Table::Log, lsn, format!("it refers to {r}, which is not here")),
         }
     }
     if !view.directory.is_local(line) {
@@ -259,7 +261,7 @@ fn check_commit(
     out.voids += u64::from(record.header.is_newer());
     out.unverified += u64::from(record.unverified);
     if record.lacks_bodies() && !fold.marked.contains(&lsn) {
-        out.problem("missing", lsn, "bodies do not verify, and nobody is asked for them");
+        out.problem(Table::Missing, lsn, "bodies do not verify, and nobody is asked for them");
     }
     let mut checksums = Vec::with_capacity(record.header.versions.len());
     for index in 0..record.header.versions.len() {
@@ -273,11 +275,15 @@ fn check_commit(
             checksums.push(checksum(view, &at)?);
         }
         if !check_head(view, &at)? {
-            out.problem("heads", at.header().entity, "a head differs from its version in the log");
+            out.problem(
+                Table::Heads,
+                at.header().entity,
+                "a head differs from its version in the log",
+            );
         }
     }
     if !record.unverified && states_root(&checksums) != record.header.states_root {
-        out.problem("log", lsn, "its contents do not give its states root");
+        out.problem(Table::Log, lsn, "its contents do not give its states root");
     }
     Ok(())
 }
@@ -289,7 +295,8 @@ fn fold_version(view: &View<'_>, at: &At, fold: &mut Fold) -> Result<()> {
     let heads = fold.heads.entry(at.header().entity).or_default();
     let parents = view.parents(at)?;
     for (line, sequence) in parents.iter().copied().filter(|parent| !heads.contains(*parent)) {
-        let missing = || Error::corrupt("log", format!("{line}/{sequence}"), "a parent is missing");
+        let missing =
+            || Error::corrupt(Table::Log, format!("{line}/{sequence}"), "a parent is missing");
         view.version((line, sequence))?.ok_or_else(missing)?;
     }
     heads.see(at.writer, at.header().kind(), &parents, view.directory.local());
@@ -310,7 +317,7 @@ fn checksum(view: &View<'_>, at: &At) -> Result<[u8; 16]> {
                 view.with_bytes(at.record.lsn, |bytes| at.record.body(at.index, bytes))?;
             let stands_in = matches!(tag, Tag::Pruned | Tag::Withheld | Tag::Encrypted);
             let sum = payload.get(..16).filter(|_| stands_in).and_then(|b| b.try_into().ok());
-            sum.ok_or_else(|| Error::corrupt("log", at.record.lsn, "a content is missing"))
+            sum.ok_or_else(|| Error::corrupt(Table::Log, at.record.lsn, "a content is missing"))
         }
     }
 }
@@ -346,7 +353,7 @@ fn compare_heads(
         let (key, value) = row?;
         let Ok(id) = <[u8; 16]>::try_from(key.value()).map(EntityId::from_bytes) else {
             if fold.part.number == 0 {
-                out.problem("heads", hex(key.value()), "not an entity id");
+                out.problem(Table::Heads, hex(key.value()), "not an entity id");
             }
             continue;
         };
@@ -360,7 +367,7 @@ fn compare_heads(
         let refs = of_log.map(|of_log| of_log.list.iter().map(|w| w.reference).collect());
         let found: BTreeSet<_> = heads.list.iter().map(|h| h.writer.reference).collect();
         if refs.as_ref() != Some(&found) {
-            out.problem("heads", id, "the heads are not those of the log");
+            out.problem(Table::Heads, id, "the heads are not those of the log");
             continue;
         }
         let undecided = heads.list.len() > 1
@@ -368,10 +375,10 @@ fn compare_heads(
                 .merged(id, &heads.list)
                 .is_ok_and(|s| !heirloom_core::merge::conflicts(&s, 1, 0).is_empty());
         if undecided != heads.unsettled {
-            out.problem("heads", id, "settled or not is wrong");
+            out.problem(Table::Heads, id, "settled or not is wrong");
         }
         if of_log.is_some_and(|of_log| of_log.created_twice != heads.created_twice) {
-            out.problem("heads", id, "created twice or not is wrong");
+            out.problem(Table::Heads, id, "created twice or not is wrong");
         }
     }
     Ok(())
@@ -440,9 +447,9 @@ mod tests {
     fn a_problem_names_the_entity_of_its_row() {
         let id = EntityId::from_bytes([0xa5; 16]);
         let at = |table, key: String| Problem { table, key, what: String::new() }.entity();
-        assert_eq!(at("heads", id.to_string()), Some(id));
-        assert_eq!(at("by_type", format!("00000001{}", "a5".repeat(16))), Some(id));
-        assert_eq!(at("heads", "all".into()), None);
-        assert_eq!(at("log", "a5".repeat(16)), None);
+        assert_eq!(at(Table::Heads, id.to_string()), Some(id));
+        assert_eq!(at(Table::ByType, format!("00000001{}", "a5".repeat(16))), Some(id));
+        assert_eq!(at(Table::Heads, "all".into()), None);
+        assert_eq!(at(Table::Log, "a5".repeat(16)), None);
     }
 }

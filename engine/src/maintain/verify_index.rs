@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use heirloom_core::model::EntityId;
 
-use crate::error::Result;
+use crate::error::{Result, Table};
 use crate::read::Snapshot;
 use crate::store::{
-    INDEX, INDEXED, Index, IndexState, ReadTable, Verification, View, hex, index_key, index_parts,
-    keys_of, read_indexed,
+    Index, IndexState, ReadTable, Verification, View, hex, index_key, index_parts, keys_of,
+    read_indexed,
 };
 
 /// By ordinal; none where the definition is damaged.
@@ -26,7 +26,8 @@ pub(crate) fn check_index(
     }
     let ready = indexes.values().flatten().filter(|i| i.state == IndexState::Ready);
     let ready: Vec<&Index> = ready.collect();
-    let (index, indexed) = (snapshot.tables.optional(INDEX)?, snapshot.tables.optional(INDEXED)?);
+    let (index, indexed) =
+        (snapshot.tables.optional(Table::Index)?, snapshot.tables.optional(Table::Indexed)?);
     // a table that is not there is one without rows: the other may still lead to some
     if let Some(index) = &index {
         check_rows(index, indexed.as_ref(), &indexes, out)?;
@@ -46,7 +47,7 @@ pub(crate) fn check_index(
         };
         if !listed && keys_of(view, id, ready.iter().copied())?.is_some_and(|keys| !keys.is_empty())
         {
-            out.problem("indexed", id, "the row is missing");
+            out.problem(Table::Indexed, id, "the row is missing");
         }
     }
     Ok(())
@@ -70,7 +71,7 @@ fn check_rows(
             None => false,
         };
         if !named || !indexes.contains_key(&ordinal) {
-            out.problem("index", hex(row.value()), "a row that nothing leads to");
+            out.problem(Table::Index, hex(row.value()), "a row that nothing leads to");
         }
     }
     Ok(())
@@ -88,19 +89,19 @@ fn check_lists(
     for row in indexed.range::<&[u8]>(..)? {
         let (id, list) = row?;
         let Ok(entity) = <[u8; 16]>::try_from(id.value()).map(EntityId::from_bytes) else {
-            out.problem("indexed", hex(id.value()), "not an entity id");
+            out.problem(Table::Indexed, hex(id.value()), "not an entity id");
             continue;
         };
         let Some(mut keys) = out.note(read_indexed(entity, list.value()))? else { continue };
         for (ordinal, key) in &keys {
             let row = index_key(*ordinal, key, entity);
             if index.map(|t| t.get(&row[..])).transpose()?.flatten().is_none() {
-                out.problem("index", hex(&row), "a row is missing");
+                out.problem(Table::Index, hex(&row), "a row is missing");
             }
         }
         keys.retain(|(o, _)| ready.iter().any(|i| i.ordinal == *o));
         if keys != keys_of(view, entity, ready.iter().copied())?.unwrap_or_default() {
-            out.problem("indexed", entity, "not what is shown of the entity");
+            out.problem(Table::Indexed, entity, "not what is shown of the entity");
         }
     }
     Ok(())
@@ -160,49 +161,49 @@ mod tests {
             format!("{table}: redb's own pages are damaged: a row that is none of this table")
         };
         let said = said_after(|tx| {
-            tx.open_table(INDEX)?.remove(&row(0, &[3])[..])?;
+            tx.open_table(Table::Index)?.remove(&row(0, &[3])[..])?;
             Ok(())
         });
         assert_eq!(said, ["index: a row is missing"]);
         for extra in [row(0, &[2]), row(7, &[3])] {
             let said = said_after(|tx| {
-                tx.open_table(INDEX)?.insert(&extra[..], &[][..])?;
+                tx.open_table(Table::Index)?.insert(&extra[..], &[][..])?;
                 Ok(())
             });
             assert_eq!(said, ["index: a row that nothing leads to"]);
         }
         let said = said_after(|tx| {
-            tx.open_table(INDEX)?.insert(&[1, 2, 3][..], &[][..])?;
+            tx.open_table(Table::Index)?.insert(&[1, 2, 3][..], &[][..])?;
             Ok(())
         });
         assert_eq!(said, [&of_no_such_table("index"), "index: not a key"]);
         let said = said_after(|tx| {
-            tx.open_table(INDEXED)?.remove(LIST)?;
+            tx.open_table(Table::Indexed)?.remove(LIST)?;
             Ok(())
         });
         assert_eq!(said, ["index: a row that nothing leads to", "indexed: the row is missing"]);
         let said = said_after(|tx| {
-            tx.open_table(INDEXED)?.insert(LIST, &[0; 8][..])?;
+            tx.open_table(Table::Indexed)?.insert(LIST, &[0; 8][..])?;
             Ok(())
         });
         assert_eq!(said, ["indexed: the checksum does not fit"]);
         // both agree, but on something that is not shown
         let said = said_after(|tx| {
-            let mut index = tx.open_table(INDEX)?;
+            let mut index = tx.open_table(Table::Index)?;
             index.remove(&row(0, &[3])[..])?;
             index.insert(&row(0, &[2])[..], &[][..])?;
-            tx.open_table(INDEXED)?.insert(LIST, &seal(LIST, &[1, 0, 1, 2])[..])?;
+            tx.open_table(Table::Indexed)?.insert(LIST, &seal(LIST, &[1, 0, 1, 2])[..])?;
             Ok(())
         });
         assert_eq!(said, ["indexed: not what is shown of the entity"]);
         let said = said_after(|tx| {
-            tx.open_table(INDEX)?.remove(&row(0, &[3])[..])?;
-            tx.open_table(INDEXED)?.remove(LIST)?;
+            tx.open_table(Table::Index)?.remove(&row(0, &[3])[..])?;
+            tx.open_table(Table::Indexed)?.remove(LIST)?;
             Ok(())
         });
         assert_eq!(said, ["indexed: the row is missing"]);
         let said = said_after(|tx| {
-            tx.open_table(INDEXED)?.insert(&[1, 2][..], &seal(&[1, 2], &[0])[..])?;
+            tx.open_table(Table::Indexed)?.insert(&[1, 2][..], &seal(&[1, 2], &[0])[..])?;
             Ok(())
         });
         assert_eq!(said, [&of_no_such_table("indexed"), "indexed: not an entity id"]);

@@ -4,7 +4,7 @@ use heirloom_core::format::genesis::Genesis;
 use heirloom_core::model::{DatasetId, EntityId};
 
 use super::verify_fold::Fold;
-use crate::error::Result;
+use crate::error::{Result, Table};
 use crate::read::Snapshot;
 use crate::store;
 use crate::store::{Verification, decode_row, hex, type_key};
@@ -16,18 +16,18 @@ pub(super) fn check_types(snapshot: &Snapshot, out: &mut Verification) -> Result
         let (key, value) = row?;
         count += 1;
         if key.value() != expected.to_be_bytes() {
-            out.problem("types", hex(key.value()), "the row before is missing");
+            out.problem(Table::Types, hex(key.value()), "the row before is missing");
             return Ok(());
         }
         let Some(name) = out.note(store::read_type(key.value(), value.value()))? else { continue };
         let back = snapshot.tables.type_names.get(name.as_bytes())?;
         if back.is_none_or(|row| row.value() != key.value()) {
-            out.problem("type_names", name, "it does not lead to its number");
+            out.problem(Table::TypeNames, name, "it does not lead to its number");
         }
     }
     let rows = snapshot.tables.type_names.len()?;
     if rows != count {
-        out.problem("type_names", "all", format!("{rows} rows for {count} types"));
+        out.problem(Table::TypeNames, "all", format!("{rows} rows for {count} types"));
     }
     Ok(())
 }
@@ -45,16 +45,16 @@ pub(super) fn check_indexes(snapshot: &Snapshot, out: &mut Verification) -> Resu
             None => false,
         };
         if !indexed {
-            out.problem("by_type", id, "an entity is missing");
+            out.problem(Table::ByType, id, "an entity is missing");
         }
         unsettled += u64::from(heads.unsettled);
         if heads.unsettled != snapshot.tables.unsettled.get(key.value())?.is_some() {
-            out.problem("unsettled", id, "settled or not is wrong");
+            out.problem(Table::Unsettled, id, "settled or not is wrong");
         }
     }
     for (table, expected, found) in [
-        ("by_type", types, snapshot.tables.by_type.len()?),
-        ("unsettled", unsettled, snapshot.tables.unsettled.len()?),
+        (Table::ByType, types, snapshot.tables.by_type.len()?),
+        (Table::Unsettled, unsettled, snapshot.tables.unsettled.len()?),
     ] {
         if expected != found {
             out.problem(table, "all", format!("{found} rows where {expected} belong"));
@@ -66,13 +66,13 @@ pub(super) fn check_indexes(snapshot: &Snapshot, out: &mut Verification) -> Resu
 pub(super) fn check_dots(snapshot: &Snapshot, fold: &Fold, out: &mut Verification) -> Result<()> {
     let rows = snapshot.tables.dots.len()?;
     if rows != out.commits {
-        out.problem("dots", "all", format!("{rows} rows for {} commits", out.commits));
+        out.problem(Table::Dots, "all", format!("{rows} rows for {} commits", out.commits));
     }
     let view = snapshot.view();
     for (line, (last, chain)) in &fold.ends {
         let tip = out.note(view.tip(*line))?;
         if tip.is_some_and(|t| t.is_none_or(|t| t.header.last() != *last || t.chain != *chain)) {
-            out.problem("dots", line, "the end of the log is not the last commit");
+            out.problem(Table::Dots, line, "the end of the log is not the last commit");
         }
     }
     Ok(())
@@ -85,12 +85,12 @@ pub(super) fn check_checkpoint(
 ) -> Result<()> {
     let found = out.note(snapshot.state_digest())?;
     if found.is_some_and(|d| d != fold.digest) {
-        out.problem("log", "last", "the state digest is not that of the heads");
+        out.problem(Table::Log, "last", "the state digest is not that of the heads");
     }
     let found = out.note(snapshot.frontier())?;
     // one that was made anew where a record was damaged may be wider
     if found.is_some_and(|f| !fold.frontier.iter().all(|line| f.contains(line))) {
-        out.problem("log", "last", "the frontier is not that of the commits");
+        out.problem(Table::Log, "last", "the frontier is not that of the commits");
     }
     Ok(())
 }
@@ -107,7 +107,7 @@ pub(super) fn check_datasets(snapshot: &Snapshot, fold: &Fold, out: &mut Verific
         let genesis =
             directory.log(*line).and_then(|info| Genesis::of_log(&info.genesis, info.id).ok());
         if genesis.map(|g| g.dataset) != of_dataset {
-            out.problem("logs", line, "its genesis is of another dataset");
+            out.problem(Table::Logs, line, "its genesis is of another dataset");
         }
     }
 }

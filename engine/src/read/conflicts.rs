@@ -9,7 +9,7 @@ use heirloom_core::model::EntityId;
 
 use super::snapshot::{Snapshot, entity_id};
 use super::version::Version;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::View;
 
 impl Snapshot {
@@ -78,8 +78,9 @@ impl Snapshot {
         }
         while let Some((_, dot)) = todo.pop() {
             let Some(from) = below.get(&dot).cloned() else { continue };
-            let missing =
-                || Error::corrupt("log", format!("{}/{}", dot.0, dot.1), "a version is missing");
+            let missing = || {
+                Error::corrupt(Table::Log, format!("{}/{}", dot.0, dot.1), "a version is missing")
+            };
             let at = view.version(dot)?.ok_or_else(missing)?;
             if from.len() == heads.list.len() {
                 return Version::new(&view, &at, &view.parents(&at)?).map(Some);
@@ -163,7 +164,7 @@ impl<'a> Conflicts<'a> {
         let rows = snapshot.tables.unsettled.range::<&[u8]>(bounds)?;
         let limit = self.limit;
         let conflicts = rows.filter_map(move |row| {
-            let read = || self.conflict_of(entity_id("unsettled", row?.0.value())?);
+            let read = || self.conflict_of(entity_id(Table::Unsettled, row?.0.value())?);
             read().transpose()
         });
         Ok(conflicts.take(limit))

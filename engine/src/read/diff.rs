@@ -10,7 +10,7 @@ use heirloom_core::model::{Content, EntityId, Line, Patch, Path, Value};
 use super::as_of::{Extent, Past, Point};
 use super::entity::{Entity, entity_of};
 use super::snapshot::Snapshot;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::View;
 
 impl Snapshot {
@@ -102,7 +102,7 @@ impl Diff<'_> {
         }
         let type_number = after.type_number().or(before.type_number());
         let type_number =
-            type_number.ok_or_else(|| Error::corrupt("types", entity, "an unknown type"))?;
+            type_number.ok_or_else(|| Error::corrupt(Table::Types, entity, "an unknown type"))?;
         let entity_type = view.entity_type(type_number)?;
         if self.entity_type.as_ref().is_some_and(|wanted| **wanted != *entity_type) {
             return Ok(None);
@@ -180,7 +180,7 @@ impl Difference {
             if let Some((path, _)) = old.or(new).filter(|_| old != new) {
                 let value =
                     |leaf: Option<&(Path, Vec<u8>)>| leaf.map(|(_, v)| decode_all(v)).transpose();
-                let unreadable = |e| Error::corrupt("heads", self.entity, e);
+                let unreadable = |e| Error::corrupt(Table::Heads, self.entity, e);
                 out.push(FieldDifference {
                     path: path.as_ref().keys().map(str::to_owned).collect(),
                     before: value(old).map_err(unreadable)?,

@@ -11,7 +11,7 @@ use heirloom_core::model::{Content, EntityId, Value, VersionRef};
 use serde::de::DeserializeOwned;
 
 use crate::engine::{Engine, Inner};
-use crate::error::{Error, Misfit, Result};
+use crate::error::{Error, Misfit, Result, Table};
 use crate::store::{Seen, Shown, View};
 
 /// An entity as one snapshot shows it: one value for each field, conflicts settled by its type's
@@ -98,7 +98,7 @@ impl Entity {
         match below[..] {
             [] => Ok(None),
             [(path, value)] if path.depth() == 1 => {
-                decode_all(value).map(Some).map_err(|e| Error::corrupt("heads", self.0.id, e))
+                decode_all(value).map(Some).map_err(|e| Error::corrupt(Table::Heads, self.0.id, e))
             }
             _ => Ok(unflatten(below.into_iter()).remove(field)),
         }

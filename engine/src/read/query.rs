@@ -11,8 +11,8 @@ use heirloom_core::model::{EntityId, Path, Value};
 
 use super::entity::Entity;
 use super::snapshot::Snapshot;
-use crate::error::{Error, Result};
-use crate::store::{Declared, Field, INDEX, Index, IndexState, hex, index_key, index_parts};
+use crate::error::{Error, Result, Table};
+use crate::store::{Declared, Field, Index, IndexState, hex, index_key, index_parts};
 
 impl Snapshot {
     /// Entities of a type by the value of a field, in order of (value, id).
@@ -357,7 +357,7 @@ type Rows = Box<dyn Iterator<Item = Result<(Vec<u8>, EntityId)>>>;
 fn index_rows(snapshot: &Snapshot, ordinal: u32, selection: &Selection) -> Result<Rows> {
     let (first, last) = selection.rows(ordinal);
     // redb does not take a range that ends before it begins
-    let Some(table) = snapshot.tables.optional(INDEX)?.filter(|_| first <= last) else {
+    let Some(table) = snapshot.tables.optional(Table::Index)?.filter(|_| first <= last) else {
         return Ok(Box::new(std::iter::empty()));
     };
     let mut rows = table.range(&first[..]..=&last[..])?;

@@ -14,7 +14,7 @@ use heirloom_core::replica::End;
 use super::entity::{Entity, Origin};
 use super::version::Version;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store;
 use crate::store::{At, Tables, View, ends_by, see_line, type_key};
 
@@ -85,13 +85,13 @@ impl Snapshot {
     /// The ids of all entities, deleted ones too, in order.
     pub fn entity_ids(&self) -> Result<impl Iterator<Item = Result<EntityId>> + use<>> {
         let rows = self.tables.heads.range::<&[u8]>(..)?;
-        Ok(rows.map(|row| entity_id("heads", row?.0.value())))
+        Ok(rows.map(|row| entity_id(Table::Heads, row?.0.value())))
     }
 
     /// Entities that are diverged or have undecided fields, in order of their ids.
     pub fn unsettled(&self) -> Result<impl Iterator<Item = Result<EntityId>> + use<>> {
         let rows = self.tables.unsettled.range::<&[u8]>(..)?;
-        Ok(rows.map(|row| entity_id("unsettled", row?.0.value())))
+        Ok(rows.map(|row| entity_id(Table::Unsettled, row?.0.value())))
     }
 
     /// The versions of an entity that have no child. Several: it diverged.
@@ -206,7 +206,7 @@ impl Snapshot {
     }
 }
 
-pub(crate) fn entity_id(table: &'static str, key: &[u8]) -> Result<EntityId> {
+pub(crate) fn entity_id(table: Table, key: &[u8]) -> Result<EntityId> {
     let bytes =
         key.try_into().map_err(|_| Error::corrupt(table, store::hex(key), "not an entity id"))?;
     Ok(EntityId::from_bytes(bytes))
@@ -270,7 +270,7 @@ impl<'a> Listing<'a> {
         let rows = self.snapshot.tables.by_type.range::<&[u8]>(bounds)?;
         let Listing { snapshot, deleted, limit, .. } = self;
         let entities = rows.filter_map(move |row| {
-            let id = || entity_id("by_type", row?.0.value().get(4..).unwrap_or_default());
+            let id = || entity_id(Table::ByType, row?.0.value().get(4..).unwrap_or_default());
             let shown = |id| {
                 snapshot.get_any(id).map(|e| e.filter(|e| deleted || !e.is_deleted())).transpose()
             };
@@ -296,7 +296,7 @@ impl<'a> Listing<'a> {
             if count == self.limit as u64 {
                 break;
             }
-            let id = entity_id("by_type", row?.0.value().get(4..).unwrap_or_default())?;
+            let id = entity_id(Table::ByType, row?.0.value().get(4..).unwrap_or_default())?;
             let heads = view.heads(id)?;
             // what a policy shows of those that are open cannot be told from their heads alone
             let counts = match &heads.list[..] {
@@ -374,7 +374,7 @@ impl History<'_> {
     fn step(&mut self, dot: Dot) -> Result<Version> {
         let view = self.snapshot.view();
         let missing =
-            || Error::corrupt("log", format!("{}/{}", dot.0, dot.1), "a version is missing");
+            || Error::corrupt(Table::Log, format!("{}/{}", dot.0, dot.1), "a version is missing");
         let at = view.version(dot)?.ok_or_else(missing)?;
         let parents = view.parents(&at)?;
         for parent in &parents {

@@ -7,7 +7,7 @@ use heirloom_core::model::{
     CommitRef, EntityId, Kind, LogId, Metadata, Timestamp, VersionId, VersionRef,
 };
 
-use crate::error::Result;
+use crate::error::{Result, Table};
 use crate::store::{At, View};
 
 /// One immutable version of an entity.
@@ -32,7 +32,7 @@ impl Version {
             let record = view.commit_at(*line, *sequence)?;
             let missing = || {
                 crate::error::Error::corrupt(
-                    "log",
+                    Table::Log,
                     format!("{line}/{sequence}"),
                     "a version is missing",
                 )

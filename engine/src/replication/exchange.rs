@@ -14,7 +14,7 @@ use heirloom_core::replica::{
 };
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::{Record, View, ends_by};
 
 /// Reads and stores commits for a session. Cheap to clone. All that it gives is durable.
@@ -317,9 +317,9 @@ pub(crate) fn wire(view: &View<'_>, record: &Record, log: LogId) -> Result<WireC
     let info = view
         .directory
         .log(record.line)
-        .ok_or_else(|| Error::corrupt("logs", record.line, "unknown"))?;
+        .ok_or_else(|| Error::corrupt(Table::Logs, record.line, "unknown"))?;
     let sequence = record.header.before();
-    let missing = || Error::corrupt("log", record.lsn, "its predecessor is missing");
+    let missing = || Error::corrupt(Table::Log, record.lsn, "its predecessor is missing");
     let (before, genesis): ((Sequence, ChainPrefix), _) = if sequence == Sequence::START {
         ((sequence, hash::chain_of_genesis(&info.genesis).prefix()), Some(&info.genesis[..]))
     } else {

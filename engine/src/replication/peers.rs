@@ -6,7 +6,7 @@ use heirloom_core::model::{Lsn, NodeId};
 use heirloom_core::replica::{Peer, Staged, StagedHead};
 
 use super::exchange::Replication;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store;
 use crate::store::{
     drop_staged, last_piece, peer_row, pieces, put_staged, read_peer, read_staged, seal, staged_in,
@@ -40,7 +40,7 @@ impl Replication {
         let mut out = Vec::new();
         for row in tables.staging.range(&from[..]..=&to[..])? {
             let (key, value) = row?;
-            out.extend_from_slice(unseal("staging", key.value(), value.value())?);
+            out.extend_from_slice(unseal(Table::Staging, key.value(), value.value())?);
         }
         Ok(out)
     }
@@ -53,7 +53,7 @@ impl Replication {
     pub fn stage(&self, peer: NodeId, head: &StagedHead, offset: u64, bytes: &[u8]) -> Result<()> {
         let store = self.engine.store();
         store.transact(|tx| {
-            let mut table = tx.open_table(store::STAGING)?;
+            let mut table = tx.open_table(Table::Staging)?;
             // where nobody comes between: another session with the same peer may stage, too
             let before = staged_in(&table, peer)?.filter(|s| s.head == *head && offset > 0);
             let end = offset.checked_add(bytes.len() as u64);
@@ -86,7 +86,7 @@ impl Replication {
         if store.tables()?.staging.range(&from[..]..=&to[..])?.next().is_none() {
             return Ok(());
         }
-        store.transact(|tx| drop_staged(&mut tx.open_table(store::STAGING)?, peer))?;
+        store.transact(|tx| drop_staged(&mut tx.open_table(Table::Staging)?, peer))?;
         store.publish()
     }
 
@@ -144,7 +144,7 @@ impl Replication {
         let store = self.engine.store();
         let key = node.as_bytes();
         store.transact(|tx| {
-            let mut peers = tx.open_table(store::PEERS)?;
+            let mut peers = tx.open_table(Table::Peers)?;
             match row {
                 Some(row) => drop(peers.insert(&key[..], &seal(key, row)[..])?),
                 None => drop(peers.remove(&key[..])?),

@@ -28,10 +28,7 @@ pub(crate) use read::{
 };
 #[cfg(test)]
 pub(crate) use rows::WriteTables;
-#[cfg(test)]
-pub(crate) use rows::tables::META;
 pub(crate) use rows::{
-    HEADS, INDEX, INDEXED, PEERS, ReadTable, Record, STAGING, Tables, decode_row, drop_staged,
-    fork_of, hex, last_piece, peer_row, pieces, put_staged, read_peer, read_staged, seal,
-    staged_in, staging_key, type_key, unreadable, unseal,
+    ReadTable, Record, Tables, decode_row, drop_staged, fork_of, hex, last_piece, peer_row, pieces,
+    put_staged, read_peer, read_staged, seal, staged_in, staging_key, type_key, unreadable, unseal,
 };

@@ -10,7 +10,7 @@ use heirloom_core::model::{
 
 use super::cursor::Cursor;
 use crate::engine::{Engine, Inner};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::read::{Entity, Origin, entity_of};
 use crate::store::{At, View};
 
@@ -169,8 +169,9 @@ impl Change {
     /// content is not here; [`Error::Closed`].
     pub fn before(&self) -> Result<Option<Entity>> {
         self.shown(|view| {
-            let missing =
-                |(o, s): Dot| Error::corrupt("log", format!("{o}/{s}"), "a version is missing");
+            let missing = |(o, s): Dot| {
+                Error::corrupt(Table::Log, format!("{o}/{s}"), "a version is missing")
+            };
             let parents = view.parents(&self.at)?;
             let head = |dot| view.as_head(&view.version(dot)?.ok_or_else(|| missing(dot))?);
             parents.into_iter().map(|dot| Ok(Head::clone(&*head(dot)?))).collect()

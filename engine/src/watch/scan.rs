@@ -10,7 +10,7 @@ use heirloom_core::model::{EntityId, Kind, LogId};
 use super::change::{Change, Type, Types, shown};
 use super::cursor::Cursor;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::read::{Entity, Origin};
 use crate::store;
 use crate::store::{At, Record, View};
@@ -262,9 +262,9 @@ fn turn(view: &View<'_>, at: &At, known: Option<Heads>) -> Result<Turn> {
 /// The type of an entity, and whether it was created twice, from the begin of its row.
 fn type_of(view: &View<'_>, entity: EntityId) -> Result<(Arc<str>, bool)> {
     let key = entity.as_bytes();
-    let missing = || Error::corrupt("heads", entity, "an entity of the log is missing");
+    let missing = || Error::corrupt(Table::Heads, entity, "an entity of the log is missing");
     let row = view.tables.heads.get(&key[..])?.ok_or_else(missing)?;
-    let bytes = store::unseal("heads", key, row.value())?;
-    let (_, line) = Heads::peek(bytes).map_err(store::unreadable("heads", key))?;
+    let bytes = store::unseal(Table::Heads, key, row.value())?;
+    let (_, line) = Heads::peek(bytes).map_err(store::unreadable(Table::Heads, key))?;
     Ok((view.entity_type(line)?, Heads::peek_created_twice(bytes)))
 }

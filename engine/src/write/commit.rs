@@ -5,7 +5,7 @@ use heirloom_core::model::{CommitRef, DatasetId, Line, LogId, Metadata, Sequence
 
 use super::transaction::Transaction;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::LogEntry;
 
 impl Engine {
@@ -151,7 +151,7 @@ impl Engine {
             (None, Some(info)) => {
                 (Sequence::START, heirloom_core::format::hash::chain_of_genesis(&info.genesis))
             }
-            (None, None) => return Err(Error::corrupt("logs", line, "an unknown log")),
+            (None, None) => return Err(Error::corrupt(Table::Logs, line, "an unknown log")),
         };
         // what stays here orders nobody's writes but ours: its times may go back when our clock was
         // put right

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::import::{Authored, Device, FLUSH, Importer, heads_in};
 use super::staged::{StagedEntity, content_leaves, patch_body};
-use crate::error::{Error, ImportFault, Result};
+use crate::error::{Error, ImportFault, Result, Table};
 use crate::read::Version;
 use crate::store::{LogEntry, View};
 
@@ -241,7 +241,8 @@ impl Draft<'_> {
                 continue;
             }
             let upto = self.past.get(log).map_or(Sequence::START, |e| e.sequence);
-            let missing = || Error::corrupt("log", head.writer.reference, "a version is missing");
+            let missing =
+                || Error::corrupt(Table::Log, head.writer.reference, "a version is missing");
             refs.push(view.commit_on(head.writer.line, upto)?.ok_or_else(missing)?.reference(log));
         }
         Ok(refs)

@@ -12,7 +12,7 @@ use heirloom_core::model::{
 };
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::read::Version;
 use crate::store;
 use crate::store::{LogCut, View};
@@ -156,7 +156,8 @@ impl Importer {
             let heads = heads_in(view, past, entity)?;
             let version = |h: &Head| {
                 let dot = (h.writer.line, h.writer.reference.sequence);
-                let missing = || Error::corrupt("log", h.writer.reference, "a version is missing");
+                let missing =
+                    || Error::corrupt(Table::Log, h.writer.reference, "a version is missing");
                 let at = view.version(dot)?.ok_or_else(missing)?;
                 Version::new(view, &at, &view.parents(&at)?)
             };

@@ -11,7 +11,7 @@ use heirloom_core::merge::{
 };
 use heirloom_core::model::{Content, EntityId, Kind, Patch, Path, State, Writer};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::View;
 
 /// What shall become of an entity.
@@ -68,7 +68,7 @@ impl StagedEntity {
         }
         let heads = Heads { list: self.parents.clone(), ..Heads::default() };
         view.type_of(&heads)?
-            .ok_or_else(|| Error::corrupt("types", "?", "an entity without a type"))
+            .ok_or_else(|| Error::corrupt(Table::Types, "?", "an entity without a type"))
     }
 
     /// Whether no path of a patch leads into a value of what is there.

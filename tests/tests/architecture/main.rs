@@ -15,14 +15,13 @@ use std::process::Command;
 use arrows::Arrows;
 
 const CORE: &[&str] =
-    &["limits.rs", "error.rs", "bytes.rs", "model", "format", "merge", "replica", "lib.rs"];
+    &["limits.rs", "error.rs", "bytes.rs", "model", "format", "merge", "fold", "replica", "lib.rs"];
 
 const ENGINE: &[&str] = &[
     "error",
     "store/rows",
     "store/file",
     "store/read",
-    "store/fold",
     "store/index",
     "store/commit",
     "store/intake",

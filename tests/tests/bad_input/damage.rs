@@ -163,14 +163,18 @@ fn a_store_whose_last_commit_is_damaged_is_readable_and_goes_on_under_a_fresh_lo
     let log = engine.log_id();
     let snapshot = engine.snapshot().unwrap();
     assert_eq!(snapshot.get(entity(7)).unwrap().unwrap().get("n").unwrap(), Some(7.into()));
-    assert!(matches!(engine.log_root(), Err(Error::Corrupt { table: "log", .. })));
+    assert!(matches!(engine.log_root(), Err(Error::Corrupt { table: heirloom::Table::Log, .. })));
     let position = engine.replication().position().unwrap();
     assert!(
         !position.whole
             && position.ends.iter().all(|end| Some(end.log) != log || end.sequence.get() > 0)
     );
     let found = engine.verify().unwrap();
-    assert!(found.problems.iter().any(|problem| problem.table == "log"), "{:?}", found.problems);
+    assert!(
+        found.problems.iter().any(|problem| problem.table.name() == "log"),
+        "{:?}",
+        found.problems
+    );
     engine.write(|tx| tx.create_with_id(entity(99), "lamp", &Content::new())).unwrap();
     assert_ne!(engine.log_id(), log);
 }
@@ -199,7 +203,7 @@ fn the_change_log_has_a_way_past_damaged_commits() {
         while let Some(change) = changes.next() {
             match change {
                 Ok(change) => found.push(change.version()),
-                Err(Error::Corrupt { table: "log", .. }) => {
+                Err(Error::Corrupt { table: heirloom::Table::Log, .. }) => {
                     passed += 1;
                     assert!(changes.pass_damaged().unwrap());
                     // the place is one to go on from

@@ -52,21 +52,32 @@ fn a_damaged_page_is_an_error_that_names_table_and_key_and_nothing_else_suffers(
     let snapshot = engine.snapshot().unwrap();
     let id = entity(7).to_string().replace('-', "");
     match snapshot.get(entity(7)) {
-        Err(Error::Corrupt { table: "heads", key, .. }) => assert_eq!(key.replace('-', ""), id),
+        Err(Error::Corrupt { table: heirloom::Table::Heads, key, .. }) => {
+            assert_eq!(key.replace('-', ""), id)
+        }
         other => panic!("{other:?}"),
     }
     // an iterator says it once and ends
     let listed: Vec<_> = snapshot.entity_ids().unwrap().collect();
-    assert!(matches!(listed[..], [.., Err(Error::Corrupt { table: "heads", .. })]), "{listed:?}");
+    assert!(
+        matches!(listed[..], [.., Err(Error::Corrupt { table: heirloom::Table::Heads, .. })]),
+        "{listed:?}"
+    );
     assert_eq!(listed.iter().filter(|id| id.is_err()).count(), 1);
-    assert!(matches!(snapshot.history(entity(7)), Err(Error::Corrupt { table: "heads", .. })));
+    assert!(matches!(
+        snapshot.history(entity(7)),
+        Err(Error::Corrupt { table: heirloom::Table::Heads, .. })
+    ));
     // what does not need the page
     let found = survey(&engine);
     for what in ["log root", "clock", "commits", "forks", "peers", "staged", "state digest"] {
         assert_eq!(found[what], truth[what], "{what}");
     }
     let problems = engine.verify().unwrap().problems;
-    assert!(problems.iter().any(|p| p.table == "heads" && p.what.contains("redb")), "{problems:?}");
+    assert!(
+        problems.iter().any(|p| p.table.name() == "heads" && p.what.contains("redb")),
+        "{problems:?}"
+    );
 }
 
 #[test]
@@ -79,7 +90,7 @@ fn repair_makes_a_table_anew_whose_tree_is_broken_and_finds_nothing_afterwards()
         let repaired = engine.repair().unwrap();
         assert!(repaired.left.is_empty(), "{name}: {repaired:?}");
         assert!(
-            repaired.mended.iter().any(|problem| problem.table == "heads"),
+            repaired.mended.iter().any(|problem| problem.table.name() == "heads"),
             "{name}: {repaired:?}"
         );
         assert_eq!(repaired.remade_tables, 1, "{name}");

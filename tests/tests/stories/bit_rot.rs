@@ -201,7 +201,10 @@ fn a_log_that_lost_its_end_keeps_its_heads_and_is_brought_back() {
         (from..COMMITS).for_each(|lsn| damage(&world.path(), lsn, Rot::Lost));
         let phone = world.phone();
         let found = phone.engine.verify().unwrap();
-        assert!(found.problems.iter().any(|problem| problem.table == "log"), "{from}: {found:?}");
+        assert!(
+            found.problems.iter().any(|problem| problem.table.name() == "log"),
+            "{from}: {found:?}"
+        );
         let repaired = phone.engine.repair().unwrap();
         assert_eq!(repaired.damaged_commits, COMMITS - from, "{from}: {repaired:?}");
         assert_eq!(phone.text(world.ids[0]), "edited", "{from}");
@@ -341,7 +344,7 @@ fn what_is_damaged_is_an_error_and_all_else_is_there() {
     for (id, read) in world.ids.iter().zip(read) {
         match read {
             Ok(entity) => assert!(entity.is_some()),
-            Err(Error::Corrupt { table: "log", .. }) => {
+            Err(Error::Corrupt { table: heirloom::Table::Log, .. }) => {
                 assert_eq!(*id, world.ids[1], "the only one that stands in the log only")
             }
             Err(e) => panic!("{e}"),
@@ -376,7 +379,10 @@ fn the_own_end_is_damaged_and_its_sequence_is_not_used_again() {
         assert!(world.tablet.engine.snapshot().unwrap().get(first).unwrap().is_none());
         // nothing can be written on it that a peer could take
         let refused = phone.engine.write(|tx| tx.patch(first, Patch::new().set("text", "on it")));
-        assert!(matches!(refused, Err(Error::Corrupt { table: "log", .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(Error::Corrupt { table: heirloom::Table::Log, .. })),
+            "{refused:?}"
+        );
         world.tablet.edit(id, "and back");
         phone.sync(&world.tablet);
         assert_eq!(phone.text(id), "and back");

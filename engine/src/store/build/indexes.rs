@@ -4,12 +4,12 @@
 use heirloom_core::bytes::{Put, Reader};
 use heirloom_core::model::{EntityId, TypeNumber};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::commit::{Store, Writer};
 use crate::store::index::{
     Declared, Field, Index, IndexState, if_shown, index_parts, indexed_row, read_indexed,
 };
-use crate::store::rows::{INDEX, INDEXED, META, Tables, WriteTable, hex, seal, type_key};
+use crate::store::rows::{Tables, WriteTable, hex, seal, type_key};
 
 /// Entities that one slice looks at: some milliseconds under the writer's lock.
 const SLICE: usize = 256;
@@ -88,7 +88,7 @@ impl Store {
             return Ok(());
         }
         self.transact(|tx| {
-            let mut meta = tx.open_table(META)?;
+            let mut meta = tx.open_table(Table::Meta)?;
             for index in &changed {
                 let name = Index::name(index.ordinal);
                 meta.insert(name.as_bytes(), &seal(name.as_bytes(), &index.encode())[..])?;
@@ -153,7 +153,8 @@ impl Store {
     fn drop_slice(&self, ordinal: u32) -> Result<()> {
         let mut left = true;
         self.transact(|tx| {
-            let (mut index, mut indexed) = (tx.open_table(INDEX)?, tx.open_table(INDEXED)?);
+            let (mut index, mut indexed) =
+                (tx.open_table(Table::Index)?, tx.open_table(Table::Indexed)?);
             // no sort key begins so high
             let (from, to) =
                 (ordinal.to_be_bytes(), [&ordinal.to_be_bytes()[..], &[u8::MAX]].concat());
@@ -167,7 +168,7 @@ impl Store {
             }
             left = rows.len() == SLICE;
             if !left {
-                tx.open_table(META)?.remove(Index::name(ordinal).as_bytes())?;
+                tx.open_table(Table::Meta)?.remove(Index::name(ordinal).as_bytes())?;
             }
             Ok(())
         })?;
@@ -214,7 +215,7 @@ fn entities_of(
     let ids = rows.map(move |row| {
         let (key, _) = row?;
         id(key.value())
-            .ok_or_else(|| Error::corrupt("by_type", hex(key.value()), "not an entity id"))
+            .ok_or_else(|| Error::corrupt(Table::ByType, hex(key.value()), "not an entity id"))
     });
     Ok(ids.filter(move |id| id.as_ref().ok() != after.as_ref()))
 }

@@ -4,14 +4,14 @@ use heirloom_core::model::{Dataset, DatasetId, NodeId, Sequence};
 
 use super::store::Store;
 use super::writer::Writer;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::read::View;
 use crate::store::rows::{DATASET, NODE, Tables};
 
 impl Store {
     pub(crate) fn read_dataset(&self, tables: &Tables) -> Result<Option<Dataset>> {
         let Some(bytes) = self.meta(tables, DATASET)? else { return Ok(None) };
-        let wrong = || Error::corrupt("meta", DATASET, "not a dataset");
+        let wrong = || Error::corrupt(Table::Meta, DATASET, "not a dataset");
         let (id, name) = bytes.split_first_chunk().ok_or_else(wrong)?;
         let name = std::str::from_utf8(name).map_err(|_| wrong())?;
         let name = Some(name.to_owned()).filter(|name| !name.is_empty());

@@ -10,12 +10,12 @@ use redb::Durability;
 use super::group_commit::Journal;
 use super::store::{Backing, Store};
 use super::writer::{DurableBatch, Writer, Writing};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::index::write_index;
 use crate::store::read::View;
 use crate::store::rows::{
     PIECE, Tables, WriteTable, WriteTables, add_checkpoint, catching, dot_key, gap_row, log_key,
-    log_row, seal, tables, transact, type_key, unreadable, unseal,
+    log_row, seal, transact, type_key, unreadable, unseal,
 };
 
 impl Store {
@@ -31,7 +31,7 @@ impl Store {
             return Err(self.broken());
         }
         if let Some(Error::Corrupt { table, key, what }) = &writer.damage {
-            return Err(Error::corrupt(table, key, what));
+            return Err(Error::corrupt(*table, key, what));
         }
         if writer.tables.is_none() || self.published.read().is_none() {
             return Err(Error::Closed);
@@ -102,7 +102,7 @@ impl Store {
     fn write_batch(&self, batch: &DurableBatch) -> Result<()> {
         self.transact(|tx| {
             self.write_names(tx, batch)?;
-            let mut log = tx.open_table(tables::LOG)?;
+            let mut log = tx.open_table(Table::Log)?;
             let last = batch.next_lsn.before();
             for (lsn, _) in &batch.healed {
                 drop_record(&mut log, *lsn)?;
@@ -117,12 +117,12 @@ impl Store {
                 }
                 put_record(&mut log, *lsn, bytes)?;
             }
-            let mut dots = tx.open_table(tables::DOTS)?;
+            let mut dots = tx.open_table(Table::Dots)?;
             for ((line, first), lsn) in &batch.dots {
                 dots.insert(&dot_key(*line, *first)[..], &lsn.get().to_be_bytes()[..])?;
             }
             if !batch.missing.is_empty() {
-                let mut missing = tx.open_table(tables::MISSING)?;
+                let mut missing = tx.open_table(Table::Missing)?;
                 for (lsn, gap) in &batch.missing {
                     let key = lsn.get().to_be_bytes();
                     match gap {
@@ -138,7 +138,7 @@ impl Store {
 
     fn write_names(&self, tx: &WriteTables, batch: &DurableBatch) -> Result<()> {
         if !batch.meta.is_empty() {
-            let mut meta = tx.open_table(tables::META)?;
+            let mut meta = tx.open_table(Table::Meta)?;
             for (name, value) in &batch.meta {
                 match value {
                     Some(value) => {
@@ -149,7 +149,7 @@ impl Store {
             }
         }
         if !batch.logs.is_empty() {
-            let mut logs = tx.open_table(tables::LOGS)?;
+            let mut logs = tx.open_table(Table::Logs)?;
             for line in &batch.logs {
                 let Some(info) = self.directory.log(*line) else { continue };
                 let key = line.get().to_be_bytes();
@@ -157,8 +157,8 @@ impl Store {
             }
         }
         if !batch.types.is_empty() {
-            let mut types = tx.open_table(tables::TYPES)?;
-            let mut names = tx.open_table(tables::TYPE_NAMES)?;
+            let mut types = tx.open_table(Table::Types)?;
+            let mut names = tx.open_table(Table::TypeNames)?;
             for number in &batch.types {
                 let Some(name) = self.directory.pending_type(*number) else { continue };
                 let key = number.get().to_be_bytes();
@@ -227,7 +227,7 @@ pub(crate) fn drop_record(log: &mut WriteTable<'_>, lsn: Lsn) -> Result<()> {
 /// Heads, and the tables that follow from them: the difference to the row that stood there tells
 /// what changes. Returns whose type changed.
 fn write_heads(tx: &WriteTables, batch: &DurableBatch) -> Result<Vec<EntityId>> {
-    let mut table = tx.open_table(tables::HEADS)?;
+    let mut table = tx.open_table(Table::Heads)?;
     let (mut by_type, mut unsettled) = (Vec::new(), Vec::new());
     for (entity, heads) in &batch.heads {
         let key = entity.as_bytes();
@@ -248,7 +248,7 @@ fn write_heads(tx: &WriteTables, batch: &DurableBatch) -> Result<Vec<EntityId>> 
     let retyped =
         by_type.iter().filter_map(|(entity, before, _)| before.map(|_| *entity)).collect();
     if !by_type.is_empty() {
-        let mut table = tx.open_table(tables::BY_TYPE)?;
+        let mut table = tx.open_table(Table::ByType)?;
         for (entity, before, now) in by_type {
             if let Some(before) = before {
                 table.remove(&type_key(before, entity)[..])?;
@@ -257,7 +257,7 @@ fn write_heads(tx: &WriteTables, batch: &DurableBatch) -> Result<Vec<EntityId>> 
         }
     }
     if !unsettled.is_empty() {
-        let mut table = tx.open_table(tables::UNSETTLED)?;
+        let mut table = tx.open_table(Table::Unsettled)?;
         for (entity, is) in unsettled {
             if is {
                 table.insert(&entity.as_bytes()[..], &[][..])?;
@@ -270,6 +270,6 @@ fn write_heads(tx: &WriteTables, batch: &DurableBatch) -> Result<Vec<EntityId>> 
 }
 
 fn peek(entity: EntityId, row: &[u8]) -> Result<(bool, TypeNumber)> {
-    let value = unseal("heads", entity.as_bytes(), row)?;
-    Heads::peek(value).map_err(unreadable("heads", entity.as_bytes()))
+    let value = unseal(Table::Heads, entity.as_bytes(), row)?;
+    Heads::peek(value).map_err(unreadable(Table::Heads, entity.as_bytes()))
 }

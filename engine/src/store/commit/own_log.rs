@@ -10,7 +10,7 @@ use heirloom_core::model::{CommitRef, DatasetId, Line, LogId, Sequence};
 
 use super::store::Store;
 use super::writer::Writer;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::rows::{LOCAL, OWN, PREDECESSOR, predecessor_row, varint};
 
 /// How the next own log will call itself.
@@ -87,7 +87,7 @@ impl Writer {
                 .is_some_and(|until| self.tip(line).map_or(Sequence::START, |t| t.last) == until)
             {
                 return Err(Error::corrupt(
-                    "log",
+                    Table::Log,
                     "the end of what stays here",
                     "the record is damaged",
                 ));

@@ -6,20 +6,20 @@ use heirloom_core::fold::Lines;
 use heirloom_core::model::{Line, Lsn, Sequence};
 
 use super::problem::Verification;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::commit::Store;
 use crate::store::read::View;
-use crate::store::rows::{Gap, Record, Tables, WriteTables, log_key, read_gap, tables};
+use crate::store::rows::{Gap, Record, Tables, WriteTables, log_key, read_gap};
 
 /// Names rows that cannot be read, or mark what is not here (R33).
 pub(crate) fn check_missing(tables: &Tables, end: Lsn, out: &mut Verification) -> Result<()> {
-    let Some(table) = tables.optional(tables::MISSING)? else { return Ok(()) };
+    let Some(table) = tables.optional(Table::Missing)? else { return Ok(()) };
     for row in table.iter()? {
         let (key, value) = row?;
         if let Some((lsn, _)) =
             out.note(read_gap(key.value(), value.value()))?.filter(|(lsn, _)| *lsn >= end)
         {
-            out.problem("missing", lsn, "it marks no commit");
+            out.problem(Table::Missing, lsn, "it marks no commit");
         }
     }
     Ok(())
@@ -27,8 +27,8 @@ pub(crate) fn check_missing(tables: &Tables, end: Lsn, out: &mut Verification) -
 
 /// Drops such rows.
 pub(crate) fn mend_missing(tables: &Tables, end: Lsn, tx: &WriteTables) -> Result<()> {
-    let Some(table) = tables.optional(tables::MISSING)? else { return Ok(()) };
-    let mut mended = tx.open_table(tables::MISSING)?;
+    let Some(table) = tables.optional(Table::Missing)? else { return Ok(()) };
+    let mut mended = tx.open_table(Table::Missing)?;
     for row in table.iter()? {
         let (key, value) = row?;
         if read_gap(key.value(), value.value()).map_or(true, |(lsn, _)| lsn >= end) {
@@ -51,7 +51,7 @@ impl Store {
                 let Some((first, lsn)) = view.dot_at(line, until)? else { continue };
                 if lsn >= end {
                     return Err(Error::corrupt(
-                        "dots",
+                        Table::Dots,
                         format!("{line}/{first}"),
                         "names no commit",
                     ));

@@ -1,9 +1,10 @@
 //! Damage in what only saves work: what is remembered of peers, and parts of large commits.
 
-use super::problem::Verification;
-use crate::error::Result;
-use crate::store::rows::{PEERS, STAGING, Tables, WriteTables, read_peer, spoilt};
 use heirloom_core::model::Lsn;
+
+use super::problem::Verification;
+use crate::error::{Result, Table};
+use crate::store::rows::{Tables, WriteTables, read_peer, spoilt};
 
 /// Names what is damaged (R33).
 pub(crate) fn check_peers(tables: &Tables, out: &mut Verification) -> Result<()> {
@@ -19,14 +20,14 @@ pub(crate) fn check_peers(tables: &Tables, out: &mut Verification) -> Result<()>
 
 /// Drops what is damaged: it costs longer clocks and parts that travel again.
 pub(crate) fn mend_peers(tables: &Tables, tx: &WriteTables) -> Result<()> {
-    let mut peers = tx.open_table(PEERS)?;
+    let mut peers = tx.open_table(Table::Peers)?;
     for row in tables.peers.iter()? {
         let (key, value) = row?;
         if read_peer(key.value(), value.value(), Lsn::END).is_err() {
             peers.remove(key.value())?;
         }
     }
-    let mut staging = tx.open_table(STAGING)?;
+    let mut staging = tx.open_table(Table::Staging)?;
     for peer in spoilt(tables)?.into_keys() {
         staging.remove_all_of(&peer)?;
     }

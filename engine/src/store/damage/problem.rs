@@ -2,7 +2,7 @@
 
 use heirloom_core::model::EntityId;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 
 /// A store where everything is damaged must not fill the memory.
 const PROBLEMS: usize = 10_000;
@@ -37,7 +37,7 @@ pub struct Verification {
 #[non_exhaustive]
 pub struct Problem {
     /// The table.
-    pub table: &'static str,
+    pub table: Table,
     /// The key, readable.
     pub key: String,
     /// What is wrong.
@@ -53,7 +53,7 @@ impl std::fmt::Display for Problem {
 impl Problem {
     /// The entity whose row is damaged, where the table has rows of entities.
     pub fn entity(&self) -> Option<EntityId> {
-        if !["heads", "by_type", "unsettled", "index", "indexed"].contains(&self.table) {
+        if !self.table.is_of_entities() {
             return None;
         }
         let digits: Vec<u8> = self.key.bytes().filter(|b| *b != b'-').collect();
@@ -70,7 +70,7 @@ impl Verification {
 
     pub(crate) fn problem(
         &mut self,
-        table: &'static str,
+        table: Table,
         key: impl std::fmt::Display,
         what: impl Into<String>,
     ) {

@@ -11,12 +11,12 @@ use heirloom_core::model::{EntityId, Line, Lsn, Sequence, StateDigest};
 
 use super::look::mend_missing;
 use super::peers::mend_peers;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::commit::{Store, Writer, drop_record, put_record};
 use crate::store::read::{Caches, View, read_type};
 use crate::store::rows::{
-    Bytes, Checkpoint, Gap, ReadTable, Record, Table, Tables, WriteTable, WriteTables,
-    add_checkpoint, decode_row, dot_key, seal, tables, type_key,
+    Bytes, Checkpoint, Gap, ReadTable, Record, Tables, WriteTable, WriteTables, add_checkpoint,
+    decode_row, dot_key, seal, tables, type_key,
 };
 
 /// Memory for what is read on the way.
@@ -104,7 +104,7 @@ impl Store {
                     break;
                 }
             }
-            if table == tables::LOG {
+            if table == Table::Log {
                 self.look_up_records(tables, &broken, &mut made)?;
             }
             Ok(())
@@ -125,7 +125,7 @@ impl Store {
             for piece in 0.. {
                 let key = tables::log_key(lsn, piece);
                 let Ok(Some(found)) = broken.get(&key) else { break };
-                if tables::can_hold(tables::LOG, &key, found.value()) && made.get(&key)?.is_none() {
+                if tables::can_hold(Table::Log, &key, found.value()) && made.get(&key)?.is_none() {
                     made.insert(&key, found.value())?;
                 }
             }
@@ -221,7 +221,7 @@ impl Store {
         };
         let mut damaged = self.missing.first_damaged().is_some();
         self.mend(|tx| {
-            let mut dots = tx.open_table(tables::DOTS)?;
+            let mut dots = tx.open_table(Table::Dots)?;
             for row in tables.dots.iter()? {
                 let (key, value) = row?;
                 let lsn = <[u8; 8]>::try_from(value.value())
@@ -275,7 +275,7 @@ impl Store {
         let parts = rows.div_ceil(entities).max(1);
         let mut digest = StateDigest::ZERO;
         self.mend(|tx| {
-            let mut table = tx.open_table(tables::HEADS)?;
+            let mut table = tx.open_table(Table::Heads)?;
             for part in 0..parts {
                 let mine = |id: &EntityId| part_of(id, parts) == part;
                 let mut fold = fold_heads(view, logged, &mine)?;
@@ -317,7 +317,7 @@ impl Store {
             Ok(row.map(|row| decode_row(id, row.value(), view.directory)))
         };
         self.mend(|tx| {
-            let mut by_type = tx.open_table(tables::BY_TYPE)?;
+            let mut by_type = tx.open_table(Table::ByType)?;
             for row in view.tables.by_type.iter()? {
                 let (key, _) = row?;
                 let id = key.value().get(4..).unwrap_or_default();
@@ -329,12 +329,12 @@ impl Store {
                 }
             }
             // each by itself: lists that lead to rows of a table that is gone would stand for them
-            for table in [tables::INDEX, tables::INDEXED] {
+            for table in [Table::Index, Table::Indexed] {
                 if view.tables.optional(table)?.is_some() {
                     tx.delete_table(table)?;
                 }
             }
-            let mut unsettled = tx.open_table(tables::UNSETTLED)?;
+            let mut unsettled = tx.open_table(Table::Unsettled)?;
             for row in view.tables.unsettled.iter()? {
                 let (key, _) = row?;
                 if !heads_row(key.value())?.is_some_and(|heads| heads.map_or(true, |h| h.unsettled))
@@ -368,7 +368,7 @@ impl Store {
         let mut bytes = view.with_bytes(last, |bytes| record.without_checkpoint(bytes))?;
         add_checkpoint(&mut bytes, end);
         self.mend(|tx| {
-            let mut log = tx.open_table(tables::LOG)?;
+            let mut log = tx.open_table(Table::Log)?;
             drop_record(&mut log, last)?;
             put_record(&mut log, last, &bytes)
         })
@@ -377,7 +377,7 @@ impl Store {
 
 /// `type_names`, from the rows of `types` that can be read.
 fn mend_type_names(tables: &Tables, tx: &WriteTables) -> Result<()> {
-    let mut names = tx.open_table(tables::TYPE_NAMES)?;
+    let mut names = tx.open_table(Table::TypeNames)?;
     for row in tables.type_names.iter()? {
         let (name, number) = row?;
         let named = tables.types.get(number.value())?;
@@ -441,7 +441,7 @@ fn heads_of(view: &View<'_>, (id, found): (EntityId, HeadWriters)) -> Result<(En
     for writer in writers {
         let (line, sequence) = writer.dot();
         let missing =
-            || Error::corrupt("log", format!("{line}/{sequence}"), "a version is missing");
+            || Error::corrupt(Table::Log, format!("{line}/{sequence}"), "a version is missing");
         let at = view.version((line, sequence))?.ok_or_else(missing)?;
         let mut head = Head::clone(&*view.as_head(&at)?);
         if head.state == HeadState::InLog {

@@ -13,9 +13,9 @@ use heirloom_core::format::sort_key::cut;
 use heirloom_core::format::value::{path, put_path};
 use heirloom_core::model::{EntityId, Path};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::read::View;
-use crate::store::rows::{INDEX, INDEXED, Tables, WriteTables, hex, seal, unreadable, unseal};
+use crate::store::rows::{Tables, WriteTables, hex, seal, unreadable, unseal};
 
 /// A field of a type.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -119,8 +119,8 @@ impl Index {
 
     pub(crate) fn read(ordinal: u32, row: &[u8]) -> Result<Self> {
         let name = Self::name(ordinal);
-        let bytes = unseal("meta", name.as_bytes(), row)?;
-        Self::decode(ordinal, bytes).map_err(|e| Error::corrupt("meta", name, e))
+        let bytes = unseal(Table::Meta, name.as_bytes(), row)?;
+        Self::decode(ordinal, bytes).map_err(|e| Error::corrupt(Table::Meta, name, e))
     }
 
     /// How far an index was when these tables were written.
@@ -158,7 +158,7 @@ pub(crate) fn index_parts(row: &[u8]) -> Result<(u32, &[u8], EntityId)> {
         let (key, entity) = rest.split_last_chunk()?;
         Some((u32::from_be_bytes(*ordinal), key, EntityId::from_bytes(*entity)))
     };
-    parts().ok_or_else(|| Error::corrupt("index", hex(row), "not a key"))
+    parts().ok_or_else(|| Error::corrupt(Table::Index, hex(row), "not a key"))
 }
 
 pub(crate) fn indexed_row(entity: EntityId, keys: &Keys) -> Vec<u8> {
@@ -179,14 +179,14 @@ fn ordinal(r: &mut Reader<'_>) -> Read<u32> {
 /// What stands of an entity in `index`, as its row of `indexed` says.
 pub(crate) fn read_indexed(entity: EntityId, row: &[u8]) -> Result<Keys> {
     let id = entity.as_bytes();
-    let mut r = Reader::new(unseal("indexed", id, row)?);
+    let mut r = Reader::new(unseal(Table::Indexed, id, row)?);
     let mut read = || {
         let n = r.count(2)?;
         let keys = (0..n).map(|_| Ok((ordinal(&mut r)?, r.bytes()?.to_vec())));
         let keys = keys.collect::<Read<Keys>>()?;
         r.end().map(|()| keys)
     };
-    read().map_err(unreadable("indexed", id))
+    read().map_err(unreadable(Table::Indexed, id))
 }
 
 /// What cannot be shown (its content is not here, or damaged) is in no index: others must be. A
@@ -237,7 +237,7 @@ pub(crate) fn write_index(
     if changes.peek().is_none() {
         return Ok(());
     }
-    let (mut index, mut indexed) = (tx.open_table(INDEX)?, tx.open_table(INDEXED)?);
+    let (mut index, mut indexed) = (tx.open_table(Table::Index)?, tx.open_table(Table::Indexed)?);
     for (entity, now) in changes {
         let id = entity.as_bytes();
         let before = match indexed.get(&id[..])? {

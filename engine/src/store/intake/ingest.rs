@@ -15,7 +15,7 @@ use heirloom_core::model::{Chain, CommitRef, Dataset, DatasetId, Line, LogId, Ls
 use heirloom_core::replica::{ClockAhead, Ingested, VoidVersion};
 
 use super::heal::Healed;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::commit::{LogEntry, PULL, Store, Tip, Writer};
 use crate::store::read::View;
 use crate::store::rows::{Gap, fork_of};
@@ -241,7 +241,7 @@ impl Store {
         } else {
             let missing = || {
                 let key = format!("{line}/{}", before.sequence);
-                Error::corrupt("dots", key, "its successor is missing")
+                Error::corrupt(Table::Dots, key, "its successor is missing")
             };
             let next = view.commit_on(line, before.sequence.next())?;
             Some(next.ok_or_else(missing)?.chain)

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, Durability, StorageBackend};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::commit::Store;
 use crate::store::rows::{
-    FINGERPRINT, FORMAT, NODE, OWN, PREDECESSOR, ReadTable, Table, Tables, WriteTables,
-    create_tables, tables, transact, unseal,
+    FINGERPRINT, FORMAT, NODE, OWN, PREDECESSOR, ReadTable, Tables, WriteTables, create_tables,
+    tables, transact, unseal,
 };
 
 /// Bytes of rows that one transaction of the copy writes.
@@ -20,17 +20,17 @@ const CACHE: usize = 16 << 20;
 /// In the order in which they are copied. A copy that is another store has the first nine, and the
 /// indexes where there are any.
 const OF_DATA: &[Table] = &[
-    tables::META,
-    tables::LOGS,
-    tables::TYPES,
-    tables::TYPE_NAMES,
-    tables::LOG,
-    tables::DOTS,
-    tables::HEADS,
-    tables::BY_TYPE,
-    tables::UNSETTLED,
+    Table::Meta,
+    Table::Logs,
+    Table::Types,
+    Table::TypeNames,
+    Table::Log,
+    Table::Dots,
+    Table::Heads,
+    Table::ByType,
+    Table::Unsettled,
 ];
-const OF_PEERS: &[Table] = &[tables::STAGING, tables::PEERS];
+const OF_PEERS: &[Table] = &[Table::Staging, Table::Peers];
 
 /// How far a copy is.
 #[derive(Clone, Copy, Default)]
@@ -111,8 +111,7 @@ impl Store {
         progress: &mut dyn FnMut(Copied),
     ) -> Result<()> {
         let mut sources = Vec::new();
-        for table in OF_DATA.iter().chain(&tables::OF_SOME).chain(OF_PEERS.iter().filter(|_| same))
-        {
+        for table in OF_DATA.iter().chain(&Table::OF_SOME).chain(OF_PEERS.iter().filter(|_| same)) {
             if let Some(rows) = tables.optional(*table)? {
                 sources.push((table, rows));
             }
@@ -122,12 +121,12 @@ impl Store {
             copied.of += rows.len()?;
         }
         for (table, rows) in &sources {
-            let is_left_out = |key: &[u8]| **table == tables::META && is_left_out(key, same);
+            let is_left_out = |key: &[u8]| **table == Table::Meta && is_left_out(key, same);
             copy_table(table, rows, &target, &is_left_out, &mut copied, progress)?;
         }
         if !same && let Some(row) = self.predecessor_of_copy(tables)? {
             target.transact(Durability::None, |tx| {
-                let mut meta = tx.open_table(tables::META).map_err(target.failed())?;
+                let mut meta = tx.open_table(Table::Meta).map_err(target.failed())?;
                 meta.insert(PREDECESSOR.as_bytes(), &row[..]).map_err(target.failed())?;
                 Ok(())
             })?;
@@ -175,7 +174,7 @@ fn copy_table(
                 let (key, value) = row?;
                 let (key, value) = (key.value(), value.value());
                 if tables::is_sealed(*table) {
-                    unseal(table.name(), key, value)?;
+                    unseal(*table, key, value)?;
                 }
                 copied.rows += 1;
                 copied.bytes += (key.len() + value.len()) as u64;

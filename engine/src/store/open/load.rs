@@ -8,13 +8,13 @@ use heirloom_core::bytes::Reader;
 use heirloom_core::format::genesis::Genesis;
 use heirloom_core::model::{CommitRef, Line, LogId, Lsn, NodeId, Sequence};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::commit::{Known, Store, Tip, Writer, is_empty};
 use crate::store::file::{Fingerprint, Opened};
 use crate::store::read::View;
 use crate::store::rows::{
     Checkpoint, DATASET, Directory, FINGERPRINT, Gap, LOCAL, NODE, OWN, PREDECESSOR, Tables,
-    branch_point, commit_ref, hex, number, predecessor_row, seal, tables, unreadable, unseal,
+    branch_point, commit_ref, hex, number, predecessor_row, seal, unreadable, unseal,
 };
 
 impl Store {
@@ -90,15 +90,17 @@ impl Store {
         if let Some(local) = self.meta(tables, LOCAL)?.map(|b| number(LOCAL, &b)).transpose()? {
             let known = u32::try_from(local).ok().filter(|line| *line < self.directory.log_count());
             let known = known.map(Line::new);
-            self.directory
-                .set_local(known.ok_or_else(|| Error::corrupt("meta", LOCAL, "an unknown log"))?);
+            self.directory.set_local(
+                known.ok_or_else(|| Error::corrupt(Table::Meta, LOCAL, "an unknown log"))?,
+            );
         }
         let dataset = self.read_dataset(tables)?.map(|dataset| dataset.id);
         if dataset.is_none() && !is_empty(&self.view(tables))? {
-            return Err(Error::corrupt("meta", DATASET, "the row is missing"));
+            return Err(Error::corrupt(Table::Meta, DATASET, "the row is missing"));
         }
         let node = self.meta(tables, NODE)?.map(|b| b.try_into());
-        let node = node.transpose().map_err(|_| Error::corrupt("meta", NODE, "not a node id"))?;
+        let node =
+            node.transpose().map_err(|_| Error::corrupt(Table::Meta, NODE, "not a node id"))?;
         Ok(Known { dataset, own, predecessor: None, node: node.map(NodeId::from_bytes) })
     }
 
@@ -121,7 +123,7 @@ impl Store {
         for line in self.directory.all() {
             let Some((first, lsn)) = view.dot_at(line, Sequence::END)? else { continue };
             if lsn >= next_lsn {
-                return Err(Error::corrupt("log", lsn, "the last record is missing"));
+                return Err(Error::corrupt(Table::Log, lsn, "the last record is missing"));
             }
             match view.commit_of(line, (first, lsn)) {
                 Ok(end) => writer.tips[line.index()] = Some(Tip::of(&end)),
@@ -174,7 +176,7 @@ impl Store {
     /// What stands under a name in `meta`.
     pub(crate) fn meta(&self, tables: &Tables, name: &str) -> Result<Option<Vec<u8>>> {
         let Some(row) = tables.meta.get(name.as_bytes())? else { return Ok(None) };
-        unseal("meta", name.as_bytes(), row.value()).map(|v| Some(v.to_vec()))
+        unseal(Table::Meta, name.as_bytes(), row.value()).map(|v| Some(v.to_vec()))
     }
 }
 
@@ -186,11 +188,11 @@ fn from(number: &[u8; 4]) -> (Bound<&[u8]>, Bound<&[u8]>) {
 
 /// Those that are not known yet. Of entity types only how many there are, however many that be.
 pub(crate) fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
-    let logs = tables.transaction.table(tables::LOGS)?;
+    let logs = tables.transaction.table(Table::Logs)?;
     for row in logs.range::<&[u8]>(from(&directory.log_count().to_be_bytes()))? {
         let (key, value) = row?;
-        check_number("logs", key.value(), directory.log_count())?;
-        let bytes = unseal("logs", key.value(), value.value())?;
+        check_number(Table::Logs, key.value(), directory.log_count())?;
+        let bytes = unseal(Table::Logs, key.value(), value.value())?;
         let mut r = Reader::new(bytes);
         let mut read = || {
             let id = LogId::from_bytes(r.array()?);
@@ -199,8 +201,8 @@ pub(crate) fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
             r.end()?;
             Ok((id, genesis, Genesis::of_log(genesis, id)?, fork))
         };
-        let (id, bytes, genesis, fork) = read().map_err(unreadable("logs", key.value()))?;
-        let wrong = |what| Err(Error::corrupt("logs", hex(key.value()), what));
+        let (id, bytes, genesis, fork) = read().map_err(unreadable(Table::Logs, key.value()))?;
+        let wrong = |what| Err(Error::corrupt(Table::Logs, hex(key.value()), what));
         match fork {
             None if directory.first_line(id).is_some() => {
                 return wrong("a log that is here already");
@@ -216,14 +218,14 @@ pub(crate) fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
     if let Some((key, _)) = tables.types.last()? {
         let last = key.value().try_into().map(u32::from_be_bytes);
         let next = last.ok().and_then(|last| last.checked_add(1));
-        let misplaced = || Error::corrupt("types", hex(key.value()), "not a number");
+        let misplaced = || Error::corrupt(Table::Types, hex(key.value()), "not a number");
         directory.types_are_durable(next.ok_or_else(misplaced)?);
     }
     Ok(())
 }
 
 /// Numbers are given without gaps: where one is lost all after it would be mistaken.
-fn check_number(table: &'static str, key: &[u8], next: u32) -> Result<()> {
+fn check_number(table: Table, key: &[u8], next: u32) -> Result<()> {
     if key == next.to_be_bytes() {
         Ok(())
     } else {
@@ -236,9 +238,13 @@ fn check_number(table: &'static str, key: &[u8], next: u32) -> Result<()> {
 fn check_last(view: &View<'_>, writer: &Writer, next_lsn: Lsn) -> Result<()> {
     let Some(last) = next_lsn.before() else { return Ok(()) };
     match view.record_uncached(last) {
-        Ok(r) if writer.tip(r.line).is_none_or(|tip| tip.last != r.header.last()) => Err(
-            Error::corrupt("dots", format!("{}/{}", r.line, r.header.first), "the row is missing"),
-        ),
+        Ok(r) if writer.tip(r.line).is_none_or(|tip| tip.last != r.header.last()) => {
+            Err(Error::corrupt(
+                Table::Dots,
+                format!("{}/{}", r.line, r.header.first),
+                "the row is missing",
+            ))
+        }
         Err(e) if !e.is_damage() => Err(e),
         _ => Ok(()),
     }

@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use redb::{Database, StorageBackend};
 
 use super::load::load_names;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::commit::{Backing, ClockSource, GroupCommit, Idle, Store, Wake, Writer};
 use crate::store::file::{
     Fingerprint, Opened, Overlay, Padded, Partial, Process, Wanted, WatchedFile, failed, is_there,
@@ -20,7 +20,7 @@ use crate::store::file::{
 use crate::store::index::Field;
 use crate::store::read::{Caches, Missing};
 use crate::store::rows::{
-    Directory, FILE_FORMAT, FORMAT, Tables, catching, create_tables, number, tables, unseal,
+    Directory, FILE_FORMAT, FORMAT, Tables, catching, create_tables, number, unseal,
 };
 
 pub(crate) struct Options {
@@ -276,14 +276,14 @@ fn is_blank(base: &Backing) -> Result<bool> {
 
 /// Before anything else is believed.
 fn check_format(base: &Backing) -> Result<()> {
-    let meta = match base.begin_read()?.optional(tables::META) {
+    let meta = match base.begin_read()?.optional(Table::Meta) {
         Ok(found) => found.ok_or(Error::NotAStore)?,
         // a table of this name, and not of bytes: another's
         Err(Error::Storage(_)) => return Err(Error::NotAStore),
         Err(e) => return Err(e),
     };
     let row = meta.get(FORMAT.as_bytes())?.ok_or(Error::NotAStore)?;
-    let found = number(FORMAT, unseal("meta", FORMAT.as_bytes(), row.value())?)?;
+    let found = number(FORMAT, unseal(Table::Meta, FORMAT.as_bytes(), row.value())?)?;
     if found == FILE_FORMAT {
         Ok(())
     } else {

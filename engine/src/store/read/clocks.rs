@@ -3,7 +3,7 @@
 use heirloom_core::model::{Clock, ClockEntry, Line, LogId, Sequence, Timestamp};
 
 use super::view::View;
-use crate::error::{ClockFault, Error, Result};
+use crate::error::{ClockFault, Error, Result, Table};
 
 /// Adds what lies on a line up to a sequence to a clock, under the names that its stretches have.
 pub(crate) fn see_line(
@@ -15,7 +15,7 @@ pub(crate) fn see_line(
     for (name, until) in view.directory.stretches(line) {
         let sequence = until.unwrap_or(upto).min(upto);
         let missing =
-            || Error::corrupt("dots", format!("{line}/{sequence}"), "a commit is missing");
+            || Error::corrupt(Table::Dots, format!("{line}/{sequence}"), "a commit is missing");
         if sequence > Sequence::START && view.directory.name(line, sequence) == Some(name) {
             let record = view.commit_on(line, sequence)?.ok_or_else(missing)?;
             let stamp = record.header.stamp().unwrap_or(Timestamp::MAX.as_millis() as u64);

@@ -10,7 +10,7 @@ use heirloom_core::model::{
 };
 
 use super::view::View;
-use crate::error::{Error, ImportFault, Result};
+use crate::error::{Error, ImportFault, Result, Table};
 use crate::store::rows::Directory;
 
 impl Lookup for View<'_> {
@@ -72,7 +72,7 @@ impl View<'_> {
                 if self.directory.lines(log).iter().any(|l| !self.missing.shows(*l, sequence)) =>
             {
                 let what = "the commit that is written on is damaged";
-                Err(Error::corrupt("log", format!("{log}/{sequence}"), what))
+                Err(Error::corrupt(Table::Log, format!("{log}/{sequence}"), what))
             }
             other => other,
         }

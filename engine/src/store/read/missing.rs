@@ -6,13 +6,13 @@
 //! the place. A commit whose bodies do not *verify* is whole but for its contents: those are asked
 //! for.
 
-use heirloom_core::model::{Line, Lsn, Sequence};
 use std::collections::{BTreeMap, HashMap};
 
+use heirloom_core::model::{Line, Lsn, Sequence};
 use parking_lot::{Mutex, RwLock};
 
-use crate::error::Result;
-use crate::store::rows::{Directory, Gap, Tables, read_gap, tables};
+use crate::error::{Result, Table};
+use crate::store::rows::{Directory, Gap, Tables, read_gap};
 
 /// All gaps, by lsn. Written with the next durable commit; what is lost of that is found again when
 /// it is read.
@@ -30,7 +30,7 @@ impl Missing {
     /// A row that is itself damaged, or of a commit that is not here, is passed over: it is only a
     /// mark.
     pub(crate) fn load(&self, tables: &Tables, end: Lsn) -> Result<()> {
-        let Some(table) = tables.optional(tables::MISSING)? else { return Ok(()) };
+        let Some(table) = tables.optional(Table::Missing)? else { return Ok(()) };
         let mut gaps = self.gaps.write();
         for row in table.iter()? {
             let (key, value) = row?;

@@ -14,7 +14,7 @@ use heirloom_core::model::{EntityId, Kind, Line, Lsn, Sequence, State, VersionRe
 
 use super::content::{At, Part, Step};
 use super::view::View;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::rows::Record;
 
 impl View<'_> {
@@ -41,13 +41,15 @@ impl View<'_> {
     }
 
     pub(crate) fn log_id(&self, line: Line) -> Result<heirloom_core::model::LogId> {
-        self.directory.log_id(line).ok_or_else(|| Error::corrupt("logs", line, "an unknown log"))
+        self.directory
+            .log_id(line)
+            .ok_or_else(|| Error::corrupt(Table::Logs, line, "an unknown log"))
     }
 
     /// A version that must be there, since something that was folded names it.
     fn known(&self, dot: Dot) -> Result<At> {
         self.version(dot)?.ok_or_else(|| {
-            Error::corrupt("log", format!("{}/{}", dot.0, dot.1), "a version is missing")
+            Error::corrupt(Table::Log, format!("{}/{}", dot.0, dot.1), "a version is missing")
         })
     }
 
@@ -60,7 +62,8 @@ impl View<'_> {
                 if p.path == 0 {
                     return Ok(dot(at.record.line, p.sequence));
                 }
-                let missing = || Error::corrupt("log", at.record.lsn, "a parent's log is unknown");
+                let missing =
+                    || Error::corrupt(Table::Log, at.record.lsn, "a parent's log is unknown");
                 let r = at.record.header.refs.get(p.path as usize - 1).ok_or_else(missing)?;
                 let line = self.line_of(r.log, r.sequence, r.prefix)?;
                 line.map(|line| dot(line, p.sequence)).ok_or_else(missing)
@@ -129,7 +132,7 @@ impl View<'_> {
         if fits {
             Ok(last)
         } else {
-            Err(Error::corrupt("dots", format!("{line}/{late}"), "out of order"))
+            Err(Error::corrupt(Table::Dots, format!("{line}/{late}"), "out of order"))
         }
     }
 
@@ -167,7 +170,7 @@ impl View<'_> {
     /// Of a creation from itself; of a patch from its parents, of which none is more than 32
     /// generations from a note.
     fn derive(&self, at: &At) -> Result<(Derived, u64)> {
-        let broken = || Error::corrupt("log", at.record.lsn, "a version without a type");
+        let broken = || Error::corrupt(Table::Log, at.record.lsn, "a version without a type");
         if at.header().kind() == Some(Kind::Create) {
             let own_type = at.header().entity_type.as_deref();
             let own_type = own_type.map(|t| self.type_number(t)).transpose()?.flatten();
@@ -207,7 +210,7 @@ impl View<'_> {
         {
             return Ok(known);
         }
-        let unreadable = |e| Error::corrupt("log", at.record.lsn, e);
+        let unreadable = |e| Error::corrupt(Table::Log, at.record.lsn, e);
         let (tag, payload) =
             self.with_bytes(at.record.lsn, |bytes| at.record.body(at.index, bytes))?;
         let state = match tag {
@@ -276,7 +279,7 @@ impl View<'_> {
             HeadState::Absent => Ok(Stored::Absent),
             HeadState::Inline(bytes) => read_inline(bytes, &head.writer, self.directory)
                 .map(|s| Stored::Live(Arc::new(s)))
-                .map_err(|e| Error::corrupt("heads", entity, e)),
+                .map_err(|e| Error::corrupt(Table::Heads, entity, e)),
             HeadState::InLog => {
                 self.content(&self.known((head.writer.line, head.writer.reference.sequence))?)
             }

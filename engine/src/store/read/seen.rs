@@ -9,7 +9,7 @@ use heirloom_core::format::sort_key::sort_key;
 use heirloom_core::format::value::decode_all;
 use heirloom_core::model::{EntityId, Path, PathRef, VersionRef};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 
 /// An entity as a snapshot shows it.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Seen {
         let Some((_, value)) = leaves.iter().find(|(p, _)| *p == path.as_ref()) else {
             return Ok(None);
         };
-        let value = decode_all(value).map_err(|e| Error::corrupt("heads", self.id, e))?;
+        let value = decode_all(value).map_err(|e| Error::corrupt(Table::Heads, self.id, e))?;
         Ok(sort_key(&value))
     }
 

@@ -17,7 +17,7 @@ use heirloom_core::model::{Content, EntityId, Entry, Path, State, Timestamp, Val
 
 use super::seen::{Seen, Shown};
 use super::view::View;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 
 /// What a policy shows and a write starts from: a state, or nothing where it shows a deletion. What
 /// the state says that no head says is the author's own.
@@ -200,7 +200,7 @@ impl View<'_> {
 
     /// A value with its writer.
     pub(crate) fn side(&self, id: EntityId, entry: &Entry) -> Result<Side> {
-        let value = decode_all(&entry.value).map_err(|e| Error::corrupt("heads", id, e))?;
+        let value = decode_all(&entry.value).map_err(|e| Error::corrupt(Table::Heads, id, e))?;
         Ok(self.side_of(&entry.writer, value))
     }
 

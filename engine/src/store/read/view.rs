@@ -18,7 +18,7 @@ use super::content::Step;
 use super::missing::Missing;
 use super::read_cache::ReadCache;
 use super::seen::Seen;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 use crate::store::rows::{
     Checkpoint, Directory, PIECE, ReadTable, Record, RecordBytes, Tables, decode_row, dot_key, hex,
     log_key, unseal,
@@ -111,8 +111,8 @@ pub(crate) struct View<'a> {
 
 /// What a row of `types` says.
 pub(crate) fn read_type<'r>(key: &[u8], row: &'r [u8]) -> Result<&'r str> {
-    let name = std::str::from_utf8(unseal("types", key, row)?);
-    name.map_err(|_| Error::corrupt("types", hex(key), "not text"))
+    let name = std::str::from_utf8(unseal(Table::Types, key, row)?);
+    name.map_err(|_| Error::corrupt(Table::Types, hex(key), "not text"))
 }
 
 /// The pieces of a record in the log table.
@@ -128,7 +128,7 @@ impl RecordBytes for Pieces<'_> {
         while piece.saturating_mul(PIECE) < to {
             let key = log_key(self.lsn, piece as u32);
             let Some(row) = self.table.get(&key[..])? else { break };
-            let bytes = unseal("log", &key, row.value())?;
+            let bytes = unseal(Table::Log, &key, row.value())?;
             let start = piece * PIECE;
             let (a, b) =
                 (from.saturating_sub(start).min(bytes.len()), (to - start).min(bytes.len()));
@@ -152,7 +152,7 @@ impl<'a> View<'a> {
         }
         let key = number.get().to_be_bytes();
         let row = self.tables.types.get(&key[..])?;
-        let row = row.ok_or_else(|| Error::corrupt("types", number, "the row is missing"))?;
+        let row = row.ok_or_else(|| Error::corrupt(Table::Types, number, "the row is missing"))?;
         let name: Arc<str> = read_type(&key, row.value())?.into();
         self.caches.types.insert(number, name.clone(), 64 + name.len());
         Ok(name)
@@ -171,10 +171,10 @@ impl<'a> View<'a> {
         // no type has an empty name
         let Some(row) = self.tables.type_names.get(name.as_bytes())? else { return Ok(None) };
         let number = row.value().try_into().map(|b| TypeNumber::new(u32::from_be_bytes(b)));
-        let number = number.map_err(|_| Error::corrupt("type_names", name, "not a number"))?;
+        let number = number.map_err(|_| Error::corrupt(Table::TypeNames, name, "not a number"))?;
         let named = self.entity_type(number)?;
         if *named != *name {
-            return Err(Error::corrupt("type_names", name, "the number of another type"));
+            return Err(Error::corrupt(Table::TypeNames, name, "the number of another type"));
         }
         self.caches.type_numbers.insert(hash, (named, number), 64 + name.len());
         Ok(Some(number))
@@ -188,7 +188,7 @@ impl<'a> View<'a> {
         // where a row was lost its type would get a second number
         let named = self.tables.type_names.len()?;
         if named + self.directory.pending_types() != u64::from(self.directory.type_count()) {
-            return Err(Error::corrupt("type_names", "all", "rows are missing"));
+            return Err(Error::corrupt(Table::TypeNames, "all", "rows are missing"));
         }
         Ok(self.directory.add_type(name))
     }
@@ -275,7 +275,7 @@ impl<'a> View<'a> {
             .get(..8)
             .and_then(|b| b.try_into().ok())
             .map(|b| Lsn::new(u64::from_be_bytes(b)));
-        let misplaced = || Error::corrupt("log", hex(key.value()), "not an lsn");
+        let misplaced = || Error::corrupt(Table::Log, hex(key.value()), "not an lsn");
         found.filter(|found| (lsn..Lsn::END).contains(found)).map(Some).ok_or_else(misplaced)
     }
 
@@ -305,7 +305,7 @@ impl<'a> View<'a> {
             .map(|b| Sequence::new(u64::from_be_bytes(b)));
         match (first, value.value().try_into()) {
             (Some(first), Ok(lsn)) => Ok(Some((first, Lsn::new(u64::from_be_bytes(lsn))))),
-            _ => Err(Error::corrupt("dots", hex(key.value()), "not an lsn")),
+            _ => Err(Error::corrupt(Table::Dots, hex(key.value()), "not an lsn")),
         }
     }
 
@@ -318,7 +318,11 @@ impl<'a> View<'a> {
     ) -> Result<Arc<Record>> {
         let record = self.record(lsn)?;
         if record.line != line || record.header.first != first {
-            return Err(Error::corrupt("dots", format!("{line}/{first}"), "names another commit"));
+            return Err(Error::corrupt(
+                Table::Dots,
+                format!("{line}/{first}"),
+                "names another commit",
+            ));
         }
         Ok(record)
     }
@@ -342,7 +346,7 @@ impl<'a> View<'a> {
             Err(e) if e.is_damage() => return self.fold_of_heads().map(Some),
             other => other?,
         };
-        let missing = || Error::corrupt("log", last, "the last record has no checkpoint");
+        let missing = || Error::corrupt(Table::Log, last, "the last record has no checkpoint");
         self.with_bytes(last, |bytes| record.checkpoint(bytes))?.ok_or_else(missing).map(Some)
     }
 
@@ -355,7 +359,7 @@ impl<'a> View<'a> {
             let id = key
                 .value()
                 .try_into()
-                .map_err(|_| Error::corrupt("heads", "a key", "not an entity id"))?;
+                .map_err(|_| Error::corrupt(Table::Heads, "a key", "not an entity id"))?;
             let heads = decode_row(key.value(), value.value(), self.directory)?;
             for head in heads.list.iter().filter(|h| Some(h.writer.line) != local) {
                 digest.add(&head_term(EntityId::from_bytes(id), &head.writer.reference));

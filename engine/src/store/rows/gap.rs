@@ -5,7 +5,7 @@ use heirloom_core::fold::{put_line, read_line};
 use heirloom_core::model::{Line, Lsn, Sequence};
 
 use super::sealed::{hex, seal, unreadable, unseal};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 
 /// A commit that is damaged, or whose bodies do not verify.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,9 +27,9 @@ pub(crate) fn gap_row(lsn: Lsn, gap: &Gap) -> Vec<u8> {
 
 /// What a row marks.
 pub(crate) fn read_gap(key: &[u8], row: &[u8]) -> Result<(Lsn, Gap)> {
-    let mut r = Reader::new(unseal("missing", key, row)?);
+    let mut r = Reader::new(unseal(Table::Missing, key, row)?);
     let lsn = <[u8; 8]>::try_from(key).map(|b| Lsn::new(u64::from_be_bytes(b)));
-    let lsn = lsn.map_err(|_| Error::corrupt("missing", hex(key), "not a place"))?;
+    let lsn = lsn.map_err(|_| Error::corrupt(Table::Missing, hex(key), "not a place"))?;
     let mut read = || -> Read<Gap> {
         let gap =
             Gap { damaged: r.u8()? != 0, line: read_line(&mut r)?, first: r.varint()?.into() };
@@ -37,5 +37,5 @@ pub(crate) fn read_gap(key: &[u8], row: &[u8]) -> Result<(Lsn, Gap)> {
         r.end()?;
         Ok(gap)
     };
-    Ok((lsn, read().map_err(unreadable("missing", key))?))
+    Ok((lsn, read().map_err(unreadable(Table::Missing, key))?))
 }

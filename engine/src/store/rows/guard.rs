@@ -22,8 +22,7 @@ use redb::{
 };
 
 use super::sealed::hex;
-use super::tables::Table;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 
 /// Keys and values are bytes.
 type Column = &'static [u8];
@@ -36,7 +35,7 @@ const DAMAGED: &str = "redb's own pages are damaged";
 
 /// What redb does, with damage as an error.
 fn guard<T, E: Into<redb::Error>>(
-    table: &'static str,
+    table: Table,
     key: impl FnOnce() -> String,
     act: impl FnOnce() -> Result<T, E>,
 ) -> Result<T> {
@@ -54,7 +53,7 @@ fn guard<T, E: Into<redb::Error>>(
 /// The same of what is more than one row: opening, closing, a whole commit.
 pub(crate) fn catching<T>(place: impl Display, act: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(act))
-        .unwrap_or_else(|_| Err(Error::corrupt("redb", place, DAMAGED)))
+        .unwrap_or_else(|_| Err(Error::corrupt(Table::Redb, place, DAMAGED)))
 }
 
 /// A key or a value.
@@ -75,7 +74,7 @@ impl<'t> Bytes<'t> {
 /// Rows one by one, from both ends. The first error is its end: behind it nothing is known to be
 /// right.
 pub(crate) struct Rows<'t> {
-    table: &'static str,
+    table: Table,
     rows: Option<redb::Range<'t, Column, Column>>,
     /// The last key from the front, and from the back.
     seen: [Option<Vec<u8>>; 2],
@@ -85,7 +84,7 @@ const FRONT: usize = 0;
 const BACK: usize = 1;
 
 impl<'t> Rows<'t> {
-    fn new(table: &'static str, rows: redb::Range<'t, Column, Column>) -> Self {
+    fn new(table: Table, rows: redb::Range<'t, Column, Column>) -> Self {
         Self { table, rows: Some(rows), seen: [None, None] }
     }
 
@@ -141,22 +140,22 @@ impl DoubleEndedIterator for Rows<'_> {
 
 /// A table as one read transaction sees it.
 pub(crate) struct ReadTable {
-    name: &'static str,
+    which: Table,
     table: ReadOnlyTable<Column, Column>,
 }
 
 impl ReadTable {
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes<'static>>> {
         let read = || self.table.get(key).map(|found| found.map(Bytes::of));
-        guard(self.name, || hex(key), read)
+        guard(self.which, || hex(key), read)
     }
 
     pub(crate) fn range<'k, K: Borrow<&'k [u8]> + 'k>(
         &self,
         bounds: impl RangeBounds<K> + 'k,
     ) -> Result<Rows<'static>> {
-        let rows = guard(self.name, || "a range".to_owned(), || self.table.range::<K>(bounds))?;
-        Ok(Rows::new(self.name, rows))
+        let rows = guard(self.which, || "a range".to_owned(), || self.table.range::<K>(bounds))?;
+        Ok(Rows::new(self.which, rows))
     }
 
     pub(crate) fn iter(&self) -> Result<Rows<'static>> {
@@ -169,7 +168,7 @@ impl ReadTable {
 
     /// How many rows redb says that there are.
     pub(crate) fn len(&self) -> Result<u64> {
-        guard(self.name, || "all".to_owned(), || self.table.len())
+        guard(self.which, || "all".to_owned(), || self.table.len())
     }
 
     /// Reads all of it: whether rows come in order, each is found by its key and is one that the
@@ -186,11 +185,11 @@ impl ReadTable {
             let found = self.get(key.value())?;
             if found.is_none_or(|found| found.value() != value.value()) {
                 let what = format!("{DAMAGED}: the row is not found by its key");
-                return Err(Error::corrupt(self.name, hex(key.value()), what));
+                return Err(Error::corrupt(self.which, hex(key.value()), what));
             }
             if !can_hold(key.value(), value.value()) {
                 let what = format!("{DAMAGED}: a row that is none of this table");
-                return Err(Error::corrupt(self.name, hex(key.value()), what));
+                return Err(Error::corrupt(self.which, hex(key.value()), what));
             }
             *rows += 1;
         }
@@ -198,7 +197,7 @@ impl ReadTable {
             said if said == *rows => Ok(()),
             said => {
                 let what = format!("{DAMAGED}: {rows} rows, counted as {said}");
-                Err(Error::corrupt(self.name, "all", what))
+                Err(Error::corrupt(self.which, "all", what))
             }
         }
     }
@@ -209,7 +208,7 @@ pub(crate) struct ReadTables(ReadTransaction);
 
 impl ReadTables {
     pub(crate) fn begin(database: &impl ReadableDatabase) -> Result<Self> {
-        guard("redb", || "its roots".to_owned(), || database.begin_read()).map(Self)
+        guard(Table::Redb, || "its roots".to_owned(), || database.begin_read()).map(Self)
     }
 
     /// A table, where there is one.
@@ -218,8 +217,8 @@ impl ReadTables {
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
             other => other.map(Some),
         };
-        let found = guard::<_, TableError>(table.name(), || "its root".to_owned(), open)?;
-        Ok(found.map(|found| ReadTable { name: table.name(), table: found }))
+        let found = guard::<_, TableError>(table, || "its root".to_owned(), open)?;
+        Ok(found.map(|found| ReadTable { which: table, table: found }))
     }
 
     /// The same in a file that is known to be a store: one of other types is damaged.
@@ -229,7 +228,7 @@ impl ReadTables {
 
     /// A table that every store has.
     pub(crate) fn table(&self, table: Table) -> Result<ReadTable> {
-        let missing = || Error::corrupt(table.name(), "its root", "the table is missing");
+        let missing = || Error::corrupt(table, "its root", "the table is missing");
         self.of_store(table)?.ok_or_else(missing)
     }
 
@@ -241,7 +240,7 @@ impl ReadTables {
             let of_many = of_many.map(|table| redb::MultimapTableHandle::name(&table).to_owned());
             Ok::<_, redb::StorageError>(of_one.chain(of_many).collect())
         };
-        guard("redb", || "the names of its tables".to_owned(), names)
+        guard(Table::Redb, || "the names of its tables".to_owned(), names)
     }
 }
 
@@ -257,7 +256,7 @@ fn of_other_types(table: Table) -> impl Fn(Error) -> Error {
                     | redb::Error::TableIsNotMultimap(_)
             ) =>
         {
-            Error::corrupt(table.name(), "its root", format!("{DAMAGED}: {e}"))
+            Error::corrupt(table, "its root", format!("{DAMAGED}: {e}"))
         }
         e => e,
     }
@@ -265,7 +264,7 @@ fn of_other_types(table: Table) -> impl Fn(Error) -> Error {
 
 /// A table in a write transaction.
 pub(crate) struct WriteTable<'t> {
-    name: &'static str,
+    which: Table,
     /// There until it is dropped.
     table: Option<redb::Table<'t, Column, Column>>,
 }
@@ -277,13 +276,13 @@ impl<'t> WriteTable<'t> {
         act: impl FnOnce(&mut redb::Table<'t, Column, Column>) -> Result<T, E>,
     ) -> Result<T> {
         let table = self.table.as_mut().ok_or(Error::Closed)?;
-        guard(self.name, key, || act(table))
+        guard(self.which, key, || act(table))
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes<'_>>> {
         let table = self.table.as_ref().ok_or(Error::Closed)?;
         let read = || table.get(key).map(|found| found.map(Bytes::of));
-        guard(self.name, || hex(key), read)
+        guard(self.which, || hex(key), read)
     }
 
     pub(crate) fn range<'k, K: Borrow<&'k [u8]> + 'k>(
@@ -291,8 +290,8 @@ impl<'t> WriteTable<'t> {
         bounds: impl RangeBounds<K> + 'k,
     ) -> Result<Rows<'_>> {
         let table = self.table.as_ref().ok_or(Error::Closed)?;
-        let rows = guard(self.name, || "a range".to_owned(), || table.range::<K>(bounds))?;
-        Ok(Rows::new(self.name, rows))
+        let rows = guard(self.which, || "a range".to_owned(), || table.range::<K>(bounds))?;
+        Ok(Rows::new(self.which, rows))
     }
 
     /// What stood there before.
@@ -334,15 +333,14 @@ impl WriteTables {
     /// A table, made if there is none.
     pub(crate) fn open_table(&self, table: Table) -> Result<WriteTable<'_>> {
         let open = || self.0.open_table(definition(table));
-        let open = guard(table.name(), || "its root".to_owned(), open);
+        let open = guard(table, || "its root".to_owned(), open);
         let open = open.map_err(of_other_types(table))?;
-        Ok(WriteTable { name: table.name(), table: Some(open) })
+        Ok(WriteTable { which: table, table: Some(open) })
     }
 
     /// Removes a table whose pages are known to be its own.
     pub(crate) fn delete_table(&self, table: Table) -> Result<()> {
-        guard(table.name(), || "all".to_owned(), || self.0.delete_table(definition(table)))
-            .map(drop)
+        guard(table, || "all".to_owned(), || self.0.delete_table(definition(table))).map(drop)
     }
 
     /// Puts a table whose tree is broken out of the way, and an empty one in its place. Its pages
@@ -355,7 +353,7 @@ impl WriteTables {
                 Err(TableError::TableExists(_)) => Ok(false),
                 other => other.map(|()| true),
             };
-            let renamed = guard::<_, TableError>(table.name(), || "its root".to_owned(), renamed);
+            let renamed = guard::<_, TableError>(table, || "its root".to_owned(), renamed);
             if renamed.map_err(of_other_types(table))? {
                 break;
             }
@@ -385,11 +383,11 @@ pub(crate) fn transact<T>(
         Ok::<_, redb::Error>(WriteTables(transaction))
     };
     let place = || "a commit".to_owned();
-    let transaction = guard("redb", place, begin)?;
+    let transaction = guard(Table::Redb, place, begin)?;
     match catching("a commit", || write(&transaction)) {
-        Ok(done) => guard("redb", place, || transaction.0.commit()).map(|()| done),
+        Ok(done) => guard(Table::Redb, place, || transaction.0.commit()).map(|()| done),
         Err(e) => {
-            drop(guard("redb", place, || transaction.0.abort()));
+            drop(guard(Table::Redb, place, || transaction.0.abort()));
             Err(e)
         }
     }

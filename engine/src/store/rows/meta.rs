@@ -6,8 +6,7 @@ use redb::Database;
 
 use super::guard::transact;
 use super::sealed::seal;
-use super::tables;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 
 /// Version of the layout of part 2 of FORMAT.md.
 pub(crate) const FILE_FORMAT: u64 = 1;
@@ -26,7 +25,7 @@ pub(crate) fn varint(n: u64) -> Vec<u8> {
 }
 
 pub(crate) fn number(name: &'static str, bytes: &[u8]) -> Result<u64> {
-    Reader::new(bytes).varint().map_err(|e| Error::corrupt("meta", name, e))
+    Reader::new(bytes).varint().map_err(|e| Error::corrupt(Table::Meta, name, e))
 }
 
 pub(crate) fn commit_ref(bytes: &[u8]) -> Result<CommitRef> {
@@ -39,7 +38,7 @@ pub(crate) fn commit_ref(bytes: &[u8]) -> Result<CommitRef> {
             prefix: ChainPrefix::from_bytes(r.array()?),
         })
     };
-    read().map_err(|e| Error::corrupt("meta", PREDECESSOR, e))
+    read().map_err(|e| Error::corrupt(Table::Meta, PREDECESSOR, e))
 }
 
 pub(crate) fn predecessor_row(tip: &CommitRef) -> Vec<u8> {
@@ -51,11 +50,11 @@ pub(crate) fn predecessor_row(tip: &CommitRef) -> Vec<u8> {
 
 pub(crate) fn create_tables(database: &Database) -> Result<()> {
     transact(database, redb::Durability::Immediate, false, |tx| {
-        for table in tables::ALL {
+        for table in Table::ALL {
             tx.open_table(table)?;
         }
         let row = seal(FORMAT.as_bytes(), &varint(FILE_FORMAT));
-        tx.open_table(tables::META)?.insert(FORMAT.as_bytes(), &row[..])?;
+        tx.open_table(Table::Meta)?.insert(FORMAT.as_bytes(), &row[..])?;
         Ok(())
     })
 }

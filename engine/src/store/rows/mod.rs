@@ -29,6 +29,4 @@ pub(crate) use peers::{
 };
 pub(crate) use record::{Checkpoint, PIECE, Record, RecordBytes, RecordDraft, add_checkpoint};
 pub(crate) use sealed::{hex, seal, unreadable, unseal};
-pub(crate) use tables::{
-    HEADS, INDEX, INDEXED, META, PEERS, STAGING, Table, dot_key, log_key, staging_key, type_key,
-};
+pub(crate) use tables::{dot_key, log_key, staging_key, type_key};

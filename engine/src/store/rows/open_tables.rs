@@ -1,19 +1,18 @@
 //! The tables, opened: what one read transaction sees of them.
 
-use heirloom_core::model::Lsn;
 use std::sync::OnceLock;
+
+use heirloom_core::model::Lsn;
 
 use super::guard::{ASIDE, ReadTable, ReadTables};
 use super::sealed::hex;
-use super::tables::{
-    ALL, BY_TYPE, DOTS, HEADS, INDEXED, LOG, META, OF_SOME, PEERS, STAGING, TYPE_NAMES, TYPES,
-    Table, UNSETTLED, can_hold,
-};
-use crate::error::{Error, Result};
+use super::tables::can_hold;
+use crate::error::{Error, Result, Table};
 
 /// Tables whose rows look alike, each with others of which it may have become a part: which one the
 /// pages belonged to does not matter, as long as one of the two goes on without them.
-const ALIKE: [(Table, &[Table]); 2] = [(PEERS, &[HEADS]), (INDEXED, &[HEADS, PEERS])];
+const ALIKE: [(Table, &[Table]); 2] =
+    [(Table::Peers, &[Table::Heads]), (Table::Indexed, &[Table::Heads, Table::Peers])];
 
 /// The tables as one read transaction sees them. Cheap to share; while it lives, redb keeps the
 /// pages that it can see.
@@ -39,16 +38,16 @@ impl Tables {
     pub(crate) fn open(transaction: ReadTables, commit: u64) -> Result<Self> {
         Ok(Self {
             commit,
-            meta: transaction.table(META)?,
-            types: transaction.table(TYPES)?,
-            type_names: transaction.table(TYPE_NAMES)?,
-            log: transaction.table(LOG)?,
-            dots: transaction.table(DOTS)?,
-            heads: transaction.table(HEADS)?,
-            by_type: transaction.table(BY_TYPE)?,
-            unsettled: transaction.table(UNSETTLED)?,
-            staging: transaction.table(STAGING)?,
-            peers: transaction.table(PEERS)?,
+            meta: transaction.table(Table::Meta)?,
+            types: transaction.table(Table::Types)?,
+            type_names: transaction.table(Table::TypeNames)?,
+            log: transaction.table(Table::Log)?,
+            dots: transaction.table(Table::Dots)?,
+            heads: transaction.table(Table::Heads)?,
+            by_type: transaction.table(Table::ByType)?,
+            unsettled: transaction.table(Table::Unsettled)?,
+            staging: transaction.table(Table::Staging)?,
+            peers: transaction.table(Table::Peers)?,
             transaction,
             cut: OnceLock::new(),
         })
@@ -70,7 +69,7 @@ impl Tables {
             Ok(None) => (table, 0, Ok(())),
             Err(e) => (table, 0, Err(e)),
         };
-        ALL.into_iter().chain(OF_SOME).map(check).collect()
+        Table::ALL.into_iter().chain(Table::OF_SOME).map(check).collect()
     }
 
     /// Where the root of a table leads into the tree of another, its first row stands there too.
@@ -83,8 +82,8 @@ impl Tables {
                 if let Some(Ok(Some(row))) = row
                     && row.value() == value.value()
                 {
-                    let what = format!("the row stands in {} too", other.name());
-                    return Err(Error::corrupt(table.name(), hex(key.value()), what));
+                    let what = format!("the row stands in {other} too");
+                    return Err(Error::corrupt(table, hex(key.value()), what));
                 }
             }
         }
@@ -96,7 +95,7 @@ impl Tables {
         let Some((key, _)) = self.log.last()? else { return Ok(Lsn::START) };
         let lsn = key.value().first_chunk().map(|b| u64::from_be_bytes(*b));
         let end = lsn.and_then(|lsn| lsn.checked_add(1)).map(Lsn::new);
-        end.ok_or_else(|| Error::corrupt("log", hex(key.value()), "not an lsn"))
+        end.ok_or_else(|| Error::corrupt(Table::Log, hex(key.value()), "not an lsn"))
     }
 
     /// Behind the last commit, by the log and by `dots`: one that only `dots` names is damaged,

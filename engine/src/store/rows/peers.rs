@@ -10,7 +10,7 @@ use super::guard::WriteTable;
 use super::open_tables::Tables;
 use super::sealed::{hex, unreadable, unseal};
 use super::tables::staging_key;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 
 const CUT: u8 = 1;
 const HUB: u8 = 2;
@@ -38,7 +38,7 @@ pub(crate) fn peer_row(peer: &Peer, forgotten: bool) -> Vec<u8> {
 
 /// A peer, and whether it was forgotten. `commits`: how many are here.
 pub(crate) fn read_peer(key: &[u8], row: &[u8], end: Lsn) -> Result<(Peer, bool)> {
-    let mut r = Reader::new(unseal("peers", key, row)?);
+    let mut r = Reader::new(unseal(Table::Peers, key, row)?);
     let mut read = || {
         r.ensure(key.len() == 16, "not a node id")?;
         let (flags, held) = (r.u8()?, r.varint()?);
@@ -52,7 +52,7 @@ pub(crate) fn read_peer(key: &[u8], row: &[u8], end: Lsn) -> Result<(Peer, bool)
         let peer = Peer { cut, held: Lsn::new(held).min(end), is_hub: flags & HUB != 0, opened };
         Ok((peer, flags & FORGOTTEN != 0))
     };
-    read().map_err(unreadable("peers", key))
+    read().map_err(unreadable(Table::Peers, key))
 }
 
 pub(crate) fn drop_staged(table: &mut WriteTable<'_>, peer: NodeId) -> Result<()> {
@@ -73,7 +73,7 @@ pub(crate) fn last_piece(table: &WriteTable<'_>, peer: NodeId) -> Result<u32> {
         return Ok(0);
     };
     let piece = key.value().get(16..).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
-    piece.ok_or_else(|| Error::corrupt("staging", hex(key.value()), "not a piece"))
+    piece.ok_or_else(|| Error::corrupt(Table::Staging, hex(key.value()), "not a piece"))
 }
 
 pub(crate) fn put_staged(staged: &Staged) -> Vec<u8> {
@@ -88,7 +88,7 @@ pub(crate) fn put_staged(staged: &Staged) -> Vec<u8> {
 }
 
 pub(crate) fn read_staged(key: &[u8], row: &[u8]) -> Result<Staged> {
-    let mut r = Reader::new(unseal("staging", key, row)?);
+    let mut r = Reader::new(unseal(Table::Staging, key, row)?);
     let mut read = || {
         let head = StagedHead {
             log: LogId::from_bytes(r.array()?),
@@ -101,7 +101,7 @@ pub(crate) fn read_staged(key: &[u8], row: &[u8]) -> Result<Staged> {
         r.end()?;
         Ok(staged)
     };
-    read().map_err(unreadable("staging", key))
+    read().map_err(unreadable(Table::Staging, key))
 }
 
 /// Where the pieces of a peer's commit stand, from one on.
@@ -123,9 +123,9 @@ pub(crate) fn spoilt(tables: &Tables) -> Result<BTreeMap<Vec<u8>, Error>> {
             [0, 0, 0, 0] => {
                 read_staged(key.value(), value.value()).map(|staged| sum.0 = Some(staged.bytes))
             }
-            [_, _, _, _] => unseal("staging", key.value(), value.value())
+            [_, _, _, _] => unseal(Table::Staging, key.value(), value.value())
                 .map(|bytes| sum.1 += bytes.len() as u64),
-            _ => Err(Error::corrupt("staging", hex(key.value()), "not a piece")),
+            _ => Err(Error::corrupt(Table::Staging, hex(key.value()), "not a piece")),
         };
         if let Err(error) = read {
             out.insert(peer.to_vec(), error);
@@ -133,7 +133,7 @@ pub(crate) fn spoilt(tables: &Tables) -> Result<BTreeMap<Vec<u8>, Error>> {
     }
     for (peer, (said, found)) in sums {
         if said != Some(found) {
-            let error = Error::corrupt("staging", hex(&peer), "pieces are missing");
+            let error = Error::corrupt(Table::Staging, hex(&peer), "pieces are missing");
             out.entry(peer).or_insert(error);
         }
     }

@@ -25,7 +25,7 @@ use heirloom_core::model::{
 };
 
 use super::directory::Directory;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 
 /// One sealed row of this size fills a page of 4 KiB.
 pub(crate) const PIECE: usize = 4_000;
@@ -214,7 +214,7 @@ impl RecordBytes for &[u8] {
 impl Record {
     /// Reads all but the bodies.
     pub(crate) fn load(lsn: Lsn, source: &dyn RecordBytes, directory: &Directory) -> Result<Self> {
-        let unreadable = |e| Error::corrupt("log", lsn, e);
+        let unreadable = |e| Error::corrupt(Table::Log, lsn, e);
         let start = source.read(0, PIECE)?;
         let mut r = Reader::new(&start);
         let mut prologue = || -> Read<_> {
@@ -227,7 +227,7 @@ impl Record {
         let front =
             if end <= start.len() { start[at..end].to_vec() } else { source.read(at, end)? };
         if front.len() != stored || raw > heirloom_core::limits::COMMIT {
-            return Err(Error::corrupt("log", lsn, "the record is cut short"));
+            return Err(Error::corrupt(Table::Log, lsn, "the record is cut short"));
         }
         let front = unsqueezed(&front, raw, "the front does not decompress").map_err(unreadable)?;
         let mut record = Self::front(&front, flags, directory).map_err(unreadable)?;
@@ -316,10 +316,10 @@ impl Record {
         let at = self.chunks_at + self.chunks[..k].iter().map(|c| c.stored).sum::<usize>();
         let stored = source.read(at, at + chunk.stored)?;
         if stored.len() != chunk.stored || chunk.raw > heirloom_core::limits::BODIES {
-            return Err(Error::corrupt("log", self.lsn, "the record is cut short"));
+            return Err(Error::corrupt(Table::Log, self.lsn, "the record is cut short"));
         }
         let raw: Arc<[u8]> = unsqueezed(&stored, chunk.raw, "a body does not decompress")
-            .map_err(|e| Error::corrupt("log", self.lsn, e))?
+            .map_err(|e| Error::corrupt(Table::Log, self.lsn, e))?
             .into();
         if chunk.raw <= KEEP {
             chunk.kept.set(raw.clone()).ok();
@@ -334,7 +334,7 @@ impl Record {
             if index < first + chunk.versions {
                 let raw = self.chunk(k, source)?;
                 let mut r = Reader::new(&raw);
-                let unreadable = |e| Error::corrupt("log", self.lsn, e);
+                let unreadable = |e| Error::corrupt(Table::Log, self.lsn, e);
                 for _ in first..index {
                     Body::decode(&mut r).map_err(unreadable)?;
                 }
@@ -344,7 +344,7 @@ impl Record {
             }
             first += chunk.versions;
         }
-        Err(Error::corrupt("log", self.lsn, "a body is missing"))
+        Err(Error::corrupt(Table::Log, self.lsn, "a body is missing"))
     }
 
     /// The fold after this commit, if it was the last of a durable commit.
@@ -363,7 +363,7 @@ impl Record {
                 frontier: (0..n).map(|_| read_line(&mut r)).collect::<Read<_>>()?,
             })
         };
-        read().map(Some).map_err(|e| Error::corrupt("log", self.lsn, e))
+        read().map(Some).map_err(|e| Error::corrupt(Table::Log, self.lsn, e))
     }
 
     /// Its bytes, as they were before a checkpoint was added.

@@ -2,7 +2,7 @@
 
 use heirloom_core::bytes::Malformed;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Table};
 
 const CRC: usize = 4;
 
@@ -20,7 +20,7 @@ pub(crate) fn seal(key: &[u8], value: &[u8]) -> Vec<u8> {
     out
 }
 
-pub(crate) fn unseal<'a>(table: &'static str, key: &[u8], row: &'a [u8]) -> Result<&'a [u8]> {
+pub(crate) fn unseal<'a>(table: Table, key: &[u8], row: &'a [u8]) -> Result<&'a [u8]> {
     match row.split_at_checked(CRC) {
         Some((sum, value)) if sum == crc(key, value) => Ok(value),
         _ => Err(Error::corrupt(table, hex(key), "the checksum does not fit")),
@@ -28,7 +28,7 @@ pub(crate) fn unseal<'a>(table: &'static str, key: &[u8], row: &'a [u8]) -> Resu
 }
 
 /// A row whose checksum fits, but whose bytes make no sense.
-pub(crate) fn unreadable(table: &'static str, key: &[u8]) -> impl Fn(Malformed) -> Error {
+pub(crate) fn unreadable(table: Table, key: &[u8]) -> impl Fn(Malformed) -> Error {
     move |e| Error::corrupt(table, hex(key), e)
 }
 
