@@ -1,9 +1,9 @@
-//! How long opening takes after a kill: with the commit that `flush` makes, and without, in one
+//! How long opening takes after a kill: with the commit that `mark_clean` makes, and without, in one
 //! run.
 //!
 //! `cargo run --release -p heirloom-benches --bin reopen [-- --mib N]`
 //!
-//! A child process opens the store, writes an entity, flushes or does not, and is killed. Each
+//! A child process opens the store, writes an entity, marks the file clean or does not, and is killed. Each
 //! opening reads the store from a file that the system has just written, so from its cache: on a
 //! phone the difference is larger.
 #![allow(clippy::print_stdout)]
@@ -21,10 +21,10 @@ const ROUNDS: usize = 3;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [child, path, flush] = &args[..]
+    if let [child, path, clean] = &args[..]
         && child == "child"
     {
-        return write_and_wait(Path::new(path), flush == "flush");
+        return write_and_wait(Path::new(path), clean == "clean");
     }
     let mib = args.iter().position(|a| a == "--mib").and_then(|i| args.get(i + 1));
     let mib: usize = mib.map_or(2 << 10, |n| n.parse().expect("--mib takes a number"));
@@ -35,7 +35,7 @@ fn main() {
     println!("{:.1} GiB, {} entities", bytes as f64 / (1 << 30) as f64, (mib << 20) / SIZE);
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        with.push(killed(&path, "flush"));
+        with.push(killed(&path, "clean"));
         without.push(killed(&path, "none"));
     }
     let [with, without] = [with, without].map(|mut all| {
@@ -43,13 +43,17 @@ fn main() {
         all[ROUNDS / 2].as_secs_f64() * 1_000.0
     });
     println!(
-        "opening after a kill: {with:.1} ms after a flush, {without:.1} ms else: {:.0} ×",
+        "opening after a kill: {with:.1} ms in a clean file, {without:.1} ms else: {:.0} ×",
         without / with
     );
 }
 
 fn open(path: &Path) -> Engine {
-    Engine::builder().dataset_name("reopen").idle_flush(None).open(path).expect("the store opens")
+    Engine::builder()
+        .dataset_name("reopen")
+        .mark_clean_after(None)
+        .open(path)
+        .expect("the store opens")
 }
 
 fn entity(n: u64) -> EntityId {
@@ -84,12 +88,12 @@ fn fill(path: &Path, bytes: usize) {
     engine.close().expect("close");
 }
 
-/// The child: writes, flushes or not, says so, and waits to be killed.
-fn write_and_wait(path: &Path, flush: bool) {
+/// The child: writes, marks the file clean or not, says so, and waits to be killed.
+fn write_and_wait(path: &Path, clean: bool) {
     let engine = open(path);
     engine.write(|tx| tx.create("mark", &Content::new())).expect("a write");
-    if flush {
-        engine.flush().expect("a flush");
+    if clean {
+        engine.mark_clean().expect("a commit");
     }
     println!("ready");
     std::io::stdout().flush().expect("the parent listens");
@@ -97,10 +101,10 @@ fn write_and_wait(path: &Path, flush: bool) {
 }
 
 /// How long opening and a first read take after a child was killed.
-fn killed(path: &Path, flush: &str) -> Duration {
+fn killed(path: &Path, clean: &str) -> Duration {
     let this = std::env::current_exe().expect("this program");
     let mut child = Command::new(this)
-        .args(["child".as_ref(), path.as_os_str(), flush.as_ref()])
+        .args(["child".as_ref(), path.as_os_str(), clean.as_ref()])
         .stdout(Stdio::piped())
         .spawn()
         .expect("a child");

@@ -19,7 +19,7 @@ pub struct Builder {
     pub(crate) dataset: Option<DatasetId>,
     pub(crate) dataset_name: Option<String>,
     pub(crate) install: Option<Vec<u8>>,
-    pub(crate) idle_flush: Option<Duration>,
+    pub(crate) mark_clean_after: Option<Duration>,
     pub(crate) wanted: Wanted,
     pub(crate) shared: bool,
     pub(crate) cache_bytes: usize,
@@ -44,7 +44,7 @@ impl Default for Builder {
             dataset: None,
             dataset_name: None,
             install: None,
-            idle_flush: Some(Duration::from_secs(5)),
+            mark_clean_after: Some(Duration::from_secs(5)),
             wanted: Wanted::Any,
             shared: false,
             cache_bytes: 64 << 20,
@@ -273,12 +273,12 @@ impl Builder {
         self
     }
 
-    /// After how long without a write the engine does by itself what
-    /// [`Engine::flush`](crate::Engine::flush) does, on a thread of its own. Of stores in files
-    /// only. Default: 5 seconds; `None`: never.
+    /// After how long without a write the engine marks the file clean by itself, as
+    /// [`Engine::mark_clean`](crate::Engine::mark_clean) does, on a thread of its own. Of stores in
+    /// files only. Default: 5 seconds; `None`: never.
     #[must_use]
-    pub fn idle_flush(mut self, after: impl Into<Option<Duration>>) -> Self {
-        self.idle_flush = after.into();
+    pub fn mark_clean_after(mut self, after: impl Into<Option<Duration>>) -> Self {
+        self.mark_clean_after = after.into();
         self
     }
 

@@ -8,7 +8,7 @@ use heirloom_core::model::{DatasetId, EntityId, LogId};
 
 use crate::error::Result;
 use crate::rules::Rules;
-use crate::store::{CacheStats, ClosedCuts, Identity, IdleFlush, Indexer, Store};
+use crate::store::{CacheStats, ClosedCuts, Identity, Indexer, MarkClean, Store};
 
 /// An embedded store of versioned entities. Cheap to clone; all clones are the same engine;
 /// `Send + Sync`.
@@ -36,7 +36,7 @@ pub struct Engine {
 pub(crate) struct Inner {
     /// Before the store: it lets go of it when the engine goes.
     pub(crate) _indexer: Indexer,
-    pub(crate) _idle: IdleFlush,
+    pub(crate) _idle: MarkClean,
     pub(crate) store: Arc<Store>,
     pub(crate) identity: Identity,
     pub(crate) rules: Rules,
@@ -112,19 +112,19 @@ impl Engine {
         self.store().caches.entities.stats()
     }
 
-    /// Makes the next opening quick even if the process is killed: call it when the application
-    /// goes to the background.
+    /// Marks the file clean, so that the next opening is quick even if the process is killed: call
+    /// it when the application goes to the background.
     ///
     /// What was written is durable without it. But after a kill redb walks the whole file at
     /// opening (some seconds for some GiB), unless the last commit was made by this, or by itself
-    /// when nothing was written for a while ([`Builder::idle_flush`](crate::Builder::idle_flush)).
+    /// when nothing was written for a while ([`Builder::mark_clean_after`](crate::Builder::mark_clean_after)).
     /// Writes several times what an ordinary commit does; does nothing if nothing was written
     /// since.
     ///
     /// [`Error::Closed`](crate::Error::Closed), [`Error::Poisoned`](crate::Error::Poisoned),
     /// [`Error::Storage`](crate::Error::Storage): all that was durable is.
-    pub fn flush(&self) -> Result<()> {
-        self.store().flush_for_opening()
+    pub fn mark_clean(&self) -> Result<()> {
+        self.store().mark_clean()
     }
 
     /// Closes the store for all clones and frees the file for others. Whoever still uses a clone or

@@ -10,7 +10,7 @@ use crate::builder::Builder;
 use crate::engine::{Engine, Inner};
 use crate::error::Result;
 use crate::maintain::checked;
-use crate::store::{ClosedCuts, Identity, IdleFlush, Indexer, Options, Store};
+use crate::store::{ClosedCuts, Identity, Indexer, MarkClean, Options, Store};
 
 impl Engine {
     /// Choices before opening.
@@ -96,7 +96,7 @@ impl Builder {
         let dataset_name = store.dataset_name.as_deref().map(str::to_owned);
         let store = Arc::new(store);
         let _indexer = Indexer::start(&store, self.index_in_background && !store.read_only);
-        let _idle = IdleFlush::start(&store, self.idle_flush);
+        let _idle = MarkClean::start(&store, self.mark_clean_after);
         // never from the application's entropy: two stores that draw the same are not one
         let [a, b, c, d, ..] = uuid::Uuid::new_v4().into_bytes();
         let instance = [a, b, c, d];

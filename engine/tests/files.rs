@@ -9,7 +9,7 @@ use heirloom::{Builder, Content, Engine, EntityId, Error, Opened, Patch};
 use tempfile::TempDir;
 
 fn builder() -> Builder {
-    Engine::builder().label("phone").dataset_name("home").idle_flush(None)
+    Engine::builder().label("phone").dataset_name("home").mark_clean_after(None)
 }
 
 fn lamp(engine: &Engine, n: i64) -> EntityId {
@@ -207,7 +207,7 @@ fn a_file_that_changes_while_it_is_open_is_noticed_at_the_next_commit_and_not_wr
         is_changed(engine.write(|tx| tx.create("lamp", &Content::new())), expected);
         // from then on, whatever is tried
         is_changed(engine.write(|tx| tx.create("lamp", &Content::new())), expected);
-        is_changed(engine.flush(), expected);
+        is_changed(engine.mark_clean(), expected);
         is_changed(engine.start_fresh_log(), expected);
         is_changed(engine.verify(), expected);
         is_changed(engine.close(), expected);
@@ -388,7 +388,7 @@ fn a_duration_without_end_is_allowed_wherever_a_duration_is() {
     let dir = tempfile::tempdir().unwrap();
     for long in [Duration::MAX, Duration::from_secs(u64::MAX / 4), Duration::from_secs(1 << 40)] {
         let path = dir.path().join(format!("store-{}", long.as_secs()));
-        let engine = Engine::builder().idle_flush(long).open(&path).unwrap();
+        let engine = Engine::builder().mark_clean_after(long).open(&path).unwrap();
         lamp(&engine, 1);
         // its thread looks at the time
         std::thread::sleep(Duration::from_millis(20));

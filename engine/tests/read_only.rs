@@ -7,7 +7,7 @@ use std::path::Path;
 use heirloom::{Builder, Content, Engine, EntityId, Error, Opened, Patch};
 
 fn builder() -> Builder {
-    Engine::builder().label("phone").dataset_name("home").idle_flush(None).index("lamp", "n")
+    Engine::builder().label("phone").dataset_name("home").mark_clean_after(None).index("lamp", "n")
 }
 
 fn fill(engine: &Engine) -> Vec<EntityId> {
@@ -49,7 +49,7 @@ fn look_and_try(engine: Engine, ids: &[EntityId]) {
     let node = replication.node().unwrap();
     assert_eq!(replication.node().unwrap(), node);
     refused(replication.ingest(&[b"anything"]));
-    engine.flush().unwrap();
+    engine.mark_clean().unwrap();
     refused(engine.clone().compact_to(std::env::temp_dir().join("heirloom-read-only-compact")));
     drop(snapshot);
     engine.close().unwrap();

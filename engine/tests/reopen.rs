@@ -22,10 +22,10 @@ fn is_repaired_when_killed_now(path: &Path) -> bool {
     let mut builder = redb::Database::builder();
     builder.set_repair_callback(move |_| told.store(true, Ordering::Relaxed));
     if builder.open(&left).is_err() {
-        // copied in the middle of a flush
+        // copied while it is marked clean
         return true;
     }
-    let engine = Engine::builder().idle_flush(None).open(&left).unwrap();
+    let engine = Engine::builder().mark_clean_after(None).open(&left).unwrap();
     assert!(engine.verify().unwrap().is_clean());
     engine.close().unwrap();
     fs::remove_file(&left).unwrap();
@@ -33,18 +33,18 @@ fn is_repaired_when_killed_now(path: &Path) -> bool {
 }
 
 #[test]
-fn a_flush_makes_the_next_opening_quick_until_something_is_written() {
+fn marking_a_file_clean_makes_the_next_opening_quick_until_something_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    let engine = Engine::builder().idle_flush(None).open(&path).unwrap();
+    let engine = Engine::builder().mark_clean_after(None).open(&path).unwrap();
     for n in 0..200 {
         lamp(&engine, n);
     }
     assert!(is_repaired_when_killed_now(&path), "the premise");
-    engine.flush().unwrap();
+    engine.mark_clean().unwrap();
     assert!(!is_repaired_when_killed_now(&path));
     let before = fs::read(&path).unwrap();
-    engine.flush().unwrap();
+    engine.mark_clean().unwrap();
     assert_eq!(fs::read(&path).unwrap(), before, "a second one writes nothing");
     lamp(&engine, 200);
     assert!(is_repaired_when_killed_now(&path));
@@ -54,21 +54,21 @@ fn a_flush_makes_the_next_opening_quick_until_something_is_written() {
 fn an_opening_that_recovered_the_file_can_be_made_quick_without_a_write() {
     let dir = tempfile::tempdir().unwrap();
     let (running, path) = (dir.path().join("running"), dir.path().join("store"));
-    let open = |path: &Path| Engine::builder().idle_flush(None).open(path).unwrap();
+    let open = |path: &Path| Engine::builder().mark_clean_after(None).open(path).unwrap();
     let engine = open(&running);
     lamp(&engine, 1);
     fs::copy(&running, &path).unwrap();
     let again = open(&path);
     assert!(is_repaired_when_killed_now(&path), "the premise");
-    again.flush().unwrap();
+    again.mark_clean().unwrap();
     assert!(!is_repaired_when_killed_now(&path));
 }
 
 #[test]
-fn an_idle_store_flushes_by_itself() {
+fn an_idle_store_marks_its_file_clean_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    let engine = Engine::builder().idle_flush(Duration::from_millis(20)).open(&path).unwrap();
+    let engine = Engine::builder().mark_clean_after(Duration::from_millis(20)).open(&path).unwrap();
     lamp(&engine, 1);
     let begun = Instant::now();
     while is_repaired_when_killed_now(&path) {

@@ -34,7 +34,7 @@ impl StorageBackend for Counted {
 }
 
 fn builder() -> Builder {
-    Engine::builder().label("phone").dataset_name("home").idle_flush(None)
+    Engine::builder().label("phone").dataset_name("home").mark_clean_after(None)
 }
 
 fn name(n: u32) -> String {

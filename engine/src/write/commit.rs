@@ -63,7 +63,7 @@ impl Engine {
     /// Runs a closure, and takes in what it did.
     fn attempt<T, E: From<Error>>(
         &self,
-        writer: &mut crate::store::Writer,
+        writer: &mut crate::store::LogWriter,
         metadata: &Metadata,
         f: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
@@ -81,7 +81,7 @@ impl Engine {
     /// one of its local log. Durable with the writer's batch, both or neither.
     fn commit(
         &self,
-        writer: &mut crate::store::Writer,
+        writer: &mut crate::store::LogWriter,
         metadata: &Metadata,
         plan: Vec<Planned>,
     ) -> Result<()> {
@@ -115,7 +115,7 @@ impl Engine {
 
     fn make_both(
         &self,
-        writer: &mut crate::store::Writer,
+        writer: &mut crate::store::LogWriter,
         dataset: Option<DatasetId>,
         metadata: &Metadata,
         local: Vec<Planned>,
@@ -138,7 +138,7 @@ impl Engine {
     /// Authors and folds a commit.
     fn make(
         &self,
-        writer: &crate::store::Writer,
+        writer: &crate::store::LogWriter,
         (line, log): (Line, LogId),
         (refs, places): (Vec<CommitRef>, Vec<(Line, Sequence)>),
         metadata: &Metadata,

@@ -76,7 +76,7 @@ impl Transaction<'_> {
     }
 }
 
-impl store::Writer {
+impl store::LogWriter {
     /// What the next own commit refers to, as refs and as local places: the frontier without the
     /// own log, and for a foreign parent on the path of none of these the last commit of its
     /// line.

@@ -93,7 +93,7 @@ pub enum Step {
     /// What a peer holds.
     Remember(u64),
     /// A commit after which opening need not walk the file.
-    Flush,
+    MarkClean,
 }
 
 impl Step {
@@ -159,7 +159,7 @@ impl Step {
                 replication.stage(PEER, &head, offset, &noise(offset, *length))
             }
             Self::Unstage => replication.unstage(PEER),
-            Self::Flush => engine.flush(),
+            Self::MarkClean => engine.mark_clean(),
             Self::Remember(held) => replication.remember(
                 PEER,
                 Peer { cut: None, held: Lsn::new(*held), is_hub: true, ..Default::default() },
@@ -226,14 +226,14 @@ pub fn everything() -> Vec<Step> {
         Step::Lamp(0, 1),
         Step::Lamps(1, 9, 0),
         Step::Blob(20, 30_000),
-        Step::Flush,
+        Step::MarkClean,
         Step::Together(30, 2),
         Step::Delete(3),
         Step::Node,
         Step::Stage(20_000),
         Step::Ingest(elsewhere("tablet", &[0, 1, 40], 12_000)),
         Step::Stage(9_000),
-        Step::Flush,
+        Step::MarkClean,
         Step::Remember(3),
         Step::Resolve(0),
         Step::Together(30, 3),
@@ -261,7 +261,7 @@ pub fn any_step(random: &mut Random, strangers: &[Vec<Vec<u8>>]) -> Step {
         }
         17 => Step::Node,
         18 => Step::Stage(random.of_any_size(14)),
-        _ if random.percent(50) => Step::Flush,
+        _ if random.percent(50) => Step::MarkClean,
         _ if random.percent(50) => Step::Unstage,
         _ => Step::Remember(room as u64),
     }

@@ -5,7 +5,7 @@ use heirloom_core::bytes::{Put, Reader};
 use heirloom_core::model::{EntityId, TypeNumber};
 
 use crate::error::{Error, Result, Table};
-use crate::store::commit::{Store, Writer};
+use crate::store::commit::{LogWriter, Store};
 use crate::store::index::{
     Declared, Field, Index, IndexState, if_shown, index_parts, indexed_row, read_indexed,
 };
@@ -129,7 +129,12 @@ impl Store {
     }
 
     /// All indexes of the type that are equally far go on together.
-    fn build_slice(&self, writer: &mut Writer, entity_type: &str, state: IndexState) -> Result<()> {
+    fn build_slice(
+        &self,
+        writer: &mut LogWriter,
+        entity_type: &str,
+        state: IndexState,
+    ) -> Result<()> {
         let tables = writer.tables.clone().ok_or(Error::Closed)?;
         let IndexState::Building(after) = state else { return Ok(()) };
         let slice = match self.view(&tables).type_number(entity_type)? {
@@ -179,7 +184,7 @@ impl Store {
     }
 }
 
-impl Writer {
+impl LogWriter {
     /// A commit stands, also where an index could not follow it. Then all are built anew, and
     /// queries scan until that is done.
     pub(crate) fn doubt_indexes(&mut self) {

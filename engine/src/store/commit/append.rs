@@ -6,14 +6,14 @@ use heirloom_core::fold::Folded;
 use heirloom_core::model::EntityId;
 
 use super::log_entry::LogEntry;
+use super::log_writer::LogWriter;
 use super::store::Store;
-use super::writer::Writer;
 use crate::error::Result;
 use crate::store::index::{Index, keys_of};
 
 impl Store {
     /// Takes a folded commit in, with what is indexed of the entities that it changes.
-    pub(crate) fn append(&self, writer: &mut Writer, entry: &LogEntry<'_>, folded: Folded) {
+    pub(crate) fn append(&self, writer: &mut LogWriter, entry: &LogEntry<'_>, folded: Folded) {
         let indexed = writer.indexing.indexes.iter().any(Index::is_live);
         let entities: Vec<_> =
             folded.changes.iter().filter(|_| indexed).map(|c| c.entity).collect();
@@ -22,7 +22,7 @@ impl Store {
     }
 
     /// Finds what stands of entities in indexes from now on.
-    pub(crate) fn index_now(&self, writer: &mut Writer, entities: &[EntityId]) {
+    pub(crate) fn index_now(&self, writer: &mut LogWriter, entities: &[EntityId]) {
         if !writer.indexing.indexes.iter().any(Index::is_live) {
             return;
         }
@@ -35,7 +35,11 @@ impl Store {
     }
 
     /// Finds what shall stand of entities in indexes, to be written with the writer's batch.
-    pub(crate) fn index_entities(&self, writer: &mut Writer, entities: &[EntityId]) -> Result<()> {
+    pub(crate) fn index_entities(
+        &self,
+        writer: &mut LogWriter,
+        entities: &[EntityId],
+    ) -> Result<()> {
         let mut found = Vec::with_capacity(entities.len());
         let view = self.writer_view(writer)?;
         for id in entities {

@@ -2,8 +2,8 @@
 
 use heirloom_core::model::{Dataset, DatasetId, NodeId, Sequence};
 
+use super::log_writer::LogWriter;
 use super::store::Store;
-use super::writer::Writer;
 use crate::error::{Error, Result, Table};
 use crate::store::read::View;
 use crate::store::rows::{DATASET, NODE, Tables};
@@ -133,7 +133,7 @@ impl Store {
     }
 }
 
-impl Writer {
+impl LogWriter {
     /// For good, once a commit is here.
     pub(crate) fn settle_dataset(&mut self, dataset: DatasetId) {
         self.know(|known| known.dataset = Some(dataset));

@@ -8,8 +8,8 @@ use heirloom_core::model::{EntityId, Lsn, TypeNumber};
 use redb::Durability;
 
 use super::group_commit::Journal;
+use super::log_writer::{DurableBatch, LogWriter, Writing};
 use super::store::{Backing, Store};
-use super::writer::{DurableBatch, Writer, Writing};
 use crate::error::{Error, Result, Table};
 use crate::store::index::write_index;
 use crate::store::read::View;
@@ -40,7 +40,7 @@ impl Store {
     }
 
     /// What the writer sees: the durable state under what is on its way.
-    pub(crate) fn writer_view<'a>(&'a self, writer: &'a Writer) -> Result<View<'a>> {
+    pub(crate) fn writer_view<'a>(&'a self, writer: &'a LogWriter) -> Result<View<'a>> {
         let tables = writer.tables.as_deref().ok_or(Error::Closed)?;
         Ok(View { pending: Some(&writer.pending), ..self.view(tables) })
     }

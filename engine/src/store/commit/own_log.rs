@@ -8,8 +8,8 @@ use heirloom_core::format::hash::{another_nonce, log_id};
 use heirloom_core::limits;
 use heirloom_core::model::{CommitRef, DatasetId, Line, LogId, Sequence};
 
+use super::log_writer::LogWriter;
 use super::store::Store;
-use super::writer::Writer;
 use crate::error::{Error, Result, Table};
 use crate::store::rows::{LOCAL, OWN, PREDECESSOR, predecessor_row, varint};
 
@@ -23,7 +23,7 @@ pub(crate) struct Identity {
 
 impl Store {
     /// Goes on under a fresh log. Returns the one that it left.
-    pub(crate) fn leave_own_log(&self, writer: &mut Writer) -> Option<LogId> {
+    pub(crate) fn leave_own_log(&self, writer: &mut LogWriter) -> Option<LogId> {
         let own = writer.known.own?;
         let info = self.directory.log(own)?;
         let tip = writer.tip(own);
@@ -34,7 +34,7 @@ impl Store {
     }
 }
 
-impl Writer {
+impl LogWriter {
     /// The log that this store extends; drawn with its first commit.
     pub(crate) fn own_log(
         &mut self,

@@ -13,8 +13,8 @@ use redb::{Database, ReadOnlyDatabase};
 
 use super::group_commit::GroupCommit;
 use super::idle::Idle;
+use super::log_writer::{Known, LogWriter};
 use super::wake::Wake;
-use super::writer::{Known, Writer};
 use crate::error::{Error, Result};
 use crate::store::file::{Opened, Process, WatchedFile};
 use crate::store::index::Declared;
@@ -71,7 +71,7 @@ pub(crate) struct Store {
     pub(crate) missing: Missing,
     pub(crate) policies: Policies,
     pub(crate) caches: Caches,
-    pub(in crate::store) writer: Mutex<Writer>,
+    pub(in crate::store) writer: Mutex<LogWriter>,
     pub(in crate::store) known: RwLock<Known>,
     /// The thread that has the writer, so that a write inside a write is an error and no deadlock.
     pub(in crate::store) holder: Mutex<Option<ThreadId>>,

@@ -12,7 +12,7 @@ use heirloom_core::model::{EntityId, Line, Lsn, Sequence, StateDigest};
 use super::look::mend_missing;
 use super::peers::mend_peers;
 use crate::error::{Error, Result, Table};
-use crate::store::commit::{Store, Writer, drop_record, put_record};
+use crate::store::commit::{LogWriter, Store, drop_record, put_record};
 use crate::store::read::{Caches, View, read_type};
 use crate::store::rows::{
     Bytes, Checkpoint, Gap, ReadTable, Record, Tables, WriteTable, WriteTables, add_checkpoint,
@@ -30,7 +30,7 @@ impl Store {
     /// beside heads.
     pub(crate) fn repair(&self, entities: u64) -> Result<()> {
         // from here on until they are built, queries scan
-        let doubt = |writer: &mut Writer| {
+        let doubt = |writer: &mut LogWriter| {
             writer.doubt_indexes();
             true
         };
@@ -137,8 +137,8 @@ impl Store {
     /// way has to be durable; nothing comes of one while commits are on their way.
     fn alone<T>(
         &self,
-        mut first: impl FnMut(&mut Writer) -> bool,
-        mut act: impl FnMut(&mut Writer) -> Result<Option<T>>,
+        mut first: impl FnMut(&mut LogWriter) -> bool,
+        mut act: impl FnMut(&mut LogWriter) -> Result<Option<T>>,
     ) -> Result<T> {
         self.check_not_held()?;
         if self.read_only {
@@ -162,7 +162,7 @@ impl Store {
     }
 
     /// False if commits are on their way. `entities`: heads of so many are held at a time.
-    fn repair_in_turn(&self, writer: &mut Writer, entities: u64) -> Result<bool> {
+    fn repair_in_turn(&self, writer: &mut LogWriter, entities: u64) -> Result<bool> {
         if is_writing(writer) {
             return Ok(false);
         }
@@ -197,7 +197,7 @@ impl Store {
         Ok(true)
     }
 
-    fn read_anew(&self, writer: &mut Writer) -> Result<Arc<Tables>> {
+    fn read_anew(&self, writer: &mut LogWriter) -> Result<Arc<Tables>> {
         let tables = self.read_tables(self.tables()?.commit)?;
         *self.published.write() = Some(tables.clone());
         writer.tables = Some(tables.clone());
@@ -400,7 +400,7 @@ fn mend_type_names(tables: &Tables, tx: &WriteTables) -> Result<()> {
 }
 
 /// Whether commits are on their way.
-fn is_writing(writer: &Writer) -> bool {
+fn is_writing(writer: &LogWriter) -> bool {
     !writer.pending.records.is_empty() || !writer.pending.healed.is_empty()
 }
 

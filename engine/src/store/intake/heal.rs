@@ -6,7 +6,7 @@ use heirloom_core::format::hash::{branch_name, chain_after};
 use heirloom_core::model::{Chain, CommitRef, EntityId, Line, Lsn};
 
 use crate::error::{Error, Result};
-use crate::store::commit::{LogEntry, Store, Tip, Writer};
+use crate::store::commit::{LogEntry, LogWriter, Store, Tip};
 use crate::store::read::View;
 use crate::store::rows::{Gap, log_key};
 
@@ -24,7 +24,7 @@ impl Store {
     /// Puts it back if it is proven to be the one that was there.
     pub(crate) fn heal(
         &self,
-        writer: &mut Writer,
+        writer: &mut LogWriter,
         (lsn, gap): (Lsn, Gap),
         incoming: &Incoming<'_>,
         entry: &LogEntry<'_>,

@@ -16,7 +16,7 @@ use heirloom_core::replica::{ClockAhead, Ingested, VoidVersion};
 
 use super::heal::Healed;
 use crate::error::{Error, Result, Table};
-use crate::store::commit::{LogEntry, PULL, Store, Tip, Writer};
+use crate::store::commit::{LogEntry, LogWriter, PULL, Store, Tip};
 use crate::store::read::View;
 use crate::store::rows::{Gap, fork_of};
 
@@ -56,7 +56,7 @@ impl Store {
     /// is tried again once that is healed: a peer's order of arrival is not ours.
     pub(crate) fn ingest(
         &self,
-        writer: &mut Writer,
+        writer: &mut LogWriter,
         dataset: DatasetId,
         commits: &[&[u8]],
         report: &mut Ingested,
@@ -85,7 +85,7 @@ impl Store {
     /// everything as it was.
     fn ingest_one(
         &self,
-        writer: &mut Writer,
+        writer: &mut LogWriter,
         dataset: DatasetId,
         bytes: &[u8],
         report: &mut Ingested,
@@ -169,7 +169,7 @@ impl Store {
     /// Where a commit belongs; nothing if it is here already.
     fn place(
         &self,
-        writer: &Writer,
+        writer: &LogWriter,
         dataset: DatasetId,
         parts: &WireParts<'_>,
         header: &Header,
@@ -224,7 +224,7 @@ impl Store {
     fn belongs(
         &self,
         view: &View<'_>,
-        writer: &Writer,
+        writer: &LogWriter,
         before: &Before,
         chain: &Chain,
     ) -> Result<Belongs> {
@@ -253,7 +253,7 @@ impl Store {
     fn predecessor(
         &self,
         view: &View<'_>,
-        writer: &Writer,
+        writer: &LogWriter,
         parts: &WireParts<'_>,
         header: &Header,
     ) -> Result<Before> {
@@ -268,7 +268,7 @@ impl Store {
     fn find(
         &self,
         view: &View<'_>,
-        writer: &Writer,
+        writer: &LogWriter,
         reference: &CommitRef,
     ) -> Result<Option<((Line, Sequence), Tip)>> {
         let CommitRef { log, sequence, prefix } = *reference;
@@ -300,7 +300,7 @@ impl Store {
         damage.map_or(Ok(None), Err)
     }
 
-    fn pull_wall(&self, writer: &mut Writer, line: Line, wall: u64, report: &mut Ingested) {
+    fn pull_wall(&self, writer: &mut LogWriter, line: Line, wall: u64, report: &mut Ingested) {
         let ahead = wall.saturating_sub((self.now)().saturated());
         if ahead <= PULL {
             writer.wall = writer.wall.max(wall);

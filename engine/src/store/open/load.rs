@@ -9,7 +9,7 @@ use heirloom_core::format::genesis::Genesis;
 use heirloom_core::model::{CommitRef, Line, LogId, Lsn, NodeId, Sequence};
 
 use crate::error::{Error, Result, Table};
-use crate::store::commit::{Known, Store, Tip, Writer, is_empty};
+use crate::store::commit::{Known, LogWriter, Store, Tip, is_empty};
 use crate::store::file::{Fingerprint, Opened};
 use crate::store::read::View;
 use crate::store::rows::{
@@ -19,7 +19,12 @@ use crate::store::rows::{
 
 impl Store {
     /// What is kept in memory of a state.
-    pub(crate) fn load(&self, writer: &mut Writer, tables: &Tables, next_lsn: Lsn) -> Result<()> {
+    pub(crate) fn load(
+        &self,
+        writer: &mut LogWriter,
+        tables: &Tables,
+        next_lsn: Lsn,
+    ) -> Result<()> {
         let known = self.load_known(tables)?;
         // a name that was drawn where nothing may change holds as long as the store is open
         writer.known = Known { node: known.node.or(self.known().node), ..known };
@@ -107,7 +112,7 @@ impl Store {
     /// One record a log, and the checkpoint of the last: however long the history.
     pub(crate) fn load_writer(
         &self,
-        writer: &mut Writer,
+        writer: &mut LogWriter,
         tables: &Tables,
         next_lsn: Lsn,
     ) -> Result<()> {
@@ -235,7 +240,7 @@ fn check_number(table: Table, key: &[u8], next: u32) -> Result<()> {
 
 /// The last record must be the end of its line: where `dots` has lost that, its sequence would be
 /// used again.
-fn check_last(view: &View<'_>, writer: &Writer, next_lsn: Lsn) -> Result<()> {
+fn check_last(view: &View<'_>, writer: &LogWriter, next_lsn: Lsn) -> Result<()> {
     let Some(last) = next_lsn.before() else { return Ok(()) };
     match view.record_uncached(last) {
         Ok(r) if writer.tip(r.line).is_none_or(|tip| tip.last != r.header.last()) => {

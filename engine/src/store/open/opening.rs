@@ -12,7 +12,7 @@ use redb::{Database, StorageBackend};
 
 use super::load::load_names;
 use crate::error::{Error, Result, Table};
-use crate::store::commit::{Backing, ClockSource, GroupCommit, Idle, Store, Wake, Writer};
+use crate::store::commit::{Backing, ClockSource, GroupCommit, Idle, LogWriter, Store, Wake};
 use crate::store::file::{
     Fingerprint, Opened, Overlay, Padded, Partial, Process, Wanted, WatchedFile, failed, is_there,
     keep_name, of_backend, of_file, open_file,
@@ -162,7 +162,7 @@ impl Store {
         load_names(&tables, &directory)?;
         let next_lsn = tables.end()?;
         let writer =
-            Writer::new(tables.clone(), directory.log_count(), directory.type_count(), next_lsn);
+            LogWriter::new(tables.clone(), directory.log_count(), directory.type_count(), next_lsn);
         let mut store = Self {
             base: RwLock::new(Some(base)),
             process: Process::this(),

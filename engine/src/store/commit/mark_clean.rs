@@ -11,7 +11,7 @@ use crate::store::file::Process;
 
 impl Store {
     /// A commit after which opening is quick. Does nothing if the last one was such.
-    pub(crate) fn flush_for_opening(&self) -> Result<()> {
+    pub(crate) fn mark_clean(&self) -> Result<()> {
         self.check_not_held()?;
         if self.read_only {
             return Ok(());
@@ -29,14 +29,14 @@ impl Store {
     }
 }
 
-/// The thread that flushes when nothing was written for a while. Ends with the engine.
-pub(crate) struct IdleFlush {
+/// The thread that marks the file clean when nothing was written for a while. Ends with the engine.
+pub(crate) struct MarkClean {
     idle: Arc<Idle>,
     thread: Option<JoinHandle<()>>,
     process: Process,
 }
 
-impl IdleFlush {
+impl MarkClean {
     pub(crate) fn start(store: &Arc<Store>, period: Option<Duration>) -> Self {
         let idle = store.idle.clone();
         let thread =
@@ -45,8 +45,7 @@ impl IdleFlush {
                 let work = move || {
                     while idle.wait(period) {
                         // what fails here fails again where somebody is told of it
-                        let Some(Ok(())) = store.upgrade().map(|store| store.flush_for_opening())
-                        else {
+                        let Some(Ok(())) = store.upgrade().map(|store| store.mark_clean()) else {
                             break;
                         };
                     }
@@ -57,7 +56,7 @@ impl IdleFlush {
     }
 }
 
-impl Drop for IdleFlush {
+impl Drop for MarkClean {
     /// Waits, so that the file is free when the engine is gone.
     fn drop(&mut self) {
         if !self.process.is_this() {

@@ -60,7 +60,7 @@ pub(crate) struct Known {
 }
 
 /// The fold of all commits, durable or on their way, as far as writing needs it.
-pub(crate) struct Writer {
+pub(crate) struct LogWriter {
     /// The durable state that `pending` lies over. Replaced together with it.
     pub(crate) tables: Option<Arc<Tables>>,
     pub(crate) pending: Pending,
@@ -102,7 +102,7 @@ pub(crate) struct DurableBatch {
     pub(crate) known: Known,
 }
 
-impl Writer {
+impl LogWriter {
     pub(crate) fn new(tables: Arc<Tables>, logs: u32, types: u32, next_lsn: Lsn) -> Self {
         Self {
             tables: Some(tables),
@@ -258,20 +258,20 @@ impl Writer {
 /// The writer, held. Marks the thread that holds it, so that code of the application that runs
 /// meanwhile (closures, rules, policies) gets an error when it wants to write, and no deadlock.
 pub(crate) struct Writing<'a> {
-    pub(crate) writer: MutexGuard<'a, Writer>,
+    pub(crate) writer: MutexGuard<'a, LogWriter>,
     pub(crate) holder: &'a Mutex<Option<ThreadId>>,
 }
 
 impl Deref for Writing<'_> {
-    type Target = Writer;
+    type Target = LogWriter;
 
-    fn deref(&self) -> &Writer {
+    fn deref(&self) -> &LogWriter {
         &self.writer
     }
 }
 
 impl DerefMut for Writing<'_> {
-    fn deref_mut(&mut self) -> &mut Writer {
+    fn deref_mut(&mut self) -> &mut LogWriter {
         &mut self.writer
     }
 }
