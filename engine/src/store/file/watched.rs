@@ -77,61 +77,6 @@ pub(crate) fn failed(e: io::Error) -> Error {
     redb::StorageError::Io(e).into()
 }
 
-/// A file on its way: it gets its name when it is whole, so that none is ever seen half made, and
-/// whatever goes wrong, it does not stay behind.
-pub(crate) struct Partial(PathBuf);
-
-impl Partial {
-    /// Beside its place, under a name that nobody else uses: what a crash left under such a name is
-    /// never touched.
-    pub(crate) fn create(path: &Path) -> io::Result<(Self, File)> {
-        is_free(path)?;
-        let name = path.file_name().ok_or(ErrorKind::InvalidInput)?;
-        let mut name = name.to_owned();
-        name.push(format!(".{}.partial", uuid::Uuid::new_v4().simple()));
-        let partial = Self(path.with_file_name(name));
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&partial.0)?;
-        Ok((partial, file))
-    }
-
-    /// Gives it its name, and makes that durable, unless somebody took it meanwhile. Returns its
-    /// size.
-    pub(crate) fn arrive(
-        self,
-        path: &Path,
-        keep_name: &dyn Fn(&Path) -> io::Result<()>,
-    ) -> io::Result<u64> {
-        let size = fs::metadata(&self.0)?.len();
-        // unlike a rename, a link never replaces a file
-        match fs::hard_link(&self.0, path) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => return Err(e),
-            Err(_) => {
-                // a file system without links
-                is_free(path)?;
-                fs::rename(&self.0, path)?;
-            }
-            Ok(()) => drop(self),
-        }
-        keep_name(path).inspect_err(|_| _ = fs::remove_file(path))?;
-        Ok(size)
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // it has arrived, or is of no use to anybody
-        fs::remove_file(&self.0).ok();
-    }
-}
-
-fn is_free(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(_) => Err(ErrorKind::AlreadyExists.into()),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
-    }
-}
-
 /// Why the file is no longer touched. Travels through redb inside an [`io::Error`].
 #[derive(Clone, Debug)]
 pub(crate) enum Refusal {
