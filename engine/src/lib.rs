@@ -42,6 +42,7 @@ mod read;
 pub mod replication;
 mod rules;
 mod store;
+mod traced;
 mod watch;
 mod write;
 

@@ -11,6 +11,7 @@ use crate::engine::{Engine, Inner};
 use crate::error::Result;
 use crate::maintain::checked;
 use crate::store::{ClosedCuts, Identity, Indexer, MarkClean, Options, Store};
+use crate::traced::TRACED;
 
 impl Engine {
     /// Choices before opening.
@@ -95,6 +96,8 @@ impl Builder {
         let identity = Identity { label: self.label, managed: self.managed, nonce: self.entropy };
         let dataset_name = store.dataset_name.as_deref().map(str::to_owned);
         let store = Arc::new(store);
+        let (commits, opened) = (store.durable().get(), store.opened);
+        tracing::info!(target: TRACED, commits, ?opened, read_only = store.read_only, "opened");
         let _indexer = Indexer::start(&store, self.index_in_background && !store.read_only);
         let _idle = MarkClean::start(&store, self.mark_clean_after);
         // never from the application's entropy: two stores that draw the same are not one

@@ -44,6 +44,7 @@ mod error;
 mod limits;
 mod report;
 mod session;
+mod traced;
 pub mod transport;
 
 pub use admission::{Admission, Introduction, Refusal};

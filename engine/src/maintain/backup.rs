@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::store::{Partial, Target, keep_name};
+use crate::traced::TRACED;
 
 /// How far a backup is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -142,5 +143,7 @@ fn write_file(path: &Path, write: impl FnOnce(Target) -> Result<()>) -> Result<u
     let backend = redb::backends::FileBackend::new(file);
     let backend = backend.map_err(|e| failed(io::Error::other(e)))?;
     write(Target::new(path, backend)?)?;
-    partial.arrive(path, &keep_name).map_err(failed)
+    let size = partial.arrive(path, &keep_name).map_err(failed)?;
+    tracing::info!(target: TRACED, size, "copied to another file");
+    Ok(size)
 }

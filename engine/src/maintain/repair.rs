@@ -4,6 +4,7 @@ use super::verify::ENTITIES;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::store::Problem;
+use crate::traced::TRACED;
 
 /// What [`Engine::repair`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,7 +63,9 @@ impl Engine {
         store.repair(ENTITIES)?;
         self.build_indexes()?;
         let left = self.verify()?.problems;
-        let mended = found.problems.into_iter().filter(|p| !left.contains(p)).collect();
+        let mended: Vec<_> = found.problems.into_iter().filter(|p| !left.contains(p)).collect();
+        let (right, wrong) = (mended.len(), left.len());
+        tracing::info!(target: TRACED, mended = right, left = wrong, damaged_commits, "repaired");
         Ok(Repaired { mended, left, damaged_commits, remade_tables })
     }
 }

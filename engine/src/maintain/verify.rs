@@ -22,6 +22,7 @@ use crate::read::Snapshot;
 use crate::store::{
     At, Caches, Record, Verification, View, check_missing, check_peers, decode_row, hex,
 };
+use crate::traced::TRACED;
 
 /// How far a verification is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -196,6 +197,8 @@ impl Engine {
         let snapshot = self.snapshot()?;
         marked.extend(marks());
         let verified = verify(&snapshot, marked, ENTITIES, &mut progress)?;
+        let (commits, problems) = (verified.commits, verified.problems.len());
+        tracing::info!(target: TRACED, commits, problems, "verified");
         if !verified.is_clean() {
             self.store().is_marred();
         }

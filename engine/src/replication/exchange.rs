@@ -16,6 +16,7 @@ use heirloom_core::replica::{
 use crate::engine::Engine;
 use crate::error::{Error, Result, Table};
 use crate::store::{Record, View, ends_by};
+use crate::traced::TRACED;
 
 /// Reads and stores commits for a session. Cheap to clone. All that it gives is durable.
 #[derive(Clone, Debug)]
@@ -278,6 +279,8 @@ impl Replication {
     /// ingest stopped at: those before it are kept, and so durable; it and those after it are not.
     /// [`Error::Storage`], [`Error::Poisoned`]: nothing may be taken for received.
     pub fn ingest(&self, commits: &[&[u8]]) -> Result<Ingested> {
+        let span = tracing::debug_span!(target: TRACED, "ingest", commits = commits.len());
+        let _entered = span.enter();
         let store = self.engine.store();
         let mut report = Ingested::default();
         let (stopped, batch) = {
@@ -292,6 +295,8 @@ impl Replication {
             let tables = store.tables()?;
             store.withhold(&store.view(&tables), store.durable())?;
         }
+        let Ingested { added, skipped, healed, .. } = report;
+        tracing::debug!(target: TRACED, added, skipped, healed, "ingested");
         stopped.map(|()| report)
     }
 

@@ -14,6 +14,7 @@ use super::sender::Sender;
 use super::want::Wants;
 use crate::error::{Divergence, PeerMisbehaved, Result};
 use crate::report::{Outcome, Progress, Report};
+use crate::traced::TRACED;
 
 /// Who is at the other end.
 #[derive(Clone, Copy)]
@@ -191,6 +192,9 @@ impl Exchange {
         // what came meanwhile was not sent
         let held = if report.settled { *lsn } else { self.position.lsn };
         remember(replica, self.peer, cut, held)?;
+        let (sent, received, settled) =
+            (report.commits_sent, report.commits_received, report.settled);
+        tracing::info!(target: TRACED, sent, received, settled, "verified with the peer");
         Ok(true)
     }
 

@@ -38,6 +38,7 @@ use crate::config::Config;
 use crate::error::{PeerMisbehaved, Reason, Result, SyncError};
 use crate::limits::{CLOCK_INLINE, LEVEL, WANT_MAX};
 use crate::report::{ClockSkew, Event, Outcome, Report};
+use crate::traced::TRACED;
 
 /// One end of a sync with one peer.
 ///
@@ -302,6 +303,7 @@ impl<R: Replica> Session<R> {
     }
 
     fn fail(&mut self, error: &SyncError) {
+        tracing::warn!(target: TRACED, %error, "the session failed");
         match (&self.state, error) {
             // the refusal is what counts, whether or not the parts could be dropped
             (_, SyncError::NotAdmitted { node, .. }) => _ = self.replica.unstage(*node).ok(),
@@ -580,6 +582,8 @@ impl<R: Replica> Session<R> {
             .zip(self.wall_time())
             .map(|(theirs, ours)| theirs.as_millis().saturating_sub(ours.as_millis()));
         self.skew = self.report.clock_skew();
+        let clock_skew_ms = self.report.clock_skew_ms;
+        tracing::debug!(target: TRACED, peer = %theirs.node, clock_skew_ms, "met");
     }
 
     fn gate(&self, theirs: &Greeting) -> Result<Gate> {
@@ -595,6 +599,7 @@ impl<R: Replica> Session<R> {
         self.report.cut = Some(root);
         self.report.settled = position.whole;
         self.report.damaged = !position.whole;
+        tracing::info!(target: TRACED, peer = %theirs.node, "equal to the peer");
         Ok(State::Finished)
     }
 

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::error::{Result, SyncError};
 use crate::report::{Event, Report};
 use crate::session::Session;
+use crate::traced::TRACED;
 
 /// Sessions that a [`PlainTcpServer`] runs at once; further connections wait.
 const SESSIONS: usize = 64;
@@ -180,10 +181,12 @@ where
                 Ok(session) => sessions.push(session),
                 // out of descriptors or threads, or the peer has gone again: the next one may fare
                 // better
-                Err(_) if cancelled.recv_timeout(PAUSE) == Err(RecvTimeoutError::Disconnected) => {
-                    break;
+                Err(error) => {
+                    tracing::warn!(target: TRACED, %error, "no session with who connected");
+                    if cancelled.recv_timeout(PAUSE) == Err(RecvTimeoutError::Disconnected) {
+                        break;
+                    }
                 }
-                Err(_) => {}
             }
             sessions.retain(|session| !session.is_finished());
         }

@@ -18,6 +18,7 @@ const CORE: &[&str] =
     &["limits.rs", "error.rs", "bytes.rs", "model", "format", "merge", "fold", "replica", "lib.rs"];
 
 const ENGINE: &[&str] = &[
+    "traced.rs",
     "error",
     "store/rows",
     "store/file",
@@ -43,6 +44,7 @@ const ENGINE: &[&str] = &[
 ];
 
 const SYNC: &[&str] = &[
+    "traced.rs",
     "limits.rs",
     "report.rs",
     "admission.rs",

@@ -10,6 +10,7 @@ use super::log_writer::LogWriter;
 use super::store::Store;
 use crate::error::Result;
 use crate::store::index::{Index, keys_of};
+use crate::traced::TRACED;
 
 impl Store {
     /// Takes a folded commit in, with what is indexed of the entities that it changes.
@@ -17,6 +18,9 @@ impl Store {
         let indexed = writer.indexing.indexes.iter().any(Index::is_live);
         let entities: Vec<_> =
             folded.changes.iter().filter(|_| indexed).map(|c| c.entity).collect();
+        let LogEntry { line, header, .. } = *entry;
+        let (line, first, versions) = (line.get(), header.first.get(), header.count);
+        tracing::trace!(target: TRACED, line, first, versions, "commit");
         writer.append(entry, folded);
         self.index_now(writer, &entities);
     }

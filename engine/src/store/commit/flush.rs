@@ -17,6 +17,7 @@ use crate::store::rows::{
     PIECE, Tables, WriteTable, WriteTables, add_checkpoint, catching, dot_key, gap_row, log_key,
     log_row, seal, transact, type_key, unreadable, unseal,
 };
+use crate::traced::TRACED;
 
 impl Store {
     /// The writer, unless writing is over.
@@ -185,8 +186,12 @@ impl Journal for Store {
     }
 
     fn write(&self, batch: &DurableBatch) -> Result<Arc<Tables>> {
-        self.write_batch(batch)?;
-        self.read_tables(batch.number)
+        let (number, commits, healed) = (batch.number, batch.lsns.len(), batch.healed.len());
+        let span = tracing::debug_span!(target: TRACED, "flush", number, commits, healed);
+        let _entered = span.enter();
+        self.write_batch(batch)
+            .and_then(|()| self.read_tables(batch.number))
+            .inspect_err(|error| tracing::error!(target: TRACED, %error, "not durable"))
     }
 
     fn publish(&self, batch: DurableBatch, tables: Arc<Tables>) {

@@ -10,6 +10,7 @@ use crate::error::{Error, Result, Table};
 use crate::store::commit::Store;
 use crate::store::read::View;
 use crate::store::rows::{Gap, Record, Tables, WriteTables, log_key, read_gap};
+use crate::traced::TRACED;
 
 /// Names rows that cannot be read, or mark what is not here (R33).
 pub(crate) fn check_missing(tables: &Tables, end: Lsn, out: &mut Verification) -> Result<()> {
@@ -108,8 +109,10 @@ impl Store {
             None => place_of(view, lsn)?,
         };
         let gap = place.map(|(line, first)| Gap { line, first, damaged: true });
-        if gap.is_some() {
-            self.missing.set(lsn, gap);
+        if let Some(Gap { line, first, .. }) = gap {
+            let (lsn, line, first) = (lsn.get(), line.get(), first.get());
+            tracing::warn!(target: TRACED, lsn, line, first, "a commit is damaged");
+            self.missing.set(Lsn::new(lsn), gap);
         }
         Ok(gap)
     }

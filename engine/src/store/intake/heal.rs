@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::store::commit::{LogEntry, LogWriter, Store, Tip};
 use crate::store::read::View;
 use crate::store::rows::{Gap, log_key};
+use crate::traced::TRACED;
 
 /// What came of a commit that may be one that is not here as it should be.
 pub(crate) enum Healed {
@@ -58,6 +59,7 @@ impl Store {
                 Some(Tip { last: header.last(), chain, wall, is_newer });
         }
         self.missing.set(lsn, left);
+        tracing::info!(target: TRACED, lsn = lsn.get(), "a damaged commit is back");
         self.index_now(writer, &entities);
         Ok(Healed::Yes)
     }

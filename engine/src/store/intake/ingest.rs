@@ -19,6 +19,7 @@ use crate::error::{Error, Result, Table};
 use crate::store::commit::{LogEntry, LogWriter, PULL, Store, Tip};
 use crate::store::read::View;
 use crate::store::rows::{Gap, fork_of};
+use crate::traced::TRACED;
 
 /// What a commit follows: another, or its genesis.
 struct Before {
@@ -162,6 +163,7 @@ impl Store {
             });
             writer.leave_log(last.or_else(|| self.directory.log(own)?.predecessor));
             report.left = Some(parts.log);
+            tracing::warn!(target: TRACED, log = %parts.log, "a copy of this file wrote on");
         }
         Ok(true)
     }
