@@ -72,7 +72,7 @@ fn opening_writing_receiving_and_verifying_are_told_and_contents_are_not() {
 
     let (phone, hub) = (open("phone"), open("hub"));
     let secret = Content::new().with("secret", "xyzzy");
-    let writing = told.while_doing(|| drop(phone.write(|tx| tx.create("lamp", &secret)).unwrap()));
+    let writing = told.while_doing(|| _ = phone.write(|tx| tx.create("lamp", &secret)).unwrap());
     let commit = "heirloom TRACE message=commit line=0 first=1 versions=1\nheirloom DEBUG flush ";
     assert!(writing.starts_with(commit) && writing.ends_with(" commits=1 healed=0"), "{writing}");
 

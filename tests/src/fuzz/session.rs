@@ -79,8 +79,13 @@ pub fn run(input: &[u8]) {
     assert!(found.is_clean(), "{:?}", found.problems);
 }
 
+/// A session that begins at the time that a store's clock says.
+fn at_its_time(engine: &Engine) -> Config {
+    Config::new().wall_time(engine.replication().now())
+}
+
 fn open(engine: &Engine, initiates: bool) -> Session<&Engine> {
-    let config = Config::new().lone_logs(3).opened_logs(3);
+    let config = at_its_time(engine).lone_logs(3).opened_logs(3);
     if initiates { Session::initiator(engine, config) } else { Session::responder(engine, config) }
 }
 
@@ -232,7 +237,7 @@ fn recorded(setting: u8, peer: &Engine) -> Vec<u8> {
     let engine = Store::of(setting).open();
     let initiates = setting & 1 == 1;
     let mut session = open(&engine, initiates);
-    let config = Config::new().compression(false);
+    let config = at_its_time(peer).compression(false);
     let mut other =
         if initiates { Session::responder(peer, config) } else { Session::initiator(peer, config) };
     let (mut out, mut bytes) = (vec![setting], Vec::new());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use heirloom::{Builder, Content, Engine, EntityId, Patch, Timestamp, Value};
-use heirloom_sync::{Config, Session, SyncError, sync_in_process};
+use heirloom_sync::{Config, Session, SyncError, sync_in_process_with};
 
 pub(crate) const START: i64 = 1_700_000_000_000;
 pub(crate) const MINUTE: i64 = 60_000;
@@ -59,8 +59,15 @@ impl Device {
         }
     }
 
+    /// A session that begins at the time that the device's clock says.
+    fn config(&self) -> Config {
+        Config::new().wall_time(self.engine.replication().now())
+    }
+
     pub(crate) fn sync(&self, other: &Device) -> [heirloom_sync::Report; 2] {
-        let (here, there) = sync_in_process(&self.engine, &other.engine).unwrap();
+        let (ours, theirs) = (self.config(), other.config());
+        let (here, there) =
+            sync_in_process_with(&self.engine, ours, &other.engine, theirs).unwrap();
         [here, there]
     }
 }
