@@ -13,7 +13,7 @@ use super::{Config, Session, frame};
 use crate::error::{Divergence, PeerMisbehaved, Reason, Result, SyncError};
 use crate::limits::{CLOCK_INLINE, COMMIT_MAX, PART_MAX, WANT_MAX, WINDOW};
 
-#[path = "../../tests/support/mod.rs"]
+#[path = "../../tests/sync/support/mod.rs"]
 mod support;
 
 use support::{DATASET, Naive, Random, node};
