@@ -1,11 +1,11 @@
-//! How long opening takes after a kill: with the commit that `mark_clean` makes, and without, in one
-//! run.
+//! How long opening takes after a kill: with the commit that `mark_clean` makes, and without, in
+//! one run.
 //!
 //! `cargo run --release -p heirloom-benches --bin reopen [-- --mib N]`
 //!
-//! A child process opens the store, writes an entity, marks the file clean or does not, and is killed. Each
-//! opening reads the store from a file that the system has just written, so from its cache: on a
-//! phone the difference is larger.
+//! A child process opens the store, writes an entity, marks the file clean or does not, and is
+//! killed. Each opening reads the store from a file that the system has just written, so from its
+//! cache: on a phone the difference is larger.
 #![allow(clippy::print_stdout)]
 
 use std::io::{BufRead, BufReader, Write};

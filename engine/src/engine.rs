@@ -117,9 +117,9 @@ impl Engine {
     ///
     /// What was written is durable without it. But after a kill redb walks the whole file at
     /// opening (some seconds for some GiB), unless the last commit was made by this, or by itself
-    /// when nothing was written for a while ([`Builder::mark_clean_after`](crate::Builder::mark_clean_after)).
-    /// Writes several times what an ordinary commit does; does nothing if nothing was written
-    /// since.
+    /// when nothing was written for a while
+    /// ([`Builder::mark_clean_after`](crate::Builder::mark_clean_after)). Writes several times what
+    /// an ordinary commit does; does nothing if nothing was written since.
     ///
     /// [`Error::Closed`](crate::Error::Closed), [`Error::Poisoned`](crate::Error::Poisoned),
     /// [`Error::Storage`](crate::Error::Storage): all that was durable is.

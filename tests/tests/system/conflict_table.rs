@@ -1,8 +1,8 @@
 //! The table of CONFLICTS.md: situations, played on real stores under every policy, in every order
 //! of arrival.
 //!
-//! `UPDATE_DOCS=1 cargo test -p heirloom-tests --test system conflict_table` writes it; without that, a
-//! file that says something else fails.
+//! `UPDATE_DOCS=1 cargo test -p heirloom-tests --test system conflict_table` writes it; without
+//! that, a file that says something else fails.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! What needs more than one crate: the engine against the independent implementation, histories,
-//! stories, damage, the simulator. What must be a process of its own has one (`power_cuts`, `kills`,
-//! `full_disks`), and so have `interleavings` and `architecture`.
+//! stories, damage, the simulator. What must be a process of its own has one (`power_cuts`,
+//! `kills`, `full_disks`), and so has `architecture`.
 
 mod bad_input;
 mod conflict_table;

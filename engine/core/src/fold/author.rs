@@ -237,3 +237,86 @@ fn settle(p: Planned, full: Option<Vec<u8>>, own: Writer) -> Settled {
         None => Settled { content, body: encoded_full(&full), depth: 0 },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::toy::{Toy, log};
+    use super::*;
+    use crate::model::Content;
+
+    const A: Line = Line::new(1);
+    const B: Line = Line::new(2);
+
+    fn content(n: i64) -> Option<Content> {
+        Some(Content::new().with("n", n))
+    }
+
+    #[test]
+    fn a_parent_is_named_by_the_own_path_or_by_the_first_ref_that_leads_to_it() {
+        let mut toy = Toy::default();
+        toy.write(A, 10, vec![toy.plan(1, Kind::Create, content(1))]).unwrap();
+        let own = toy.write(A, 11, vec![toy.plan(1, Kind::Update, content(2))]).unwrap();
+        let names = |sent: &super::super::toy::Sent| sent.header.versions[0].parents.clone();
+        assert_eq!(names(&own), [ParentName { path: 0, sequence: Sequence::FIRST }]);
+        let other = toy.write(B, 12, vec![toy.plan(1, Kind::Update, content(3))]).unwrap();
+        assert_eq!(other.header.refs, [CommitRef { sequence: 2.into(), ..other.header.refs[0] }]);
+        assert_eq!(names(&other), [ParentName { path: 1, sequence: 2.into() }]);
+    }
+
+    #[test]
+    fn a_parent_that_no_ref_leads_to_is_the_writers_fault() {
+        let mut toy = Toy::default();
+        toy.write(A, 10, vec![toy.plan(1, Kind::Create, content(1))]).unwrap();
+        let plan = vec![toy.plan(1, Kind::Update, content(2))];
+        let before = (Sequence::START, Chain::from_bytes([0; 32]));
+        let tail = Tail { log: log(B), line: B, before };
+        let refused = author(&toy, &tail, 20, Vec::new(), &Metadata::new(), plan);
+        let unseen = Fault::Unseen { log: log(A), sequence: Sequence::FIRST };
+        assert_eq!(refused.err(), Some(unseen));
+    }
+
+    #[test]
+    fn a_log_ends_at_the_last_sequence_that_there_is() {
+        let toy = Toy::default();
+        let tail = |sequence| Tail {
+            log: log(A),
+            line: A,
+            before: (sequence, Chain::from_bytes([0; 32])),
+        };
+        let plan = || vec![toy.plan(1, Kind::Create, content(1))];
+        let at = |sequence| author(&toy, &tail(sequence), 1, vec![], &Metadata::new(), plan());
+        assert_eq!(at(Sequence::LAST.back(1).unwrap()).unwrap().header.last(), Sequence::LAST);
+        assert_eq!(at(Sequence::LAST).err(), Some(Fault::LogFull));
+    }
+
+    #[test]
+    fn limits_of_the_format_are_told_before_anything_is_made() {
+        let toy = Toy::default();
+        let tail =
+            Tail { log: log(A), line: A, before: (Sequence::START, Chain::from_bytes([0; 32])) };
+        let mut plan = toy.plan(1, Kind::Create, content(1));
+        plan.entity_type = Some("x".repeat(limits::TYPE + 1).into());
+        let refused = author(&toy, &tail, 1, vec![], &Metadata::new(), vec![plan]);
+        assert!(matches!(refused, Err(Fault::Invalid(Invalid::EntityType(_)))));
+        let long = Metadata::new().with_actor("x".repeat(limits::ACTOR + 1));
+        let plan = vec![toy.plan(1, Kind::Create, content(1))];
+        let refused = author(&toy, &tail, 1, vec![], &long, plan);
+        assert!(matches!(refused, Err(Fault::Invalid(Invalid::Limit { .. }))));
+    }
+
+    #[test]
+    fn every_thirty_second_generation_stands_in_full() {
+        let mut toy = Toy::default();
+        let long = |n| Some(Content::new().with("n", n).with("text", "x".repeat(200)));
+        toy.write(A, 1, vec![toy.plan(1, Kind::Create, long(0))]).unwrap();
+        let mut full = Vec::new();
+        for n in 1..=70 {
+            let sent = toy.write(A, 1, vec![toy.plan(1, Kind::Update, long(n))]).unwrap();
+            if sent.bodies[0] == Tag::Full as u8 {
+                full.push(n);
+            }
+        }
+        let every = limits::FULL_EVERY as i64;
+        assert_eq!(full, [every, 2 * every]);
+    }
+}

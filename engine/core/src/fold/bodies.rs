@@ -229,3 +229,105 @@ fn own_writes_fit(state: &State, own: &Writer) -> bool {
     let own: Vec<(&Path, bool)> = own.collect();
     !own.windows(2).any(|w| w[1].0.is_below(w[0].0) && !w[0].1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::toy::{Sent, Toy, entity};
+    use super::*;
+    use crate::model::{Content, Kind, Line};
+
+    const A: Line = Line::new(1);
+
+    fn content(n: i64) -> Option<Content> {
+        Some(Content::new().with("n", n).with("text", "much longer than what changes of it"))
+    }
+
+    fn scene() -> (Toy, [Sent; 2]) {
+        let mut toy = Toy::default();
+        let created = toy.write(A, 10, vec![toy.plan(1, Kind::Create, content(1))]).unwrap();
+        let changed = toy.write(A, 20, vec![toy.plan(1, Kind::Update, content(2))]).unwrap();
+        (toy, [created, changed])
+    }
+
+    fn state_of(toy: &Toy) -> State {
+        match toy.stored(&toy.heads_of(1)[0]) {
+            Stored::Live(state) => State::clone(&state),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The same commit with another body.
+    fn with_body(sent: &Sent, tag: Tag, payload: &[u8]) -> Sent {
+        Sent { bodies: encoded(&Body { tag, payload }), ..sent.clone() }
+    }
+
+    #[test]
+    fn a_patch_and_the_whole_content_are_the_same_body() {
+        let (toy, [created, changed]) = scene();
+        assert_eq!(changed.bodies[0], Tag::Patch as u8, "the premise: that is shorter");
+        let writer = toy.writer_of(1);
+        let whole = with_body(&changed, Tag::Full, &body::full(&state_of(&toy), &writer));
+        for sent in [&changed, &whole] {
+            let mut other = Toy::default();
+            other.receive(A, &created).unwrap();
+            assert!(!other.receive(A, sent).unwrap().unverified);
+            assert_eq!(other.heads_of(1), toy.heads_of(1));
+            assert_eq!(state_of(&other), state_of(&toy));
+        }
+    }
+
+    #[test]
+    fn bodies_that_do_not_give_the_root_are_never_used_and_the_version_is_a_head_all_the_same() {
+        let (toy, [created, changed]) = scene();
+        let lies = [
+            with_body(&changed, Tag::Full, b"nonsense"),
+            with_body(&changed, Tag::Patch, b"nonsense"),
+            Sent { bodies: created.bodies.clone(), ..changed.clone() },
+        ];
+        for lie in lies {
+            let mut other = Toy::default();
+            other.receive(A, &created).unwrap();
+            let folded = other.receive(A, &lie).unwrap();
+            assert!(folded.unverified && folded.voids.is_empty());
+            assert_eq!(folded.bodies, [[Tag::Missing as u8]]);
+            assert_eq!(other.heads_of(1), toy.heads_of(1), "headers alone say which they are");
+            assert!(matches!(other.stored(&other.heads_of(1)[0]), Stored::Absent));
+        }
+    }
+
+    #[test]
+    fn a_patch_without_its_base_is_kept_as_it_came_and_passed_on() {
+        let (_, [created, changed]) = scene();
+        let mut other = Toy::default();
+        other.receive(A, &with_body(&created, Tag::Missing, &[])).unwrap();
+        let folded = other.receive(A, &changed).unwrap();
+        assert!(folded.unverified);
+        assert_eq!(folded.bodies.concat(), changed.bodies);
+    }
+
+    #[test]
+    fn what_stands_in_for_a_content_names_its_checksum() {
+        let (toy, [created, changed]) = scene();
+        let (writer, mut sums) = (toy.writer_of(1), Vec::new());
+        let full = body::full(&state_of(&toy), &writer);
+        let VersionRef { log, sequence, .. } = writer.reference;
+        sums.push(state_checksum(log, sequence, entity(1), "lamp", Some(&full)));
+        for (sum, verifies) in [(sums[0], true), ([0; 16], false)] {
+            let mut other = Toy::default();
+            other.receive(A, &created).unwrap();
+            let folded = other.receive(A, &with_body(&changed, Tag::Pruned, &sum)).unwrap();
+            assert_eq!(folded.unverified, !verifies);
+        }
+    }
+
+    #[test]
+    fn only_bodies_that_do_not_frame_are_an_error() {
+        let (_, [created, changed]) = scene();
+        let mut other = Toy::default();
+        other.receive(A, &created).unwrap();
+        for bodies in [&[][..], &[99][..], &[Tag::None as u8][..]] {
+            let cut = Sent { bodies: bodies.to_vec(), ..changed.clone() };
+            assert!(matches!(other.receive(A, &cut), Err(Fault::Malformed(_))), "{bodies:?}");
+        }
+    }
+}

@@ -313,3 +313,122 @@ impl HeadWriters {
         self.list.push(version);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::toy::{LOCAL, Toy, entity};
+    use super::*;
+    use crate::fold::Lookup;
+    use crate::model::Content;
+
+    const A: Line = Line::new(1);
+    const B: Line = Line::new(2);
+
+    fn content(text: &str) -> Option<Content> {
+        Some(Content::new().with("text", text))
+    }
+
+    /// Entities that are settled, diverged and deleted, in the store where both ends met.
+    fn scene() -> Toy {
+        let (mut phone, mut hub) = (Toy::default(), Toy::default());
+        let created = (1..=3).map(|n| phone.plan(n, Kind::Create, content("one"))).collect();
+        hub.receive(A, &phone.write(A, 10, created).unwrap()).unwrap();
+        let theirs = vec![hub.plan(2, Kind::Update, content("two"))];
+        hub.write(B, 20, theirs).unwrap();
+        let ours =
+            vec![phone.plan(2, Kind::Update, content("three")), phone.plan(3, Kind::Delete, None)];
+        hub.receive(A, &phone.write(A, 30, ours).unwrap()).unwrap();
+        assert_eq!([1, 2, 3].map(|n| hub.heads_of(n).len()), [1, 2, 1], "the premise");
+        hub
+    }
+
+    #[test]
+    fn a_row_is_read_as_it_was_written_and_says_in_front_what_all_of_it_says() {
+        let hub = scene();
+        for n in 1..=3 {
+            let heads = hub.heads(entity(n)).unwrap();
+            let row = heads.encode();
+            assert_eq!(Heads::decode(&row, &hub).unwrap(), *heads);
+            let in_front = Heads::peek(&row).unwrap();
+            assert_eq!(in_front, (heads.unsettled, heads.type_number().unwrap()));
+            assert_eq!(Heads::peek_created_twice(&row), heads.created_twice);
+            for cut in 0..row.len() {
+                assert!(Heads::decode(&row[..cut], &hub).is_err(), "{cut} of {}", row.len());
+            }
+        }
+    }
+
+    #[test]
+    fn only_one_settled_head_is_read_in_place() {
+        let hub = scene();
+        let in_place = |n| in_place(&hub.heads(entity(n)).unwrap());
+        let (bytes, places) = in_place(1).unwrap();
+        let [[path, value]] = &places[..] else { panic!("one leaf: {places:?}") };
+        assert_eq!(PathRef::new(&bytes[path.clone()]).keys().collect::<Vec<_>>(), ["text"]);
+        assert!(bytes[value.clone()].ends_with(b"one"));
+        assert!(in_place(2).is_none() && in_place(3).is_none());
+    }
+
+    #[test]
+    fn a_large_content_stays_in_the_log() {
+        let mut toy = Toy::default();
+        let large = content(&"x".repeat(INLINE));
+        toy.write(A, 10, vec![toy.plan(1, Kind::Create, large)]).unwrap();
+        assert_eq!(toy.heads(entity(1)).unwrap().list[0].state, HeadState::InLog);
+    }
+
+    #[test]
+    fn two_who_had_not_seen_each_other_leave_two_heads_whoever_came_first() {
+        let mut phone = Toy::default();
+        let created =
+            phone.write(A, 10, vec![phone.plan(1, Kind::Create, content("one"))]).unwrap();
+        let mut tablet = Toy::default();
+        tablet.receive(A, &created).unwrap();
+        let ours = phone.write(A, 20, vec![phone.plan(1, Kind::Update, content("two"))]).unwrap();
+        let theirs = tablet.write(B, 20, vec![tablet.plan(1, Kind::Update, content("three"))]);
+        phone.receive(B, &theirs.unwrap()).unwrap();
+        tablet.receive(A, &ours).unwrap();
+        assert_eq!(phone.heads_of(1), tablet.heads_of(1));
+        assert_eq!(phone.heads_of(1).len(), 2);
+        let merge = phone.write(A, 30, vec![phone.plan(1, Kind::Update, content("four"))]).unwrap();
+        tablet.receive(A, &merge).unwrap();
+        assert_eq!((tablet.heads_of(1).len(), phone.heads_of(1)), (1, tablet.heads_of(1)));
+    }
+
+    #[test]
+    fn what_never_leaves_yields_to_what_travels_and_to_nothing_else() {
+        let mut toy = Toy::with_local();
+        toy.write(LOCAL, 10, vec![toy.plan(1, Kind::Create, content("mine"))]).unwrap();
+        let mut other = Toy::default();
+        let created =
+            other.write(A, 10, vec![other.plan(1, Kind::Create, content("ours"))]).unwrap();
+        let folded = toy.receive(A, &created).unwrap();
+        assert_eq!(toy.heads_of(1), other.heads_of(1), "or replicas would differ for ever");
+        assert!(folded.changes[0].gone.is_empty(), "the digest never counted it");
+        let place = |line| (line, crate::model::Sequence::FIRST);
+        assert!(goes(place(LOCAL), place(A), &[], Some(LOCAL)));
+        assert!(!goes(place(A), place(LOCAL), &[], Some(LOCAL)));
+        assert!(!goes(place(A), place(B), &[], None));
+        assert!(goes(place(A), place(B), &[place(A)], None));
+    }
+
+    #[test]
+    fn gone_through_once_more_versions_give_the_same_heads() {
+        let mut again = HeadWriters::default();
+        let writer = |line: Line, sequence: u64| Writer {
+            line,
+            reference: crate::model::VersionRef {
+                sequence: sequence.into(),
+                ..Writer::OWN.reference
+            },
+            ..Writer::OWN
+        };
+        let [a, b, merge] = [writer(A, 1), writer(B, 1), writer(A, 2)];
+        again.see(a, Some(Kind::Create), &[], None);
+        assert!(!again.created_twice);
+        again.see(b, Some(Kind::Create), &[], None);
+        assert!(again.created_twice && again.contains(a.dot()) && again.contains(b.dot()));
+        again.see(merge, Some(Kind::Update), &[a.dot(), b.dot()], None);
+        assert_eq!(again.list, [merge]);
+    }
+}

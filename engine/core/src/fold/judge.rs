@@ -158,3 +158,117 @@ pub(super) fn derive_all<L: Lookup>(
     };
     judged.iter().enumerate().map(one).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::toy::{Sent, Toy, entity};
+    use super::*;
+    use crate::model::{Content, Line};
+
+    const A: Line = Line::new(1);
+    const B: Line = Line::new(2);
+
+    fn content(n: i64) -> Option<Content> {
+        Some(Content::new().with("n", n))
+    }
+
+    /// A lamp that was created and changed, and the store that did it.
+    fn scene() -> (Toy, [Sent; 2]) {
+        let mut toy = Toy::default();
+        let created = toy.write(A, 10, vec![toy.plan(1, Kind::Create, content(1))]).unwrap();
+        let changed = toy.write(A, 20, vec![toy.plan(1, Kind::Update, content(2))]).unwrap();
+        (toy, [created, changed])
+    }
+
+    /// Why what is received last is void, after the change was made to it.
+    fn voids(change: impl FnOnce(&mut Sent)) -> Vec<VoidReason> {
+        let (_, [created, mut changed]) = scene();
+        change(&mut changed);
+        let mut toy = Toy::default();
+        toy.receive(A, &created).unwrap();
+        let folded = toy.receive(A, &changed).unwrap();
+        folded.voids.into_iter().map(|(_, reason)| reason).collect()
+    }
+
+    #[test]
+    fn what_follows_the_rules_is_not_void() {
+        assert_eq!(voids(|_| ()), []);
+    }
+
+    #[test]
+    fn a_version_needs_parents_that_its_commit_had_seen_each_once() {
+        let parent = |sent: &mut Sent, path, sequence: u64| {
+            sent.header.versions[0].parents = vec![ParentName { path, sequence: sequence.into() }];
+        };
+        assert_eq!(voids(|sent| parent(sent, 0, 0)), [VoidReason::Parent], "none has sequence 0");
+        assert_eq!(voids(|sent| parent(sent, 0, 2)), [VoidReason::Parent], "its own commit");
+        assert_eq!(voids(|sent| parent(sent, 1, 1)), [VoidReason::Parent], "a path of no ref");
+        let twice = |sent: &mut Sent| {
+            let parents = &mut sent.header.versions[0].parents;
+            parents.push(parents[0]);
+        };
+        assert_eq!(voids(twice), [VoidReason::Parent]);
+        let of_another = |sent: &mut Sent| sent.header.versions[0].entity = entity(7);
+        assert_eq!(voids(of_another), [VoidReason::Parent]);
+    }
+
+    #[test]
+    fn only_a_creation_has_a_type_and_no_parents() {
+        let without_parents = |sent: &mut Sent| sent.header.versions[0].parents.clear();
+        let with_a_type = |sent: &mut Sent| sent.header.versions[0].entity_type = Some("x".into());
+        let as_a_creation = |sent: &mut Sent| sent.header.versions[0].kind = Kind::Create as u8;
+        let as_nothing = |sent: &mut Sent| sent.header.versions[0].kind = 15;
+        assert_eq!(voids(without_parents), [VoidReason::Kind]);
+        assert_eq!(voids(with_a_type), [VoidReason::Kind]);
+        assert_eq!(voids(as_a_creation), [VoidReason::Kind]);
+        assert_eq!(voids(as_nothing), [VoidReason::Kind]);
+    }
+
+    #[test]
+    fn walls_never_go_back_and_the_stamp_is_exactly_the_one_that_there_must_be() {
+        assert_eq!(voids(|sent| sent.header.wall = 9), [VoidReason::Wall]);
+        assert_eq!(voids(|sent| sent.header.excess = 1), [VoidReason::Stamp]);
+        assert_eq!(voids(|sent| sent.header.wall = u64::MAX), [VoidReason::Time]);
+        assert_eq!(voids(|sent| sent.header.wall = 10), [], "the same wall is not before it");
+    }
+
+    #[test]
+    fn of_two_versions_of_one_entity_neither_counts_nor_does_the_rest_of_their_commit() {
+        let (mut toy, _) = scene();
+        let plan = [3, 4].map(|n| toy.plan(n, Kind::Create, content(1)));
+        let mut sent = toy.write(B, 30, plan.into()).unwrap();
+        sent.header.versions[1].entity = entity(3);
+        let mut other = Toy::default();
+        let folded = other.receive(B, &sent);
+        // it refers to a log that is not here: only its framing was looked at
+        let folded = folded.unwrap();
+        assert_eq!(folded.void, Some(VoidReason::EntityTwice));
+        assert_eq!(folded.voids.len(), 2);
+        assert!(folded.changes.is_empty() && other.heads_of(3).is_empty());
+    }
+
+    #[test]
+    fn what_builds_on_a_void_version_is_void_too_and_what_does_not_is_not() {
+        let (mut toy, [created, mut changed]) = scene();
+        changed.header.versions[0].kind = 15;
+        let mut other = Toy::default();
+        other.receive(A, &created).unwrap();
+        assert_eq!(other.receive(A, &changed).unwrap().voids.len(), 1);
+        // over what the first store took for a head, and the second for void
+        let next = toy.write(A, 30, vec![toy.plan(1, Kind::Update, content(3))]).unwrap();
+        let folded = other.receive(A, &next).unwrap();
+        assert_eq!(folded.voids.iter().map(|v| v.1).collect::<Vec<_>>(), [VoidReason::Parent]);
+        let beside = other.write(A, 40, vec![other.plan(1, Kind::Update, content(4))]);
+        assert!(beside.is_ok(), "the last head that counts can be written on");
+    }
+
+    #[test]
+    fn a_parent_through_a_ref_pushes_the_stamp_beyond_its_own() {
+        let (mut toy, _) = scene();
+        // another writer, whose clock is behind
+        let sent = toy.write(B, 5, vec![toy.plan(1, Kind::Update, content(5))]).unwrap();
+        assert_eq!((sent.header.wall, sent.header.stamp()), (5, Some(21)));
+        assert_eq!(stamp_after(20, false), 20);
+        assert_eq!(stamp_after(u64::MAX, true), MAX_TIME);
+    }
+}

@@ -15,6 +15,8 @@ mod judge;
 mod lookup;
 mod parts;
 mod place;
+#[cfg(test)]
+mod toy;
 
 pub use author::{NewCommit, Planned, Tail, author};
 pub use bodies::merged;

@@ -281,3 +281,73 @@ impl Drop for Writing<'_> {
         *self.holder.lock() = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use heirloom_core::model::Line;
+
+    use crate::{Content, Engine, Lsn};
+
+    fn open(label: &str) -> Engine {
+        Engine::builder().label(label).dataset_name("home").in_memory().unwrap()
+    }
+
+    fn create(engine: &Engine) {
+        engine.write(|tx| tx.create("lamp", &Content::new())).unwrap();
+    }
+
+    fn carry(from: &Engine, to: &Engine) {
+        let all = &|_, _, _| true;
+        let batch = from.replication().commits(Lsn::START, Lsn::END, all, usize::MAX).unwrap();
+        let commits: Vec<_> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
+        to.replication().ingest(&commits).unwrap();
+    }
+
+    #[test]
+    fn the_frontier_is_what_no_commit_refers_to() {
+        let (phone, tablet) = (open("phone"), open("tablet"));
+        create(&phone);
+        create(&tablet);
+        carry(&phone, &tablet);
+        let frontier = || {
+            let writer = tablet.store().writer().unwrap();
+            writer.frontier.iter().copied().collect::<Vec<_>>()
+        };
+        assert_eq!(frontier(), [Line::new(0), Line::new(1)], "neither has seen the other");
+        create(&tablet);
+        assert_eq!(frontier(), [Line::new(0)], "the last refers to the phone's");
+    }
+
+    #[test]
+    fn the_running_digest_is_that_of_all_heads() {
+        let (phone, tablet) = (open("phone"), open("tablet"));
+        for _ in 0..3 {
+            create(&phone);
+        }
+        carry(&phone, &tablet);
+        create(&tablet);
+        for engine in [&phone, &tablet] {
+            let running = engine.store().writer().unwrap().digest;
+            assert_eq!(running, engine.state_digest().unwrap());
+            assert!(engine.verify().unwrap().is_clean(), "which sums up all heads again");
+        }
+    }
+
+    #[test]
+    fn an_answer_rests_on_a_batch_only_while_something_is_on_its_way() {
+        let phone = open("phone");
+        create(&phone);
+        let store = phone.store();
+        let (batch, rests_on) = {
+            let writer = store.writer().unwrap();
+            (writer.batch, writer.rests_on())
+        };
+        assert!(rests_on < batch, "all of it is durable: {rests_on}, {batch}");
+        let rests_on = {
+            let mut writer = store.writer().unwrap();
+            writer.know(|known| known.predecessor = None);
+            writer.rests_on()
+        };
+        assert_eq!(rests_on, batch, "what it knows of itself counts, too");
+    }
+}

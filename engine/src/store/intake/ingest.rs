@@ -357,3 +357,54 @@ fn among(
         None => damaged(&first),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Content, Engine, Error, Lsn};
+
+    fn open(label: &str) -> Engine {
+        Engine::builder().label(label).dataset_name("home").in_memory().unwrap()
+    }
+
+    /// Three commits of one log, as they travel.
+    fn three() -> (Engine, Vec<Vec<u8>>) {
+        let phone = open("phone");
+        for n in 0..3 {
+            phone.write(|tx| tx.create("lamp", &Content::new().with("n", n))).unwrap();
+        }
+        let all = &|_, _, _| true;
+        let batch = phone.replication().commits(Lsn::START, Lsn::END, all, usize::MAX).unwrap();
+        (phone, batch.commits.into_iter().map(|c| c.bytes).collect())
+    }
+
+    #[test]
+    fn what_comes_too_early_leaves_everything_as_it_was() {
+        let (phone, commits) = three();
+        let hub = open("hub");
+        let early = hub.replication().ingest(&[&commits[1]]);
+        assert!(matches!(early, Err(Error::OutOfOrder { first, .. }) if first.get() == 2));
+        {
+            let writer = hub.store().writer().unwrap();
+            assert_eq!((writer.next_lsn, writer.frontier.len()), (Lsn::START, 0));
+            assert!(writer.pending.records.is_empty());
+        }
+        // of a batch what comes before it is kept
+        let early = hub.replication().ingest(&[&commits[0], &commits[2], &commits[1]]);
+        assert!(matches!(early, Err(Error::OutOfOrder { first, .. }) if first.get() == 3));
+        assert_eq!(hub.snapshot().unwrap().commits().unwrap(), 1);
+        let all: Vec<_> = commits.iter().map(|c| &c[..]).collect();
+        let ingested = hub.replication().ingest(&all).unwrap();
+        assert_eq!((ingested.skipped, ingested.added), (1, 2));
+        assert_eq!(hub.log_root().unwrap(), phone.log_root().unwrap());
+    }
+
+    #[test]
+    fn a_header_that_says_another_place_than_its_frame_is_no_commit() {
+        let (_, commits) = three();
+        let mut altered = commits[1].clone();
+        // the sequence before it, behind the id of the log
+        altered[16] = 7;
+        let refused = open("hub").replication().ingest(&[&commits[0], &altered]);
+        assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+    }
+}

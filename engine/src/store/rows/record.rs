@@ -386,3 +386,139 @@ impl Record {
         Ok(out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use heirloom_core::format::genesis::Genesis;
+    use heirloom_core::format::header::VersionHeader;
+    use heirloom_core::limits;
+    use heirloom_core::model::{DatasetId, EntityId, Kind, LogId, Metadata, Sequence};
+
+    use super::*;
+
+    const LOG: LogId = LogId::from_bytes([1; 16]);
+
+    fn directory() -> Directory {
+        let directory = Directory::default();
+        let genesis = Genesis {
+            level: limits::LEVEL,
+            dataset: DatasetId::NONE,
+            nonce: [0; 16],
+            managed: false,
+            label: "phone".into(),
+            public_key: None,
+            predecessor: None,
+        };
+        directory.add_log(LOG, &genesis.encode(), &genesis);
+        directory
+    }
+
+    /// A commit of creations with these contents, of which each stands in full.
+    fn draft(contents: &[Vec<u8>]) -> (Header, Folded) {
+        let version = |number: u16| VersionHeader {
+            entity: EntityId::v5(&[0; 16], &number.to_be_bytes()),
+            kind: Kind::Create as u8,
+            entity_type: Some("lamp".into()),
+            parents: Vec::new(),
+        };
+        let header = Header {
+            level: limits::LEVEL,
+            first: Sequence::FIRST,
+            count: contents.len() as u64,
+            wall: 7,
+            excess: 0,
+            refs: Vec::new(),
+            states_root: [3; 32],
+            metadata: Metadata::new(),
+            versions: (0..contents.len() as u16).map(version).collect(),
+        };
+        let body = |payload: &Vec<u8>| {
+            let mut out = Vec::new();
+            Body { tag: Tag::Full, payload }.encode(&mut out);
+            out
+        };
+        let folded = Folded {
+            notes: vec![Note::Plain; contents.len()],
+            void: None,
+            unverified: false,
+            bodies: contents.iter().map(body).collect(),
+            changes: Vec::new(),
+            voids: Vec::new(),
+            local: false,
+        };
+        (header, folded)
+    }
+
+    fn encoded(header: &Header, folded: &Folded) -> Vec<u8> {
+        let header_bytes = &header.encode();
+        let chain = Chain::from_bytes([5; 32]);
+        RecordDraft { line: Line::new(0), chain, header_bytes, trailer: &[0], folded }.encode()
+    }
+
+    fn load(bytes: &[u8]) -> Result<Record> {
+        Record::load(Lsn::START, &bytes, &directory())
+    }
+
+    /// Some that compress and some that do not, of more than one chunk.
+    fn contents() -> Vec<Vec<u8>> {
+        let noise = |n: u64| (0..700).map(|i| (n.wrapping_mul(i * i + 7) >> 5) as u8).collect();
+        (0..40).map(|n| if n % 2 == 0 { vec![n as u8; 900] } else { noise(n) }).collect()
+    }
+
+    #[test]
+    fn each_body_is_read_without_the_others_and_all_of_them_as_they_travel() {
+        let (header, folded) = draft(&contents());
+        let bytes = encoded(&header, &folded);
+        let record = load(&bytes).unwrap();
+        assert!(record.chunks.len() > 2, "the premise");
+        assert_eq!((&record.header, record.notes.len()), (&header, 40));
+        assert_eq!(record.trailer, [0]);
+        for (index, content) in contents().iter().enumerate() {
+            assert_eq!(record.body(index, &&bytes[..]).unwrap(), (Tag::Full, content.clone()));
+        }
+        assert_eq!(record.bodies(&&bytes[..]).unwrap(), folded.bodies.concat());
+        let places = [0, 1, 40, 41].map(|s| record.index(Sequence::new(s)));
+        assert_eq!(places, [None, Some(0), Some(39), None]);
+    }
+
+    #[test]
+    fn a_checkpoint_comes_on_top_and_goes_again() {
+        let (header, folded) = draft(&contents());
+        let plain = encoded(&header, &folded);
+        assert_eq!(load(&plain).unwrap().checkpoint(&&plain[..]).unwrap(), None);
+        let checkpoint = Checkpoint {
+            digest: StateDigest::from_bytes([9; 32]),
+            frontier: vec![Line::new(0), Line::new(300)],
+        };
+        let mut bytes = plain.clone();
+        add_checkpoint(&mut bytes, &checkpoint);
+        let record = load(&bytes).unwrap();
+        assert_eq!(record.checkpoint(&&bytes[..]).unwrap(), Some(checkpoint));
+        assert_eq!(record.without_checkpoint(&&bytes[..]).unwrap(), plain);
+    }
+
+    #[test]
+    fn void_versions_and_void_commits_say_why() {
+        let (header, mut folded) = draft(&contents()[..2]);
+        folded.notes[1] = Note::Void(VoidReason::Kind);
+        let record = load(&encoded(&header, &folded)).unwrap();
+        assert_eq!([0, 1].map(|i| record.void_of(i)), [None, Some(VoidReason::Kind)]);
+        folded.void = Some(VoidReason::Wall);
+        let record = load(&encoded(&header, &folded)).unwrap();
+        assert_eq!([0, 1].map(|i| record.void_of(i)), [Some(VoidReason::Wall); 2]);
+        // nobody is asked for bodies that nobody reads
+        folded.unverified = true;
+        assert!(!load(&encoded(&header, &folded)).unwrap().lacks_bodies());
+    }
+
+    #[test]
+    fn cut_anywhere_it_is_an_error_where_it_is_read_and_no_panic() {
+        let (header, folded) = draft(&contents()[..6]);
+        let bytes = encoded(&header, &folded);
+        for cut in 0..bytes.len() {
+            let left = &bytes[..cut];
+            let whole = load(left).and_then(|record| record.bodies(&left));
+            assert!(whole.is_err_and(|e| e.is_damage()), "{cut} of {} bytes", bytes.len());
+        }
+    }
+}
