@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use heirloom_core::limits::CLOCK_SKEW;
 use heirloom_core::model::{LogId, LogRoot, NodeId};
 use heirloom_core::replica::{ClockAhead, Fork, Span, VoidVersion};
 
@@ -94,7 +95,7 @@ impl Report {
     pub fn clock_skew(&self) -> Option<ClockSkew> {
         let ahead_ms = self.clock_skew_ms?.saturating_neg();
         let peer = self.peer?;
-        (ahead_ms.unsigned_abs() > SKEW).then_some(ClockSkew { peer, ahead_ms })
+        (ahead_ms.unsigned_abs() > CLOCK_SKEW).then_some(ClockSkew { peer, ahead_ms })
     }
 
     pub(crate) fn note_voids(&mut self, voids: Vec<VoidVersion>) {
@@ -115,10 +116,6 @@ impl Report {
 
 /// A peer may send any number of them.
 const VOIDS: usize = 100;
-
-/// Clocks that differ by more milliseconds than this are worth a word: the engine follows no other
-/// further.
-const SKEW: u64 = 5 * 60 * 1_000;
 
 /// The clocks of both ends differ by more than five minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

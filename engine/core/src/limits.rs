@@ -31,5 +31,8 @@ pub const ACTOR: usize = 255;
 pub const MESSAGE: usize = 4_096;
 /// An author writes a full body, not a patch, at least every so many generations.
 pub const FULL_EVERY: u64 = 32;
+/// Milliseconds that another's clock may be ahead of ours: one that is further moves no wall, and
+/// is told (PROTOCOL.md, 2.7).
+pub const CLOCK_SKEW: u64 = 5 * 60 * 1_000;
 /// Bytes of a commit as it travels: none is longer.
 pub const COMMIT: usize = HEADER + BODIES + GENESIS + 1_024;

@@ -1,10 +1,10 @@
 //! Clocks that are far ahead: never followed, always told (R6).
 
+use heirloom_core::limits::CLOCK_SKEW;
 use heirloom_core::replica::ClockAhead;
 
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::store::PULL;
 
 impl Engine {
     /// The logs whose last commit is more than five minutes ahead of this device's clock, now. The
@@ -43,7 +43,7 @@ impl Engine {
                 continue;
             };
             let by = tip.header.wall.saturating_sub(now);
-            if by > PULL {
+            if by > CLOCK_SKEW {
                 out.push(ClockAhead::new(info.id, info.device.clone(), by));
             }
         }

@@ -12,7 +12,7 @@ mod read;
 mod rows;
 
 pub(crate) use build::Indexer;
-pub(crate) use commit::{Identity, LogEntry, LogWriter, MarkClean, PULL, Store, Waited, Wake};
+pub(crate) use commit::{Identity, LogEntry, LogWriter, MarkClean, Store, Waited, Wake};
 pub use damage::{Problem, Verification};
 pub(crate) use damage::{check_missing, check_peers, part_of};
 pub use file::Opened;

@@ -6,12 +6,13 @@ use super::bodies::receive;
 use super::derived::Derived;
 use super::head::{Head, HeadState, Heads, goes};
 use super::judge::{Judged, derive_all, judge, void_commit};
-use super::lookup::{Lines, Lookup};
-use super::parts::{Bodies, Dot, Folded, HeadChange, Incoming, Note, Settled, Stored};
+use super::lines::Lines;
+use super::lookup::Lookup;
+use super::parts::{Bodies, Folded, HeadChange, Incoming, Note, Settled, Stored};
 use crate::format::body::Tag;
 use crate::format::header::VersionHeader;
 use crate::merge::conflicts;
-use crate::model::{Kind, VersionRef, VoidReason, Writer};
+use crate::model::{Dot, Kind, VersionRef, VoidReason, Writer};
 
 impl Incoming<'_> {
     /// The version at an index as a writer.

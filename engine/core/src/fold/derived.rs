@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::lookup::Lines;
+use super::lines::Lines;
 use crate::bytes::{Put, Read, Reader};
 use crate::merge::EntityClock;
 use crate::model::{ChainPrefix, Line, TypeNumber, VersionRef, Writer};

@@ -18,13 +18,12 @@ use super::derived::{
     Derived, TypeSource, put_clock, put_writer, read_clock, read_line, read_type_number,
     read_writer,
 };
-use super::lookup::Lines;
-use super::parts::Dot;
+use super::lines::Lines;
 use crate::bytes::{Put, Read, Reader};
 use crate::format::body::{leaves, put_state};
 use crate::format::value::{EMPTY_MAP, path, skip_leaf};
 use crate::merge::EntityClock;
-use crate::model::{Kind, Line, PathRef, State, TypeNumber, Writer};
+use crate::model::{Dot, Kind, Line, PathRef, State, TypeNumber, Writer};
 
 /// A state larger than this stays in the log only.
 pub const INLINE: usize = 1_024;

@@ -8,10 +8,11 @@ use alloc::vec::Vec;
 
 use super::derived::{Derived, derive};
 use super::head::{Head, Heads};
-use super::lookup::{Lines, Lookup};
-use super::parts::{Dot, Incoming};
+use super::lines::Lines;
+use super::lookup::Lookup;
+use super::parts::Incoming;
 use crate::format::header::{ParentName, VersionHeader};
-use crate::model::{EntityId, Kind, Sequence, Timestamp, VoidReason};
+use crate::model::{Dot, EntityId, Kind, Sequence, Timestamp, VoidReason};
 
 const MAX_TIME: u64 = Timestamp::MAX.as_millis() as u64;
 

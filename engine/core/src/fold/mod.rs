@@ -12,12 +12,14 @@ mod commit;
 mod derived;
 mod head;
 mod judge;
+mod lines;
 mod lookup;
 mod parts;
 mod place;
 #[cfg(test)]
 mod toy;
 
+pub use crate::model::Dot;
 pub use author::{NewCommit, Planned, Tail, author};
 pub use bodies::merged;
 pub use commit::fold;
@@ -25,6 +27,7 @@ pub use derived::{Derived, TypeSource, derive, put_clock, put_line, read_clock, 
 pub use head::{
     Head, HeadState, HeadWriters, Heads, INLINE, LeafPlace, goes, in_place, read_inline,
 };
-pub use lookup::{Fault, Known, Lines, Lookup};
-pub use parts::{Bodies, Dot, Folded, HeadChange, Incoming, Note, Settled, Stored};
+pub use lines::Lines;
+pub use lookup::{Fault, Known, Lookup};
+pub use parts::{Bodies, Folded, HeadChange, Incoming, Note, Settled, Stored};
 pub use place::{BranchPoint, Spot, spot};

@@ -6,10 +6,7 @@ use alloc::vec::Vec;
 use super::derived::Derived;
 use super::head::Heads;
 use crate::format::header::Header;
-use crate::model::{Chain, EntityId, Line, LogId, Sequence, State, VersionRef, VoidReason};
-
-/// Line and sequence: names a version here.
-pub type Dot = (Line, Sequence);
+use crate::model::{Chain, EntityId, Line, LogId, State, VersionRef, VoidReason};
 
 /// What a version's content is.
 #[derive(Clone, Debug)]

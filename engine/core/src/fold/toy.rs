@@ -8,15 +8,16 @@ use std::sync::Arc;
 use super::author::{Planned, Tail, author};
 use super::commit::fold;
 use super::head::{Head, HeadState, Heads, read_inline};
-use super::lookup::{Fault, Known, Lines, Lookup};
-use super::parts::{Bodies, Dot, Folded, Incoming, Stored};
+use super::lines::Lines;
+use super::lookup::{Fault, Known, Lookup};
+use super::parts::{Bodies, Folded, Incoming, Stored};
 use crate::format::hash::{chain_after, chain_of_genesis};
 use crate::format::header::Header;
 use crate::format::value::flatten_content;
 use crate::merge::{apply, replacement};
 use crate::model::{
-    Chain, ChainPrefix, CommitRef, Content, EntityId, Kind, Line, LogId, Metadata, Sequence, State,
-    TypeNumber, VersionRef, Writer,
+    Chain, ChainPrefix, CommitRef, Content, Dot, EntityId, Kind, Line, LogId, Metadata, Sequence,
+    State, TypeNumber, VersionRef, Writer,
 };
 
 /// The line of what never leaves, where there is one.

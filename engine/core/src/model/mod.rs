@@ -17,7 +17,7 @@ pub use id::{
     Chain, ChainPrefix, Dataset, DatasetId, EntityId, LogId, LogRoot, NodeId, StateDigest,
 };
 pub use metadata::Metadata;
-pub use number::{Line, Lsn, Sequence, TypeNumber};
+pub use number::{Dot, Line, Lsn, Sequence, TypeNumber};
 pub use patch::Patch;
 pub use path::{Path, PathRef};
 pub use state::{Entry, Leaf, State, Writer};

@@ -131,3 +131,6 @@ impl Lsn {
         self.0.checked_sub(earlier.0)
     }
 }
+
+/// Line and sequence: names a version in this store.
+pub type Dot = (Line, Sequence);

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::id::{ChainPrefix, LogId};
-use super::number::{Line, Sequence};
+use super::number::{Dot, Line, Sequence};
 use super::path::Path;
 use super::version::VersionRef;
 
@@ -32,7 +32,7 @@ impl Writer {
     };
 
     /// Where it is here: its line and its sequence.
-    pub fn dot(&self) -> (Line, Sequence) {
+    pub fn dot(&self) -> Dot {
         (self.line, self.reference.sequence)
     }
 

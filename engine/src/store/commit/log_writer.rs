@@ -21,9 +21,6 @@ use crate::store::index::{Indexing, Keys};
 use crate::store::read::Pending;
 use crate::store::rows::{Checkpoint, Gap, Record, Tables};
 
-/// A remote wall further ahead than this is ignored (I5).
-pub(crate) const PULL: u64 = 5 * 60 * 1000;
-
 /// The last commit of a log.
 #[derive(Clone, Copy)]
 pub(crate) struct Tip {

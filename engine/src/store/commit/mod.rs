@@ -18,7 +18,7 @@ pub(crate) use flush::{drop_record, put_record};
 pub(crate) use group_commit::GroupCommit;
 pub(crate) use idle::Idle;
 pub(crate) use log_entry::LogEntry;
-pub(crate) use log_writer::{Known, LogWriter, PULL, Tip};
+pub(crate) use log_writer::{Known, LogWriter, Tip};
 pub(crate) use mark_clean::MarkClean;
 pub(crate) use own_log::Identity;
 pub(crate) use store::{Backing, ClockSource, Store};

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use heirloom_core::fold::Lines;
+use heirloom_core::fold::{Dot, Lines};
 use heirloom_core::model::{Line, Lsn, Sequence};
 
 use super::problem::Verification;
 use crate::error::{Error, Result, Table};
 use crate::store::commit::Store;
 use crate::store::read::View;
-use crate::store::rows::{Gap, Record, Tables, WriteTables, log_key, read_gap};
+use crate::store::rows::{Gap, Record, Tables, WriteTables, dot_of, log_key, lsn_of, read_gap};
 use crate::traced::TRACED;
 
 /// Names rows that cannot be read, or mark what is not here (R33).
@@ -161,12 +161,11 @@ impl Store {
         let mut gone = Vec::new();
         for row in tables.dots.iter()? {
             let (key, value) = row?;
-            let lsn =
-                <[u8; 8]>::try_from(value.value()).map_or(end, |b| Lsn::new(u64::from_be_bytes(b)));
-            if lsn >= end || tables.log.get(&log_key(lsn, 0)[..])?.is_some() {
+            let Some(lsn) = lsn_of(value.value()).filter(|lsn| *lsn < end) else { continue };
+            if tables.log.get(&log_key(lsn, 0)[..])?.is_some() {
                 continue;
             }
-            if let Some((line, first)) = place(key.value()) {
+            if let Some((line, first)) = dot_of(key.value()) {
                 self.missing.set(lsn, Some(Gap { line, first, damaged: true }));
                 gone.push(lsn);
             }
@@ -199,19 +198,12 @@ fn builds_on(view: &View<'_>, record: &Record, shown: &HashMap<Line, Sequence>) 
 }
 
 /// Line and first sequence of a commit that cannot say them itself.
-fn place_of(view: &View<'_>, lsn: Lsn) -> Result<Option<(Line, Sequence)>> {
+fn place_of(view: &View<'_>, lsn: Lsn) -> Result<Option<Dot>> {
     for row in view.tables.dots.iter()? {
         let (key, value) = row?;
         if value.value() == lsn.get().to_be_bytes() {
-            return Ok(place(key.value()));
+            return Ok(dot_of(key.value()));
         }
     }
     Ok(None)
-}
-
-/// What a key of `dots` says: line and first sequence of a commit.
-fn place(key: &[u8]) -> Option<(Line, Sequence)> {
-    let (line, first) = key.split_first_chunk()?;
-    let first = first.try_into().ok().map(|b| Sequence::new(u64::from_be_bytes(b)))?;
-    (first > Sequence::START).then(|| (Line::new(u32::from_be_bytes(*line)), first))
 }

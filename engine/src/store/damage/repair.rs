@@ -119,9 +119,7 @@ impl Store {
         made: &mut WriteTable<'_>,
     ) -> Result<()> {
         for row in tables.dots.iter().into_iter().flatten().map_while(Result::ok) {
-            let Ok(lsn) = row.1.value().try_into().map(|b| Lsn::new(u64::from_be_bytes(b))) else {
-                continue;
-            };
+            let Some(lsn) = tables::lsn_of(row.1.value()) else { continue };
             for piece in 0.. {
                 let key = tables::log_key(lsn, piece);
                 let Ok(Some(found)) = broken.get(&key) else { break };
@@ -224,10 +222,7 @@ impl Store {
             let mut dots = tx.open_table(Table::Dots)?;
             for row in tables.dots.iter()? {
                 let (key, value) = row?;
-                let lsn = <[u8; 8]>::try_from(value.value())
-                    .ok()
-                    .map(|b| Lsn::new(u64::from_be_bytes(b)));
-                let stays = match lsn.filter(|lsn| *lsn < logged) {
+                let stays = match tables::lsn_of(value.value()).filter(|lsn| *lsn < logged) {
                     None => false,
                     Some(lsn) => readable(lsn)?
                         .is_none_or(|r| dot_key(r.line, r.header.first)[..] == *key.value()),

@@ -16,7 +16,7 @@ use heirloom_core::replica::{ClockAhead, Ingested, VoidVersion};
 
 use super::heal::Healed;
 use crate::error::{Error, Result, Table};
-use crate::store::commit::{LogEntry, LogWriter, PULL, Store, Tip};
+use crate::store::commit::{LogEntry, LogWriter, Store, Tip};
 use crate::store::read::View;
 use crate::store::rows::{Gap, fork_of};
 use crate::traced::TRACED;
@@ -304,7 +304,8 @@ impl Store {
 
     fn pull_wall(&self, writer: &mut LogWriter, line: Line, wall: u64, report: &mut Ingested) {
         let ahead = wall.saturating_sub((self.now)().saturated());
-        if ahead <= PULL {
+        // one that is further ahead is ignored, or one wrong clock would move all (I5)
+        if ahead <= limits::CLOCK_SKEW {
             writer.wall = writer.wall.max(wall);
         } else if let Some(info) = self.directory.log(line) {
             report.note_clock(ClockAhead::new(info.id, info.device.clone(), ahead));

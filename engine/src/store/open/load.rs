@@ -14,7 +14,8 @@ use crate::store::file::{Fingerprint, Opened};
 use crate::store::read::View;
 use crate::store::rows::{
     Checkpoint, DATASET, Directory, FINGERPRINT, Gap, LOCAL, NODE, OWN, PREDECESSOR, Tables,
-    branch_point, commit_ref, hex, number, predecessor_row, seal, unreadable, unseal,
+    branch_point, commit_ref, hex, number, predecessor_row, seal, type_number_of, unreadable,
+    unseal,
 };
 
 impl Store {
@@ -221,8 +222,7 @@ pub(crate) fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
         }
     }
     if let Some((key, _)) = tables.types.last()? {
-        let last = key.value().try_into().map(u32::from_be_bytes);
-        let next = last.ok().and_then(|last| last.checked_add(1));
+        let next = type_number_of(key.value()).and_then(|last| last.get().checked_add(1));
         let misplaced = || Error::corrupt(Table::Types, hex(key.value()), "not a number");
         directory.types_are_durable(next.ok_or_else(misplaced)?);
     }

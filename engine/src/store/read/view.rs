@@ -20,8 +20,8 @@ use super::read_cache::ReadCache;
 use super::seen::Seen;
 use crate::error::{Error, Result, Table};
 use crate::store::rows::{
-    Checkpoint, Directory, PIECE, ReadTable, Record, RecordBytes, Tables, decode_row, dot_key, hex,
-    log_key, unseal,
+    Checkpoint, Directory, PIECE, ReadTable, Record, RecordBytes, Tables, decode_row, dot_key,
+    dot_of, hex, log_key, lsn_of, lsn_of_piece, type_number_of, unseal,
 };
 
 /// Commits that are folded but not durable yet. Each entry knows the batch that will make it so.
@@ -170,8 +170,8 @@ impl<'a> View<'a> {
         }
         // no type has an empty name
         let Some(row) = self.tables.type_names.get(name.as_bytes())? else { return Ok(None) };
-        let number = row.value().try_into().map(|b| TypeNumber::new(u32::from_be_bytes(b)));
-        let number = number.map_err(|_| Error::corrupt(Table::TypeNames, name, "not a number"))?;
+        let unreadable = || Error::corrupt(Table::TypeNames, name, "not a number");
+        let number = type_number_of(row.value()).ok_or_else(unreadable)?;
         let named = self.entity_type(number)?;
         if *named != *name {
             return Err(Error::corrupt(Table::TypeNames, name, "the number of another type"));
@@ -270,11 +270,7 @@ impl<'a> View<'a> {
             return Ok(None);
         };
         let (key, _) = row?;
-        let found = key
-            .value()
-            .get(..8)
-            .and_then(|b| b.try_into().ok())
-            .map(|b| Lsn::new(u64::from_be_bytes(b)));
+        let found = lsn_of_piece(key.value());
         let misplaced = || Error::corrupt(Table::Log, hex(key.value()), "not an lsn");
         found.filter(|found| (lsn..Lsn::END).contains(found)).map(Some).ok_or_else(misplaced)
     }
@@ -298,13 +294,8 @@ impl<'a> View<'a> {
             return Ok(None);
         };
         let (key, value) = row?;
-        let first = key
-            .value()
-            .get(4..)
-            .and_then(|b| b.try_into().ok())
-            .map(|b| Sequence::new(u64::from_be_bytes(b)));
-        match (first, value.value().try_into()) {
-            (Some(first), Ok(lsn)) => Ok(Some((first, Lsn::new(u64::from_be_bytes(lsn))))),
+        match (dot_of(key.value()), lsn_of(value.value())) {
+            (Some((_, first)), Some(lsn)) => Ok(Some((first, lsn))),
             _ => Err(Error::corrupt(Table::Dots, hex(key.value()), "not an lsn")),
         }
     }

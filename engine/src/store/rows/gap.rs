@@ -5,6 +5,7 @@ use heirloom_core::fold::{put_line, read_line};
 use heirloom_core::model::{Line, Lsn, Sequence};
 
 use super::sealed::{hex, seal, unreadable, unseal};
+use super::tables::lsn_of;
 use crate::error::{Error, Result, Table};
 
 /// A commit that is damaged, or whose bodies do not verify.
@@ -28,8 +29,8 @@ pub(crate) fn gap_row(lsn: Lsn, gap: &Gap) -> Vec<u8> {
 /// What a row marks.
 pub(crate) fn read_gap(key: &[u8], row: &[u8]) -> Result<(Lsn, Gap)> {
     let mut r = Reader::new(unseal(Table::Missing, key, row)?);
-    let lsn = <[u8; 8]>::try_from(key).map(|b| Lsn::new(u64::from_be_bytes(b)));
-    let lsn = lsn.map_err(|_| Error::corrupt(Table::Missing, hex(key), "not a place"))?;
+    let misplaced = || Error::corrupt(Table::Missing, hex(key), "not a place");
+    let lsn = lsn_of(key).ok_or_else(misplaced)?;
     let mut read = || -> Read<Gap> {
         let gap =
             Gap { damaged: r.u8()? != 0, line: read_line(&mut r)?, first: r.varint()?.into() };

@@ -29,4 +29,6 @@ pub(crate) use peers::{
 };
 pub(crate) use record::{Checkpoint, PIECE, Record, RecordBytes, RecordDraft, add_checkpoint};
 pub(crate) use sealed::{hex, seal, unreadable, unseal};
-pub(crate) use tables::{dot_key, log_key, staging_key, type_key};
+pub(crate) use tables::{
+    dot_key, dot_of, log_key, lsn_of, lsn_of_piece, staging_key, type_key, type_number_of,
+};

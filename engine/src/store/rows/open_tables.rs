@@ -6,7 +6,7 @@ use heirloom_core::model::Lsn;
 
 use super::guard::{ASIDE, ReadTable, ReadTables};
 use super::sealed::hex;
-use super::tables::can_hold;
+use super::tables::{can_hold, lsn_of, lsn_of_piece};
 use crate::error::{Error, Result, Table};
 
 /// Tables whose rows look alike, each with others of which it may have become a part: which one the
@@ -93,9 +93,9 @@ impl Tables {
     /// The lsn behind the last record.
     pub(crate) fn logged(&self) -> Result<Lsn> {
         let Some((key, _)) = self.log.last()? else { return Ok(Lsn::START) };
-        let lsn = key.value().first_chunk().map(|b| u64::from_be_bytes(*b));
-        let end = lsn.and_then(|lsn| lsn.checked_add(1)).map(Lsn::new);
-        end.ok_or_else(|| Error::corrupt(Table::Log, hex(key.value()), "not an lsn"))
+        let last = lsn_of_piece(key.value()).filter(|lsn| *lsn < Lsn::END);
+        let misplaced = || Error::corrupt(Table::Log, hex(key.value()), "not an lsn");
+        last.map(Lsn::next).ok_or_else(misplaced)
     }
 
     /// Behind the last commit, by the log and by `dots`: one that only `dots` names is damaged,
@@ -111,9 +111,7 @@ impl Tables {
         }
         Ok(*self.cut.get_or_init(|| {
             let named = self.dots.iter().into_iter().flatten().map_while(Result::ok);
-            let named = named.filter_map(|(_, lsn)| {
-                lsn.value().try_into().ok().map(u64::from_be_bytes).map(Lsn::new)
-            });
+            let named = named.filter_map(|(_, lsn)| lsn_of(lsn.value()));
             named.filter(|lsn| *lsn < rows).map(Lsn::next).max().unwrap_or_default().max(logged)
         }))
     }

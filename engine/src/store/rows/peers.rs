@@ -9,7 +9,7 @@ use heirloom_core::replica::{Cut, Peer, Staged, StagedHead};
 use super::guard::WriteTable;
 use super::open_tables::Tables;
 use super::sealed::{hex, unreadable, unseal};
-use super::tables::staging_key;
+use super::tables::{staged_piece_of, staging_key};
 use crate::error::{Error, Result, Table};
 
 const CUT: u8 = 1;
@@ -72,8 +72,8 @@ pub(crate) fn last_piece(table: &WriteTable<'_>, peer: NodeId) -> Result<u32> {
     let Some((key, _)) = table.range(&from[..]..=&to[..])?.next_back().transpose()? else {
         return Ok(0);
     };
-    let piece = key.value().get(16..).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
-    piece.ok_or_else(|| Error::corrupt(Table::Staging, hex(key.value()), "not a piece"))
+    let misplaced = || Error::corrupt(Table::Staging, hex(key.value()), "not a piece");
+    staged_piece_of(key.value()).ok_or_else(misplaced)
 }
 
 pub(crate) fn put_staged(staged: &Staged) -> Vec<u8> {

@@ -18,6 +18,7 @@
 //! peers        node id → sealed: what is remembered of a peer
 //! ```
 
+use heirloom_core::fold::Dot;
 use heirloom_core::model::{EntityId, Line, Lsn, Sequence, TypeNumber};
 
 use super::sealed::unseal;
@@ -69,6 +70,33 @@ pub(crate) fn type_key(number: TypeNumber, entity: EntityId) -> [u8; 20] {
 
 pub(crate) fn staging_key(peer: &[u8; 16], piece: u32) -> [u8; 20] {
     joined(*peer, piece.to_be_bytes())
+}
+
+/// The lsn that a key or a value is.
+pub(crate) fn lsn_of(bytes: &[u8]) -> Option<Lsn> {
+    bytes.try_into().ok().map(|lsn| Lsn::new(u64::from_be_bytes(lsn)))
+}
+
+/// The lsn of the record that a row of `log` is a piece of.
+pub(crate) fn lsn_of_piece(key: &[u8]) -> Option<Lsn> {
+    key.get(..8).and_then(lsn_of)
+}
+
+/// The place that a key of `dots` is. No commit begins at 0.
+pub(crate) fn dot_of(key: &[u8]) -> Option<Dot> {
+    let (line, first) = key.split_first_chunk()?;
+    let first = Sequence::new(u64::from_be_bytes(first.try_into().ok()?));
+    (first > Sequence::START).then(|| (Line::new(u32::from_be_bytes(*line)), first))
+}
+
+/// The number of an entity type, as a key of `types` and a value of `type_names` have it.
+pub(crate) fn type_number_of(bytes: &[u8]) -> Option<TypeNumber> {
+    bytes.try_into().ok().map(|number| TypeNumber::new(u32::from_be_bytes(number)))
+}
+
+/// Which piece of a large commit a key of `staging` is of.
+pub(crate) fn staged_piece_of(key: &[u8]) -> Option<u32> {
+    key.get(16..).and_then(|piece| piece.try_into().ok()).map(u32::from_be_bytes)
 }
 
 fn joined<const A: usize, const B: usize, const C: usize>(a: [u8; A], b: [u8; B]) -> [u8; C] {
