@@ -53,7 +53,7 @@ impl Sequence {
     pub const START: Self = Self(0);
     /// The first version of a log.
     pub const FIRST: Self = Self(1);
-    /// The last that a log can have (FORMAT.md, 1.12).
+    /// The last that a log can have (FORMAT.md, 1.9).
     pub const LAST: Self = Self(i64::MAX as u64);
     /// Behind all that a log can have.
     pub const END: Self = Self(u64::MAX);
@@ -96,13 +96,13 @@ impl Line {
 }
 
 number! {
-    /// Local number of an entity type. Never hashed, never sent (FORMAT.md, 2.6).
+    /// Local number of an entity type. Never hashed, never sent (FORMAT.md, 2).
     TypeNumber(u32)
 }
 
 number! {
     /// Log sequence number: how many commits arrived in this store before one. Of a place between
-    /// commits, how many are before it (FORMAT.md, 2.2).
+    /// commits, how many are before it (FORMAT.md, 2).
     Lsn(u64)
 }
 
