@@ -161,6 +161,8 @@ impl LogWriter {
         self.pending.bytes += record.len();
         self.pending.records.insert(lsn, record.into());
         self.pending.dots.insert((line, header.first), lsn);
+        // a sum over heads, so that order makes no difference and one commit costs what it changes;
+        // what never leaves is no part of it
         for change in folded.changes {
             for gone in &change.gone {
                 self.digest.subtract(&head_term(change.entity, gone));
@@ -170,6 +172,7 @@ impl LogWriter {
             }
             self.pending.heads.insert(change.entity, (Arc::new(change.heads), self.batch));
         }
+        // a ref to an earlier commit of a line leaves its end unreferred
         for (other, sequence) in refs {
             if self.tip(*other).is_some_and(|t| t.last == *sequence) {
                 self.frontier.remove(other);
@@ -209,6 +212,7 @@ impl LogWriter {
         let of_batch = |(id, (heads, batch)): (&EntityId, &(Arc<Heads>, u64))| {
             (*batch == number).then(|| (*id, heads.clone()))
         };
+        // in the order of the table, as redb fills pages best
         let mut heads: Vec<_> = self.pending.heads.iter().filter_map(of_batch).collect();
         heads.sort_by_key(|(id, _)| *id);
         let healed = self.pending.healed.iter().filter(|(_, (_, batch))| *batch == number);
@@ -242,6 +246,7 @@ impl LogWriter {
     }
 
     pub(crate) fn batch_is_durable(&mut self, batch: &DurableBatch, tables: Arc<Tables>) {
+        // what later batches changed again stays: the tables have an older state of it
         self.tables = Some(tables);
         self.pending.heads.retain(|_, (_, b)| *b > batch.number);
         self.pending.healed.retain(|_, (_, b)| *b > batch.number);

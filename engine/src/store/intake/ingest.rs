@@ -65,6 +65,8 @@ impl Store {
         let mut next: VecDeque<usize> = (0..commits.len()).collect();
         while let Some(at) = next.pop_front() {
             let healed = report.healed;
+            // Only where something is damaged, or waits for what is: elsewhere a commit out of
+            // order is the peer's fault, and to keep it waiting would hide that.
             let may_wait = self.missing.first_damaged().is_some() || !report.waiting.is_empty();
             match self.ingest_one(writer, dataset, commits[at], report) {
                 Ok(true) => {}
@@ -91,12 +93,14 @@ impl Store {
         bytes: &[u8],
         report: &mut Ingested,
     ) -> Result<bool> {
+        // Framing first, which needs nothing of the store: so bytes that are no commit are refused
+        // alike by every replica, and never look like a commit that came too early.
         let parts = WireParts::decode(bytes).map_err(Error::Refused)?;
         let header = Header::decode(parts.header).map_err(Error::Refused)?;
         if parts.before.0.next() != header.first {
             return refuse("a sequence that does not follow");
         }
-        // before the place is looked at, so that bad framing is told apart from bad order
+        // of a newer level nobody here knows how bodies frame: they are kept as one block
         if header.level == limits::LEVEL {
             body::bodies(parts.bodies, &header).map_err(Error::Refused)?;
         }
@@ -143,6 +147,7 @@ impl Store {
         report.diverged +=
             folded.changes.iter().filter(|c| !c.was_diverged && c.heads.list.len() > 1).count()
                 as u64;
+        // before it is appended, while the own tip is still our own
         let own = writer.known.own.filter(|own| self.directory.log_id(*own) == Some(parts.log));
         let before = own.and_then(|own| writer.tip(own));
         if folded.unverified && folded.voids.is_empty() {
@@ -185,6 +190,8 @@ impl Store {
             }
             None => (self.predecessor(&view, writer, parts, header)?, None),
         };
+        // From what is here and the bytes that came: a header that was altered anywhere gets
+        // another chain, and so is another commit, which what follows it does not continue.
         let chain = chain_after(&before.chain, parts.header);
         let belongs = self.belongs(&view, writer, &before, &chain)?;
         let again = |gap: (Lsn, Gap)| Placed {
@@ -202,11 +209,14 @@ impl Store {
             Belongs::Damaged(lsn, gap) => return Ok(Some(again((lsn, gap)))),
             _ => {}
         }
+        // All that it refers to must be here (I3): parents are named by way of refs, and whoever
+        // gets this commit from here must be able to place it.
         let mut refs = Vec::with_capacity(header.refs.len());
         for r in &header.refs {
             let found = self.find(&view, writer, r)?;
             refs.push(found.ok_or_else(|| early(parts.log, header))?.0);
         }
+        // a number is given as late as can be: one that was given in vain stays, and harms nobody
         let forked = matches!(belongs, Belongs::To(Spot::Branch(_)));
         let unknown = || early(parts.log, header);
         let line = match belongs {

@@ -140,6 +140,7 @@ fn squeezed(raw: Vec<u8>) -> Vec<u8> {
         return raw;
     }
     let packed = lz4_flex::block::compress(&raw);
+    // never of the raw length: that is how whoever reads tells the two apart
     if packed.len() < raw.len() { packed } else { raw }
 }
 
@@ -226,6 +227,7 @@ impl Record {
         let end = at.saturating_add(stored);
         let front =
             if end <= start.len() { start[at..end].to_vec() } else { source.read(at, end)? };
+        // what it claims to unpack to is bounded before memory is taken for it
         if front.len() != stored || raw > heirloom_core::limits::COMMIT {
             return Err(Error::corrupt(Table::Log, lsn, "the record is cut short"));
         }
@@ -321,6 +323,7 @@ impl Record {
         let raw: Arc<[u8]> = unsqueezed(&stored, chunk.raw, "a body does not decompress")
             .map_err(|e| Error::corrupt(Table::Log, self.lsn, e))?
             .into();
+        // of a large one the caches keep what was made of it
         if chunk.raw <= KEEP {
             chunk.kept.set(raw.clone()).ok();
         }
