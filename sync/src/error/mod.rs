@@ -1,6 +1,6 @@
 //! What can end a session, sorted by who must act.
 
-use std::{fmt, io};
+use std::io;
 
 use heirloom_core::model::{Dataset, NodeId};
 use heirloom_core::replica::ReplicaError;
@@ -28,14 +28,20 @@ pub type Result<T, E = SyncError> = std::result::Result<T, E>;
 /// | `Timeout`, `Overtaken` | nobody: try again |
 /// | `Cancelled` | nobody: our caller asked for it |
 /// | `Replica` | whoever keeps our own store |
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SyncError {
     /// The peer's bytes are no message.
-    InvalidMessage(InvalidMessage),
+    #[error("the peer sent {0}; check the link and what runs at the other end")]
+    InvalidMessage(#[from] InvalidMessage),
     /// The peer's messages break the rules.
-    PeerMisbehaved(PeerMisbehaved),
+    #[error("the peer broke the protocol: {0}; update or distrust it")]
+    PeerMisbehaved(#[from] PeerMisbehaved),
     /// The peer speaks no version of the protocol that we do.
+    #[error(
+        "protocol versions {} to {} are spoken here, {} to {} there; update the older end",
+        ours.0, ours.1, theirs.0, theirs.1
+    )]
     PeerIncompatible {
         /// Versions spoken here, first and last.
         ours: (u8, u8),
@@ -43,6 +49,10 @@ pub enum SyncError {
         theirs: (u8, u8),
     },
     /// The peer's data belongs to another dataset. Nothing was exchanged.
+    #[error(
+        "this store belongs to dataset {ours}, the peer's to {theirs}; connect to the right peer, \
+         or import the data"
+    )]
     WrongDataset {
         /// The dataset of our store.
         ours: Dataset,
@@ -51,12 +61,17 @@ pub enum SyncError {
     },
     /// The peer is this very store: the address leads back here. Nothing was exchanged, and nothing
     /// is remembered of it.
+    #[error(
+        "the peer is this very store, {node}: the address leads back here; give that of another \
+         store"
+    )]
     Oneself {
         /// Our own name among peers.
         node: NodeId,
     },
     /// We turned the peer away. Nothing that it brought in this session was kept beyond what was
     /// acknowledged; what was remembered of it before stays.
+    #[error("peer {node} was turned away: {reason}; let it in by configuration, or keep it out")]
     NotAdmitted {
         /// The name that the peer gave itself.
         node: NodeId,
@@ -64,23 +79,32 @@ pub enum SyncError {
         reason: Refusal,
     },
     /// The exchange went through, yet both ends do not hold the same.
+    #[error("after the exchange the two ends differ: {0}; verify both stores and sync again")]
     Diverged(Divergence),
     /// Our own store failed.
-    Replica(Box<dyn std::error::Error + Send + Sync>),
+    #[error("our own store failed: {0}; sync again once that is mended")]
+    Replica(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Another session with the same peer brought the large commit that this one was to go on with.
+    #[error("another session with this peer was quicker; sync again, it goes on from there")]
     Overtaken,
     /// The peer ended the session, for this reason.
+    #[error("the peer ended the session: {0}")]
     PeerFailed(Reason),
     /// The peer's address could not be found out: the name service did not answer, or knows no such
     /// name.
-    Lookup(io::Error),
+    #[error("the peer's address was not found: {0}; check the name and the network")]
+    Lookup(#[source] io::Error),
     /// This end could not begin to wait for connections.
-    Listen(io::Error),
+    #[error("no connections can be waited for there: {0}; give another address or port")]
+    Listen(#[source] io::Error),
     /// The connection failed or ended too early.
-    Transport(io::Error),
+    #[error("the connection failed: {0}; {advice}", advice = advice(_0.kind()))]
+    Transport(#[from] io::Error),
     /// The peer took longer than the configuration allows.
+    #[error("{0}; connect again, the next session goes on from there")]
     Timeout(Stall),
     /// Cancelled by our own caller.
+    #[error("cancelled; the next session goes on from there")]
     Cancelled,
 }
 
@@ -148,114 +172,9 @@ fn advice(kind: io::ErrorKind) -> &'static str {
     }
 }
 
-impl fmt::Display for SyncError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            SyncError::InvalidMessage(e) => {
-                write!(f, "the peer sent {e}; check the link and what runs at the other end")
-            }
-            SyncError::PeerMisbehaved(e) => {
-                write!(f, "the peer broke the protocol: {e}; update or distrust it")
-            }
-            SyncError::PeerIncompatible { ours, theirs } => write!(
-                f,
-                "protocol versions {} to {} are spoken here, {} to {} there; update the older end",
-                ours.0, ours.1, theirs.0, theirs.1
-            ),
-            SyncError::WrongDataset { ours, theirs } => write!(
-                f,
-                "this store belongs to dataset {ours}, the peer's to {theirs}; connect to the \
-                 right peer, or import the data"
-            ),
-            SyncError::Oneself { node } => write!(
-                f,
-                "the peer is this very store, {node}: the address leads back here; give that of \
-                 another store"
-            ),
-            SyncError::NotAdmitted { node, reason } => {
-                write!(
-                    f,
-                    "peer {node} was turned away: {reason}; let it in by configuration, or keep \
-                     it out"
-                )
-            }
-            SyncError::Diverged(e) => {
-                write!(
-                    f,
-                    "after the exchange the two ends differ: {e}; verify both stores and sync again"
-                )
-            }
-            SyncError::Replica(e) => {
-                write!(f, "our own store failed: {e}; sync again once that is mended")
-            }
-            SyncError::Overtaken => f.write_str(
-                "another session with this peer was quicker; sync again, it goes on from there",
-            ),
-            SyncError::PeerFailed(reason) => write!(f, "the peer ended the session: {reason}"),
-            SyncError::Lookup(e) => {
-                write!(f, "the peer's address was not found: {e}; check the name and the network")
-            }
-            SyncError::Listen(e) => {
-                write!(
-                    f,
-                    "no connections can be waited for there: {e}; give another address or port"
-                )
-            }
-            SyncError::Transport(e) => {
-                write!(f, "the connection failed: {e}; {}", advice(e.kind()))
-            }
-            SyncError::Timeout(stall) => {
-                write!(f, "{stall}; connect again, the next session goes on from there")
-            }
-            SyncError::Cancelled => f.write_str("cancelled; the next session goes on from there"),
-        }
-    }
-}
-
-impl std::error::Error for SyncError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            SyncError::InvalidMessage(e) => Some(e),
-            SyncError::PeerMisbehaved(e) => Some(e),
-            SyncError::Replica(e) => Some(e.as_ref()),
-            SyncError::Lookup(e) | SyncError::Listen(e) | SyncError::Transport(e) => Some(e),
-            _ => None,
-        }
-    }
-}
-
-impl std::error::Error for InvalidMessage {}
-
-impl std::error::Error for PeerMisbehaved {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            PeerMisbehaved::Refused(e) => Some(e),
-            _ => None,
-        }
-    }
-}
-
-impl From<InvalidMessage> for SyncError {
-    fn from(e: InvalidMessage) -> Self {
-        SyncError::InvalidMessage(e)
-    }
-}
-
-impl From<PeerMisbehaved> for SyncError {
-    fn from(e: PeerMisbehaved) -> Self {
-        SyncError::PeerMisbehaved(e)
-    }
-}
-
 impl From<Divergence> for SyncError {
     fn from(e: Divergence) -> Self {
         SyncError::Diverged(e)
-    }
-}
-
-impl From<io::Error> for SyncError {
-    fn from(e: io::Error) -> Self {
-        SyncError::Transport(e)
     }
 }
 

@@ -19,10 +19,11 @@ pub enum Stall {
 }
 
 /// Bytes that are no message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidMessage {
     /// A frame longer than allowed, as it travels or unpacked.
+    #[error("a frame of {length} bytes where {limit} are allowed")]
     FrameTooLong {
         /// Its length in bytes.
         length: u64,
@@ -30,14 +31,19 @@ pub enum InvalidMessage {
         limit: u64,
     },
     /// A frame that was altered on its way: the link is bad.
+    #[error("a frame that was altered on its way")]
     Checksum,
     /// A codec that does not exist.
+    #[error("a frame of the unknown codec {0}")]
     UnknownCodec(u8),
     /// The frame does not unpack.
+    #[error("a frame that does not unpack")]
     Unpacking,
     /// A message that does not exist, or is reserved for a later version.
+    #[error("a message of the unknown kind {0}")]
     UnknownMessage(u8),
     /// A message whose content cannot be read.
+    #[error("a message {message} with unreadable {what}")]
     Malformed {
         /// The message.
         message: &'static str,
@@ -47,10 +53,11 @@ pub enum InvalidMessage {
 }
 
 /// Rules that a peer can break.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerMisbehaved {
     /// A message that has no place in this state.
+    #[error("{message} came while {state}")]
     Unexpected {
         /// The message.
         message: &'static str,
@@ -58,25 +65,34 @@ pub enum PeerMisbehaved {
         state: &'static str,
     },
     /// Compressed although we did not offer it.
+    #[error("it compressed what was not to be compressed")]
     UnnegotiatedCodec,
     /// More data than it was granted, or more credit returned than was used.
+    #[error("it went beyond the credit")]
     BeyondCredit,
     /// Too many commits or none in a frame, or the number announced at the end differs.
+    #[error("the number of commits is wrong")]
     WrongCount,
     /// A clock that is unsorted, too long, or relative to a cut that was not agreed upon.
+    #[error("its clock is unsorted, too long, or relative to nothing")]
     BadClock,
     /// A part that does not continue what came before it.
+    #[error("a part of a commit does not continue the one before")]
     PartOutOfPlace,
     /// A commit longer than any commit can be.
+    #[error("a commit of {total} bytes is beyond the limit")]
     CommitTooLong {
         /// The length announced.
         total: u64,
     },
     /// The parts of a commit do not give the bytes announced.
+    #[error("the parts of a commit do not give what was announced")]
     WrongDigest,
     /// Bytes that the store refused as a commit.
-    Refused(Malformed),
+    #[error("the store refused a commit: {0}")]
+    Refused(#[source] Malformed),
     /// A commit came before one that it builds on.
+    #[error("a commit of log {log} came before one that it builds on")]
     OutOfOrder {
         /// Its log.
         log: LogId,
@@ -147,56 +163,6 @@ impl fmt::Display for Stall {
             Stall::Silent(limit) => write!(f, "nothing moved for {limit:?}"),
             Stall::NoHello(limit) => write!(f, "the peer did not say hello within {limit:?}"),
             Stall::TooSlow(least) => write!(f, "less than {least} bytes a second moved"),
-        }
-    }
-}
-
-impl fmt::Display for InvalidMessage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            InvalidMessage::FrameTooLong { length, limit } => {
-                write!(f, "a frame of {length} bytes where {limit} are allowed")
-            }
-            InvalidMessage::Checksum => f.write_str("a frame that was altered on its way"),
-            InvalidMessage::UnknownCodec(codec) => {
-                write!(f, "a frame of the unknown codec {codec}")
-            }
-            InvalidMessage::Unpacking => f.write_str("a frame that does not unpack"),
-            InvalidMessage::UnknownMessage(tag) => write!(f, "a message of the unknown kind {tag}"),
-            InvalidMessage::Malformed { message, what } => {
-                write!(f, "a message {message} with unreadable {what}")
-            }
-        }
-    }
-}
-
-impl fmt::Display for PeerMisbehaved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PeerMisbehaved::Unexpected { message, state } => {
-                write!(f, "{message} came while {state}")
-            }
-            PeerMisbehaved::UnnegotiatedCodec => {
-                f.write_str("it compressed what was not to be compressed")
-            }
-            PeerMisbehaved::BeyondCredit => f.write_str("it went beyond the credit"),
-            PeerMisbehaved::WrongCount => f.write_str("the number of commits is wrong"),
-            PeerMisbehaved::BadClock => {
-                f.write_str("its clock is unsorted, too long, or relative to nothing")
-            }
-            PeerMisbehaved::PartOutOfPlace => {
-                f.write_str("a part of a commit does not continue the one before")
-            }
-            PeerMisbehaved::CommitTooLong { total } => {
-                write!(f, "a commit of {total} bytes is beyond the limit")
-            }
-            PeerMisbehaved::WrongDigest => {
-                f.write_str("the parts of a commit do not give what was announced")
-            }
-            PeerMisbehaved::Refused(e) => write!(f, "the store refused a commit: {e}"),
-            PeerMisbehaved::OutOfOrder { log } => {
-                write!(f, "a commit of log {log} came before one that it builds on")
-            }
         }
     }
 }
