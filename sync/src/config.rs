@@ -72,11 +72,9 @@ impl Config {
     }
 
     /// The physical time at which the session begins, by which it tells how far the clocks of both
-    /// ends differ ([`Report::clock_skew`](crate::Report::clock_skew)). Default: none, so that it
-    /// says nothing of clocks, to a peer either; the drivers of this crate that make the
-    /// [`Session`] themselves take the system's time then.
-    ///
-    /// [`Session`]: crate::Session
+    /// ends differ ([`Report::clock_skew`](crate::Report::clock_skew)). Default: the drivers of
+    /// this crate take the system's time. A session that you drive yourself knows none then: it
+    /// says nothing of clocks, to the peer either, and no [`clock_limit`](Self::clock_limit) holds.
     pub fn wall_time(mut self, now: Timestamp) -> Self {
         self.wall_time = Some(now);
         self
@@ -147,7 +145,9 @@ impl Config {
     }
 
     /// Turns away a peer whose clock differs from ours by more than this. Default: none, since a
-    /// wrong clock moves nobody's and is reported.
+    /// wrong clock moves nobody's and is reported. A peer that does not say what its clock is is
+    /// let in; so is everybody where this end was not told the time: see
+    /// [`wall_time`](Self::wall_time).
     pub fn clock_limit(mut self, limit: Duration) -> Self {
         self.rules.clock = Some(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         self

@@ -15,20 +15,14 @@ use proptest::prelude::*;
 use redb::{ReadableTable, TableDefinition};
 use tempfile::TempDir;
 
+use super::carried::carry;
+
 fn builder(label: &str) -> Builder {
     Engine::builder().label(label).dataset_name("home")
 }
 
 fn in_memory(label: &str) -> Engine {
     builder(label).in_memory().unwrap()
-}
-
-fn carry(from: &Engine, to: &Engine) {
-    let batch =
-        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
-    to.replication()
-        .ingest(&batch.commits.iter().map(|c| &c.bytes[..]).collect::<Vec<_>>())
-        .unwrap();
 }
 
 /// A sync both ways, after which both hold the same and are sound.

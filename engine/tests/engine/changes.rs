@@ -14,6 +14,8 @@ use heirloom::{
 };
 use proptest::prelude::*;
 
+use super::carried::carry;
+
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(30);
 
@@ -23,13 +25,6 @@ fn engine(label: &str) -> Engine {
 
 fn open(path: &Path) -> Engine {
     Engine::builder().label("phone").dataset_name("home").open(path).unwrap()
-}
-
-fn carry(from: &Engine, to: &Engine) {
-    let batch =
-        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
-    let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
-    to.replication().ingest(&commits).unwrap();
 }
 
 fn both_ways(a: &Engine, b: &Engine) {

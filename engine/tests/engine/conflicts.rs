@@ -15,6 +15,8 @@ use heirloom::{
     VersionRef, apply_patch,
 };
 
+use super::carried::carry;
+
 // --- devices, and what they show
 
 /// Every look at a clock is a second after the last one, whoever looks: the order of writes is that
@@ -35,14 +37,6 @@ fn device(name: &str) -> Engine {
 /// One whose lamps are under this policy.
 fn device_under(name: &str, policy: &Policy) -> Engine {
     builder(name).policy("lamp", policy.clone()).in_memory().unwrap()
-}
-
-/// Carries all that `from` has to `to`.
-fn carry(from: &Engine, to: &Engine) {
-    let batch =
-        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
-    let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
-    to.replication().ingest(&commits).unwrap();
 }
 
 /// Everybody hears of everything, and all are sound.

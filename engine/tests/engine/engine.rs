@@ -9,6 +9,8 @@ use heirloom::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::carried::carry;
+
 #[derive(Serialize, Deserialize, PartialEq, Debug, Clone)]
 struct Lamp {
     name: String,
@@ -23,14 +25,6 @@ fn lamp(brightness: u8) -> Lamp {
 
 fn engine(label: &str) -> Engine {
     Engine::builder().label(label).dataset_name("home").in_memory().unwrap()
-}
-
-/// Carries all that `from` has to `to`.
-fn carry(from: &Engine, to: &Engine) {
-    let batch =
-        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
-    let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
-    to.replication().ingest(&commits).unwrap();
 }
 
 fn both_ways(a: &Engine, b: &Engine) {

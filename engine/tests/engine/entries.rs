@@ -3,21 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use heirloom::{Content, Engine, EntityId, Lsn, Patch, Policy, Resolution, Value};
+use heirloom::{Content, Engine, EntityId, Patch, Policy, Resolution, Value};
 use serde::{Deserialize, Serialize};
+
+use super::carried::carry;
 
 /// The phone writes before the tablet.
 fn device(label: &str) -> Engine {
     let now =
         heirloom::Timestamp::from_millis(if label == "phone" { 1_000_000 } else { 1_001_000 });
     Engine::builder().label(label).dataset_name("home").wall_clock(move || now).in_memory().unwrap()
-}
-
-fn carry(from: &Engine, to: &Engine) {
-    let batch =
-        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
-    let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
-    to.replication().ingest(&commits).unwrap();
 }
 
 fn meet(a: &Engine, b: &Engine) {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use heirloom::{Builder, Content, Engine, EntityId, Lsn, Opened, Patch};
+use heirloom::{Builder, Content, Engine, EntityId, Opened, Patch};
+
+use super::carried::carry;
 
 fn builder() -> Builder {
     Engine::builder().label("phone").dataset_name("home")
@@ -15,13 +17,6 @@ fn open(path: &Path) -> Engine {
 
 fn lamp(engine: &Engine, n: i64) -> EntityId {
     engine.write(|tx| tx.create("lamp", &Content::new().with("n", n))).unwrap()
-}
-
-fn carry(from: &Engine, to: &Engine) {
-    let batch =
-        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
-    let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
-    to.replication().ingest(&commits).unwrap();
 }
 
 #[test]

@@ -9,6 +9,8 @@ use heirloom::{
 };
 use proptest::prelude::*;
 
+use super::carried::{carry, commits};
+
 fn builder(label: &str) -> Builder {
     let indexed =
         Engine::builder().index("draft", "name").index("lamp", "name").index("draft", "n");
@@ -17,17 +19,6 @@ fn builder(label: &str) -> Builder {
 
 fn engine(label: &str) -> Engine {
     builder(label).in_memory().unwrap()
-}
-
-fn commits(engine: &Engine) -> Vec<Vec<u8>> {
-    let batch =
-        engine.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
-    batch.commits.into_iter().map(|c| c.bytes).collect()
-}
-
-fn carry(from: &Engine, to: &Engine) {
-    let commits = commits(from);
-    to.replication().ingest(&commits.iter().map(|c| &c[..]).collect::<Vec<_>>()).unwrap();
 }
 
 fn both_ways(a: &Engine, b: &Engine) {

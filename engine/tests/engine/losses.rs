@@ -2,19 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::histories::{ENTITIES, Oracle, STORES, World, event, id};
-use heirloom::{Content, Engine, EntityId, Loss, Lsn, Patch, Point, Value, VersionRef};
+use heirloom::{Content, Engine, EntityId, Loss, Patch, Point, Value, VersionRef};
 use proptest::prelude::*;
+
+use super::carried::carry;
+use super::histories::{ENTITIES, Oracle, STORES, World, event, id};
 
 fn engine(label: &str) -> Engine {
     Engine::builder().label(label).dataset_name("home").in_memory().unwrap()
-}
-
-fn carry(from: &Engine, to: &Engine) {
-    let batch =
-        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
-    let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
-    to.replication().ingest(&commits).unwrap();
 }
 
 fn all_ways(engines: &[&Engine]) {

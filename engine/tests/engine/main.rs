@@ -3,6 +3,7 @@
 //! `threads`).
 
 mod backup;
+mod carried;
 mod changes;
 mod collection;
 mod conflicts;

@@ -12,6 +12,8 @@ use heirloom::{
 use proptest::prelude::*;
 use redb::backends::InMemoryBackend;
 
+use super::carried::carry;
+
 /// A file in memory that outlives its engine.
 #[derive(Clone, Debug, Default)]
 struct File(Arc<InMemoryBackend>);
@@ -40,14 +42,6 @@ fn builder(label: &str) -> Builder {
         .label(label)
         .dataset_name("home")
         .wall_clock(move || Timestamp::from_millis(now.fetch_add(1, Atomic::Relaxed) as i64))
-}
-
-/// Carries all that `from` has to `to`.
-fn carry(from: &Engine, to: &Engine) {
-    let batch =
-        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
-    let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
-    to.replication().ingest(&commits).unwrap();
 }
 
 fn clean(engine: &Engine) {

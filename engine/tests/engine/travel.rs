@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::histories::{ENTITIES, Oracle, STORES, World, event, id, numbers};
 use heirloom::{
     Clock, Content, Difference, Engine, EntityId, Error, Lsn, Patch, Point, Snapshot, Timestamp,
     Value, Version, apply_patch,
 };
 use proptest::prelude::*;
+
+use super::carried::carry;
+use super::histories::{ENTITIES, Oracle, STORES, World, event, id, numbers};
 
 fn check_point(snapshot: &Snapshot, oracle: &Oracle<'_>, point: &Point) {
     let past = snapshot.as_of(point.clone()).unwrap();
@@ -140,13 +142,6 @@ fn engine_at(label: &str, time: i64) -> (Engine, Arc<AtomicI64>) {
         .in_memory()
         .unwrap();
     (engine, now)
-}
-
-fn carry(from: &Engine, to: &Engine) {
-    let batch =
-        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
-    let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
-    to.replication().ingest(&commits).unwrap();
 }
 
 #[test]

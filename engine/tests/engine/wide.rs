@@ -1,19 +1,14 @@
 //! Contents with very many fields (R36): all that is done with one works, and none of it compares
 //! each field with each, which would keep these tests busy for many minutes.
 
-use heirloom::{Builder, Content, Engine, EntityId, Lsn, Patch, Value, apply_patch, diff};
+use heirloom::{Builder, Content, Engine, EntityId, Patch, Value, apply_patch, diff};
+
+use super::carried::carry;
 
 const FIELDS: i64 = 60_000;
 
 fn builder(device: &str) -> Builder {
     Engine::builder().device_id(device).dataset_name("home")
-}
-
-fn carry(from: &Engine, to: &Engine) {
-    let batch =
-        from.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX).unwrap();
-    let commits: Vec<&[u8]> = batch.commits.iter().map(|c| &c.bytes[..]).collect();
-    to.replication().ingest(&commits).unwrap();
 }
 
 fn wide(plus: i64) -> Content {

@@ -394,6 +394,11 @@ impl<R: Replica> Session<R> {
         Ok(())
     }
 
+    /// The time at which it begins, unless its caller has said it.
+    pub(crate) fn begin_at(&mut self, now: Timestamp) {
+        self.config.wall_time.get_or_insert(now);
+    }
+
     /// The physical time, if anybody told the session.
     fn wall_time(&self) -> Option<Timestamp> {
         let since = i64::try_from(self.now.as_millis()).unwrap_or(i64::MAX);

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, after, bounded, never, select, unbounded};
 use heirloom_core::replica::Replica;
 
+use super::begin;
 use super::cancel::Cancel;
 use crate::error::{Result, Stall, SyncError};
 use crate::report::{Event, Report};
@@ -44,6 +45,7 @@ pub fn run<R: Replica>(
     cancel: &Cancel,
     mut on_event: impl FnMut(Event),
 ) -> Result<Report> {
+    begin(&mut session);
     thread::scope(|scope| {
         // made first and so dropped last: whatever happens here the channels are let go of, then
         // the link is closed, and with it both threads end

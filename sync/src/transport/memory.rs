@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use heirloom_core::replica::Replica;
 
-use super::timed;
+use super::begin;
 use crate::config::Config;
 use crate::error::{Result, Stall, SyncError};
 use crate::report::Report;
@@ -28,8 +28,10 @@ pub fn sync_in_process_with<A: Replica, B: Replica>(
     b: &B,
     config_of_b: Config,
 ) -> Result<(Report, Report)> {
-    let mut a = Session::initiator(a, timed(config_of_a));
-    let mut b = Session::responder(b, timed(config_of_b));
+    let mut a = Session::initiator(a, config_of_a);
+    let mut b = Session::responder(b, config_of_b);
+    begin(&mut a);
+    begin(&mut b);
     let mut bytes = Vec::new();
     while !(a.is_finished() && b.is_finished()) {
         let moved = carry(&mut a, &mut b, &mut bytes)? | carry(&mut b, &mut a, &mut bytes)?;

@@ -15,7 +15,6 @@ use heirloom_core::replica::Replica;
 
 use super::blocking;
 use super::cancel::Cancel;
-use super::timed;
 use crate::config::Config;
 use crate::error::{Result, SyncError};
 use crate::report::{Event, Report};
@@ -59,7 +58,7 @@ impl PlainTcp {
         cancel: &Cancel,
         on_event: impl FnMut(Event),
     ) -> Result<Report> {
-        self.run(Session::initiator(replica, timed(config)), cancel, on_event)
+        self.run(Session::initiator(replica, config), cancel, on_event)
     }
 
     /// Syncs as the other end.
@@ -70,7 +69,7 @@ impl PlainTcp {
         cancel: &Cancel,
         on_event: impl FnMut(Event),
     ) -> Result<Report> {
-        self.run(Session::responder(replica, timed(config)), cancel, on_event)
+        self.run(Session::responder(replica, config), cancel, on_event)
     }
 
     fn run<R: Replica>(

@@ -7,11 +7,13 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::support::{Naive, Random};
 use heirloom::DatasetId;
+use heirloom::Timestamp;
 use heirloom_sync::transport::blocking;
 use heirloom_sync::transport::tcp::{PlainTcp, PlainTcpListener, sync_plain_tcp};
 use heirloom_sync::{Cancel, Config, Event, Outcome, Reason, Report, Result, Session, SyncError};
+
+use super::support::{Naive, Random};
 
 /// One direction of a link that holds 4 KiB.
 #[derive(Clone, Default)]
@@ -66,10 +68,10 @@ impl Write for Pipe {
 }
 
 /// Runs both ends over pipes, each in its thread.
-fn over_pipes(
+fn over_pipes_with(
     a: &Naive,
     b: &Naive,
-    config: &Config,
+    [of_a, of_b]: [&Config; 2],
     cancel: &Cancel,
 ) -> (Result<Report>, Result<Report>) {
     let (there, back) = (Pipe::default(), Pipe::default());
@@ -79,14 +81,40 @@ fn over_pipes(
     };
     thread::scope(|scope| {
         let first = scope.spawn(|| {
-            let session = Session::initiator(a, config.clone());
+            let session = Session::initiator(a, of_a.clone());
             blocking::run(session, back.clone(), there.clone(), close, cancel, |_| ())
         });
-        let session = Session::responder(b, config.clone());
+        let session = Session::responder(b, of_b.clone());
         let second =
             blocking::run(session, there.clone(), back.clone(), close, &Cancel::new(), |_| ());
         (first.join().unwrap(), second)
     })
+}
+
+/// The same with one configuration for both.
+fn over_pipes(
+    a: &Naive,
+    b: &Naive,
+    config: &Config,
+    cancel: &Cancel,
+) -> (Result<Report>, Result<Report>) {
+    over_pipes_with(a, b, [config; 2], cancel)
+}
+
+#[test]
+fn whatever_a_driver_runs_knows_the_time_and_says_it() {
+    let (a, b) = (Naive::new(1), Naive::new(2));
+    a.write(1, b"news");
+    let config = Config::new().clock_limit(Duration::from_secs(60));
+    let (first, second) = over_pipes(&a, &b, &config, &Cancel::new());
+    let skews = [first, second].map(|report| report.unwrap().clock_skew_ms);
+    assert!(skews.iter().all(|skew| skew.is_some_and(|ms| ms.abs() < 60_000)), "{skews:?}");
+    // and so a limit holds, also in a session that was made elsewhere
+    a.write(1, b"more news");
+    let wrong = Timestamp::from_millis(1_000_000_000_000);
+    let (_, second) =
+        over_pipes_with(&a, &b, [&config.clone().wall_time(wrong), &config], &Cancel::new());
+    assert!(matches!(second, Err(SyncError::NotAdmitted { .. })), "{second:?}");
 }
 
 #[test]

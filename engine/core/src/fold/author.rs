@@ -64,7 +64,8 @@ pub struct NewCommit {
 
 impl NewCommit {
     /// What it does to the store that it was authored over. `wall_before`: the wall of the commit
-    /// before it.
+    /// before it. Takes the contents along, so that a second time there are none:
+    /// [`Fault::Malformed`].
     pub fn fold<L: Lookup>(
         &mut self,
         here: &L,
@@ -303,6 +304,17 @@ mod tests {
         let plan = vec![toy.plan(1, Kind::Create, content(1))];
         let refused = author(&toy, &tail, 1, vec![], &long, plan);
         assert!(matches!(refused, Err(Fault::Invalid(Invalid::Limit { .. }))));
+    }
+
+    #[test]
+    fn folded_a_second_time_it_has_no_contents_any_more() {
+        let toy = Toy::default();
+        let tail =
+            Tail { log: log(A), line: A, before: (Sequence::START, Chain::from_bytes([0; 32])) };
+        let plan = vec![toy.plan(1, Kind::Create, content(1))];
+        let mut new = author(&toy, &tail, 1, vec![], &Metadata::new(), plan).unwrap();
+        assert_eq!(new.fold(&toy, &tail, 0).unwrap().changes.len(), 1);
+        assert!(matches!(new.fold(&toy, &tail, 0), Err(Fault::Malformed(_))));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use super::derived::Derived;
 use super::head::{Head, HeadState, Heads, goes};
 use super::judge::{Judged, derive_all, judge, void_commit};
 use super::lines::Lines;
-use super::lookup::Lookup;
+use super::lookup::{Fault, Lookup};
 use super::parts::{Bodies, Folded, HeadChange, Incoming, Note, Settled, Stored};
+use crate::bytes::Malformed;
 use crate::format::body::Tag;
 use crate::format::header::VersionHeader;
 use crate::merge::conflicts;
@@ -43,7 +44,11 @@ pub fn fold<L: Lookup>(
     let derived = derive_all(here, incoming, void, &judged)?;
     // after judging, which never depends on it
     let (settled, unverified) = match bodies {
-        Bodies::Known(settled) => (settled, false),
+        Bodies::Known(settled) if settled.len() == header.versions.len() => (settled, false),
+        Bodies::Known(_) => {
+            let what = "another number of contents than of versions";
+            return Err(Fault::Malformed(Malformed { what, at: 0 }).into());
+        }
         Bodies::Received(block) => receive(here, incoming, block, void, &judged, &derived)?,
     };
     let mut notes = Vec::with_capacity(judged.len());
