@@ -1,19 +1,18 @@
 //! The same work on bare redb tables: what the layout above it costs is the ratio to this.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
+use heirloom::EntityId;
+
 use crate::data::{Appliance, Item};
-use crate::disk::{CountedFile, Counts};
 
 const NOW: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("now");
 const OLD: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("old");
 
 pub(crate) struct Bare {
     database: Database,
-    pub(crate) counts: Arc<Counts>,
 }
 
 fn encode(content: &Appliance) -> Vec<u8> {
@@ -28,12 +27,9 @@ fn decode(bytes: &[u8]) -> Appliance {
 
 impl Bare {
     pub(crate) fn create(path: &Path) -> Self {
-        let (file, counts) = CountedFile::create(path);
-        let database = Database::builder()
-            .set_cache_size(64 << 20)
-            .create_with_backend(file)
-            .expect("a fresh file");
-        Self { database, counts }
+        let database =
+            Database::builder().set_cache_size(64 << 20).create(path).expect("a fresh file");
+        Self { database }
     }
 
     pub(crate) fn create_all(&self, items: &[Item], per_commit: usize) {
@@ -46,6 +42,14 @@ impl Bare {
             drop(table);
             tx.commit().expect("commit");
         }
+    }
+
+    pub(crate) fn create_one(&self, id: EntityId, content: &Appliance) {
+        let tx = self.database.begin_write().expect("write");
+        let mut table = tx.open_table(NOW).expect("table");
+        table.insert(&id.as_bytes()[..], &encode(content)[..]).expect("insert");
+        drop(table);
+        tx.commit().expect("commit");
     }
 
     /// Old contents go to a second table.

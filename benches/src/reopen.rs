@@ -1,11 +1,11 @@
-//! How long opening takes after a kill: with the commit that `mark_clean` makes, and without, in
-//! one run.
+//! How long opening takes after a kill: with a journal that was drained, and with one that is
+//! nearly half full, in one run.
 //!
 //! `cargo run --release -p heirloom-benches --bin reopen [-- --mib N]`
 //!
-//! A child process opens the store, writes an entity, marks the file clean or does not, and is
-//! killed. Each opening reads the store from a file that the system has just written, so from its
-//! cache: on a phone the difference is larger.
+//! A child process opens the store, writes entities, drains the journal or does not, and is killed.
+//! Each opening reads the store from a file that the system has just written, so from its cache: on
+//! a phone the difference is larger.
 #![allow(clippy::print_stdout)]
 
 use std::io::{BufRead, BufReader, Write};
@@ -18,13 +18,15 @@ use heirloom::{Content, Engine, EntityId};
 /// Bytes of an entity.
 const SIZE: usize = 64 << 10;
 const ROUNDS: usize = 3;
+/// Commits of the child: each takes 4 KiB of the 16 MiB of the journal.
+const COMMITS: i64 = 2_000;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [child, path, clean] = &args[..]
+    if let [child, path, drained] = &args[..]
         && child == "child"
     {
-        return write_and_wait(Path::new(path), clean == "clean");
+        return write_and_wait(Path::new(path), drained == "drained");
     }
     let mib = args.iter().position(|a| a == "--mib").and_then(|i| args.get(i + 1));
     let mib: usize = mib.map_or(2 << 10, |n| n.parse().expect("--mib takes a number"));
@@ -35,7 +37,7 @@ fn main() {
     println!("{:.1} GiB, {} entities", bytes as f64 / (1 << 30) as f64, (mib << 20) / SIZE);
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        with.push(killed(&path, "clean"));
+        with.push(killed(&path, "drained"));
         without.push(killed(&path, "none"));
     }
     let [with, without] = [with, without].map(|mut all| {
@@ -43,17 +45,14 @@ fn main() {
         all[ROUNDS / 2].as_secs_f64() * 1_000.0
     });
     println!(
-        "opening after a kill: {with:.1} ms in a clean file, {without:.1} ms else: {:.0} ×",
+        "opening after a kill: {with:.1} ms with a drained journal, {without:.1} ms with {COMMITS} \
+         commits in it: {:.0} ×",
         without / with
     );
 }
 
 fn open(path: &Path) -> Engine {
-    Engine::builder()
-        .dataset_name("reopen")
-        .mark_clean_after(None)
-        .open(path)
-        .expect("the store opens")
+    Engine::builder().dataset_name("reopen").drain_after(None).open(path).expect("the store opens")
 }
 
 fn entity(n: u64) -> EntityId {
@@ -88,12 +87,16 @@ fn fill(path: &Path, bytes: usize) {
     engine.close().expect("close");
 }
 
-/// The child: writes, marks the file clean or not, says so, and waits to be killed.
-fn write_and_wait(path: &Path, clean: bool) {
+/// The child: writes, drains or not, says so, and waits to be killed.
+fn write_and_wait(path: &Path, drained: bool) {
     let engine = open(path);
-    engine.write(|tx| tx.create("mark", &Content::new())).expect("a write");
-    if clean {
-        engine.mark_clean().expect("a commit");
+    engine.drain().expect("a commit");
+    for n in 0..COMMITS {
+        let content = Content::new().with("name", format!("number {n}")).with("n", n);
+        engine.write(|tx| tx.create("mark", &content)).expect("a write");
+    }
+    if drained {
+        engine.drain().expect("a commit");
     }
     println!("ready");
     std::io::stdout().flush().expect("the parent listens");
@@ -101,10 +104,10 @@ fn write_and_wait(path: &Path, clean: bool) {
 }
 
 /// How long opening and a first read take after a child was killed.
-fn killed(path: &Path, clean: &str) -> Duration {
+fn killed(path: &Path, drained: &str) -> Duration {
     let this = std::env::current_exe().expect("this program");
     let mut child = Command::new(this)
-        .args(["child".as_ref(), path.as_os_str(), clean.as_ref()])
+        .args(["child".as_ref(), path.as_os_str(), drained.as_ref()])
         .stdout(Stdio::piped())
         .spawn()
         .expect("a child");

@@ -19,7 +19,8 @@ pub struct Builder {
     pub(crate) dataset: Option<DatasetId>,
     pub(crate) dataset_name: Option<String>,
     pub(crate) install: Option<Vec<u8>>,
-    pub(crate) mark_clean_after: Option<Duration>,
+    pub(crate) drain_after: Option<Duration>,
+    pub(crate) journal_bytes: Option<u64>,
     pub(crate) wanted: Wanted,
     pub(crate) shared: bool,
     pub(crate) cache_bytes: usize,
@@ -44,7 +45,8 @@ impl Default for Builder {
             dataset: None,
             dataset_name: None,
             install: None,
-            mark_clean_after: Some(Duration::from_secs(5)),
+            drain_after: Some(Duration::from_secs(5)),
+            journal_bytes: None,
             wanted: Wanted::Any,
             shared: false,
             cache_bytes: 64 << 20,
@@ -237,15 +239,16 @@ impl Builder {
     /// [`Error::AlreadyOpen`](crate::Error::AlreadyOpen) while the other has the file. Of stores in
     /// files; on Linux, Apple's systems and Windows. Default: a writer is alone.
     ///
-    /// A reader sees what is durable: each [`snapshot`](crate::Engine::snapshot) is of the newest
-    /// commit, and so are [`changes`](crate::Engine::changes). Nobody wakes it: a blocking
+    /// Each [`snapshot`](crate::Engine::snapshot) of a reader is of the newest commit, and so are
+    /// [`changes`](crate::Engine::changes); it may be a moment before that is durable, which the
+    /// writer itself never shows. Nobody wakes it: a blocking
     /// [`Subscription`](crate::Subscription) looks ten times a second, an async one only when it is
     /// polled. An index that was built after it opened serves it from the next opening on.
     ///
     /// # Costs
-    /// Each commit waits for the disk twice. A reader's snapshot reads the first bytes of the file,
-    /// and after each commit of the writer what opening reads. While a snapshot lives, in whatever
-    /// process, the file grows by what is rewritten.
+    /// A reader's snapshot does two short reads of the file, and after each commit of the writer
+    /// reads the ends of all logs, as opening does. While a snapshot lives, in whatever process,
+    /// the file grows by what is rewritten.
     ///
     /// # Errors
     /// [`Error::NeedsWriter`](crate::Error::NeedsWriter) for a reader of a file that was left by a
@@ -273,12 +276,24 @@ impl Builder {
         self
     }
 
-    /// After how long without a write the engine marks the file clean by itself, as
-    /// [`Engine::mark_clean`](crate::Engine::mark_clean) does, on a thread of its own. Of stores in
-    /// files only. Default: 5 seconds; `None`: never.
+    /// After how long without a write the engine brings what lies in the journal into redb's
+    /// tables, as [`Engine::drain`](crate::Engine::drain) does, on a thread of its own. Of stores
+    /// in files only. Default: 5 seconds; `None`: only when the journal is half full, and at the
+    /// end.
     #[must_use]
-    pub fn mark_clean_after(mut self, after: impl Into<Option<Duration>>) -> Self {
-        self.mark_clean_after = after.into();
+    pub fn drain_after(mut self, pause: impl Into<Option<Duration>>) -> Self {
+        self.drain_after = pause.into();
+        self
+    }
+
+    /// How large the journal of a store is that is made: bytes at the beginning of its file, of
+    /// which only those take room on the disk that were ever used. A larger one is brought into the
+    /// tables less often, in larger parts, which costs less altogether; and opening after a kill
+    /// reads up to half of it. From 64 KiB to 1 GiB. A store that exists keeps what it has.
+    /// Default: 16 MiB in a file, 256 KiB elsewhere.
+    #[must_use]
+    pub fn journal_bytes(mut self, bytes: u64) -> Self {
+        self.journal_bytes = Some(bytes);
         self
     }
 

@@ -8,7 +8,7 @@ use heirloom_core::model::{DatasetId, EntityId, LogId};
 
 use crate::error::Result;
 use crate::rules::Rules;
-use crate::store::{CacheStats, ClosedCuts, Identity, Indexer, MarkClean, Store};
+use crate::store::{CacheStats, ClosedCuts, Drainer, Identity, Indexer, Store};
 
 /// An embedded store of versioned entities. Cheap to clone; all clones are the same engine;
 /// `Send + Sync`.
@@ -36,7 +36,7 @@ pub struct Engine {
 pub(crate) struct Inner {
     /// Before the store: it lets go of it when the engine goes.
     pub(crate) _indexer: Indexer,
-    pub(crate) _idle: MarkClean,
+    pub(crate) _idle: Drainer,
     pub(crate) store: Arc<Store>,
     pub(crate) identity: Identity,
     pub(crate) rules: Rules,
@@ -112,19 +112,20 @@ impl Engine {
         self.store().caches.entities.stats()
     }
 
-    /// Marks the file clean, so that the next opening is quick even if the process is killed: call
-    /// it when the application goes to the background.
+    /// Brings what lies in the journal into redb's tables.
     ///
-    /// What was written is durable without it. But after a kill redb walks the whole file at
-    /// opening (some seconds for some GiB), unless the last commit was made by this, or by itself
-    /// when nothing was written for a while
-    /// ([`Builder::mark_clean_after`](crate::Builder::mark_clean_after)). Writes several times what
-    /// an ordinary commit does; does nothing if nothing was written since.
+    /// What was written is durable without it, and is read without it. It is done in the background
+    /// when the journal is half full and after a pause in writing
+    /// ([`Builder::drain_after`](crate::Builder::drain_after)), and when the store is closed. By
+    /// hand it is of use before a measurement, and before a process goes that will be killed: the
+    /// next opening then has nothing to read of the journal (up to some milliseconds). Costs a redb
+    /// transaction; others read and write meanwhile. Does nothing if the journal is empty.
     ///
     /// [`Error::Closed`](crate::Error::Closed), [`Error::Poisoned`](crate::Error::Poisoned),
-    /// [`Error::Storage`](crate::Error::Storage): all that was durable is.
-    pub fn mark_clean(&self) -> Result<()> {
-        self.store().mark_clean()
+    /// [`Error::Storage`](crate::Error::Storage), [`Error::Corrupt`](crate::Error::Corrupt) where
+    /// redb's own pages are damaged: all that was durable is.
+    pub fn drain(&self) -> Result<()> {
+        self.store().drain()
     }
 
     /// Closes the store for all clones and frees the file for others. Whoever still uses a clone or

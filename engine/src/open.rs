@@ -10,7 +10,7 @@ use crate::builder::Builder;
 use crate::engine::{Engine, Inner};
 use crate::error::Result;
 use crate::maintain::checked;
-use crate::store::{ClosedCuts, Identity, Indexer, MarkClean, Options, Store};
+use crate::store::{ClosedCuts, Drainer, Identity, Indexer, Options, Store};
 use crate::traced::TRACED;
 
 impl Engine {
@@ -89,6 +89,7 @@ impl Builder {
             dataset_name: self.dataset_name.clone(),
             wanted: self.wanted,
             shared: self.shared,
+            journal_bytes: self.journal_bytes,
         })
     }
 
@@ -99,7 +100,7 @@ impl Builder {
         let (commits, opened) = (store.durable().get(), store.opened);
         tracing::info!(target: TRACED, commits, ?opened, read_only = store.read_only, "opened");
         let _indexer = Indexer::start(&store, self.index_in_background && !store.read_only);
-        let _idle = MarkClean::start(&store, self.mark_clean_after);
+        let _idle = Drainer::start(&store, self.drain_after);
         // never from the application's entropy: two stores that draw the same are not one
         let [a, b, c, d, ..] = uuid::Uuid::new_v4().into_bytes();
         let instance = [a, b, c, d];

@@ -41,7 +41,7 @@ fn every_call_is_refused(engine: Engine, path: &Path, id: EntityId) -> bool {
     let refused = [
         is_forked(engine.write(|tx| tx.create("lamp", &Content::new()))),
         is_forked(engine.snapshot()),
-        is_forked(engine.mark_clean()),
+        is_forked(engine.drain()),
         is_forked(engine.verify()),
         is_forked(engine.repair()),
         is_forked(engine.cursor()),

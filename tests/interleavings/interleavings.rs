@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use group_commit::{GroupCommit, Journal, rests_on};
+use group_commit::{Batches, GroupCommit, rests_on};
 use shuttle::sync::atomic::{AtomicBool, AtomicU64};
 use shuttle::sync::{Arc, Condvar, Mutex};
 use shuttle::{future, thread};
@@ -211,7 +211,7 @@ enum Failed {
     Refused,
 }
 
-impl Journal for Disk {
+impl Batches for Disk {
     type Batch = (u64, Vec<u64>);
     type State = Vec<u64>;
     type Error = Failed;

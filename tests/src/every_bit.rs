@@ -9,6 +9,11 @@ use heirloom::{Cursor, Engine, Error};
 
 use crate::disk::Disk;
 use crate::specimen::{self, Survey, kind_of, survey};
+use crate::tables_part::tables_at;
+
+const BLOCK: usize = 4096;
+/// Bytes of the first page that say something.
+const FIRST: usize = 32;
 
 /// What came of a flip, in some words; behind a bar the details.
 pub type Found = Vec<String>;
@@ -19,29 +24,38 @@ pub const WRONG: &str = "WRONG: ";
 /// The store and what it tells while it is sound.
 pub struct Scene {
     image: Vec<u8>,
+    /// Bytes of it that somebody wrote: all but the rest of the first page and of the ring.
+    written: Vec<usize>,
     truth: Survey,
 }
 
 impl Default for Scene {
     fn default() -> Self {
-        let image = specimen::smallest();
+        let image = specimen::smallest_with_a_journal();
+        let tables_at = tables_at(&image) as usize;
+        let is_written = |at: &usize| match at / BLOCK {
+            _ if *at >= tables_at => true,
+            0 => *at < FIRST,
+            block => image[block * BLOCK..][..BLOCK].iter().any(|byte| *byte != 0),
+        };
+        let written = (0..image.len()).filter(is_written).collect();
         let engine = open(image.clone()).expect("it is sound");
         let truth = everything(&engine);
         assert!(engine.verify().expect("it is sound").is_clean());
-        Self { image, truth }
+        Self { image, written, truth }
     }
 }
 
 impl Scene {
     /// How many bits there are.
     pub fn bits(&self) -> u64 {
-        self.image.len() as u64 * 8
+        self.written.len() as u64 * 8
     }
 
     /// One flip.
     pub fn flip(&self, bit: u64) -> Found {
         let mut image = self.image.clone();
-        image[bit as usize / 8] ^= 1 << (bit % 8);
+        image[self.written[bit as usize / 8]] ^= 1 << (bit % 8);
         let mut found = Found::new();
         match catch_unwind(AssertUnwindSafe(|| self.look(image, &mut found))) {
             Ok(Ok(())) => {}
@@ -66,11 +80,12 @@ impl Scene {
             }
         };
         let clean = self.check(&engine, "opened", &mut say)?;
+        let mut is_lost = false;
         if clean {
             say("without effect");
         } else {
             say("named by verify");
-            self.repair(&engine, &mut say)?;
+            is_lost = self.repair(&engine, &mut say)?;
         }
         // what redb writes when it closes may fail, too
         if let Err(error) = engine.close() {
@@ -78,6 +93,11 @@ impl Scene {
         }
         match specimen::builder().open_backend(disk) {
             Err(error) => told(&error),
+            // what repair has told of is gone; what followed it in its log may be named
+            Ok(again) if is_lost => again
+                .verify()
+                .map(drop)
+                .map_err(|e| format!("opened again, verify gives up: {e:?}")),
             Ok(again) => self.check(&again, "opened again", &mut |_| {}).map(drop),
         }
     }
@@ -102,14 +122,16 @@ impl Scene {
         Ok(verified.is_clean())
     }
 
-    fn repair(&self, engine: &Engine, say: &mut dyn FnMut(&str)) -> Result<(), String> {
+    /// Whether commits of the journal were lost.
+    fn repair(&self, engine: &Engine, say: &mut dyn FnMut(&str)) -> Result<bool, String> {
         let repaired = match engine.repair() {
             Ok(repaired) => repaired,
             Err(error) => {
                 say(&format!("repair is refused ({}) | {error}", kind_of(&error)));
-                return told(&error);
+                return told(&error).map(|()| false);
             }
         };
+        let is_lost = repaired.left.iter().any(|left| left.table == heirloom::Table::Journal);
         if repaired.remade_tables > 0 {
             say("a table is made anew");
         }
@@ -125,7 +147,7 @@ impl Scene {
             return Err(format!("repaired, and {wrong:?} and {errors} errors: {repaired:?}"));
         }
         match engine.repair() {
-            Ok(again) if again.mended.is_empty() && again.remade_tables == 0 => Ok(()),
+            Ok(again) if again.mended.is_empty() && again.remade_tables == 0 => Ok(is_lost),
             Ok(again) => Err(format!("repair does the same again: {again:?} after {repaired:?}")),
             Err(error) => Err(format!("a second repair fails: {error:?} after {repaired:?}")),
         }

@@ -22,7 +22,9 @@ const DRAFT: EntityId = EntityId::from_bytes([2; 16]);
 const COMMITS: u32 = 400;
 
 fn builder(label: &str) -> Builder {
-    Engine::builder().label(label).dataset_name("full").local_type("draft").cache_bytes(1 << 20)
+    let builder = Engine::builder().label(label).dataset_name("full").local_type("draft");
+    // small, or all of it would wait in the journal
+    builder.cache_bytes(1 << 20).journal_bytes(0)
 }
 
 /// A store to take from: 4 MB.

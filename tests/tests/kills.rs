@@ -20,7 +20,7 @@ const DRAFT: EntityId = EntityId::from_bytes([2; 16]);
 fn builder(label: &str) -> Builder {
     let builder = Engine::builder().label(label).dataset_name("kills").local_type("draft");
     // killed in such a commit too, and after it
-    builder.index("lamp", "n").cache_bytes(1 << 20).mark_clean_after(Duration::from_millis(2))
+    builder.index("lamp", "n").cache_bytes(1 << 20).drain_after(Duration::from_millis(2))
 }
 
 fn number(engine: &Engine, id: EntityId) -> i64 {
@@ -67,7 +67,7 @@ fn works_until_it_is_killed() {
         count_on(&phone, n).unwrap();
         tell(format!("wrote {n}\n"));
         if n % 11 == 0 {
-            phone.mark_clean().unwrap();
+            phone.drain().unwrap();
         }
         if n % 5 == 0 {
             heirloom_sync::sync_in_process(&phone, &hub).unwrap();

@@ -38,6 +38,8 @@ pub enum Table {
     Staging,
     /// What is remembered of peers.
     Peers,
+    /// Commits that are not in the tables yet, and how the file is divided.
+    Journal,
     /// What redb itself keeps beside them.
     Redb,
 }
@@ -77,8 +79,35 @@ impl Table {
             Self::Missing => "missing",
             Self::Staging => "staging",
             Self::Peers => "peers",
+            Self::Journal => "journal",
             Self::Redb => "redb",
         }
+    }
+
+    /// By which rows in the journal name it (FORMAT.md, 2.8).
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Meta => 1,
+            Self::Logs => 2,
+            Self::Types => 3,
+            Self::TypeNames => 4,
+            Self::Log => 5,
+            Self::Dots => 6,
+            Self::Heads => 7,
+            Self::ByType => 8,
+            Self::Unsettled => 9,
+            Self::Index => 10,
+            Self::Indexed => 11,
+            Self::Missing => 12,
+            Self::Staging => 13,
+            Self::Peers => 14,
+            // none has rows there
+            Self::Journal | Self::Redb => 0,
+        }
+    }
+
+    pub(crate) fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().chain(Self::OF_SOME).find(|table| table.number() == number)
     }
 
     /// Whether its rows are of one entity each.

@@ -4,10 +4,11 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::store::{Partial, Target, keep_name};
+use crate::store::{Medium, Partial, Target, keep_name, room};
 use crate::traced::TRACED;
 
 /// How far a backup is.
@@ -26,16 +27,17 @@ pub struct BackupProgress {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Compaction {
-    /// Bytes of the store's file; none if it lies in memory or on a storage of the application's
-    /// own.
+    /// Bytes that the store's file took on the disk; none if it lies in memory or on a storage of
+    /// the application's own.
     pub before: Option<u64>,
-    /// Bytes of the copy.
+    /// Bytes that the copy takes.
     pub after: u64,
 }
 
 impl Engine {
     /// Writes a backup to a new file: one consistent state, that of the last durable commit,
-    /// while readers and writers go on. Returns the file's size in bytes.
+    /// while readers and writers go on. Returns how many bytes of the disk it takes; it is
+    /// longer than that by the part of the journal that was never used.
     ///
     /// **To restore is to open it**, here or on another device, instead of the store or beside it.
     /// The backup is a store of its own: it has all entities, versions and logs, the dataset,
@@ -90,7 +92,7 @@ impl Engine {
         mut progress: impl FnMut(BackupProgress),
     ) -> Result<u64> {
         let tables = self.store().tables()?;
-        write_file(path.as_ref(), |target| {
+        write_file(path.as_ref(), self.store().journal_bytes(), |target| {
             self.store().copy(&tables, false, target, &mut |copied| {
                 progress(BackupProgress { rows: copied.rows, of: copied.of, bytes: copied.bytes });
             })
@@ -126,15 +128,17 @@ impl Engine {
     /// error nothing stands at that path, and the store stays open for other clones.
     pub fn compact_to(self, path: impl AsRef<Path>) -> Result<Compaction> {
         let store = self.store();
-        let size = |file: &PathBuf| fs::metadata(file).ok().map(|m| m.len());
+        let size = |file: &PathBuf| fs::metadata(file).ok().map(|file| room(&file));
         let before = store.file.as_ref().and_then(size);
-        let after = write_file(path.as_ref(), |target| store.move_to(target))?;
+        let after =
+            write_file(path.as_ref(), store.journal_bytes(), |target| store.move_to(target))?;
         Ok(Compaction { before, after })
     }
 }
 
-/// A file that is written under another name, and gets its own once it is whole. Returns its size.
-fn write_file(path: &Path, write: impl FnOnce(Target) -> Result<()>) -> Result<u64> {
+/// A file that is written under another name, and gets its own once it is whole. Returns how much
+/// room it takes.
+fn write_file(path: &Path, journal: u64, write: impl FnOnce(Target) -> Result<()>) -> Result<u64> {
     let failed = |e: io::Error| match e.kind() {
         ErrorKind::AlreadyExists => Error::FileExists(path.to_owned()),
         _ => Error::NotWritten { path: path.to_owned(), why: Box::new(redb::Error::Io(e)) },
@@ -142,7 +146,7 @@ fn write_file(path: &Path, write: impl FnOnce(Target) -> Result<()>) -> Result<u
     let (partial, file) = Partial::create(path).map_err(failed)?;
     let backend = redb::backends::FileBackend::new(file);
     let backend = backend.map_err(|e| failed(io::Error::other(e)))?;
-    write(Target::new(path, backend)?)?;
+    write(Target::new(path, Medium::Other(Arc::new(backend)), journal)?)?;
     let size = partial.arrive(path, &keep_name).map_err(failed)?;
     tracing::info!(target: TRACED, size, "copied to another file");
     Ok(size)

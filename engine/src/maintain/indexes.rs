@@ -253,12 +253,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store");
         let engine = filled(&path, &["v"]);
-        let damage = |tx: &crate::store::WriteTables| {
-            tx.open_table(crate::Table::Meta)?.insert(&b"index/0"[..], &[0; 9][..])?;
+        let damage = |tx: &crate::store::RowBatch<'_>| {
+            tx.open_table(crate::Table::Meta)?.insert(b"index/0", &[0; 9]);
             Ok(())
         };
         engine.store().transact(damage).unwrap();
-        engine.store().publish().unwrap();
         let named: Vec<_> =
             engine.verify().unwrap().problems.into_iter().map(|p| (p.table, p.key)).collect();
         assert!(named.iter().any(|(table, _)| *table == Table::Meta), "{named:?}");

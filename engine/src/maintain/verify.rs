@@ -155,9 +155,7 @@ impl Engine {
     /// Reads everything again: checksums, chains, states, and what is derived from the log, which
     /// it makes again and compares. Reads the whole file, and the log once more for each
     /// 100,000 entities beyond the first so many; takes about 100 MiB of memory at most. What it
-    /// finds, [`repair`](Self::repair) mends. Where it finds something each commit from then on
-    /// notes which pages are free (and writes several times as much): after a kill the file could
-    /// else not be opened for the one page that is damaged.
+    /// finds, [`repair`](Self::repair) mends.
     pub fn verify(&self) -> Result<Verification> {
         self.verify_with(|_| ControlFlow::Continue(()))
     }
@@ -196,12 +194,10 @@ impl Engine {
         let mut marked: BTreeSet<Lsn> = marks().into_iter().collect();
         let snapshot = self.snapshot()?;
         marked.extend(marks());
-        let verified = verify(&snapshot, marked, ENTITIES, &mut progress)?;
+        let mut verified = verify(&snapshot, marked, ENTITIES, &mut progress)?;
+        verified.note(self.store().journal.lock().check())?;
         let (commits, problems) = (verified.commits, verified.problems.len());
         tracing::info!(target: TRACED, commits, problems, "verified");
-        if !verified.is_clean() {
-            self.store().is_marred();
-        }
         Ok(verified)
     }
 }

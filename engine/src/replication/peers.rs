@@ -70,13 +70,12 @@ impl Replication {
                 }
             };
             let key = store::staging_key(peer.as_bytes(), next);
-            table.insert(&key[..], &seal(&key, bytes)[..])?;
+            table.insert(&key, &seal(&key, bytes));
             let key = store::staging_key(peer.as_bytes(), 0);
             let row = put_staged(&Staged { head: *head, bytes: offset + bytes.len() as u64 });
-            table.insert(&key[..], &seal(&key, &row)[..])?;
+            table.insert(&key, &seal(&key, &row));
             Ok(())
-        })?;
-        store.publish()
+        })
     }
 
     /// Drops it.
@@ -86,8 +85,7 @@ impl Replication {
         if store.tables()?.staging.range(&from[..]..=&to[..])?.next().is_none() {
             return Ok(());
         }
-        store.transact(|tx| drop_staged(&mut tx.open_table(Table::Staging)?, peer))?;
-        store.publish()
+        store.transact(|tx| drop_staged(&mut tx.open_table(Table::Staging)?, peer))
     }
 
     /// What is remembered of a peer. A file that was rewound may remember more than it still has;
@@ -146,11 +144,10 @@ impl Replication {
         store.transact(|tx| {
             let mut peers = tx.open_table(Table::Peers)?;
             match row {
-                Some(row) => drop(peers.insert(&key[..], &seal(key, row)[..])?),
-                None => drop(peers.remove(&key[..])?),
+                Some(row) => peers.insert(key, &seal(key, row)),
+                None => peers.remove(key),
             }
             Ok(())
-        })?;
-        store.publish()
+        })
     }
 }

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use heirloom::{Builder, Content, Engine, EntityId, Error, Opened, Patch};
 use tempfile::TempDir;
 
+use crate::tables_part::tables_at;
+
 fn builder() -> Builder {
-    Engine::builder().label("phone").dataset_name("home").mark_clean_after(None)
+    Engine::builder().label("phone").dataset_name("home").drain_after(None)
 }
 
 fn lamp(engine: &Engine, n: i64) -> EntityId {
@@ -151,6 +153,15 @@ fn what_is_no_file_is_said_to_be_none_by_name_and_nobody_waits_for_it() {
 /// What may happen to a file behind the back of whoever has it open, and what the error says of it.
 type Mishap = (&'static str, fn(&Path));
 
+/// What happens where somebody else goes on with the journal.
+fn written_over_the_journal(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let mut blocks = bytes[..tables_at(&bytes) as usize].chunks(4096);
+    let last = blocks.rposition(|block| block.iter().any(|byte| *byte != 0)).unwrap();
+    bytes[last * 4096] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
 fn mishaps() -> Vec<Mishap> {
     let mut all: Vec<Mishap> = vec![
         ("it was cut", |path| {
@@ -164,7 +175,8 @@ fn mishaps() -> Vec<Mishap> {
         ("something else was written over it", |path| {
             // an older state of the very same length, written into the file
             let mut bytes = fs::read(path).unwrap();
-            bytes[100] ^= 1;
+            let header = tables_at(&bytes) as usize + 100;
+            bytes[header] ^= 1;
             fs::write(path, bytes).unwrap();
         }),
     ];
@@ -196,6 +208,20 @@ fn is_changed<T: std::fmt::Debug>(what: Result<T, Error>, expected: &str) {
 }
 
 #[test]
+fn a_journal_that_somebody_else_goes_on_with_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let engine = builder().open(&path).unwrap();
+    lamp(&engine, 1);
+    written_over_the_journal(&path);
+    let then = fs::read(&path).unwrap();
+    let written = engine.write(|tx| tx.create("lamp", &Content::new()));
+    is_changed(written, "something else was written over it");
+    is_changed(engine.close(), "something else was written over it");
+    assert_eq!(fs::read(&path).unwrap(), then);
+}
+
+#[test]
 fn a_file_that_changes_while_it_is_open_is_noticed_at_the_next_commit_and_not_written_any_more() {
     for (expected, mishap) in mishaps() {
         let dir = tempfile::tempdir().unwrap();
@@ -207,7 +233,7 @@ fn a_file_that_changes_while_it_is_open_is_noticed_at_the_next_commit_and_not_wr
         is_changed(engine.write(|tx| tx.create("lamp", &Content::new())), expected);
         // from then on, whatever is tried
         is_changed(engine.write(|tx| tx.create("lamp", &Content::new())), expected);
-        is_changed(engine.mark_clean(), expected);
+        is_changed(engine.drain(), expected);
         is_changed(engine.start_fresh_log(), expected);
         is_changed(engine.verify(), expected);
         is_changed(engine.close(), expected);
@@ -388,7 +414,7 @@ fn a_duration_without_end_is_allowed_wherever_a_duration_is() {
     let dir = tempfile::tempdir().unwrap();
     for long in [Duration::MAX, Duration::from_secs(u64::MAX / 4), Duration::from_secs(1 << 40)] {
         let path = dir.path().join(format!("store-{}", long.as_secs()));
-        let engine = Engine::builder().mark_clean_after(long).open(&path).unwrap();
+        let engine = Engine::builder().drain_after(long).open(&path).unwrap();
         lamp(&engine, 1);
         // its thread looks at the time
         std::thread::sleep(Duration::from_millis(20));

@@ -11,6 +11,8 @@ use proptest::prelude::*;
 
 use super::carried::{carry, commits};
 
+use crate::tables_part::open_tables;
+
 fn builder(label: &str) -> Builder {
     let indexed =
         Engine::builder().index("draft", "name").index("lamp", "name").index("draft", "n");
@@ -353,7 +355,7 @@ fn a_local_log_that_is_taken_for_another_is_named() {
     create(&phone, "lamp", "desk");
     create(&phone, "draft", "mine");
     phone.close().unwrap();
-    let database = redb::Database::open(&path).unwrap();
+    let database = open_tables(&path);
     let tx = database.begin_write().unwrap();
     let meta = redb::TableDefinition::<&[u8], &[u8]>::new("meta");
     assert!(tx.open_table(meta).unwrap().remove(&b"local"[..]).unwrap().is_some());

@@ -23,4 +23,8 @@ mod traced;
 mod travel;
 mod typed;
 mod types;
+// public where it is part of another crate
+#[allow(unreachable_pub)]
+#[path = "../../../tests/src/tables_part.rs"]
+mod tables_part;
 mod wide;

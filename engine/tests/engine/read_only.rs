@@ -5,9 +5,12 @@ use std::fs;
 use std::path::Path;
 
 use heirloom::{Builder, Content, Engine, EntityId, Error, Opened, Patch};
+use redb::{ReadableDatabase, ReadableTableMetadata};
+
+use crate::tables_part::{create_tables, open_tables};
 
 fn builder() -> Builder {
-    Engine::builder().label("phone").dataset_name("home").mark_clean_after(None).index("lamp", "n")
+    Engine::builder().label("phone").dataset_name("home").drain_after(None).index("lamp", "n")
 }
 
 fn fill(engine: &Engine) -> Vec<EntityId> {
@@ -22,7 +25,9 @@ fn left_by_a_kill(path: &Path) -> Vec<EntityId> {
     let ids = fill(&engine);
     fs::copy(&other, path).unwrap();
     engine.close().unwrap();
-    assert!(redb::ReadOnlyDatabase::open(path).is_err(), "the premise: it has to be recovered");
+    let log = redb::TableDefinition::<&[u8], &[u8]>::new("log");
+    let held = open_tables(path).begin_read().unwrap().open_table(log).unwrap().len().unwrap();
+    assert_eq!(held, 0, "the premise: the tables hold nothing yet");
     ids
 }
 
@@ -49,7 +54,7 @@ fn look_and_try(engine: Engine, ids: &[EntityId]) {
     let node = replication.node().unwrap();
     assert_eq!(replication.node().unwrap(), node);
     refused(replication.ingest(&[b"anything"]));
-    engine.mark_clean().unwrap();
+    engine.drain().unwrap();
     refused(engine.clone().compact_to(std::env::temp_dir().join("heirloom-read-only-compact")));
     drop(snapshot);
     engine.close().unwrap();
@@ -160,7 +165,7 @@ fn nothing_is_made_where_nothing_is() {
         assert_eq!(fs::read(&path).unwrap(), bytes);
     }
     fs::remove_file(&path).unwrap();
-    drop(redb::Database::create(&path).unwrap());
+    drop(create_tables(&path));
     assert!(
         matches!(Engine::open_read_only(&path), Err(Error::NotAStore)),
         "a database with nothing in it"

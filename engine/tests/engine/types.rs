@@ -10,6 +10,8 @@ use heirloom::{Builder, Content, Engine, EntityId, Error, Lsn};
 use redb::StorageBackend;
 use redb::backends::FileBackend;
 
+use crate::tables_part::{TablesPart, open_tables};
+
 /// Counts the bytes that are read.
 #[derive(Debug)]
 struct Counted(FileBackend, Arc<AtomicU64>);
@@ -34,7 +36,7 @@ impl StorageBackend for Counted {
 }
 
 fn builder() -> Builder {
-    Engine::builder().label("phone").dataset_name("home").mark_clean_after(None)
+    Engine::builder().label("phone").dataset_name("home").drain_after(None)
 }
 
 fn name(n: u32) -> String {
@@ -67,7 +69,8 @@ fn counted(path: &Path) -> (Counted, Arc<AtomicU64>) {
 /// With the bytes that opening reads beyond what redb itself does, which grows with the file.
 fn open_counted(path: &Path) -> (Engine, u64) {
     let (file, read) = counted(path);
-    let database = redb::Database::builder().create_with_backend(file).unwrap();
+    let part = TablesPart::of(file).unwrap();
+    let database = redb::Database::builder().create_with_backend(part).unwrap();
     let of_redb = read.load(Ordering::Relaxed);
     drop(database);
     let (file, read) = counted(path);
@@ -130,7 +133,7 @@ fn a_type_whose_name_was_lost_gets_no_second_number_and_repair_brings_it_back() 
     fill(&engine, 3, 3);
     engine.close().unwrap();
     let names = redb::TableDefinition::<&[u8], &[u8]>::new("type_names");
-    let database = redb::Database::open(&path).unwrap();
+    let database = open_tables(&path);
     let tx = database.begin_write().unwrap();
     tx.open_table(names).unwrap().remove(name(1).as_bytes()).unwrap().expect("it was there");
     tx.commit().unwrap();

@@ -84,7 +84,7 @@ fn keep_some(out: &mut [u8], writes: &mut Vec<(usize, &[u8])>, luck: usize, chan
         let (at, bytes) = writes.swap_remove(chance.below(writes.len()));
         if chance.percent(luck) {
             put(out, at, bytes);
-        } else if luck > 0 && chance.percent(25) {
+        } else if luck > 0 && chance.percent(60) {
             tear(out, at, bytes, chance);
         }
     }
@@ -92,7 +92,9 @@ fn keep_some(out: &mut [u8], writes: &mut Vec<(usize, &[u8])>, luck: usize, chan
 
 /// The first sectors of a write, or any of them.
 fn tear(out: &mut [u8], at: usize, bytes: &[u8], chance: &mut Random) {
-    let sectors = bytes.len().div_ceil(SECTOR);
+    // whether zeros at its end are there shows nobody
+    let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let sectors = length.div_ceil(SECTOR).max(1);
     let (first, scattered) = (chance.below(sectors), chance.percent(30));
     for (i, sector) in bytes.chunks(SECTOR).enumerate() {
         if if scattered { chance.percent(50) } else { i < first } {

@@ -50,7 +50,7 @@ pub fn run(tape: &[u8]) {
         }
         assert!(done.is_err(), "{step:?} was acknowledged and is gone");
     }
-    settle(&engine, &twin, &Step::MarkClean);
+    settle(&engine, &twin, &Step::Drain);
 }
 
 /// Whether the step is there; then the twin takes it, too.

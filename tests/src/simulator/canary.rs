@@ -66,11 +66,17 @@ pub enum Canary {
     HidesAHead,
     /// Of a log that forked it tells one branch.
     HidesABranch,
+    /// Looks past what is in the journal alone.
+    ForgetsTheJournal,
+    /// Says that it has drained all, and has not drained the heads.
+    DrainsAPart,
+    /// Takes a frame for whole whose writing was cut off.
+    TrustsATornFrame,
 }
 
 impl Canary {
     /// All of them.
-    pub const ALL: [Canary; 23] = [
+    pub const ALL: [Canary; 26] = [
         Canary::ForgetsAnAcknowledgedCommit,
         Canary::ClaimsWhatItDoesNotHold,
         Canary::TakesACutOffForReceived,
@@ -94,6 +100,9 @@ impl Canary {
         Canary::WithholdsVoids,
         Canary::HidesAHead,
         Canary::HidesABranch,
+        Canary::ForgetsTheJournal,
+        Canary::DrainsAPart,
+        Canary::TrustsATornFrame,
     ];
 
     /// As it is called on the command line.
@@ -122,6 +131,9 @@ impl Canary {
             Canary::WithholdsVoids => "withholds-voids",
             Canary::HidesAHead => "hides-a-head",
             Canary::HidesABranch => "hides-a-branch",
+            Canary::ForgetsTheJournal => "forgets-the-journal",
+            Canary::DrainsAPart => "drains-a-part",
+            Canary::TrustsATornFrame => "trusts-a-torn-frame",
         }
     }
 
@@ -152,6 +164,8 @@ impl Canary {
             Canary::WithholdsVoids => "I8",
             Canary::HidesAHead => "I4, I10",
             Canary::HidesABranch => "R34",
+            Canary::ForgetsTheJournal => "I9",
+            Canary::DrainsAPart | Canary::TrustsATornFrame => "I1",
         }
     }
 
@@ -163,6 +177,8 @@ impl Canary {
             // what it needs comes in a few seeds of a hundred: copies that are not noticed, right
             // clocks that meet wrong ones
             Canary::HidesABranch | Canary::FollowsAnyClock => 100,
+            // the power must go while a frame is written, and leave its first sector and not all
+            Canary::TrustsATornFrame => 400,
             // of some nodes one, in one of three ways, twice a seed
             Canary::AcknowledgesWhatAnotherBrought => 100,
             _ => 40,

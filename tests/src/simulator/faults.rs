@@ -13,6 +13,7 @@ use super::swarm::Fault;
 use super::world::World;
 use super::{Checked, Wrong, chain, ensure, same};
 use crate::disk::{Disk, Faults};
+use crate::tables_part::TablesPart;
 
 /// With those that copies of files brought.
 const NODES_WITH_COPIES_MAX: usize = 8;
@@ -34,7 +35,12 @@ impl World {
             |now: u64, chance: &mut crate::random::Random| Some(now + 1 + chance.below(40) as u64);
         let none = Faults::default();
         let trouble = match fault {
-            Fault::PowerCut => Faults { cut: soon(counts.changes, chance), ..none },
+            // as often at a commit's own write or sync as in the many of a drain
+            Fault::PowerCut => {
+                let at = chance.below(40) as u64;
+                let at = if at < 20 { at % 2 } else { at };
+                Faults { cut: Some(counts.changes + 1 + at), ..none }
+            }
             Fault::ReadError => Faults { read: soon(counts.reads, chance), ..none },
             Fault::WriteError => Faults { write: soon(counts.writes, chance), ..none },
             Fault::SyncError => Faults { sync: Some(counts.syncs + 1), ..none },
@@ -84,6 +90,8 @@ impl World {
     pub(crate) fn arm(&mut self, node: usize) {
         let lies = self.nodes[node].has(Canary::AcknowledgesBeforeItIsDurable);
         let trouble = self.nodes[node].trouble;
+        let held = self.nodes[node].engine.snapshot().and_then(|now| now.commits());
+        self.nodes[node].held = held.unwrap_or(0);
         self.nodes[node].disk.set_faults(Faults { lies, ..trouble });
     }
 
@@ -202,7 +210,8 @@ impl World {
     fn is_whole_for_redb(&self, node: usize) -> bool {
         let disk = self.nodes[node].disk.after_a_kill();
         let check = || {
-            let mut database = redb::Builder::new().create_with_backend(disk).ok()?;
+            let mut database =
+                redb::Builder::new().create_with_backend(TablesPart::of(disk).ok()?).ok()?;
             database.check_integrity().ok()
         };
         matches!(catch_unwind(AssertUnwindSafe(check)), Ok(Some(true)))
@@ -214,6 +223,11 @@ impl World {
             if node.engine.replication().locate(&end.reference())?.is_none() {
                 return Ok(false);
             }
+        }
+        // what was read before is gone where redb goes back to the state before it: nobody was told
+        // of it maybe, and its own application was
+        if node.engine.snapshot()?.commits()? < node.held {
+            return Ok(false);
         }
         // contents that had come back are gone again with the commit that brought them
         Ok(node.engine.replication().unverified(1)?.is_empty())

@@ -44,6 +44,7 @@ mod node;
 mod policy;
 mod report;
 mod rot;
+mod spoil;
 mod swarm;
 mod world;
 mod write;
@@ -56,7 +57,7 @@ pub use swarm::Fault;
 use world::World;
 
 /// What a seed does depends on it: raised with each change that makes seeds other runs.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// What a run met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -16,6 +16,7 @@ use super::ledger::{Op, Shown};
 use super::link::Seam;
 use super::naive::{Leaves, leaves};
 use super::policy::{Rule, Rules, patch};
+use super::spoil::spoilt;
 use crate::disk::{Disk, Faults};
 use crate::random::Random;
 
@@ -50,6 +51,8 @@ pub(crate) struct Node {
     pub(crate) told: Vec<End>,
     /// How many syncs its disk had seen then: without another nothing more is durable.
     told_at: Option<u64>,
+    /// How many commits it held before the disk could fail.
+    pub(crate) held: u64,
     /// A file that its backup made, at some time.
     pub(crate) backup: Option<Vec<u8>>,
     /// What its disk held, at some time.
@@ -92,6 +95,7 @@ impl Node {
         let draw =
             move || Random::new(seed.wrapping_add(count.fetch_add(1, Ordering::Relaxed))).bytes16();
         let mut builder = Engine::builder()
+            .journal_bytes(0)
             .label(&*name)
             .wall_clock(move || {
                 let millis = now.millis() + off.load(Ordering::Relaxed);
@@ -114,6 +118,7 @@ impl Node {
             trouble: Faults::default(),
             told: Vec::new(),
             told_at: None,
+            held: 0,
             backup: None,
             image: None,
             line: BTreeSet::new(),
@@ -135,8 +140,14 @@ impl Node {
     /// it.
     pub(crate) fn reopen(&mut self, disk: Disk) -> heirloom::Result<()> {
         self.forms.clear();
-        self.trouble = Faults::default();
         self.told_at = None;
+        // redb may end the process over its own damaged pages
+        let is_damaged = self.trouble.misdirected.is_some();
+        let disk = match self.canary {
+            Some(canary) if !is_damaged => spoilt(disk, canary),
+            _ => disk,
+        };
+        self.trouble = Faults::default();
         self.disk = disk.clone();
         self.engine = self.builder.clone().open_backend(disk)?;
         Ok(())

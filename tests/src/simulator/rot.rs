@@ -12,6 +12,8 @@ use crate::specimen::{self, DERIVED, Row};
 impl World {
     /// A row of what follows from the log.
     pub(crate) fn rot_row(&mut self, node: usize) -> Checked<()> {
+        // a row of the journal hides what the tables have
+        self.nodes[node].engine.drain()?;
         let disk = self.nodes[node].disk.after_a_kill();
         let derived = |row: &Row| DERIVED.contains(&row.0);
         let rows: Vec<Row> = specimen::rows_on(&disk).into_iter().filter(derived).collect();
@@ -47,6 +49,7 @@ impl World {
             return Ok(());
         }
         let commit = &shared[self.swarm.chance.below(shared.len())];
+        self.nodes[node].engine.drain()?;
         let disk = self.nodes[node].disk.after_a_kill();
         let of_it =
             |row: &Row| row.0 == "log" && row.1.starts_with(&commit.lsn.get().to_be_bytes());

@@ -32,6 +32,7 @@ fn phone(label: &str) -> Builder {
     Engine::builder()
         .label(label)
         .dataset_name("power cuts")
+        .journal_bytes(0)
         .wall_clock(move || now)
         .entropy(|| [7; 16])
 }
@@ -92,8 +93,8 @@ pub enum Step {
     Unstage,
     /// What a peer holds.
     Remember(u64),
-    /// A commit after which opening need not walk the file.
-    MarkClean,
+    /// What lies in the journal goes into the tables.
+    Drain,
 }
 
 impl Step {
@@ -159,7 +160,7 @@ impl Step {
                 replication.stage(PEER, &head, offset, &noise(offset, *length))
             }
             Self::Unstage => replication.unstage(PEER),
-            Self::MarkClean => engine.mark_clean(),
+            Self::Drain => engine.drain(),
             Self::Remember(held) => replication.remember(
                 PEER,
                 Peer { cut: None, held: Lsn::new(*held), is_hub: true, ..Default::default() },
@@ -226,14 +227,14 @@ pub fn everything() -> Vec<Step> {
         Step::Lamp(0, 1),
         Step::Lamps(1, 9, 0),
         Step::Blob(20, 30_000),
-        Step::MarkClean,
+        Step::Drain,
         Step::Together(30, 2),
         Step::Delete(3),
         Step::Node,
         Step::Stage(20_000),
         Step::Ingest(elsewhere("tablet", &[0, 1, 40], 12_000)),
         Step::Stage(9_000),
-        Step::MarkClean,
+        Step::Drain,
         Step::Remember(3),
         Step::Resolve(0),
         Step::Together(30, 3),
@@ -261,7 +262,7 @@ pub fn any_step(random: &mut Random, strangers: &[Vec<Vec<u8>>]) -> Step {
         }
         17 => Step::Node,
         18 => Step::Stage(random.of_any_size(14)),
-        _ if random.percent(50) => Step::MarkClean,
+        _ if random.percent(50) => Step::Drain,
         _ if random.percent(50) => Step::Unstage,
         _ => Step::Remember(room as u64),
     }

@@ -20,8 +20,9 @@ const CORE: &[&str] =
 const ENGINE: &[&str] = &[
     "traced.rs",
     "error",
-    "store/rows",
     "store/file",
+    "store/journal",
+    "store/rows",
     "store/read",
     "store/index",
     "store/commit",

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use heirloom::{Builder, Content, Engine, EntityId, Error, Patch};
 use heirloom_sync::sync_in_process;
+use heirloom_tests::tables_part::open_tables;
 use proptest::prelude::*;
-use redb::{Database, ReadableTable, TableDefinition};
+use redb::{ReadableTable, TableDefinition};
 use tempfile::tempdir;
 
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -41,7 +42,7 @@ fn harms() -> impl Strategy<Value = Vec<(usize, usize, Harm)>> {
 }
 
 fn harm(path: &Path, table: Table, which: usize, harm: Harm) {
-    let database = Database::open(path).unwrap();
+    let database = open_tables(path);
     let tx = database.begin_write().unwrap();
     {
         let mut table = tx.open_table(table).unwrap();

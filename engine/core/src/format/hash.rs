@@ -19,6 +19,7 @@ const ANOTHER: &str = "heirloom 1 another nonce";
 const FILE: &str = "heirloom 1 file";
 const POLICY: &str = "heirloom 1 policy";
 const POLICIES: &str = "heirloom 1 policies";
+const JOURNAL: &str = "heirloom 1 journal";
 
 /// Checksum over a version's identity and its whole resulting state (FORMAT.md, 1.5).
 pub type StateChecksum = [u8; 16];
@@ -80,6 +81,12 @@ pub fn state_checksum(
 /// order.
 pub fn states_root(checksums: &[StateChecksum]) -> [u8; 32] {
     hash(STATES, &[checksums.as_flattened()])
+}
+
+/// The checksum of a frame of a store's journal, over all that follows it (FORMAT.md, 2.8). Local:
+/// never in a commit.
+pub fn frame_sum(frame: &[u8]) -> [u8; 16] {
+    first16(hash(JOURNAL, &[frame]))
 }
 
 /// What one head of an entity adds to the state digest.

@@ -9,7 +9,7 @@ use crate::store::commit::{LogWriter, Store};
 use crate::store::index::{
     Declared, Field, Index, IndexState, if_shown, index_parts, indexed_row, read_indexed,
 };
-use crate::store::rows::{Tables, WriteTable, hex, seal, type_key};
+use crate::store::rows::{RowTable, Tables, hex, seal, type_key};
 
 /// Entities that one slice looks at: some milliseconds under the writer's lock.
 const SLICE: usize = 256;
@@ -91,14 +91,13 @@ impl Store {
             let mut meta = tx.open_table(Table::Meta)?;
             for index in &changed {
                 let name = Index::name(index.ordinal);
-                meta.insert(name.as_bytes(), &seal(name.as_bytes(), &index.encode())[..])?;
+                meta.insert(name.as_bytes(), &seal(name.as_bytes(), &index.encode()));
             }
             let mut row = Vec::new();
             row.varint(u64::from(count));
-            meta.insert(COUNT.as_bytes(), &seal(COUNT.as_bytes(), &row)[..])?;
+            meta.insert(COUNT.as_bytes(), &seal(COUNT.as_bytes(), &row));
             Ok(())
-        })?;
-        self.publish()
+        })
     }
 
     /// Whether an index is to be built or dropped.
@@ -166,21 +165,21 @@ impl Store {
             let rows = index.range(&from[..]..&to[..])?.take(SLICE);
             let rows = rows.map(|row| Ok(row?.0.value().to_vec())).collect::<Result<Vec<_>>>()?;
             for row in &rows {
-                index.remove(&row[..])?;
+                index.remove(row);
                 if let Ok((_, _, entity)) = index_parts(row) {
                     forget(&mut indexed, entity, ordinal)?;
                 }
             }
             left = rows.len() == SLICE;
             if !left {
-                tx.open_table(Table::Meta)?.remove(Index::name(ordinal).as_bytes())?;
+                tx.open_table(Table::Meta)?.remove(Index::name(ordinal).as_bytes());
             }
             Ok(())
         })?;
         if !left {
             self.writer.lock().indexing.indexes.retain(|i| i.ordinal != ordinal);
         }
-        self.publish()
+        Ok(())
     }
 }
 
@@ -226,7 +225,7 @@ fn entities_of(
 }
 
 /// Forgets that an index holds something of an entity.
-fn forget(indexed: &mut WriteTable<'_>, entity: EntityId, ordinal: u32) -> Result<()> {
+fn forget(indexed: &mut RowTable<'_>, entity: EntityId, ordinal: u32) -> Result<()> {
     let id = entity.as_bytes();
     let keys = match indexed.get(&id[..])? {
         Some(row) => read_indexed(entity, row.value()),
@@ -235,9 +234,9 @@ fn forget(indexed: &mut WriteTable<'_>, entity: EntityId, ordinal: u32) -> Resul
     let Ok(mut keys) = keys else { return Ok(()) };
     keys.retain(|(o, _)| *o != ordinal);
     if keys.is_empty() {
-        indexed.remove(&id[..])?;
+        indexed.remove(id);
     } else {
-        indexed.insert(&id[..], &indexed_row(entity, &keys)[..])?;
+        indexed.insert(id, &indexed_row(entity, &keys));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::primitives::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// What is written in batches. Batches are numbered from 1; what is added belongs to the batch that
 /// is open.
-pub(crate) trait Journal {
+pub(crate) trait Batches {
     /// All that one durable commit writes.
     type Batch;
     /// What readers get after it.
@@ -60,7 +60,7 @@ struct Turn<'a> {
 impl GroupCommit {
     /// Returns when all batches up to this one are durable and visible. After a failure, or a
     /// panic, in writing a batch all who wait for it or for a later one are refused.
-    pub(crate) fn flush<J: Journal>(&self, journal: &J, batch: u64) -> Result<(), J::Error> {
+    pub(crate) fn flush<B: Batches>(&self, batches: &B, batch: u64) -> Result<(), B::Error> {
         let mut progress = self.lock();
         while (progress.taken || progress.between > 0) && progress.durable < batch {
             progress = self.wait(progress);
@@ -69,13 +69,13 @@ impl GroupCommit {
             return Ok(());
         }
         if progress.broken {
-            return Err(J::refused());
+            return Err(B::refused());
         }
         // until it went well it went wrong, so that a panic counts as a failure
         let mut turn = self.take(progress, true);
-        let (number, work) = journal.close_batch();
-        let state = journal.write(&work)?;
-        journal.publish(work, state);
+        let (number, work) = batches.close_batch();
+        let state = batches.write(&work)?;
+        batches.publish(work, state);
         (turn.durable, turn.breaks) = (number, false);
         Ok(())
     }

@@ -1,45 +1,67 @@
-//! Quick opening after a kill: redb then need not walk the whole file, if the last commit noted
-//! which pages are free (R37).
-//!
-//! Such a commit writes several times as much as an ordinary one, and any other after it undoes it.
-//! So it is made when nothing was written for a while, and when the application says that it may be
-//! killed soon.
+//! When what lies in the journal is to be drained: at once where it has become much, else after a
+//! pause in writing.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// When something was written last that no such commit followed.
+/// What was written and is not drained, as far as whoever drains must know.
 #[derive(Default)]
 pub(crate) struct Idle {
-    pub(crate) state: Mutex<State>,
-    pub(crate) moved: Condvar,
+    state: Mutex<State>,
+    moved: Condvar,
 }
 
 #[derive(Default)]
-pub(crate) struct State {
-    pub(crate) written: Option<Instant>,
-    pub(crate) over: bool,
+struct State {
+    written: Option<Instant>,
+    is_much: bool,
+    is_watched: bool,
+    over: bool,
 }
 
 impl Idle {
-    /// An ordinary commit was made.
-    pub(crate) fn written(&self) {
-        self.state.lock().written = Some(Instant::now());
+    /// A commit was made. `much`: it is to be drained at once.
+    pub(crate) fn written(&self, much: bool) {
+        let mut state = self.state.lock();
+        state.written = Some(Instant::now());
+        state.is_much |= much;
+        drop(state);
         self.moved.notify_all();
     }
 
-    /// Waits until nothing was written for so long after something was. False when it is over.
-    pub(crate) fn wait(&self, period: Duration) -> bool {
+    /// Somebody [waits](Self::wait), or is about to.
+    pub(crate) fn watch(&self) {
+        self.state.lock().is_watched = true;
+    }
+
+    /// Whether somebody drains what becomes much.
+    pub(crate) fn is_watched(&self) -> bool {
+        let state = self.state.lock();
+        state.is_watched && !state.over
+    }
+
+    /// Waits until there is something to drain: much, or nothing was written for so long after
+    /// something was. False when it is over.
+    pub(crate) fn wait(&self, pause: Option<Duration>) -> bool {
         let mut state = self.state.lock();
         while !state.over {
             // what ends beyond the clock never ends
-            match state.written.and_then(|at| at.checked_add(period)) {
-                Some(end) if end <= Instant::now() => return true,
+            let end = state.written.zip(pause).and_then(|(at, pause)| at.checked_add(pause));
+            match end {
+                _ if state.is_much => break,
+                Some(end) if end <= Instant::now() => break,
                 Some(end) => drop(self.moved.wait_until(&mut state, end)),
                 None => self.moved.wait(&mut state),
             }
         }
-        false
+        (state.written, state.is_much) = (None, false);
+        !state.over
+    }
+
+    /// Whoever waits goes.
+    pub(crate) fn end(&self) {
+        self.state.lock().over = true;
+        self.moved.notify_all();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::ThreadId;
 
 use heirloom_core::fold::Lines;
@@ -18,8 +18,9 @@ use super::wake::Wake;
 use crate::error::{Error, Result};
 use crate::store::file::{Opened, Process, WatchedFile};
 use crate::store::index::Declared;
+use crate::store::journal::{End, Ring};
 use crate::store::read::{Caches, Missing, View};
-use crate::store::rows::{Directory, ReadTables, Tables, catching};
+use crate::store::rows::{Directory, Layer, ReadTables, Tables, catching};
 
 /// Where the engine gets the time from.
 pub(crate) type ClockSource = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -46,6 +47,9 @@ impl Backing {
         }
     }
 }
+
+/// Rows that were drained, and up to where in the journal.
+pub(in crate::store) type Drained = (Arc<Layer>, End);
 
 /// An open store. Readers share what was published last; there is one writer at a time.
 pub(crate) struct Store {
@@ -77,10 +81,14 @@ pub(crate) struct Store {
     pub(in crate::store) holder: Mutex<Option<ThreadId>>,
     /// Who makes commits durable; who waits for it joins the next one.
     pub(in crate::store) group: GroupCommit,
-    /// What was written since opening was made quick.
+    /// Commits that are not in the tables yet, as they lie in the file.
+    pub(crate) journal: Mutex<Ring>,
+    /// Held by whoever moves them into the tables; what is there and nobody has shown yet.
+    pub(in crate::store) drain: Mutex<Option<Drained>>,
+    /// How much memory they may take.
+    pub(in crate::store) delta_bytes: usize,
+    /// Whether there is something to be drained soon.
     pub(in crate::store) idle: Arc<Idle>,
-    /// Something in the file is damaged: redb must not walk over it.
-    pub(in crate::store) marred: AtomicBool,
     /// How many commits are published: their lsns are below it.
     pub(in crate::store) durable: AtomicU64,
     /// Calls those who wait for more.
@@ -145,28 +153,9 @@ impl Store {
         self.watched.as_ref().and_then(|file| file.told().err()).unwrap_or(Error::Poisoned)
     }
 
-    /// Lets readers see what was written beside the log.
-    pub(crate) fn publish(&self) -> Result<()> {
-        self.check_not_held()?;
-        // in turn with the durable commits, so that no older state is published over a newer one
-        self.group.in_turn(|| {
-            // what a failed commit left would become visible, and its number is not known
-            if self.group.is_broken() {
-                return Err(self.broken());
-            }
-            let tables = self.read_tables(self.tables()?.commit)?;
-            let mut writer = self.writer.lock();
-            *self.published.write() = Some(tables.clone());
-            writer.tables = Some(tables);
-            Ok(())
-        })
-    }
-
-    /// Notes that something in the file is damaged. From now on each commit says which pages are
-    /// free: after a kill redb would else walk over all of them, and refuse the whole file for the
-    /// one that is damaged.
-    pub(crate) fn is_marred(&self) {
-        self.marred.store(true, Ordering::Release);
+    /// How large the journal is.
+    pub(crate) fn journal_bytes(&self) -> u64 {
+        self.journal.lock().len()
     }
 
     /// Behind the last commit that is durable and visible. Tables that are asked for afterwards
@@ -210,6 +199,7 @@ impl Store {
         self.check_not_held()?;
         let done = self.group.in_turn(|| {
             let done = act()?;
+            self.drain_at_end();
             // redb writes when it closes, and must not write to what is another's by now
             let file = self.check_file();
             let closed = catching("closing", || {
@@ -236,6 +226,7 @@ impl Drop for Store {
             return;
         }
         self.wake.close();
+        self.drain_at_end();
         self.check_file().ok();
         // redb writes when it closes, and panics on what it finds damaged then: nobody is left to
         // be told

@@ -9,7 +9,7 @@ use super::problem::Verification;
 use crate::error::{Error, Result, Table};
 use crate::store::commit::Store;
 use crate::store::read::View;
-use crate::store::rows::{Gap, Record, Tables, WriteTables, dot_of, log_key, lsn_of, read_gap};
+use crate::store::rows::{Gap, Record, RowBatch, Tables, dot_of, log_key, lsn_of, read_gap};
 use crate::traced::TRACED;
 
 /// Names rows that cannot be read, or mark what is not here (R33).
@@ -27,13 +27,13 @@ pub(crate) fn check_missing(tables: &Tables, end: Lsn, out: &mut Verification) -
 }
 
 /// Drops such rows.
-pub(crate) fn mend_missing(tables: &Tables, end: Lsn, tx: &WriteTables) -> Result<()> {
+pub(crate) fn mend_missing(tables: &Tables, end: Lsn, tx: &RowBatch<'_>) -> Result<()> {
     let Some(table) = tables.optional(Table::Missing)? else { return Ok(()) };
     let mut mended = tx.open_table(Table::Missing)?;
     for row in table.iter()? {
         let (key, value) = row?;
         if read_gap(key.value(), value.value()).map_or(true, |(lsn, _)| lsn >= end) {
-            mended.remove(key.value())?;
+            mended.remove(key.value());
         }
     }
     Ok(())

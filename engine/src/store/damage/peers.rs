@@ -4,7 +4,7 @@ use heirloom_core::model::Lsn;
 
 use super::problem::Verification;
 use crate::error::{Result, Table};
-use crate::store::rows::{Tables, WriteTables, read_peer, spoilt};
+use crate::store::rows::{RowBatch, Tables, read_peer, spoilt};
 
 /// Names what is damaged (R33).
 pub(crate) fn check_peers(tables: &Tables, out: &mut Verification) -> Result<()> {
@@ -19,17 +19,23 @@ pub(crate) fn check_peers(tables: &Tables, out: &mut Verification) -> Result<()>
 }
 
 /// Drops what is damaged: it costs longer clocks and parts that travel again.
-pub(crate) fn mend_peers(tables: &Tables, tx: &WriteTables) -> Result<()> {
+pub(crate) fn mend_peers(tables: &Tables, tx: &RowBatch<'_>) -> Result<()> {
     let mut peers = tx.open_table(Table::Peers)?;
     for row in tables.peers.iter()? {
         let (key, value) = row?;
         if read_peer(key.value(), value.value(), Lsn::END).is_err() {
-            peers.remove(key.value())?;
+            peers.remove(key.value());
         }
     }
     let mut staging = tx.open_table(Table::Staging)?;
     for peer in spoilt(tables)?.into_keys() {
-        staging.remove_all_of(&peer)?;
+        for row in tables.staging.range(&peer[..]..)? {
+            let (key, _) = row?;
+            if !key.value().starts_with(&peer) {
+                break;
+            }
+            staging.remove(key.value());
+        }
     }
     Ok(())
 }

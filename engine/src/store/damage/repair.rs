@@ -15,8 +15,8 @@ use crate::error::{Error, Result, Table};
 use crate::store::commit::{LogWriter, Store, drop_record, put_record};
 use crate::store::read::{Caches, View, read_type};
 use crate::store::rows::{
-    Bytes, Checkpoint, Gap, ReadTable, Record, Tables, WriteTable, WriteTables, add_checkpoint,
-    decode_row, dot_key, seal, tables, type_key,
+    Bytes, Checkpoint, Gap, ReadTable, Record, RowBatch, Tables, WriteTable, WriteTables,
+    add_checkpoint, decode_row, dot_key, seal, tables, type_key,
 };
 
 /// Memory for what is read on the way.
@@ -65,7 +65,6 @@ impl Store {
                     mended += 1;
                 }
                 if mended > 0 {
-                    self.is_marred();
                     let tables = self.read_anew(writer)?;
                     self.caches.clear();
                     match self.load_writer(writer, &tables, self.durable()) {
@@ -87,12 +86,11 @@ impl Store {
             Err(Error::Corrupt { .. }) => None,
             other => other?,
         };
-        self.mend(|tx| {
+        self.rewrite_beneath(|tx| {
             let mut made = tx.set_aside(table)?;
             let Some(broken) = broken else { return Ok(()) };
-            let own = |key: &Bytes<'_>, value: &Bytes<'_>| {
-                tables::can_hold(table, key.value(), value.value())
-            };
+            let own =
+                |key: &Bytes, value: &Bytes| tables::can_hold(table, key.value(), value.value());
             // from both ends up to the broken place
             for row in broken.iter().into_iter().flatten().map_while(Result::ok) {
                 if own(&row.0, &row.1) {
@@ -165,10 +163,11 @@ impl Store {
             return Ok(false);
         }
         let logged = self.durable();
-        let tables = self.tables()?;
-        // first: all else asks for the numbers of types
-        self.mend(|tx| mend_type_names(&tables, tx))?;
+        // what the journal has lost follows from no other place: all else is made to fit
+        self.mend(|_| Ok(()))?;
         let tables = self.read_anew(writer)?;
+        // first: all else asks for the numbers of types
+        let tables = self.mend_rows(writer, |tx| mend_type_names(&tables, tx))?;
         let damaged = self.mend_dots(&tables, logged)?;
         let tables = self.read_anew(writer)?;
         let caches = Caches::new(CACHE);
@@ -177,14 +176,22 @@ impl Store {
         let tables = self.read_anew(writer)?;
         let view = View { caches: &caches, ..self.view(&tables) };
         self.mend_beside(&view)?;
-        self.mend(|tx| {
+        let tables = self.read_anew(writer)?;
+        let mut tables = self.mend_rows(writer, |tx| {
             mend_missing(&tables, logged, tx)?;
             mend_peers(&tables, tx)
         })?;
         if let Some(end) = end {
-            self.mend_checkpoint(&view, logged, &end)?;
+            let view = View { caches: &caches, ..self.view(&tables) };
+            if let Some((last, bytes)) = checkpoint_to_mend(&view, logged, &end)? {
+                tables = self.mend_rows(writer, |tx| {
+                    let mut log = tx.open_table(Table::Log)?;
+                    drop_record(&mut log, last)?;
+                    put_record(&mut log, last, &bytes);
+                    Ok(())
+                })?;
+            }
         }
-        let tables = self.read_anew(writer)?;
         self.caches.clear();
         // an end that a lost row of `dots` had hidden
         self.load_writer(writer, &tables, logged)?;
@@ -196,16 +203,25 @@ impl Store {
     }
 
     fn read_anew(&self, writer: &mut LogWriter) -> Result<Arc<Tables>> {
-        let tables = self.read_tables(self.tables()?.commit)?;
-        *self.published.write() = Some(tables.clone());
-        writer.tables = Some(tables.clone());
+        let before = self.tables()?;
+        let tables = self.read_tables(before.commit)?.under(before.delta.clone(), before.commit);
+        let tables = Arc::new(tables);
+        self.show(writer, tables.clone());
+        Ok(tables)
+    }
+
+    fn mend_rows(
+        &self,
+        writer: &mut LogWriter,
+        write: impl FnOnce(&RowBatch<'_>) -> Result<()>,
+    ) -> Result<Arc<Tables>> {
+        let tables = self.write_beside(write)?;
+        self.show(writer, tables.clone());
         Ok(tables)
     }
 
     fn mend(&self, write: impl FnOnce(&WriteTables) -> Result<()>) -> Result<()> {
-        let done = self.commit(false, write);
-        self.idle.written();
-        done
+        self.rewrite(write)
     }
 
     /// Whether records are damaged or gone, so that no heads follow from the log. What `dots` says
@@ -352,26 +368,26 @@ impl Store {
             Ok(())
         })
     }
+}
 
-    /// The checkpoint in the last record.
-    fn mend_checkpoint(&self, view: &View<'_>, logged: Lsn, end: &Checkpoint) -> Result<()> {
-        let Some(last) = logged.before() else { return Ok(()) };
-        if view.checkpoint(logged).ok().flatten().as_ref() == Some(end) {
-            return Ok(());
-        }
-        let record = view.record_uncached(last)?;
-        let mut bytes = view.with_bytes(last, |bytes| record.without_checkpoint(bytes))?;
-        add_checkpoint(&mut bytes, end);
-        self.mend(|tx| {
-            let mut log = tx.open_table(Table::Log)?;
-            drop_record(&mut log, last)?;
-            put_record(&mut log, last, &bytes)
-        })
+/// The last record and its bytes with the right checkpoint, where it has another.
+fn checkpoint_to_mend(
+    view: &View<'_>,
+    logged: Lsn,
+    end: &Checkpoint,
+) -> Result<Option<(Lsn, Vec<u8>)>> {
+    let Some(last) = logged.before() else { return Ok(None) };
+    if view.checkpoint(logged).ok().flatten().as_ref() == Some(end) {
+        return Ok(None);
     }
+    let record = view.record_uncached(last)?;
+    let mut bytes = view.with_bytes(last, |bytes| record.without_checkpoint(bytes))?;
+    add_checkpoint(&mut bytes, end);
+    Ok(Some((last, bytes)))
 }
 
 /// `type_names`, from the rows of `types` that can be read.
-fn mend_type_names(tables: &Tables, tx: &WriteTables) -> Result<()> {
+fn mend_type_names(tables: &Tables, tx: &RowBatch<'_>) -> Result<()> {
     let mut names = tx.open_table(Table::TypeNames)?;
     for row in tables.type_names.iter()? {
         let (name, number) = row?;
@@ -380,15 +396,15 @@ fn mend_type_names(tables: &Tables, tx: &WriteTables) -> Result<()> {
             read_type(number.value(), row.value()).is_ok_and(|n| n.as_bytes() == name.value())
         });
         if !fits {
-            names.remove(name.value())?;
+            names.remove(name.value());
         }
     }
     for row in tables.types.iter()? {
         let (number, row) = row?;
         if let Ok(name) = read_type(number.value(), row.value())
-            && names.get(name.as_bytes())?.is_none()
+            && names.get(name.as_bytes())?.is_none_or(|found| found.value() != number.value())
         {
-            names.insert(name.as_bytes(), number.value())?;
+            names.insert(name.as_bytes(), number.value());
         }
     }
     Ok(())

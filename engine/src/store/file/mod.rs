@@ -2,6 +2,8 @@
 //! same.
 
 mod fingerprint;
+mod layout;
+mod medium;
 mod opened;
 mod overlay;
 mod padded;
@@ -11,9 +13,11 @@ mod refused;
 mod watched;
 
 pub(crate) use fingerprint::{Fingerprint, of_backend, of_file};
+pub(crate) use layout::Layout;
+pub(crate) use medium::{Medium, Tail};
 pub use opened::Opened;
 pub(crate) use overlay::Overlay;
 pub(crate) use padded::Padded;
-pub(crate) use partial::Partial;
+pub(crate) use partial::{Partial, room};
 pub(crate) use place::keep_name;
 pub(crate) use watched::{Process, Wanted, WatchedFile, failed, is_there, open_file};

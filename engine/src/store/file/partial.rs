@@ -28,14 +28,14 @@ impl Partial {
         Ok((Self(path), file))
     }
 
-    /// Gives it its name, and makes that durable, unless somebody took it meanwhile. Returns its
-    /// size.
+    /// Gives it its name, and makes that durable, unless somebody took it meanwhile. Returns how
+    /// much room it takes.
     pub(crate) fn arrive(
         self,
         path: &Path,
         keep_name: &dyn Fn(&Path) -> io::Result<()>,
     ) -> io::Result<u64> {
-        let size = fs::metadata(&self.0)?.len();
+        let size = room(&fs::metadata(&self.0)?);
         match self.0.persist_noclobber(path) {
             Err(e) if e.error.kind() == ErrorKind::AlreadyExists => return Err(e.error),
             Err(e) => {
@@ -48,6 +48,15 @@ impl Partial {
         keep_name(path).inspect_err(|_| _ = fs::remove_file(path))?;
         Ok(size)
     }
+}
+
+/// Bytes that a file takes on the disk, as far as the system tells: one may be longer than that,
+/// with holes.
+pub(crate) fn room(file: &fs::Metadata) -> u64 {
+    #[cfg(unix)]
+    return file.len().min(std::os::unix::fs::MetadataExt::blocks(file) * 512);
+    #[cfg(not(unix))]
+    file.len()
 }
 
 fn is_free(path: &Path) -> io::Result<()> {

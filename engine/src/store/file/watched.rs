@@ -129,9 +129,13 @@ pub(crate) struct WatchedFile(Arc<Watched>);
 #[derive(Debug)]
 struct Watched {
     below: FileBackend,
+    /// The same open file.
+    file: File,
     /// Absolute, so that it means the same wherever the process goes.
     path: PathBuf,
     process: Process,
+    /// Where redb's part begins.
+    tables_at: OnceLock<u64>,
     known: Mutex<Known>,
     changed: OnceLock<&'static str>,
 }
@@ -141,10 +145,15 @@ struct Watched {
 struct Known {
     /// Device and number.
     identity: Option<(u64, u64)>,
-    /// Length and first bytes, where nobody else may write. redb writes its header with each
-    /// commit, so that it tells what was written here from all else.
+    /// Length and redb's header, where nobody else may write. redb writes that with each commit, so
+    /// that it tells what was written here from all else.
     content: Option<(u64, Vec<u8>)>,
+    /// Where the journal was written last, and with what.
+    journal: Option<(u64, Vec<u8>)>,
 }
+
+/// Bytes of what was written to the journal that are compared.
+const JOURNALED: usize = 64;
 
 /// Bytes of redb's header: what it says of its two last commits.
 const HEADER: usize = 320;
@@ -154,16 +163,27 @@ impl WatchedFile {
     pub(crate) fn new(path: &Path, file: File) -> Result<Self> {
         let identity = identity(&file.metadata().map_err(failed)?);
         Ok(Self(Arc::new(Watched {
-            below: FileBackend::new(file)?,
+            below: FileBackend::new(file.try_clone().map_err(failed)?)?,
+            file,
             path: std::path::absolute(path).map_err(failed)?,
             process: Process::this(),
-            known: Mutex::new(Known { identity, content: None }),
+            tables_at: OnceLock::new(),
+            known: Mutex::new(Known { identity, content: None, journal: None }),
             changed: OnceLock::new(),
         })))
     }
 
+    /// Says where redb's part begins, before it is used.
+    pub(crate) fn divide(&self, tables_at: u64) {
+        self.0.tables_at.get_or_init(|| tables_at);
+    }
+
+    fn tables_at(&self) -> u64 {
+        self.0.tables_at.get().copied().unwrap_or_default()
+    }
+
     /// From here on nobody else may write it, and whoever does is noticed. To be called when it is
-    /// locked.
+    /// locked and divided.
     pub(crate) fn watch(&self) -> Result<()> {
         let mut known = self.0.known.lock();
         let len = self.0.below.len().map_err(failed)?;
@@ -172,14 +192,15 @@ impl WatchedFile {
     }
 
     fn header(&self, len: u64) -> io::Result<Vec<u8>> {
-        let mut header = vec![0; HEADER.min(usize::try_from(len).unwrap_or(HEADER))];
-        self.0.below.read(0, &mut header)?;
+        let there = len.saturating_sub(self.tables_at());
+        let mut header = vec![0; HEADER.min(usize::try_from(there).unwrap_or(HEADER))];
+        self.0.below.read(self.tables_at(), &mut header)?;
         Ok(header)
     }
 
     /// redb's header as it is now: it changes with every commit of whoever writes.
     pub(crate) fn state(&self) -> Result<Vec<u8>> {
-        self.header(HEADER as u64).map_err(failed)
+        self.header(u64::MAX).map_err(failed)
     }
 
     /// Looks whether the file is still what it was. Once it is not, nothing of it is written any
@@ -224,7 +245,24 @@ impl WatchedFile {
             }
             _ => {}
         }
-        None
+        let (at, written) = known.journal.as_ref()?;
+        let mut now = vec![0; written.len()];
+        let read = self.0.below.read(*at, &mut now);
+        (read.is_ok() && now != *written).then_some("something else was written over it")
+    }
+
+    /// Returns when these bytes of the journal are durable.
+    pub(crate) fn write_durably(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check_write()?;
+        // in one step for whoever compares
+        let mut known = self.0.known.lock();
+        known.journal = None;
+        write_durably(&self.0.file, offset, data, &|| {
+            self.0.below.write(offset, data)?;
+            self.0.below.sync_data()
+        })?;
+        known.journal = Some((offset, data[..data.len().min(JOURNALED)].to_vec()));
+        Ok(())
     }
 
     fn check_process(&self) -> io::Result<()> {
@@ -241,6 +279,40 @@ impl WatchedFile {
             None => Ok(()),
         }
     }
+}
+
+/// A sync would wait for all that redb has on its way in the same file. Linux can make one write
+/// durable without; elsewhere, and where the file system cannot, it is done `otherwise`.
+#[cfg(target_os = "linux")]
+fn write_durably(
+    file: &File,
+    offset: u64,
+    data: &[u8],
+    otherwise: &dyn Fn() -> io::Result<()>,
+) -> io::Result<()> {
+    use rustix::io::{Errno, ReadWriteFlags, pwritev2};
+    let mut done = 0;
+    while done < data.len() {
+        let rest = [io::IoSlice::new(&data[done..])];
+        match pwritev2(file, &rest, offset + done as u64, ReadWriteFlags::DSYNC) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => done += written,
+            Err(Errno::INTR) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return otherwise(),
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn write_durably(
+    _: &File,
+    _: u64,
+    _: &[u8],
+    otherwise: &dyn Fn() -> io::Result<()>,
+) -> io::Result<()> {
+    otherwise()
 }
 
 /// Nothing where the system does not tell.
@@ -284,7 +356,9 @@ impl StorageBackend for WatchedFile {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.check_write()?;
-        if offset >= HEADER as u64 {
+        let header = self.tables_at()..self.tables_at() + HEADER as u64;
+        if !header.contains(&offset) {
+            // redb writes whole pages, and its header alone
             return self.0.below.write(offset, data);
         }
         // in one step for whoever compares
@@ -292,7 +366,7 @@ impl StorageBackend for WatchedFile {
         let content = known.content.take();
         self.0.below.write(offset, data)?;
         known.content = content.map(|(len, mut header)| {
-            let from = (offset as usize).min(header.len());
+            let from = ((offset - self.tables_at()) as usize).min(header.len());
             let part = data.len().min(header.len() - from);
             header[from..from + part].copy_from_slice(&data[..part]);
             (len, header)

@@ -15,7 +15,7 @@ use heirloom_core::model::{EntityId, Path};
 
 use crate::error::{Error, Result, Table};
 use crate::store::read::View;
-use crate::store::rows::{Tables, WriteTables, hex, seal, unreadable, unseal};
+use crate::store::rows::{RowBatch, Tables, hex, seal, unreadable, unseal};
 
 /// A field of a type.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -227,7 +227,7 @@ pub(crate) fn keys_of<'i>(
 /// Writes what a batch changes. Entities whose type changed lose what stood of them under the old
 /// one.
 pub(crate) fn write_index(
-    tx: &WriteTables,
+    tx: &RowBatch<'_>,
     changes: &BTreeMap<EntityId, Keys>,
     retyped: &[EntityId],
 ) -> Result<()> {
@@ -250,15 +250,15 @@ pub(crate) fn write_index(
             continue;
         }
         for (ordinal, key) in before.iter().filter(|k| !now.contains(k)) {
-            index.remove(&index_key(*ordinal, key, *entity)[..])?;
+            index.remove(&index_key(*ordinal, key, *entity));
         }
         for (ordinal, key) in now.iter().filter(|k| !before.contains(k)) {
-            index.insert(&index_key(*ordinal, key, *entity)[..], &[][..])?;
+            index.insert(&index_key(*ordinal, key, *entity), &[]);
         }
         if now.is_empty() {
-            indexed.remove(&id[..])?;
+            indexed.remove(id);
         } else {
-            indexed.insert(&id[..], &indexed_row(*entity, now)[..])?;
+            indexed.insert(id, &indexed_row(*entity, now));
         }
     }
     Ok(())

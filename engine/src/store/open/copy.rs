@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use redb::{Database, Durability, StorageBackend};
+use redb::{Database, Durability};
 
 use crate::error::{Error, Result, Table};
 use crate::store::commit::Store;
+use crate::store::file::{Layout, Medium, Tail};
 use crate::store::rows::{
-    FINGERPRINT, FORMAT, NODE, OWN, PREDECESSOR, ReadTable, Tables, WriteTables, create_tables,
-    tables, transact, unseal,
+    FINGERPRINT, FORMAT, JOURNAL, NODE, OWN, PREDECESSOR, ReadTable, Tables, WriteTables,
+    create_tables, tables, transact, unseal,
 };
 
 /// Bytes of rows that one transaction of the copy writes.
@@ -48,8 +49,15 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn new(path: &Path, backend: impl StorageBackend) -> Result<Self> {
+    /// `journal`: bytes of the ring that it gets.
+    pub(crate) fn new(path: &Path, medium: Medium, journal: u64) -> Result<Self> {
         let failed = |e: redb::DatabaseError| not_written(path, e);
+        let (layout, _) =
+            Layout::open_or_create(&medium, Layout::with_ring(journal)).map_err(|e| match e {
+                Error::Storage(why) => not_written(path, *why),
+                other => other,
+            })?;
+        let backend = Tail::new(medium, layout.tables_at());
         let database = Database::builder()
             .set_cache_size(CACHE)
             .create_with_backend(backend)
@@ -82,7 +90,7 @@ impl Target {
                 Error::Cancelled
             })
         };
-        let done = transact(&self.database, durability, false, write);
+        let done = transact(&self.database, durability, write);
         match of_write {
             Some(e) => Err(e),
             None => done.map_err(self.failed()),
@@ -151,8 +159,8 @@ impl Store {
 /// identity.
 fn is_left_out(name: &[u8], same: bool) -> bool {
     let of_identity = [OWN, PREDECESSOR, NODE].iter().any(|n| n.as_bytes() == name);
-    // a new file has a format and a fingerprint of its own
-    [FORMAT, FINGERPRINT].iter().any(|n| n.as_bytes() == name) || of_identity && !same
+    // a new file has a format, a journal and a fingerprint of its own
+    [FORMAT, FINGERPRINT, JOURNAL].iter().any(|n| n.as_bytes() == name) || of_identity && !same
 }
 
 fn copy_table(
@@ -195,6 +203,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use redb::StorageBackend;
     use redb::backends::InMemoryBackend;
 
     use super::*;
@@ -242,8 +251,8 @@ mod tests {
         let free = Arc::new(AtomicU64::new(u64::MAX));
         let copy = |bytes: u64, same: bool| {
             free.store(bytes, Ordering::Relaxed);
-            let target =
-                Target::new(Path::new("there"), Disk(InMemoryBackend::new(), free.clone()))?;
+            let disk = Disk(InMemoryBackend::new(), free.clone());
+            let target = Target::new(Path::new("there"), Medium::Other(Arc::new(disk)), 0)?;
             let store = engine.store();
             if same {
                 store.move_to(target)

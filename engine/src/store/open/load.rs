@@ -2,20 +2,22 @@
 //! writes.
 
 use std::ops::Bound;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use heirloom_core::bytes::Reader;
 use heirloom_core::format::genesis::Genesis;
 use heirloom_core::model::{CommitRef, Line, LogId, Lsn, NodeId, Sequence};
 
+use super::replay::replay;
 use crate::error::{Error, Result, Table};
 use crate::store::commit::{Known, LogWriter, Store, Tip, is_empty};
 use crate::store::file::{Fingerprint, Opened};
 use crate::store::read::View;
 use crate::store::rows::{
     Checkpoint, DATASET, Directory, FINGERPRINT, Gap, LOCAL, NODE, OWN, PREDECESSOR, Tables,
-    branch_point, commit_ref, hex, number, predecessor_row, seal, type_number_of, unreadable,
-    unseal,
+    branch_point, commit_ref, hex, in_order, number, predecessor_row, rows_of, seal,
+    type_number_of, unreadable, unseal,
 };
 
 impl Store {
@@ -38,19 +40,39 @@ impl Store {
         Ok(())
     }
 
-    /// Takes in what the process that writes the file has committed since. Costs a read of the
-    /// file's first bytes if that is nothing, else what opening costs.
+    /// Takes in what the process that writes the file has committed since. Costs two short reads if
+    /// that is nothing, else what opening costs.
     pub(crate) fn catch_up(&self) -> Result<()> {
         self.check_process()?;
         let (Some(followed), Some(file)) = (&self.followed, &self.watched) else { return Ok(()) };
         let mut followed = followed.lock();
         let published = self.published.read().clone().ok_or(Error::Closed)?;
-        // before the tables are read, so that a commit between the two is noticed the next time
-        let now = file.state()?;
-        if *followed == now {
-            return Ok(());
-        }
-        let tables = self.read_tables(published.commit + 1)?;
+        let commit = published.commit + 1;
+        let mut journal = self.journal.lock();
+        // before the tables are read, so that what is drained between the two is noticed
+        let mut now = file.state()?;
+        let tables = if *followed == now {
+            let added = rows_of(&journal.read_on()?)?;
+            if added.is_empty() {
+                return Ok(());
+            }
+            published.under(published.delta.with(in_order(added)), commit)
+        } else {
+            loop {
+                let tables = self.read_tables(commit)?;
+                let (medium, layout) = journal.lies_on();
+                let (replayed, delta) = replay(&tables, medium, layout)?;
+                let then = file.state()?;
+                if then == now {
+                    *journal = replayed;
+                    break tables.under(delta, commit);
+                }
+                // drained meanwhile: what lay in the ring may be written over
+                now = then;
+            }
+        };
+        drop(journal);
+        let tables = Arc::new(tables);
         load_names(&tables, &self.directory)?;
         let next_lsn = tables.end()?;
         let mut writer = self.writer.lock();
@@ -194,8 +216,7 @@ fn from(number: &[u8; 4]) -> (Bound<&[u8]>, Bound<&[u8]>) {
 
 /// Those that are not known yet. Of entity types only how many there are, however many that be.
 pub(crate) fn load_names(tables: &Tables, directory: &Directory) -> Result<()> {
-    let logs = tables.transaction.table(Table::Logs)?;
-    for row in logs.range::<&[u8]>(from(&directory.log_count().to_be_bytes()))? {
+    for row in tables.logs.range::<&[u8]>(from(&directory.log_count().to_be_bytes()))? {
         let (key, value) = row?;
         check_number(Table::Logs, key.value(), directory.log_count())?;
         let bytes = unseal(Table::Logs, key.value(), value.value())?;

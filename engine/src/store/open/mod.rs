@@ -3,6 +3,7 @@
 mod copy;
 mod load;
 mod opening;
+mod replay;
 
 pub(crate) use copy::Target;
 pub(crate) use opening::Options;

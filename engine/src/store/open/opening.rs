@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 
 use heirloom_core::merge::Policies;
 use heirloom_core::model::DatasetId;
@@ -11,16 +11,17 @@ use parking_lot::{Mutex, RwLock};
 use redb::{Database, StorageBackend};
 
 use super::load::load_names;
+use super::replay::replay;
 use crate::error::{Error, Result, Table};
-use crate::store::commit::{Backing, ClockSource, GroupCommit, Idle, LogWriter, Store, Wake};
+use crate::store::commit::{Backing, ClockSource, GroupCommit, LogWriter, Store, Wake};
 use crate::store::file::{
-    Fingerprint, Opened, Overlay, Padded, Partial, Process, Wanted, WatchedFile, failed, is_there,
-    keep_name, of_backend, of_file, open_file,
+    Fingerprint, Layout, Medium, Opened, Overlay, Padded, Partial, Process, Tail, Wanted,
+    WatchedFile, failed, is_there, keep_name, of_backend, of_file, open_file,
 };
 use crate::store::index::Field;
 use crate::store::read::{Caches, Missing};
 use crate::store::rows::{
-    Directory, FILE_FORMAT, FORMAT, Tables, catching, create_tables, number, unseal,
+    Delta, Directory, FILE_FORMAT, FORMAT, Tables, catching, create_tables, number, unseal,
 };
 
 pub(crate) struct Options {
@@ -37,7 +38,13 @@ pub(crate) struct Options {
     pub(crate) wanted: Wanted,
     /// One process writes while others read.
     pub(crate) shared: bool,
+    /// Bytes of the journal of a store that is made.
+    pub(crate) journal_bytes: Option<u64>,
 }
+
+/// Bytes of the journal, unless somebody wants another size.
+const JOURNAL_IN_FILES: u64 = 16 << 20;
+const JOURNAL_ELSEWHERE: u64 = 256 << 10;
 
 /// What is known of what is opened.
 struct Found<'a> {
@@ -47,9 +54,10 @@ struct Found<'a> {
     keep_name: &'a dyn Fn() -> io::Result<()>,
     mark: Option<Fingerprint>,
     read_only: bool,
-    /// Knows whether it was recovered.
-    idle: Arc<Idle>,
     watched: Option<WatchedFile>,
+    /// What it lies on, and how that is divided.
+    medium: Medium,
+    layout: Layout,
 }
 
 /// A file that does not begin as redb's do is a mistake of the caller and no fault of the disk.
@@ -75,17 +83,12 @@ impl Store {
         keep_name: &dyn Fn(&Path) -> io::Result<()>,
     ) -> Result<Self> {
         let mut store = catching(path.display(), || {
-            let idle = Arc::default();
-            let builder = file_builder(&options, &idle);
-            let (database, file, fresh) = open_or_make(path, options.wanted, &builder)?;
+            let (database, file, layout, fresh) = open_or_make(path, &options)?;
             file.watch()?;
-            if fresh {
-                idle.written();
-            }
             let mark = of_file(path, options.install.as_deref());
             let keep_name = &|| keep_name(path);
-            let found =
-                Found { fresh, keep_name, mark, read_only: false, idle, watched: Some(file) };
+            let (medium, watched) = (Medium::File(file.clone()), Some(file));
+            let found = Found { fresh, keep_name, mark, read_only: false, watched, medium, layout };
             Self::open(Backing::Writing(database), found, options)
         })?;
         store.file = Some(path.to_owned());
@@ -93,15 +96,17 @@ impl Store {
     }
 
     pub(crate) fn open_backend(backend: impl StorageBackend, options: Options) -> Result<Self> {
-        let fresh = backend.len().map_err(|e| Error::from(redb::StorageError::from(e)))? == 0;
         catching("its backend", || {
-            let idle = Arc::default();
-            let database = builder(&options, &idle)
-                .create_with_backend(Padded(backend))
+            let medium = Medium::Other(Arc::new(backend));
+            let new = Layout::with_ring(options.journal_bytes.unwrap_or(JOURNAL_ELSEWHERE));
+            let (layout, fresh) = Layout::open_or_create(&medium, new)?;
+            let database = builder(&options)
+                .create_with_backend(tables_part(&medium, layout))
                 .map_err(not_a_store)?;
             let mark = of_backend(options.install.as_deref());
             let keep_name = &|| Ok(());
-            let found = Found { fresh, keep_name, mark, read_only: false, idle, watched: None };
+            let found =
+                Found { fresh, keep_name, mark, read_only: false, watched: None, medium, layout };
             Self::open(Backing::Writing(database), found, options)
         })
     }
@@ -112,27 +117,31 @@ impl Store {
             return Err(Error::NoFile(path.to_owned()));
         }
         let mut store = catching(path.display(), || {
-            let idle = Arc::default();
-            let builder = file_builder(&options, &idle);
-            let (base, file) = if options.shared {
+            let builder = file_builder(&options);
+            let (base, file, medium, layout) = if options.shared {
                 let file = WatchedFile::new(path, open_file(path, false)?)?;
-                let opened = builder.open_read_only_with_backend(Padded(file.clone()));
+                let (medium, layout) = divided(&file)?;
+                let opened = builder.open_read_only_with_backend(tables_part(&medium, layout));
                 let base = opened.map_err(|e| match e {
                     redb::DatabaseError::RepairAborted => Error::NeedsWriter(path.to_owned()),
                     e => not_a_store(e),
                 })?;
-                (Backing::Following(base), file)
+                (Backing::Following(base), file, medium, layout)
             } else {
                 let overlay = Overlay::open(path)?;
                 let file = overlay.file();
-                let opened = builder.create_with_backend(Padded(overlay));
-                (Backing::Writing(opened.map_err(not_a_store)?), file)
+                let (_, layout) = divided(&file)?;
+                file.watch()?;
+                let medium = Medium::Other(Arc::new(overlay));
+                let opened = builder.create_with_backend(tables_part(&medium, layout));
+                (Backing::Writing(opened.map_err(not_a_store)?), file, medium, layout)
             };
             if is_blank(&base)? {
                 return Err(Error::NotAStore);
             }
             let (mark, keep_name, watched) = (None, &|| Ok(()), Some(file));
-            let found = Found { fresh: false, keep_name, mark, read_only: true, idle, watched };
+            let found =
+                Found { fresh: false, keep_name, mark, read_only: true, watched, medium, layout };
             Self::open(base, found, options)
         })?;
         store.file = Some(path.to_owned());
@@ -140,7 +149,7 @@ impl Store {
     }
 
     fn open(base: Backing, found: Found<'_>, options: Options) -> Result<Self> {
-        let Found { fresh, keep_name, mark, read_only, idle, watched } = found;
+        let Found { fresh, keep_name, mark, read_only, watched, medium, layout } = found;
         let blank = is_blank(&base)?;
         match &base {
             Backing::Writing(database) if blank => {
@@ -148,16 +157,17 @@ impl Store {
                 // owed
                 keep_name().map_err(failed)?;
                 create_tables(database)?;
-                idle.written();
             }
             _ => check_format(&base)?,
         }
-        // before it is read: what is committed meanwhile is taken in later
+        // before it is read: what is drained meanwhile is noticed later
         let followed = match (&base, &watched) {
             (Backing::Following(_), Some(file)) => Some(Mutex::new(file.state()?)),
             _ => None,
         };
-        let tables = Arc::new(Tables::open(base.begin_read()?, 0)?);
+        let tables = Tables::open(base.begin_read()?, Delta::default(), 0)?;
+        let (journal, delta) = replay(&tables, medium, layout)?;
+        let tables = Arc::new(tables.under(delta, 0));
         let directory = Directory::default();
         load_names(&tables, &directory)?;
         let next_lsn = tables.end()?;
@@ -181,16 +191,22 @@ impl Store {
             known: RwLock::default(),
             holder: Mutex::new(None),
             group: GroupCommit::default(),
-            idle,
-            marred: AtomicBool::new(tables.set_aside()? > 0),
+            journal: Mutex::new(journal),
+            drain: Mutex::default(),
+            delta_bytes: options.cache_bytes / 4,
+            idle: Arc::default(),
             durable: AtomicU64::new(next_lsn.get()),
             wake: Arc::new(Wake::new(next_lsn.get())),
             now: options.now,
             declared: Vec::new(),
         };
         store.load(&mut store.writer.lock(), &tables, next_lsn)?;
-        if store.missing.first_damaged().is_some() {
-            store.is_marred();
+        if !tables.delta.is_empty() {
+            // what a kill left is drained after a pause, like anything else
+            store.idle.written(false);
+        }
+        if let Err(damage) = store.journal.get_mut().check() {
+            store.writer.get_mut().damage = Some(damage);
         }
         store.recognise(&tables, mark)?;
         *store.known.get_mut() = store.writer.get_mut().knows_from_opening();
@@ -203,11 +219,8 @@ impl Store {
 }
 
 /// The file that is there, or a new one; whether it is new.
-fn open_or_make(
-    path: &Path,
-    wanted: Wanted,
-    builder: &redb::Builder,
-) -> Result<(Database, WatchedFile, bool)> {
+fn open_or_make(path: &Path, options: &Options) -> Result<(Database, WatchedFile, Layout, bool)> {
+    let (wanted, builder) = (options.wanted, file_builder(options));
     let taken = || Error::FileExists(path.to_owned());
     if wanted == Wanted::New && std::fs::symlink_metadata(path).is_ok() {
         return Err(taken());
@@ -216,8 +229,8 @@ fn open_or_make(
         if wanted == Wanted::Existing {
             return Err(Error::NoFile(path.to_owned()));
         }
-        if let Some((database, file)) = make(path, builder)? {
-            return Ok((database, file, true));
+        if let Some((database, file, layout)) = make(path, options, &builder)? {
+            return Ok((database, file, layout, true));
         }
         // somebody else was quicker
         if wanted == Wanted::New {
@@ -225,14 +238,20 @@ fn open_or_make(
         }
     }
     let file = WatchedFile::new(path, open_file(path, true)?)?;
-    let database = builder.create_with_backend(Padded(file.clone())).map_err(not_a_store)?;
-    Ok((database, file, false))
+    let (medium, layout) = divided(&file)?;
+    let database =
+        builder.create_with_backend(tables_part(&medium, layout)).map_err(not_a_store)?;
+    Ok((database, file, layout, false))
 }
 
 /// A new file, which gets its name when redb has made it, so that none is ever seen half made. Its
 /// tables come with its first commit, after the name was made durable. Nothing if somebody else
 /// takes the name.
-fn make(path: &Path, builder: &redb::Builder) -> Result<Option<(Database, WatchedFile)>> {
+fn make(
+    path: &Path,
+    options: &Options,
+    builder: &redb::Builder,
+) -> Result<Option<(Database, WatchedFile, Layout)>> {
     let unless_taken = |e: io::Error| match e.kind() {
         io::ErrorKind::AlreadyExists => Ok(None),
         _ => Err(failed(e)),
@@ -242,26 +261,41 @@ fn make(path: &Path, builder: &redb::Builder) -> Result<Option<(Database, Watche
         Err(e) => return unless_taken(e),
     };
     let file = WatchedFile::new(path, file)?;
-    let database = builder.create_with_backend(Padded(file.clone())).map_err(not_a_store)?;
+    let medium = Medium::File(file.clone());
+    let new = Layout::with_ring(options.journal_bytes.unwrap_or(JOURNAL_IN_FILES));
+    let (layout, _) = Layout::open_or_create(&medium, new)?;
+    file.divide(layout.tables_at());
+    let database =
+        builder.create_with_backend(tables_part(&medium, layout)).map_err(not_a_store)?;
     match partial.arrive(path, &|_| Ok(())) {
-        Ok(_) => Ok(Some((database, file))),
+        Ok(_) => Ok(Some((database, file, layout))),
         Err(e) => unless_taken(e),
     }
 }
 
-/// Whoever recovers a file commits to it, and not so that the next opening is quick.
-fn builder(options: &Options, idle: &Arc<Idle>) -> redb::Builder {
+/// How the file of a store is divided.
+fn divided(file: &WatchedFile) -> Result<(Medium, Layout)> {
+    let medium = Medium::File(file.clone());
+    let layout = Layout::open(&medium)?;
+    file.divide(layout.tables_at());
+    Ok((medium, layout))
+}
+
+/// What redb is given of it.
+fn tables_part(medium: &Medium, layout: Layout) -> Padded<Tail> {
+    Padded(Tail::new(medium.clone(), layout.tables_at()))
+}
+
+fn builder(options: &Options) -> redb::Builder {
     let mut builder = Database::builder();
-    let idle = idle.clone();
-    builder.set_repair_callback(move |_| idle.written());
-    // the rest is for what is decoded
-    builder.set_cache_size(options.cache_bytes / 4 * 3);
+    // the rest is for what is decoded, and for what is not in the tables yet
+    builder.set_cache_size(options.cache_bytes / 2);
     builder
 }
 
 /// The same for a file, which others may read meanwhile if both want it.
-fn file_builder(options: &Options, idle: &Arc<Idle>) -> redb::Builder {
-    let mut builder = builder(options, idle);
+fn file_builder(options: &Options) -> redb::Builder {
+    let mut builder = builder(options);
     if options.shared {
         builder.set_concurrency_mode(redb::ConcurrencyMode::SingleWriter);
     }
@@ -310,6 +344,7 @@ mod tests {
             dataset_name: None,
             wanted: Wanted::Any,
             shared: false,
+            journal_bytes: None,
         }
     }
 

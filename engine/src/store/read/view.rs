@@ -186,8 +186,7 @@ impl<'a> View<'a> {
             return Ok(known);
         }
         // where a row was lost its type would get a second number
-        let named = self.tables.type_names.len()?;
-        if named + self.directory.pending_types() != u64::from(self.directory.type_count()) {
+        if !self.tables.names_are_whole()? {
             return Err(Error::corrupt(Table::TypeNames, "all", "rows are missing"));
         }
         Ok(self.directory.add_type(name))

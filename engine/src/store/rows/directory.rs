@@ -265,10 +265,6 @@ impl Directory {
         self.types.read().by_name.get(name).copied()
     }
 
-    pub(crate) fn pending_types(&self) -> u64 {
-        self.types.read().pending.len() as u64
-    }
-
     pub(crate) fn type_count(&self) -> u32 {
         self.types.read().count
     }

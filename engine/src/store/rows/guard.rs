@@ -10,9 +10,8 @@
 
 #![allow(clippy::disallowed_types)]
 
-use std::borrow::Borrow;
 use std::fmt::Display;
-use std::ops::RangeBounds;
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redb::{
@@ -21,6 +20,7 @@ use redb::{
     WriteTransaction,
 };
 
+use super::delta::Row;
 use super::sealed::hex;
 use crate::error::{Error, Result, Table};
 
@@ -31,7 +31,7 @@ fn definition(table: Table) -> TableDefinition<'static, Column, Column> {
     TableDefinition::new(table.name())
 }
 
-const DAMAGED: &str = "redb's own pages are damaged";
+pub(crate) const DAMAGED: &str = "redb's own pages are damaged";
 
 /// What redb does, with damage as an error.
 fn guard<T, E: Into<redb::Error>>(
@@ -57,9 +57,9 @@ pub(crate) fn catching<T>(place: impl Display, act: impl FnOnce() -> Result<T>) 
 }
 
 /// A key or a value.
-pub(crate) struct Bytes<'t>(AccessGuard<'t, Column>);
+pub(crate) struct StoredBytes<'t>(AccessGuard<'t, Column>);
 
-impl<'t> Bytes<'t> {
+impl<'t> StoredBytes<'t> {
     /// Looks at it once: what is cut out of an immutable page then can be cut out again.
     fn of(found: AccessGuard<'t, Column>) -> Self {
         let _: &[u8] = found.value();
@@ -73,7 +73,7 @@ impl<'t> Bytes<'t> {
 
 /// Rows one by one, from both ends. The first error is its end: behind it nothing is known to be
 /// right.
-pub(crate) struct Rows<'t> {
+pub(crate) struct StoredRows<'t> {
     table: Table,
     rows: Option<redb::Range<'t, Column, Column>>,
     /// The last key from the front, and from the back.
@@ -83,16 +83,17 @@ pub(crate) struct Rows<'t> {
 const FRONT: usize = 0;
 const BACK: usize = 1;
 
-impl<'t> Rows<'t> {
+impl<'t> StoredRows<'t> {
     fn new(table: Table, rows: redb::Range<'t, Column, Column>) -> Self {
         Self { table, rows: Some(rows), seen: [None, None] }
     }
 
-    fn step(&mut self, end: usize) -> Option<Result<(Bytes<'t>, Bytes<'t>)>> {
+    fn step(&mut self, end: usize) -> Option<Result<(StoredBytes<'t>, StoredBytes<'t>)>> {
         let rows = self.rows.as_mut()?;
         let read = || {
             let row = if end == FRONT { rows.next() } else { rows.next_back() };
-            row.map(|row| row.map(|(key, value)| (Bytes::of(key), Bytes::of(value)))).transpose()
+            row.map(|row| row.map(|(key, value)| (StoredBytes::of(key), StoredBytes::of(value))))
+                .transpose()
         };
         let place = || match &self.seen[end] {
             Some(key) if end == FRONT => format!("after {}", hex(key)),
@@ -109,9 +110,9 @@ impl<'t> Rows<'t> {
 
     fn in_order(
         &mut self,
-        row: (Bytes<'t>, Bytes<'t>),
+        row: (StoredBytes<'t>, StoredBytes<'t>),
         end: usize,
-    ) -> Result<(Bytes<'t>, Bytes<'t>)> {
+    ) -> Result<(StoredBytes<'t>, StoredBytes<'t>)> {
         let key = row.0.value();
         let [front, back] = self.seen.each_ref().map(|seen| seen.as_deref());
         if front.is_some_and(|front| key <= front) || back.is_some_and(|back| key >= back) {
@@ -124,82 +125,44 @@ impl<'t> Rows<'t> {
     }
 }
 
-impl<'t> Iterator for Rows<'t> {
-    type Item = Result<(Bytes<'t>, Bytes<'t>)>;
+impl<'t> Iterator for StoredRows<'t> {
+    type Item = Result<(StoredBytes<'t>, StoredBytes<'t>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.step(FRONT)
     }
 }
 
-impl DoubleEndedIterator for Rows<'_> {
+impl DoubleEndedIterator for StoredRows<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
         self.step(BACK)
     }
 }
 
 /// A table as one read transaction sees it.
-pub(crate) struct ReadTable {
+pub(crate) struct StoredTable {
     which: Table,
     table: ReadOnlyTable<Column, Column>,
 }
 
-impl ReadTable {
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes<'static>>> {
-        let read = || self.table.get(key).map(|found| found.map(Bytes::of));
+impl StoredTable {
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<StoredBytes<'static>>> {
+        let read = || self.table.get(key).map(|found| found.map(StoredBytes::of));
         guard(self.which, || hex(key), read)
     }
 
-    pub(crate) fn range<'k, K: Borrow<&'k [u8]> + 'k>(
+    pub(crate) fn range(
         &self,
-        bounds: impl RangeBounds<K> + 'k,
-    ) -> Result<Rows<'static>> {
-        let rows = guard(self.which, || "a range".to_owned(), || self.table.range::<K>(bounds))?;
-        Ok(Rows::new(self.which, rows))
-    }
-
-    pub(crate) fn iter(&self) -> Result<Rows<'static>> {
-        self.range::<&[u8]>(..)
-    }
-
-    pub(crate) fn last(&self) -> Result<Option<(Bytes<'static>, Bytes<'static>)>> {
-        self.iter()?.next_back().transpose()
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+    ) -> Result<StoredRows<'static>> {
+        let read = || self.table.range::<&[u8]>(bounds);
+        let rows = guard(self.which, || "a range".to_owned(), read)?;
+        Ok(StoredRows::new(self.which, rows))
     }
 
     /// How many rows redb says that there are.
     pub(crate) fn len(&self) -> Result<u64> {
         guard(self.which, || "all".to_owned(), || self.table.len())
-    }
-
-    /// Reads all of it: whether rows come in order, each is found by its key and is one that the
-    /// table can hold, and there are as many as redb says. How many were read, and what is wrong.
-    pub(crate) fn check(&self, can_hold: impl Fn(&[u8], &[u8]) -> bool) -> (u64, Result<()>) {
-        let mut rows = 0;
-        let checked = self.check_rows(can_hold, &mut rows);
-        (rows, checked)
-    }
-
-    fn check_rows(&self, can_hold: impl Fn(&[u8], &[u8]) -> bool, rows: &mut u64) -> Result<()> {
-        for row in self.iter()? {
-            let (key, value) = row?;
-            let found = self.get(key.value())?;
-            if found.is_none_or(|found| found.value() != value.value()) {
-                let what = format!("{DAMAGED}: the row is not found by its key");
-                return Err(Error::corrupt(self.which, hex(key.value()), what));
-            }
-            if !can_hold(key.value(), value.value()) {
-                let what = format!("{DAMAGED}: a row that is none of this table");
-                return Err(Error::corrupt(self.which, hex(key.value()), what));
-            }
-            *rows += 1;
-        }
-        match self.len()? {
-            said if said == *rows => Ok(()),
-            said => {
-                let what = format!("{DAMAGED}: {rows} rows, counted as {said}");
-                Err(Error::corrupt(self.which, "all", what))
-            }
-        }
     }
 }
 
@@ -212,22 +175,22 @@ impl ReadTables {
     }
 
     /// A table, where there is one.
-    pub(crate) fn optional(&self, table: Table) -> Result<Option<ReadTable>> {
+    pub(crate) fn optional(&self, table: Table) -> Result<Option<StoredTable>> {
         let open = || match self.0.open_table(definition(table)) {
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
             other => other.map(Some),
         };
         let found = guard::<_, TableError>(table, || "its root".to_owned(), open)?;
-        Ok(found.map(|found| ReadTable { which: table, table: found }))
+        Ok(found.map(|found| StoredTable { which: table, table: found }))
     }
 
     /// The same in a file that is known to be a store: one of other types is damaged.
-    pub(crate) fn of_store(&self, table: Table) -> Result<Option<ReadTable>> {
+    pub(crate) fn of_store(&self, table: Table) -> Result<Option<StoredTable>> {
         self.optional(table).map_err(of_other_types(table))
     }
 
     /// A table that every store has.
-    pub(crate) fn table(&self, table: Table) -> Result<ReadTable> {
+    pub(crate) fn table(&self, table: Table) -> Result<StoredTable> {
         let missing = || Error::corrupt(table, "its root", "the table is missing");
         self.of_store(table)?.ok_or_else(missing)
     }
@@ -279,19 +242,10 @@ impl<'t> WriteTable<'t> {
         guard(self.which, key, || act(table))
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes<'_>>> {
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<StoredBytes<'_>>> {
         let table = self.table.as_ref().ok_or(Error::Closed)?;
-        let read = || table.get(key).map(|found| found.map(Bytes::of));
+        let read = || table.get(key).map(|found| found.map(StoredBytes::of));
         guard(self.which, || hex(key), read)
-    }
-
-    pub(crate) fn range<'k, K: Borrow<&'k [u8]> + 'k>(
-        &self,
-        bounds: impl RangeBounds<K> + 'k,
-    ) -> Result<Rows<'_>> {
-        let table = self.table.as_ref().ok_or(Error::Closed)?;
-        let rows = guard(self.which, || "a range".to_owned(), || table.range::<K>(bounds))?;
-        Ok(Rows::new(self.which, rows))
     }
 
     /// What stood there before.
@@ -305,16 +259,6 @@ impl<'t> WriteTable<'t> {
     /// Whether it stood there.
     pub(crate) fn remove(&mut self, key: &[u8]) -> Result<bool> {
         self.act(|| hex(key), |table| table.remove(key).map(|old| old.is_some()))
-    }
-
-    /// Removes all rows between two keys, both included.
-    pub(crate) fn remove_between(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
-        self.act(|| hex(from), |table| table.retain_in::<&[u8], _>(from..=to, |_, _| false))
-    }
-
-    /// Removes all rows whose keys begin so.
-    pub(crate) fn remove_all_of(&mut self, prefix: &[u8]) -> Result<()> {
-        self.act(|| hex(prefix), |table| table.retain(|key, _| !key.starts_with(prefix)))
     }
 }
 
@@ -336,6 +280,26 @@ impl WriteTables {
         let open = guard(table, || "its root".to_owned(), open);
         let open = open.map_err(of_other_types(table))?;
         Ok(WriteTable { which: table, table: Some(open) })
+    }
+
+    /// Writes rows, which come table by table.
+    pub(crate) fn apply<'r>(&self, rows: impl Iterator<Item = &'r Row>) -> Result<()> {
+        let mut open: Option<WriteTable<'_>> = None;
+        for row in rows {
+            let table = match &mut open {
+                Some(table) if table.which == row.table() => table,
+                other => {
+                    // one table is open at a time
+                    *other = None;
+                    other.insert(self.open_table(row.table())?)
+                }
+            };
+            match row.value() {
+                Some(value) => drop(table.insert(row.key(), value)?),
+                None => drop(table.remove(row.key())?),
+            }
+        }
+        Ok(())
     }
 
     /// Removes a table whose pages are known to be its own.
@@ -365,21 +329,20 @@ impl WriteTables {
 /// How the names of tables begin that were set aside.
 pub(crate) const ASIDE: &str = "broken/";
 
-/// One redb transaction: all of what is written, or nothing. `quick`: the next opening need not
-/// walk the file.
+/// One redb transaction: all of what is written, or nothing. A durable one notes which pages are
+/// free, so that no opening need walk the file.
 ///
 /// No panic passes through it: redb would leave it for the next opening to walk the whole file,
 /// which it refuses where anything is damaged.
 pub(crate) fn transact<T>(
     database: &Database,
     durability: Durability,
-    quick: bool,
     write: impl FnOnce(&WriteTables) -> Result<T>,
 ) -> Result<T> {
     let begin = || {
         let mut transaction = database.begin_write().map_err(redb::Error::from)?;
         transaction.set_durability(durability).map_err(redb::Error::from)?;
-        transaction.set_quick_repair(quick);
+        transaction.set_quick_repair(!matches!(durability, Durability::None));
         Ok::<_, redb::Error>(WriteTables(transaction))
     };
     let place = || "a commit".to_owned();

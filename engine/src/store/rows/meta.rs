@@ -5,8 +5,9 @@ use heirloom_core::model::{ChainPrefix, CommitRef, LogId};
 use redb::Database;
 
 use super::guard::transact;
-use super::sealed::seal;
+use super::sealed::{seal, unseal};
 use crate::error::{Error, Result, Table};
+use crate::store::journal::End;
 
 /// Version of the layout of part 2 of FORMAT.md.
 pub(crate) const FILE_FORMAT: u64 = 1;
@@ -16,6 +17,7 @@ pub(crate) const OWN: &str = "own";
 pub(crate) const NODE: &str = "node";
 pub(crate) const PREDECESSOR: &str = "predecessor";
 pub(crate) const LOCAL: &str = "local";
+pub(crate) const JOURNAL: &str = "journal";
 pub(crate) const FINGERPRINT: &str = "fingerprint";
 
 pub(crate) fn varint(n: u64) -> Vec<u8> {
@@ -48,13 +50,28 @@ pub(crate) fn predecessor_row(tip: &CommitRef) -> Vec<u8> {
     out
 }
 
+/// Up to where the journal is in the tables.
+pub(crate) fn journal_row(end: End) -> Vec<u8> {
+    let mut out = Vec::new();
+    end.put(&mut out);
+    seal(JOURNAL.as_bytes(), &out)
+}
+
+pub(crate) fn read_journal_row(row: &[u8]) -> Result<End> {
+    let mut r = Reader::new(unseal(Table::Meta, JOURNAL.as_bytes(), row)?);
+    let mut read = || End::read(&mut r).and_then(|end| r.end().map(|()| end));
+    read().map_err(|e| Error::corrupt(Table::Meta, JOURNAL, e))
+}
+
 pub(crate) fn create_tables(database: &Database) -> Result<()> {
-    transact(database, redb::Durability::Immediate, false, |tx| {
+    transact(database, redb::Durability::Immediate, |tx| {
         for table in Table::ALL {
             tx.open_table(table)?;
         }
+        let mut meta = tx.open_table(Table::Meta)?;
         let row = seal(FORMAT.as_bytes(), &varint(FILE_FORMAT));
-        tx.open_table(Table::Meta)?.insert(FORMAT.as_bytes(), &row[..])?;
+        meta.insert(FORMAT.as_bytes(), &row)?;
+        meta.insert(JOURNAL.as_bytes(), &journal_row(End::default()))?;
         Ok(())
     })
 }

@@ -1,12 +1,14 @@
 //! The tables, opened: what one read transaction sees of them.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use heirloom_core::model::Lsn;
 
-use super::guard::{ASIDE, ReadTable, ReadTables};
+use super::delta::Delta;
+use super::guard::{ASIDE, ReadTables};
+use super::read_table::{Bytes, ReadTable};
 use super::sealed::hex;
-use super::tables::{can_hold, lsn_of, lsn_of_piece};
+use super::tables::{can_hold, lsn_of, lsn_of_piece, type_number_of};
 use crate::error::{Error, Result, Table};
 
 /// Tables whose rows look alike, each with others of which it may have become a part: which one the
@@ -14,10 +16,11 @@ use crate::error::{Error, Result, Table};
 const ALIKE: [(Table, &[Table]); 2] =
     [(Table::Peers, &[Table::Heads]), (Table::Indexed, &[Table::Heads, Table::Peers])];
 
-/// The tables as one read transaction sees them. Cheap to share; while it lives, redb keeps the
-/// pages that it can see.
+/// The tables as a reader sees them: one read transaction of redb under a delta of the journal.
+/// Cheap to share; while it lives, redb keeps the pages that it can see.
 pub(crate) struct Tables {
     pub(crate) meta: ReadTable,
+    pub(crate) logs: ReadTable,
     pub(crate) types: ReadTable,
     pub(crate) type_names: ReadTable,
     pub(crate) log: ReadTable,
@@ -29,33 +32,82 @@ pub(crate) struct Tables {
     pub(crate) peers: ReadTable,
     /// Number of the durable commit that it shows, counted since opening.
     pub(crate) commit: u64,
-    pub(crate) transaction: ReadTables,
+    transaction: Arc<ReadTables>,
+    pub(crate) delta: Delta,
     /// What was found out where the log is shorter than `dots` says.
     cut: OnceLock<Lsn>,
 }
 
 impl Tables {
-    pub(crate) fn open(transaction: ReadTables, commit: u64) -> Result<Self> {
+    pub(crate) fn open(transaction: ReadTables, delta: Delta, commit: u64) -> Result<Self> {
+        let table = |table| {
+            Ok::<_, Error>(ReadTable::new(table, Some(transaction.table(table)?), delta.clone()))
+        };
         Ok(Self {
             commit,
-            meta: transaction.table(Table::Meta)?,
-            types: transaction.table(Table::Types)?,
-            type_names: transaction.table(Table::TypeNames)?,
-            log: transaction.table(Table::Log)?,
-            dots: transaction.table(Table::Dots)?,
-            heads: transaction.table(Table::Heads)?,
-            by_type: transaction.table(Table::ByType)?,
-            unsettled: transaction.table(Table::Unsettled)?,
-            staging: transaction.table(Table::Staging)?,
-            peers: transaction.table(Table::Peers)?,
-            transaction,
+            meta: table(Table::Meta)?,
+            logs: table(Table::Logs)?,
+            types: table(Table::Types)?,
+            type_names: table(Table::TypeNames)?,
+            log: table(Table::Log)?,
+            dots: table(Table::Dots)?,
+            heads: table(Table::Heads)?,
+            by_type: table(Table::ByType)?,
+            unsettled: table(Table::Unsettled)?,
+            staging: table(Table::Staging)?,
+            peers: table(Table::Peers)?,
+            transaction: Arc::new(transaction),
+            delta,
             cut: OnceLock::new(),
         })
     }
 
+    /// What redb has, under another delta.
+    pub(crate) fn under(&self, delta: Delta, commit: u64) -> Self {
+        Self {
+            commit,
+            meta: self.meta.under(&delta),
+            logs: self.logs.under(&delta),
+            types: self.types.under(&delta),
+            type_names: self.type_names.under(&delta),
+            log: self.log.under(&delta),
+            dots: self.dots.under(&delta),
+            heads: self.heads.under(&delta),
+            by_type: self.by_type.under(&delta),
+            unsettled: self.unsettled.under(&delta),
+            staging: self.staging.under(&delta),
+            peers: self.peers.under(&delta),
+            transaction: self.transaction.clone(),
+            delta,
+            cut: OnceLock::new(),
+        }
+    }
+
+    /// A table, empty where the store has none.
+    pub(crate) fn any(&self, table: Table) -> Result<ReadTable> {
+        let open = match table {
+            Table::Meta => &self.meta,
+            Table::Logs => &self.logs,
+            Table::Types => &self.types,
+            Table::TypeNames => &self.type_names,
+            Table::Log => &self.log,
+            Table::Dots => &self.dots,
+            Table::Heads => &self.heads,
+            Table::ByType => &self.by_type,
+            Table::Unsettled => &self.unsettled,
+            Table::Staging => &self.staging,
+            Table::Peers => &self.peers,
+            Table::Missing | Table::Index | Table::Indexed | Table::Journal | Table::Redb => {
+                let stored = self.transaction.of_store(table)?;
+                return Ok(ReadTable::new(table, stored, self.delta.clone()));
+            }
+        };
+        Ok(open.clone())
+    }
+
     /// A table that only some stores have.
     pub(crate) fn optional(&self, table: Table) -> Result<Option<ReadTable>> {
-        self.transaction.of_store(table)
+        self.any(table).map(|table| Some(table).filter(ReadTable::exists))
     }
 
     /// Whether the tree of each table is sound, as redb must have it: rows read, and what is wrong.
@@ -92,10 +144,7 @@ impl Tables {
 
     /// The lsn behind the last record.
     pub(crate) fn logged(&self) -> Result<Lsn> {
-        let Some((key, _)) = self.log.last()? else { return Ok(Lsn::START) };
-        let last = lsn_of_piece(key.value()).filter(|lsn| *lsn < Lsn::END);
-        let misplaced = || Error::corrupt(Table::Log, hex(key.value()), "not an lsn");
-        last.map(Lsn::next).ok_or_else(misplaced)
+        behind(self.log.last()?)
     }
 
     /// Behind the last commit, by the log and by `dots`: one that only `dots` names is damaged,
@@ -104,9 +153,10 @@ impl Tables {
     pub(crate) fn end(&self) -> Result<Lsn> {
         let logged = self.logged()?;
         // Each commit has a row there, and lsns have no gaps: one that is not lower than the number
-        // of rows is damaged itself. What cannot be read says nothing.
-        let rows = Lsn::new(self.dots.len().unwrap_or(0));
-        if rows <= logged {
+        // of rows is damaged itself. What cannot be read says nothing. Rows of the journal come and
+        // go as a whole.
+        let rows = Lsn::new(self.dots.stored_len().unwrap_or(0));
+        if rows <= behind(self.log.stored_last()?)? {
             return Ok(logged);
         }
         Ok(*self.cut.get_or_init(|| {
@@ -116,9 +166,24 @@ impl Tables {
         }))
     }
 
+    /// Whether each type of redb's has a name there, as far as their numbers tell.
+    pub(crate) fn names_are_whole(&self) -> Result<bool> {
+        let last = self.types.stored_last()?.and_then(|(key, _)| type_number_of(key.value()));
+        let types = last.map_or(0, |last| u64::from(last.get()) + 1);
+        Ok(self.type_names.stored_len()? == types)
+    }
+
     /// How many broken trees `repair` put out of the way.
     pub(crate) fn set_aside(&self) -> Result<u64> {
         let names = self.transaction.names()?;
         Ok(names.iter().filter(|name| name.starts_with(ASIDE)).count() as u64)
     }
+}
+
+/// Behind a row of the log.
+fn behind(row: Option<(Bytes, Bytes)>) -> Result<Lsn> {
+    let Some((key, _)) = row else { return Ok(Lsn::START) };
+    let last = lsn_of_piece(key.value()).filter(|lsn| *lsn < Lsn::END);
+    let misplaced = || Error::corrupt(Table::Log, hex(key.value()), "not an lsn");
+    last.map(Lsn::next).ok_or_else(misplaced)
 }

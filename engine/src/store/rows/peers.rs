@@ -6,7 +6,7 @@ use heirloom_core::bytes::{Put, Reader};
 use heirloom_core::model::{Chain, LogId, LogRoot, Lsn, NodeId};
 use heirloom_core::replica::{Cut, Peer, Staged, StagedHead};
 
-use super::guard::WriteTable;
+use super::batch::RowTable;
 use super::open_tables::Tables;
 use super::sealed::{hex, unreadable, unseal};
 use super::tables::{staged_piece_of, staging_key};
@@ -55,19 +55,19 @@ pub(crate) fn read_peer(key: &[u8], row: &[u8], end: Lsn) -> Result<(Peer, bool)
     read().map_err(unreadable(Table::Peers, key))
 }
 
-pub(crate) fn drop_staged(table: &mut WriteTable<'_>, peer: NodeId) -> Result<()> {
+pub(crate) fn drop_staged(table: &mut RowTable<'_>, peer: NodeId) -> Result<()> {
     let (from, to) = pieces(peer, 0);
     table.remove_between(&from, &to)
 }
 
-/// What a peer has staged, by a table that may be in the middle of a change.
-pub(crate) fn staged_in(table: &WriteTable<'_>, peer: NodeId) -> Result<Option<Staged>> {
+/// What a peer has staged.
+pub(crate) fn staged_in(table: &RowTable<'_>, peer: NodeId) -> Result<Option<Staged>> {
     let key = staging_key(peer.as_bytes(), 0);
     let row = table.get(&key[..])?;
     Ok(row.and_then(|row| read_staged(&key, row.value()).ok()))
 }
 
-pub(crate) fn last_piece(table: &WriteTable<'_>, peer: NodeId) -> Result<u32> {
+pub(crate) fn last_piece(table: &RowTable<'_>, peer: NodeId) -> Result<u32> {
     let (from, to) = pieces(peer, 0);
     let Some((key, _)) = table.range(&from[..]..=&to[..])?.next_back().transpose()? else {
         return Ok(0);

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use heirloom::{Content, DatasetId, Engine, Error};
 use heirloom_tests::specimen::{self, builder, entity, replace, rows, seal, survey};
+use heirloom_tests::tables_part::{create_tables, open_tables};
 use heirloom_tests::twins;
 use redb::Database;
 
@@ -37,7 +38,7 @@ fn a_file_of_a_newer_version_is_left_alone() {
 fn files_that_are_no_store_are_told_apart_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("other");
-    let database = Database::create(&path).unwrap();
+    let database = create_tables(&path);
     let tx = database.begin_write().unwrap();
     tx.open_table(specimen::table("somebody else's"))
         .unwrap()
@@ -46,7 +47,7 @@ fn files_that_are_no_store_are_told_apart_and_left_alone() {
     tx.commit().unwrap();
     drop(database);
     assert!(matches!(builder().open(&path), Err(Error::NotAStore)));
-    let database = Database::open(&path).unwrap();
+    let database = open_tables(&path);
     let tx = database.begin_write().unwrap();
     tx.open_table(redb::TableDefinition::<u64, u64>::new("meta")).unwrap().insert(1, 2).unwrap();
     tx.commit().unwrap();
@@ -54,6 +55,10 @@ fn files_that_are_no_store_are_told_apart_and_left_alone() {
     let error = builder().open(&path).unwrap_err();
     assert!(matches!(error, Error::NotAStore), "{error:?}");
     assert!(text_of(&error).contains("another path"));
+
+    let plain = dir.path().join("a database of redb's");
+    drop(Database::create(&plain).unwrap());
+    assert!(matches!(builder().open(&plain), Err(Error::NotAStore)));
 
     let letter = dir.path().join("letter");
     let text = "Dear reader, this is no database. ".repeat(1_000);

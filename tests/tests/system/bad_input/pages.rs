@@ -110,7 +110,7 @@ fn repair_makes_a_table_anew_whose_tree_is_broken_and_finds_nothing_afterwards()
 }
 
 #[test]
-fn a_damaged_store_opens_after_a_kill_once_verify_found_the_damage() {
+fn a_damaged_store_opens_after_a_kill_whoever_knows_of_the_damage() {
     let (mut image, _) = sound();
     // the first record: the commit below writes no page of it anew
     let rows = rows_on(&Disk::holding(image.clone()));
@@ -125,14 +125,8 @@ fn a_damaged_store_opens_after_a_kill_once_verify_found_the_damage() {
             assert!(!engine.verify().unwrap().is_clean());
         }
         engine.write(|tx| tx.create_with_id(entity(40), "room", &Content::new())).unwrap();
-        let opened = builder().open_backend(disk.after_a_kill());
-        match opened {
-            Ok(engine) => {
-                assert!(knows);
-                assert!(engine.snapshot().unwrap().get(entity(40)).unwrap().is_some());
-            }
-            // redb walks over all pages, and refuses the file for one
-            Err(error) => assert!(!knows && matches!(error, Error::Storage(_)), "{error:?}"),
-        }
+        // redb never has to walk over its pages, of which it would refuse all for one
+        let engine = builder().open_backend(disk.after_a_kill()).unwrap();
+        assert!(engine.snapshot().unwrap().get(entity(40)).unwrap().is_some());
     }
 }

@@ -7,7 +7,7 @@
 //! - `expected.json`: what follows from each: chains, roots, digests, heads, contents, conflicts,
 //!   what is void and what does not verify.
 //! - `rows.hex`: the rows of a store file, table by table (the local layout); `rare_rows.hex`:
-//!   those that few stores have.
+//!   those that few stores have; `journal.hex`: frames of a journal.
 //!
 //! In the files `#` begins a comment and `=` the name of a record; the rest is hex, its line breaks
 //! are for people.
@@ -20,6 +20,7 @@
 mod example;
 mod forged;
 mod histories;
+mod journal;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -246,6 +247,7 @@ fn write_all() {
     let path = dir.path().join("specimen");
     specimen::write(&path);
     check_file(golden("rare_rows.hex"), rows::show_rare(&path).as_bytes());
+    check_file(golden("journal.hex"), journal::show().as_bytes());
 }
 
 #[test]

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use heirloom::replication::{Cut, Peer, StagedHead};
 use heirloom::{Chain, Content, Engine, EntityId, Kind, LogId, NodeId, Patch, Value};
-use heirloom_tests::{hex, twins};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use heirloom_tests::{hex, specimen, twins};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{histories, put_lines, read_golden};
+use heirloom_tests::tables_part::{create_tables, open_tables};
 
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
@@ -157,15 +158,15 @@ pub(crate) fn show_rare(path: &Path) -> String {
 }
 
 fn show_tables(path: &Path, about: &str, tables: &[Named]) -> String {
-    let database = Database::open(path).unwrap();
+    let database = open_tables(path);
     let tx = database.begin_read().unwrap();
     let mut out = String::from(about);
     for (name, what) in tables {
         writeln!(out, "\n# {name}: {what}").unwrap();
         for row in tx.open_table(table(name)).unwrap().iter().unwrap() {
             let (key, value) = row.unwrap();
-            // says which machine and file it is
-            if *name == "meta" && key.value() == b"fingerprint" {
+            // say which machine and file it is, and what else went through its journal
+            if *name == "meta" && [&b"fingerprint"[..], b"journal"].contains(&key.value()) {
                 continue;
             }
             writeln!(out, "= {name} {}", hex::of(key.value())).unwrap();
@@ -184,9 +185,9 @@ fn printable(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// A redb file with the rows of the golden file.
+/// A store with the rows of the golden file.
 pub(crate) fn make_store(path: &Path) {
-    let database = Database::create(path).unwrap();
+    let database = create_tables(path);
     let tx = database.begin_write().unwrap();
     for (name, _) in TABLES {
         let mut rows = tx.open_table(table(name)).unwrap();
@@ -195,6 +196,10 @@ pub(crate) fn make_store(path: &Path) {
             if of == name {
                 rows.insert(&hex::read(key).unwrap()[..], &value[..]).unwrap();
             }
+        }
+        if name == "meta" {
+            // nothing ever went through its journal
+            rows.insert(&b"journal"[..], &specimen::seal(b"journal", &[0; 17])[..]).unwrap();
         }
     }
     tx.commit().unwrap();

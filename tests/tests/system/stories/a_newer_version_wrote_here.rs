@@ -6,13 +6,14 @@ use heirloom::{Content, VoidReason};
 use heirloom_tests::decoder::{Bodies, Leaves, Rest};
 use heirloom_tests::forge::{Author, CommitSpec, VersionSpec};
 use heirloom_tests::twins;
-use redb::{Database, TableDefinition};
+use redb::TableDefinition;
 
 use super::network::{Device, MINUTE, START, settle};
+use heirloom_tests::tables_part::open_tables;
 
 /// Writes a row of `meta` as the engine would.
 fn set_meta(path: &std::path::Path, name: &[u8], value: &[u8]) {
-    let database = Database::open(path).unwrap();
+    let database = open_tables(path);
     let tx = database.begin_write().unwrap();
     {
         let mut table = tx.open_table(TableDefinition::<&[u8], &[u8]>::new("meta")).unwrap();

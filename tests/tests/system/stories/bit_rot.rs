@@ -9,10 +9,11 @@ use heirloom_sync::{SyncError, sync_in_process};
 use heirloom_tests::decoder::Value;
 use heirloom_tests::forge::{CommitSpec, VersionSpec, own};
 use heirloom_tests::twins;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use tempfile::TempDir;
 
 use super::network::{Device, START, settle};
+use heirloom_tests::tables_part::open_tables;
 
 const LOG: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("log");
 const MISSING: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("missing");
@@ -31,7 +32,7 @@ const ALL: [Rot; 3] = [Rot::Start, Rot::End, Rot::Lost];
 
 /// Damages the record of an lsn in a file that is closed.
 fn damage(path: &Path, lsn: u64, rot: Rot) {
-    let database = Database::open(path).unwrap();
+    let database = open_tables(path);
     let tx = database.begin_write().unwrap();
     {
         let mut log = tx.open_table(LOG).unwrap();
@@ -52,7 +53,7 @@ fn damage(path: &Path, lsn: u64, rot: Rot) {
 }
 
 fn marks(path: &Path) -> usize {
-    let database = Database::open(path).unwrap();
+    let database = open_tables(path);
     let tx = database.begin_read().unwrap();
     tx.open_table(MISSING).map_or(0, |table| table.iter().unwrap().count())
 }
