@@ -165,8 +165,13 @@ fn phase<T>(name: &str, versions: u64, work: impl FnOnce() -> T) -> T {
     out
 }
 
+/// Bytes on the disk: the part of a journal that was never used is a hole.
 fn size(dir: &Path, name: &str) -> u64 {
-    std::fs::metadata(dir.join(name)).map_or(0, |m| m.len())
+    let Ok(file) = std::fs::metadata(dir.join(name)) else { return 0 };
+    #[cfg(unix)]
+    return std::os::unix::fs::MetadataExt::blocks(&file) * 512;
+    #[cfg(not(unix))]
+    file.len()
 }
 
 fn reset_peak() {

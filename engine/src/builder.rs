@@ -106,7 +106,8 @@ impl Builder {
         self
     }
 
-    /// Memory for caches, in bytes. Default: 64 MiB, which a phone can spare; a hub may want more.
+    /// Memory for caches, in bytes, an eighth of it for what is in the journal alone. Default: 64
+    /// MiB, which a phone can spare; a hub may want more.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;

@@ -51,7 +51,13 @@ impl Nodes {
 
     /// Size of a node's file; `node` counts from 0.
     pub(crate) fn file_bytes(&self, node: usize) -> Result<u64> {
-        Ok(std::fs::metadata(path(&self.directory, node)).doing("looking at a store file")?.len())
+        let file = std::fs::metadata(path(&self.directory, node));
+        let file = file.doing("looking at a store file")?;
+        // the part of a journal that was never used is a hole
+        #[cfg(unix)]
+        return Ok(std::os::unix::fs::MetadataExt::blocks(&file) * 512);
+        #[cfg(not(unix))]
+        Ok(file.len())
     }
 }
 

@@ -394,6 +394,29 @@ fn who_does_not_ask_to_share_is_kept_out_and_keeps_out() {
 }
 
 #[test]
+fn readers_follow_a_journal_that_is_drained_and_written_over_under_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let hub = builder().shared().journal_bytes(0).open(&path).unwrap();
+    let viewer = builder().shared().open_read_only(&path).unwrap();
+    let held = viewer.snapshot().unwrap();
+    for n in 1..=120 {
+        lamp(&hub, n);
+        if n % 7 == 0 {
+            hub.drain().unwrap();
+        }
+        if n % 3 == 0 {
+            assert_eq!(count(&viewer), n as u64);
+        }
+    }
+    // one that was behind by more than the ring holds
+    assert_eq!((count(&viewer), held.list("lamp").count().unwrap()), (120, 0));
+    assert!(viewer.verify().unwrap().is_clean());
+    let late = builder().shared().open_read_only(&path).unwrap();
+    assert_eq!(count(&late), 120);
+}
+
+#[test]
 fn what_a_kill_left_is_shared_only_after_a_writer_has_opened_it() {
     let dir = tempfile::tempdir().unwrap();
     let (path, copy) = (dir.path().join("store"), dir.path().join("copy"));

@@ -24,10 +24,13 @@ impl Idle {
     /// A commit was made. `much`: it is to be drained at once.
     pub(crate) fn written(&self, much: bool) {
         let mut state = self.state.lock();
-        state.written = Some(Instant::now());
+        let is_first = state.written.replace(Instant::now()).is_none();
         state.is_much |= much;
         drop(state);
-        self.moved.notify_all();
+        // whoever waits for a pause looks again when the first one would be over
+        if much || is_first {
+            self.moved.notify_all();
+        }
     }
 
     /// Somebody [waits](Self::wait), or is about to.

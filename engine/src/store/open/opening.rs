@@ -193,7 +193,7 @@ impl Store {
             group: GroupCommit::default(),
             journal: Mutex::new(journal),
             drain: Mutex::default(),
-            delta_bytes: options.cache_bytes / 4,
+            delta_bytes: options.cache_bytes / 8,
             idle: Arc::default(),
             durable: AtomicU64::new(next_lsn.get()),
             wake: Arc::new(Wake::new(next_lsn.get())),
@@ -289,7 +289,7 @@ fn tables_part(medium: &Medium, layout: Layout) -> Padded<Tail> {
 fn builder(options: &Options) -> redb::Builder {
     let mut builder = Database::builder();
     // the rest is for what is decoded, and for what is not in the tables yet
-    builder.set_cache_size(options.cache_bytes / 2);
+    builder.set_cache_size(options.cache_bytes / 8 * 5);
     builder
 }
 
