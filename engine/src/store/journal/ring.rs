@@ -303,15 +303,21 @@ mod tests {
                     }
                     Step::Reopen => ring = open(&medium, from).0,
                     Step::Cut(byte, len, cut) => {
-                        let next = frame(&vec![byte; len]);
+                        let payload = vec![byte; len];
+                        let next = frame(&payload);
                         if !ring.has_room(&next) {
                             continue;
                         }
                         let position = ring.place(next.size());
                         let (bytes, _) = next.finish(position, &ring.end.sum);
-                        // the last byte but padding is not there, or all of it is padding
-                        let torn = cut.min(HEAD + len - 1);
-                        memory.write(4096 + position % ring.len, &bytes[..torn]).unwrap();
+                        let (at, torn) = (4096 + position % ring.len, cut.min(HEAD + len - 1));
+                        memory.write(at, &bytes[..torn]).unwrap();
+                        let mut there = vec![0; HEAD + len];
+                        memory.read(at, &mut there).unwrap();
+                        // the rest may be what lay there before
+                        if there == bytes[..HEAD + len] {
+                            naive.push(payload);
+                        }
                         ring = open(&medium, from).0;
                     }
                 }
