@@ -21,7 +21,8 @@ use crate::store::file::{
 use crate::store::index::Field;
 use crate::store::read::{Caches, Missing};
 use crate::store::rows::{
-    Delta, Directory, FILE_FORMAT, FORMAT, Tables, catching, create_tables, number, unseal,
+    Delta, Directory, FILE_FORMAT, FORMAT, Tables, catching, create_tables, is_of_other_types,
+    number, unseal,
 };
 
 pub(crate) struct Options {
@@ -313,7 +314,7 @@ fn check_format(base: &Backing) -> Result<()> {
     let meta = match base.begin_read()?.optional(Table::Meta) {
         Ok(found) => found.ok_or(Error::NotAStore)?,
         // a table of this name, and not of bytes: another's
-        Err(Error::Storage(_)) => return Err(Error::NotAStore),
+        Err(Error::Storage(e)) if is_of_other_types(&e) => return Err(Error::NotAStore),
         Err(e) => return Err(e),
     };
     let row = meta.get(FORMAT.as_bytes())?.ok_or(Error::NotAStore)?;

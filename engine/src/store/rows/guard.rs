@@ -207,18 +207,21 @@ impl ReadTables {
     }
 }
 
-/// What says of a table of ours that it is not of bytes was damaged.
+/// Whether redb says that a table is not of bytes.
+pub(crate) fn is_of_other_types(error: &redb::Error) -> bool {
+    matches!(
+        error,
+        redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TypeDefinitionChanged { .. }
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TableIsNotMultimap(_)
+    )
+}
+
+/// What says so of a table of ours was damaged.
 fn of_other_types(table: Table) -> impl Fn(Error) -> Error {
     move |e| match e {
-        Error::Storage(e)
-            if matches!(
-                *e,
-                redb::Error::TableTypeMismatch { .. }
-                    | redb::Error::TypeDefinitionChanged { .. }
-                    | redb::Error::TableIsMultimap(_)
-                    | redb::Error::TableIsNotMultimap(_)
-            ) =>
-        {
+        Error::Storage(e) if is_of_other_types(&e) => {
             Error::corrupt(table, "its root", format!("{DAMAGED}: {e}"))
         }
         e => e,

@@ -20,7 +20,9 @@ pub(crate) use batch::{RowBatch, RowTable};
 pub(crate) use delta::{Delta, Layer, Row, in_order, rows_of};
 pub(crate) use directory::{Directory, fork_of};
 pub(crate) use gap::{Gap, gap_row, read_gap};
-pub(crate) use guard::{ReadTables, WriteTable, WriteTables, catching, transact};
+pub(crate) use guard::{
+    ReadTables, WriteTable, WriteTables, catching, is_of_other_types, transact,
+};
 pub(crate) use heads::decode_row;
 pub(crate) use logs::{branch_point, log_row};
 pub(crate) use meta::{
