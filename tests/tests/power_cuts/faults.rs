@@ -218,8 +218,8 @@ fn goes_on_after_a_misdirected_write_where_it_is_told_to() {
 }
 
 /// Writing goes on over what went astray. No panic comes out; but redb, when it meets its own pages
-/// again in one commit, may panic in a destructor while it unwinds, or follow them in a circle until
-/// its stack is used up, which ends a process: so each round may end one.
+/// again in one commit, may panic in a destructor while it unwinds, or follow them in a circle
+/// until its stack is used up, which ends a process: so each round may end one.
 #[test]
 fn a_write_in_the_wrong_place_is_noticed() {
     let rounds = 80 * times();
