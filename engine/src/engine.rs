@@ -36,7 +36,7 @@ pub struct Engine {
 pub(crate) struct Inner {
     /// Before the store: it lets go of it when the engine goes.
     pub(crate) _indexer: Indexer,
-    pub(crate) _idle: Drainer,
+    pub(crate) _drainer: Drainer,
     pub(crate) store: Arc<Store>,
     pub(crate) identity: Identity,
     pub(crate) rules: Rules,

@@ -100,14 +100,14 @@ impl Builder {
         let (commits, opened) = (store.durable().get(), store.opened);
         tracing::info!(target: TRACED, commits, ?opened, read_only = store.read_only, "opened");
         let _indexer = Indexer::start(&store, self.index_in_background && !store.read_only);
-        let _idle = Drainer::start(&store, self.drain_after);
+        let _drainer = Drainer::start(&store, self.drain_after);
         // never from the application's entropy: two stores that draw the same are not one
         let [a, b, c, d, ..] = uuid::Uuid::new_v4().into_bytes();
         let instance = [a, b, c, d];
         Engine {
             inner: Arc::new(Inner {
                 _indexer,
-                _idle,
+                _drainer,
                 store,
                 identity,
                 rules: self.rules,

@@ -3,30 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use redb::{ReadableDatabase, ReadableTable, TableDefinition};
-
 use crate::decoder::primitives::Reader;
 use crate::decoder::{Fault, Id, hashes, prefix};
 use crate::disk::Disk;
-use crate::tables_part::{tables_at, tables_on};
-
-/// Tables by the numbers that rows of the journal have for them.
-pub const TABLES: [&str; 14] = [
-    "meta",
-    "logs",
-    "types",
-    "type_names",
-    "log",
-    "dots",
-    "heads",
-    "by_type",
-    "unsettled",
-    "index",
-    "indexed",
-    "missing",
-    "staging",
-    "peers",
-];
+use crate::specimen::{self, TABLES};
+use crate::tables_part::tables_at;
 
 /// A row: table, key, value; no value where it is removed.
 pub type Row = (&'static str, Vec<u8>, Option<Vec<u8>>);
@@ -111,18 +92,8 @@ fn rows(bytes: &[u8]) -> Result<Vec<Row>, Fault> {
 
 /// What redb has of the tables in a store's file.
 pub fn stored(file: &[u8]) -> Tables {
-    let database = tables_on(Disk::holding(file.to_vec()));
-    let reading = database.begin_read().expect("tables");
-    let mut out = Tables::new();
-    for name in TABLES {
-        let table = TableDefinition::<&[u8], &[u8]>::new(name);
-        let Ok(table) = reading.open_table(table) else { continue };
-        for row in table.iter().expect("rows") {
-            let (key, value) = row.expect("a row");
-            out.insert((name, key.value().to_vec()), value.value().to_vec());
-        }
-    }
-    out
+    let rows = specimen::rows_on(&Disk::holding(file.to_vec()));
+    rows.into_iter().map(|(table, key, value)| ((table, key), value)).collect()
 }
 
 /// What the tables of a store's file hold under its journal.

@@ -19,7 +19,7 @@ use crate::twins;
 
 /// The name of its dataset.
 pub const DATASET: &str = "bad input";
-/// Every table of a store.
+/// Every table of a store, in the order of the numbers that rows of the journal have for them.
 pub const TABLES: [&str; 14] = [
     "meta",
     "logs",

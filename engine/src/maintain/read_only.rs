@@ -36,7 +36,7 @@ impl Builder {
     /// # Ok::<(), heirloom::Error>(())
     /// ```
     ///
-    /// Takes as long as [`open`](Self::open): after a crash redb walks the whole file, each time.
+    /// Takes as long as [`open`](Self::open): what a crash left in the journal is read each time.
     ///
     /// # Errors
     /// As for [`open`](Self::open). [`Error::AlreadyOpen`](crate::Error::AlreadyOpen) if somebody
