@@ -5,11 +5,11 @@
 //! commit into bytes (`seal`). Mischief is done in between, on the structs, or behind, on the parts
 //! of a [`Frame`].
 
-use crate::decoder::primitives::{put_bytes, put_count, put_varint};
+use crate::decoder::primitives::{put_bytes, put_count, put_varint, put_zigzag};
 use crate::decoder::{
     Before, Bodies, Body, Commit, Frame, Genesis, Hash, Header, Id, Leaves, Level1, MAX_TIME,
-    Metadata, Patch, Path, Ref, Rest, State, Trailer, Value, VersionHeader, Writer, full_body,
-    hashes, kind, prefix, put_path,
+    Metadata, Patch, Path, Ref, Rest, SPLICE, State, Trailer, Value, VersionHeader, Writer,
+    full_body, hashes, kind, newest, prefix, put_path,
 };
 
 /// Who writes a log: remembers what the next commit follows.
@@ -144,6 +144,17 @@ impl VersionSpec {
             body: Some(Body::Patch(self::patch(patch))),
             ..Self::update(entity, entity_type, leaves)
         }
+    }
+
+    /// The same, with each value that has something to take from said as a splice.
+    pub fn spliced(entity: Id, entity_type: &str, base: Leaves, patch: &Patch) -> Self {
+        let splice = |(path, value): &(Path, Value)| {
+            let splice = newest(&base, path).and_then(|old| splice(old, value));
+            (path.clone(), splice.unwrap_or_else(|| value.clone()))
+        };
+        let set = patch.set.iter().map(splice).collect();
+        let body = self::patch(&Patch { set, ..patch.clone() });
+        Self::patch(entity, entity_type, base, patch).body(Body::Patch(body))
     }
 
     /// A deletion.
@@ -489,6 +500,55 @@ pub fn patch(patch: &Patch) -> Vec<u8> {
         out.extend_from_slice(value.as_bytes());
     }
     out
+}
+
+/// A splice of an old value: what both begin and end with taken from there, the rest new. None if
+/// they are not of one kind that has a length.
+pub fn splice(old: &Value, new: &Value) -> Option<Value> {
+    let (kind, old) = old.inner()?;
+    let (_, new) = new.inner().filter(|(other, _)| *other == kind)?;
+    let equal = |(a, b): &(&u8, &u8)| a == b;
+    let begin = old.iter().zip(new).take_while(equal).count();
+    let (rest, new_rest) = (&old[begin..], &new[begin..]);
+    let end = rest.iter().rev().zip(new_rest.iter().rev()).take_while(equal).count();
+    let between = &new_rest[..new_rest.len() - end];
+    let skipped = (rest.len() - end) as i64;
+    let pieces =
+        [Piece::Old(0, begin as u64), Piece::New(between), Piece::Old(skipped, end as u64)];
+    Some(pieced(new.len() as u64, &pieces))
+}
+
+/// A piece of a splice.
+pub enum Piece<'a> {
+    /// How far behind the last such piece it begins in the old value, how long it is.
+    Old(i64, u64),
+    /// What is new.
+    New(&'a [u8]),
+}
+
+/// A splice as it stands in the place of a value. Pieces of no length are left out.
+pub fn pieced(result: u64, pieces: &[Piece<'_>]) -> Value {
+    let mut inner = Vec::new();
+    put_varint(&mut inner, result);
+    let mut passed = 0;
+    for piece in pieces {
+        match *piece {
+            Piece::Old(distance, 0) => passed += distance,
+            Piece::Old(distance, length) => {
+                put_varint(&mut inner, 2 * length);
+                put_zigzag(&mut inner, passed + distance);
+                passed = 0;
+            }
+            Piece::New([]) => {}
+            Piece::New(new) => {
+                put_varint(&mut inner, 2 * new.len() as u64 + 1);
+                inner.extend_from_slice(new);
+            }
+        }
+    }
+    let mut out = vec![SPLICE];
+    put_bytes(&mut out, &inner);
+    Value::raw(out)
 }
 
 /// The bytes of a trailer.

@@ -68,6 +68,13 @@ impl Random {
         from[self.below(from.len())]
     }
 
+    /// A text that has most in common with any other of these, and is long enough for a splice.
+    pub fn note(&mut self) -> String {
+        let (place, word) = (self.below(20), self.pick(&["", "new", "älter", "word10 word11"]));
+        let words = (0..20).map(|i| if i == place { word.into() } else { format!("word{i}") });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
     /// Two different numbers below `limit`, which is at least 2.
     pub fn two(&mut self, limit: usize) -> [usize; 2] {
         let a = self.below(limit);

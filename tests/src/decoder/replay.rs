@@ -361,7 +361,8 @@ impl Replay {
                 leaves
             }
             Body::Patch(bytes) => {
-                Patch::read(bytes)?.apply(self.merge(&version.parents).ok_or(Unverified::NoBase)?)
+                let base = self.merge(&version.parents).ok_or(Unverified::NoBase)?;
+                Patch::read(bytes, &base)?.apply(base)
             }
             _ => return Err(Unverified::Missing),
         };

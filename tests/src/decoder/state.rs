@@ -9,6 +9,10 @@ use super::{Ref, Unverified, Value};
 pub(super) const MAX_DEPTH: usize = 64;
 /// The most bytes of a key.
 pub(super) const MAX_KEY: usize = 1024;
+/// The most bytes that the splices of a patch may result in.
+const MAX_SPLICED: u64 = 16 << 20;
+/// What stands in the place of a value's tag where a splice follows.
+pub(crate) const SPLICE: u8 = 0x20;
 
 /// Where a leaf is: its keys. The order of paths is that of lists of text: key by key, a prefix
 /// before what continues it.
@@ -183,9 +187,10 @@ fn read_entries(
 }
 
 impl Patch {
-    /// Reads a patch.
-    pub fn read(bytes: &[u8]) -> Result<Self, Unverified> {
+    /// Reads a patch of `base`.
+    pub fn read(bytes: &[u8], base: &Leaves) -> Result<Self, Unverified> {
         let mut r = Reader::new(bytes);
+        let mut spliced = 0;
         let mut patch = Self::default();
         for _ in 0..r.varint()? {
             let path = read_path(&mut r)?;
@@ -199,7 +204,13 @@ impl Patch {
             if patch.set.last().is_some_and(|(last, _)| *last >= path) {
                 return Err(Unverified::Malformed("order of the paths set"));
             }
-            let value = Value::read(&mut r, path.len())?;
+            let value = if r.rest().starts_with(&[SPLICE]) {
+                let old =
+                    newest(base, &path).ok_or(Unverified::Malformed("a splice of nothing"))?;
+                read_splice(&mut r, old, &mut spliced, path.len())?
+            } else {
+                Value::read(&mut r, path.len())?
+            };
             patch.set.push((path, value));
         }
         r.end()?;
@@ -228,6 +239,56 @@ impl Patch {
         }
         leaves
     }
+}
+
+/// The value at a path that was written last.
+pub(crate) fn newest<'a>(base: &'a Leaves, path: &Path) -> Option<&'a Value> {
+    let order = |writer: &Option<Writer>| writer.map(|w| (w.stamp, w.version));
+    base.get(path)?.iter().max_by_key(|(writer, _)| order(writer)).map(|(_, value)| value)
+}
+
+/// Reads a splice of `old`. `spliced`: how many bytes the splices before it result in.
+fn read_splice(
+    r: &mut Reader<'_>,
+    old: &Value,
+    spliced: &mut u64,
+    depth: usize,
+) -> Result<Value, Unverified> {
+    let wrong = |what| Unverified::Malformed(what);
+    let (_, mut r) = (r.u8()?, Reader::new(r.bytes()?));
+    let (kind, old) = old.inner().ok_or(wrong("a splice of a short kind"))?;
+    let wanted = r.varint()?;
+    *spliced = spliced.saturating_add(wanted);
+    if *spliced > MAX_SPLICED {
+        return Err(Unverified::Limit("splices"));
+    }
+    let (mut made, mut ended) = (Vec::new(), 0);
+    while (made.len() as u64) < wanted {
+        let piece = r.varint()?;
+        let length = usize::try_from(piece / 2).map_err(|_| wrong("a piece's length"))?;
+        if length == 0 {
+            return Err(wrong("an empty piece"));
+        }
+        if piece % 2 == 1 {
+            made.extend_from_slice(r.take(length)?);
+        } else {
+            let begin = i128::from(r.zigzag()?) + ended as i128;
+            let begin = usize::try_from(begin).map_err(|_| wrong("a piece's place"))?;
+            let taken = old.get(begin..).and_then(|rest| rest.get(..length));
+            made.extend_from_slice(taken.ok_or(wrong("a piece's place"))?);
+            ended = begin + length;
+        }
+    }
+    r.end()?;
+    if made.len() as u64 > wanted {
+        return Err(wrong("more than a splice promised"));
+    }
+    let mut value = vec![kind];
+    put_bytes(&mut value, &made);
+    let mut whole = Reader::new(&value);
+    let value = Value::read(&mut whole, depth)?;
+    whole.end()?;
+    Ok(value)
 }
 
 /// The topmost paths below which something lies although no map stands there.
@@ -378,7 +439,7 @@ mod tests {
             unset: vec![path(["a"]), path(["a", "b"])],
             set: vec![(path(["c"]), Value::null())],
         };
-        assert_eq!(Patch::read(&bytes), Ok(patch));
+        assert_eq!(Patch::read(&bytes, &Leaves::new()), Ok(patch));
         let refused: [&[u8]; 6] = [
             &[0],
             &[0, 0, 0],
@@ -388,8 +449,34 @@ mod tests {
             &[0, 2, 1, 1, b'a', 0, 2, 1, b'a', 1, b'b', 0],
         ];
         for bytes in refused {
-            assert!(Patch::read(bytes).is_err(), "{bytes:?}");
+            assert!(Patch::read(bytes, &Leaves::new()).is_err(), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn a_splice_takes_from_what_was_written_last() {
+        let base: Leaves = [(
+            path(["t"]),
+            Entries::from([
+                (Some(Writer { stamp: 9, ..writer(1, 1) }), Value::text("abcdef")),
+                (Some(Writer { stamp: 8, ..writer(2, 1) }), Value::text("other!")),
+            ]),
+        )]
+        .into();
+        let splice = |result, pieces: &[u8]| {
+            let mut bytes = vec![0, 1, 1, 1, b't', SPLICE];
+            put_bytes(&mut bytes, &[&[result], pieces].concat());
+            Patch::read(&bytes, &base).map(|patch| patch.set[0].1.clone())
+        };
+        // d e, then a b (four before where that ended, 7 as zigzag), then x
+        let pieces = [4, 6, 4, 9, 3, b'x'];
+        assert_eq!(splice(5, &pieces), Ok(Value::text("deabx")));
+        for result in [0, 3, 4, 6] {
+            assert!(splice(result, &pieces).is_err(), "{result}");
+        }
+        assert!(splice(2, &[4, 10]).is_err(), "f and what follows it");
+        assert!(splice(1, &[2, 1]).is_err(), "one before the first");
+        assert!(splice(0, &[]).is_ok_and(|value| value == Value::text("")));
     }
 
     #[test]

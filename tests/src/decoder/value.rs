@@ -118,6 +118,14 @@ impl Value {
         &self.0
     }
 
+    /// Tag and what follows the length, of one that has a length.
+    pub(crate) fn inner(&self) -> Option<(u8, &[u8])> {
+        use tag::{ARRAY, ATOMIC, BYTES, TEXT, VARIANT};
+        let mut r = Reader::new(&self.0);
+        let tag = r.u8().ok().filter(|tag| [TEXT, BYTES, ARRAY, VARIANT, ATOMIC].contains(tag))?;
+        Some((tag, r.bytes().ok()?))
+    }
+
     /// Is it the map that holds nothing?
     pub fn is_empty_map(&self) -> bool {
         *self == Self::map(&[])

@@ -153,7 +153,11 @@ fn version(twins: &Twins, made: &[Forged], wall: u64, random: &mut Random) -> Ve
         let unset = random.pick(&["a", "b", "m"]);
         let changes = forge::changes([(field, value(wall, random))], [unset]);
         let parents = std::mem::take(&mut version.parents);
-        version = VersionSpec::patch(id, "thing", leaves, &changes);
+        version = if random.percent(50) {
+            VersionSpec::spliced(id, "thing", leaves, &changes)
+        } else {
+            VersionSpec::patch(id, "thing", leaves, &changes)
+        };
         version.parents = parents;
     }
     version
@@ -161,7 +165,8 @@ fn version(twins: &Twins, made: &[Forged], wall: u64, random: &mut Random) -> Ve
 
 /// Few different ones, so that writers sometimes agree.
 fn value(wall: u64, random: &mut Random) -> decoder::Value {
-    match random.below(6) {
+    match random.below(8) {
+        6 | 7 => decoder::Value::text(&random.note()),
         0 => decoder::Value::null(),
         1 => decoder::Value::map(&[]),
         2 => decoder::Value::bool(true),

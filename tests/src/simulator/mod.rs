@@ -57,7 +57,7 @@ pub use swarm::Fault;
 use world::World;
 
 /// What a seed does depends on it: raised with each change that makes seeds other runs.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// What a run met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

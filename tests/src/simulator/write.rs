@@ -437,7 +437,8 @@ fn draw_value(random: &mut Random, large: bool) -> Value {
         }
         return Value::Text(text);
     }
-    match random.below(12) {
+    match random.below(14) {
+        12 | 13 => Value::Text(random.note()),
         0 => Value::Null,
         1 => Value::Map(Content::new()),
         2 => Value::Map(Content::new().with("x", 3).with("y", 4)),

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::bodies::encoded_full;
+use super::bodies::{encoded_full, is_patch_worth_it};
 use super::commit::fold;
 use super::head::Head;
 use super::judge::stamp_after;
@@ -216,7 +216,7 @@ fn type_of<L: Lookup>(here: &L, p: &Planned) -> Result<Arc<str>, L::Error> {
     here.entity_type(least.type_number)
 }
 
-/// The shorter of patch and full body; a full one at least every so many generations.
+/// A patch where that is worth it, else a full body.
 fn settle(p: Planned, full: Option<Vec<u8>>, own: Writer) -> Settled {
     let (Some(mut state), Some(full)) = (p.state, full) else {
         return Settled { content: Stored::Tombstone, body: vec![Tag::None as u8], depth: 0 };
@@ -225,9 +225,8 @@ fn settle(p: Planned, full: Option<Vec<u8>>, own: Writer) -> Settled {
     let patch = p
         .base
         .filter(|_| depth < limits::FULL_EVERY && !p.parents.is_empty())
-        .and_then(|base| difference(&base, &state, &Writer::OWN))
-        .map(|patch| patch.encode())
-        .filter(|patch| patch.len() < full.len());
+        .and_then(|base| Some(difference(&base, &state, &Writer::OWN)?.encode(&base)))
+        .filter(|patch| is_patch_worth_it(depth, patch.len(), full.len()));
     state.rename(&Writer::OWN, own);
     let content = Stored::Live(Arc::new(state));
     match patch {
@@ -318,9 +317,9 @@ mod tests {
     }
 
     #[test]
-    fn every_thirty_second_generation_stands_in_full() {
+    fn a_version_stands_in_full_as_often_as_its_patches_would_outweigh_it() {
         let mut toy = Toy::default();
-        let long = |n| Some(Content::new().with("n", n).with("text", "x".repeat(200)));
+        let long = |n: i64| Some(Content::new().with("n", n).with("text", "x".repeat(200)));
         toy.write(A, 1, vec![toy.plan(1, Kind::Create, long(0))]).unwrap();
         let mut full = Vec::new();
         for n in 1..=70 {
@@ -329,7 +328,11 @@ mod tests {
                 full.push(n);
             }
         }
-        let every = limits::FULL_EVERY as i64;
-        assert_eq!(full, [every, 2 * every]);
+        assert_eq!(full, [32, 64]);
+        let last_of = |patch, full| (1..).find(|d| !is_patch_worth_it(*d, patch, full));
+        let cases = [(10, 10, 1), (9, 10, 32), (10, 330, 33), (110, 20_000, 182), (1, 20_000, 256)];
+        for (patch, full, first) in cases {
+            assert_eq!(last_of(patch, full), Some(first), "{patch} of {full}");
+        }
     }
 }

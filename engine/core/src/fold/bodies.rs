@@ -46,6 +46,10 @@ pub(super) fn receive<L: Lookup>(
         match settle(here, incoming, i, body, &judged[i], derived)? {
             Outcome::Settled(one, checksum, size) => {
                 total += size;
+                // at once: a splice of a few bytes may make megabytes
+                if total > limits::FULL_BODIES {
+                    return Ok((missing(header), true));
+                }
                 settled.push(one);
                 checksums.push(checksum);
             }
@@ -56,7 +60,7 @@ pub(super) fn receive<L: Lookup>(
     }
     // The root covers what the bodies result in, not their bytes: a relay may encode a content as
     // a patch or in full, and nobody can change what it says.
-    if total > limits::FULL_BODIES || states_root(&checksums) != header.states_root {
+    if states_root(&checksums) != header.states_root {
         return Ok((missing(header), true));
     }
     Ok((settled, false))
@@ -80,6 +84,15 @@ fn as_it_came(body: Vec<u8>) -> Settled {
 fn missing(header: &Header) -> Vec<Settled> {
     let tag = |v: &VersionHeader| if v.is_deletion() { Tag::None } else { Tag::Missing };
     header.versions.iter().map(|v| as_it_came(vec![tag(v) as u8])).collect()
+}
+
+/// Whether a version that is so many patches away from a full body, itself included, stays one.
+///
+/// Whoever reads it applies them all, so more than a few must save more than they cost: of a long
+/// text with small changes they do, up to where they would outweigh it in full.
+pub(super) fn is_patch_worth_it(depth: u64, patch: usize, full: usize) -> bool {
+    let outweighs = |patches: u64| patches.saturating_mul(patch as u64) >= full as u64;
+    !outweighs(1) && (depth < limits::PATCHES || depth < limits::FULL_EVERY && !outweighs(depth))
 }
 
 enum Outcome {
@@ -120,12 +133,14 @@ fn settle<L: Lookup>(
             });
         }
         Tag::Patch => {
-            let Ok(patch) = PatchBody::decode(body.payload) else { return Ok(Outcome::Nonsense) };
             let parents = parents.iter().copied();
-            match merged(here, version.entity, parents)? {
-                Ok(base) => apply(&base, &patch, own),
-                Err(_) => return Ok(Outcome::CannotTell),
-            }
+            let Ok(base) = merged(here, version.entity, parents)? else {
+                return Ok(Outcome::CannotTell);
+            };
+            let Ok(patch) = PatchBody::decode(body.payload, &base) else {
+                return Ok(Outcome::Nonsense);
+            };
+            apply(&base, &patch, own)
         }
         Tag::Full => {
             match read_full(here, version.entity, body.payload, &own, derived, &parents)? {
@@ -143,7 +158,7 @@ fn settle<L: Lookup>(
     let size = full.len();
     // a walk back through patches ends after so many, whatever a peer sends
     let (body, depth) = match body.tag {
-        Tag::Patch if depth < limits::FULL_EVERY => (encoded(body), depth),
+        Tag::Patch if is_patch_worth_it(depth, body.payload.len(), size) => (encoded(body), depth),
         _ => (encoded_full(&full), 0),
     };
     Ok(Outcome::Settled(Settled { content: Stored::Live(Arc::new(state)), body, depth }, sum, size))

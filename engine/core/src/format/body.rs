@@ -6,6 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::header::Header;
+use super::splice;
 use super::value::{path, put_path, skip_leaf};
 use crate::bytes::{Put, Read, Reader};
 use crate::limits;
@@ -207,6 +208,13 @@ pub fn leaves(r: &mut Reader<'_>, table: &[Writer]) -> Read<State> {
     Ok(State(out))
 }
 
+/// Of a leaf that stands at a path the value that is greatest in the order of writes: what a splice
+/// there takes from.
+fn shown<'s>(base: &'s State, path: &Path) -> Option<&'s [u8]> {
+    let newest = base.get(path)?.entries.iter().max_by_key(|e| e.writer.key());
+    newest.map(|e| &*e.value)
+}
+
 /// A change against the merge of the parents (FORMAT.md, 1.6).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PatchBody {
@@ -217,8 +225,9 @@ pub struct PatchBody {
 }
 
 impl PatchBody {
-    /// Its bytes: the payload of a body that is a patch.
-    pub fn encode(&self) -> Vec<u8> {
+    /// Its bytes: the payload of a body that is a patch of `base`, the merge of the parents. Long
+    /// values that are much like those there are said as splices of these.
+    pub fn encode(&self, base: &State) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
         out.varint(self.unsets.len() as u64);
         for p in &self.unsets {
@@ -227,15 +236,20 @@ impl PatchBody {
         out.varint(self.sets.len() as u64);
         for (p, value) in &self.sets {
             put_path(&mut out, p);
-            out.extend_from_slice(value);
+            match shown(base, p).and_then(|old| splice::splice(old, value)) {
+                Some(splice) => out.extend_from_slice(&splice),
+                None => out.extend_from_slice(value),
+            }
         }
         out
     }
 
-    /// Reads the payload of a body that is a patch. An error unless paths are in order, none that
-    /// is set clashes with another, and each value is canonical.
-    pub fn decode(bytes: &[u8]) -> Read<Self> {
+    /// Reads the payload of a body that is a patch of `base`, the merge of the parents. An error
+    /// unless paths are in order, none that is set clashes with another, each value is canonical,
+    /// and all that are said as splices have room in a full body together: no more memory is taken.
+    pub fn decode(bytes: &[u8], base: &State) -> Read<Self> {
         let mut r = Reader::new(bytes);
+        let mut room = limits::FULL_BODY;
         let mut out = Self::default();
         for _ in 0..r.count(2)? {
             let p = path(&mut r)?.to_path();
@@ -250,7 +264,7 @@ impl PatchBody {
                 out.sets.last().is_none_or(|l| l.0 < p && !p.is_below(&l.0)),
                 "sets out of order or clashing",
             )?;
-            let value = skip_leaf(&mut r, p.depth())?.into();
+            let value = splice::read(&mut r, || shown(base, &p), &mut room, p.depth())?;
             out.sets.push((p, value));
         }
         r.end()?;

@@ -7,4 +7,5 @@ pub mod hash;
 pub mod header;
 pub mod serde;
 pub mod sort_key;
+mod splice;
 pub mod value;

@@ -9,6 +9,7 @@ mod lookup;
 mod missing;
 mod past;
 mod read_cache;
+mod rebuild;
 mod seen;
 mod show;
 mod view;

@@ -1,16 +1,10 @@
-//! Versions that are heads no more: what they were, found by walking back through parents. Each
-//! walk is bounded, because every thirty-second generation is kept whole.
+//! Versions that are heads no more: where they are, what they follow, and which were heads once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use heirloom_core::bytes::{Read, Reader};
-use heirloom_core::fold::{
-    self, Derived, Dot, Head, HeadState, Heads, Lines, Note, Stored, derive, read_inline,
-};
-use heirloom_core::format::body::{PatchBody, Tag, leaves, named_writers};
-use heirloom_core::merge::{EntityClock, Live, apply, merge};
-use heirloom_core::model::{EntityId, Kind, Line, Lsn, Sequence, State, VersionRef, Writer};
+use heirloom_core::fold::{self, Dot, Head, HeadState, Heads, Lines, Stored, read_inline};
+use heirloom_core::model::{EntityId, Line, Lsn, Sequence, State, VersionRef};
 
 use super::content::{At, Part, Step};
 use super::view::View;
@@ -47,7 +41,7 @@ impl View<'_> {
     }
 
     /// A version that must be there, since something that was folded names it.
-    fn known(&self, dot: Dot) -> Result<At> {
+    pub(super) fn known(&self, dot: Dot) -> Result<At> {
         self.version(dot)?.ok_or_else(|| {
             Error::corrupt(Table::Log, format!("{}/{}", dot.0, dot.1), "a version is missing")
         })
@@ -144,111 +138,6 @@ impl View<'_> {
         }
     }
 
-    /// A version in the log as if it were a head: what follows from its past is found by walking
-    /// back.
-    pub(crate) fn as_head(&self, at: &At) -> Result<Arc<Head>> {
-        if let Some(known) = self.caches.heads.get(&at.dot()) {
-            return Ok(known);
-        }
-        let (derived, depth) = match at.record.notes.get(at.index) {
-            Some(Note::Derived(derived)) => (derived.clone(), 0),
-            _ => self.derive(at)?,
-        };
-        let state = if at.header().is_deletion() {
-            HeadState::Tombstone
-        } else if at.record.unverified {
-            HeadState::Absent
-        } else {
-            HeadState::InLog
-        };
-        let head = Arc::new(Head { writer: at.writer, derived, depth, state });
-        let cost = 256 + head.derived.clock.iter().len() * 16;
-        self.caches.heads.insert_if(at.dot(), head.clone(), cost, || self.is_fresh());
-        Ok(head)
-    }
-
-    /// Of a creation from itself; of a patch from its parents, of which none is more than 32
-    /// generations from a note.
-    fn derive(&self, at: &At) -> Result<(Derived, u64)> {
-        let broken = || Error::corrupt(Table::Log, at.record.lsn, "a version without a type");
-        if at.header().kind() == Some(Kind::Create) {
-            let own_type = at.header().entity_type.as_deref();
-            let own_type = own_type.map(|t| self.type_number(t)).transpose()?.flatten();
-            return Ok((
-                derive(self.directory, &at.writer, std::iter::empty(), own_type)
-                    .ok_or_else(broken)?,
-                0,
-            ));
-        }
-        let mut parents = Vec::new();
-        for dot in self.parents(at)? {
-            parents.push(self.as_head(&self.known(dot)?)?);
-        }
-        let depth = parents.iter().map(|h| h.depth).max().unwrap_or(0) + 1;
-        let derived = derive(self.directory, &at.writer, parents.iter().map(|h| &h.derived), None)
-            .ok_or_else(broken)?;
-        Ok((derived, depth))
-    }
-
-    /// The content of a version in the log.
-    pub(crate) fn content(&self, at: &At) -> Result<Stored> {
-        self.content_memo(at, &mut HashMap::new())
-    }
-
-    /// `memo`: what this walk has met, so that it stays linear whatever the caches forget
-    /// meanwhile.
-    fn content_memo(&self, at: &At, memo: &mut HashMap<Dot, Stored>) -> Result<Stored> {
-        let void = at.record.void_of(at.index).is_some();
-        if at.header().is_deletion() && !void {
-            return Ok(Stored::Tombstone);
-        }
-        if at.record.unverified || void {
-            return Ok(Stored::Absent);
-        }
-        if let Some(known) =
-            memo.get(&at.dot()).cloned().or_else(|| self.caches.contents.get(&at.dot()))
-        {
-            return Ok(known);
-        }
-        let unreadable = |e| Error::corrupt(Table::Log, at.record.lsn, e);
-        let (tag, payload) =
-            self.with_bytes(at.record.lsn, |bytes| at.record.body(at.index, bytes))?;
-        let state = match tag {
-            Tag::Full => Some(self.read_full(&payload, &at.writer).map_err(unreadable)?),
-            Tag::Patch => {
-                let patch = PatchBody::decode(&payload).map_err(unreadable)?;
-                self.base(at, memo)?.map(|base| apply(&base, &patch, at.writer))
-            }
-            _ => None,
-        };
-        let Some(state) = state else { return Ok(Stored::Absent) };
-        let cost = state.cost();
-        let content = Stored::Live(Arc::new(state));
-        self.caches.contents.insert(at.dot(), content.clone(), cost);
-        memo.insert(at.dot(), content.clone());
-        Ok(content)
-    }
-
-    /// The merge of a version's parents; nothing where one is absent.
-    fn base(&self, at: &At, memo: &mut HashMap<Dot, Stored>) -> Result<Option<State>> {
-        let mut live = Vec::new();
-        let parents = self.parents(at)?;
-        for dot in &parents {
-            let parent = self.known(*dot)?;
-            match self.content_memo(&parent, memo)? {
-                Stored::Live(state) if parents.len() == 1 => {
-                    return Ok(Some(State::clone(&state)));
-                }
-                Stored::Live(state) => {
-                    live.push((state, self.as_head(&parent)?.derived.clock.clone()))
-                }
-                Stored::Tombstone => {}
-                Stored::Absent => return Ok(None),
-            }
-        }
-        Ok(Some(merge_of(&live)))
-    }
-
     /// The parents of a version as if they were heads, with their contents.
     pub(crate) fn parent_contents(&self, at: &At) -> Result<Vec<(Head, Stored)>> {
         let one = |dot: Dot| {
@@ -256,20 +145,6 @@ impl View<'_> {
             Ok((Head::clone(&*self.as_head(&parent)?), self.content(&parent)?))
         };
         self.parents(at)?.into_iter().map(one).collect()
-    }
-
-    /// A full body whose writers are known here.
-    fn read_full(&self, payload: &[u8], own: &Writer) -> Read<State> {
-        let mut r = Reader::new(payload);
-        let mut table = vec![*own];
-        for (reference, stamp) in named_writers(&mut r)? {
-            let line = self.line_of(reference.log, reference.sequence, reference.prefix);
-            let Some(line) = line.ok().flatten() else {
-                return r.bad("a writer of an unknown log");
-            };
-            table.push(Writer { line, stamp, reference });
-        }
-        leaves(&mut r, &table)
     }
 
     /// The content of a head.
@@ -386,9 +261,4 @@ impl View<'_> {
         list.sort_by_key(|h| h.writer.reference);
         Ok(Heads { list, unsettled: false, created_twice: before.created_twice })
     }
-}
-
-fn merge_of(live: &[(Arc<State>, EntityClock)]) -> State {
-    let heads: Vec<_> = live.iter().map(|(state, clock)| Live { state, clock }).collect();
-    merge(&heads)
 }

@@ -2,10 +2,10 @@
 //! bodies that are not there or wrong.
 
 use heirloom_tests::decoder::{
-    Bodies, Body, Commit, Genesis, Leaves, Level1, MAX_TIME, Ref, Rest, Trailer, Value,
+    Bodies, Body, Commit, Genesis, Id, Leaves, Level1, MAX_TIME, Ref, Rest, Trailer, Value,
     VersionHeader, kind, path,
 };
-use heirloom_tests::forge::{self, Author, CommitSpec, Forged, VersionSpec};
+use heirloom_tests::forge::{self, Author, CommitSpec, Forged, Piece, VersionSpec};
 
 use super::{Record, dataset};
 
@@ -70,6 +70,7 @@ pub(crate) fn records() -> Vec<Record> {
     let mut story = Story::default();
     let first = reserved(&mut story);
     bodies(&mut story, &first);
+    splices(&mut story);
     newer(&mut story, &first);
     void(&mut story, &first);
     wrong(&mut story, &first);
@@ -169,6 +170,51 @@ fn bodies(story: &mut Story, first: &Forged) {
         &mut d,
         &CommitSpec::at(4).after(first).version(gone),
     );
+}
+
+/// Values said by what they take from others.
+fn splices(story: &mut Story) {
+    const DESK: Id = [0xde; 16];
+    let note = |text: &str| forge::own([("note", Value::text(text))]);
+    let say = |after: &str, splice: Value| {
+        let said = forge::patch(&forge::changes([("note", splice)], []));
+        VersionSpec::update(DESK, "desk", note(after)).body(Body::Patch(said))
+    };
+    let (mut k, mut l) = (author("k"), author("l"));
+    let spec = |version| CommitSpec::at(8_000).version(version);
+    let k1 = story.commit(
+        "k 1: a text",
+        &mut k,
+        &spec(VersionSpec::create(DESK, "desk", note("lamp, chair"))),
+    );
+    let turned = forge::pieced(12, &[Piece::Old(6, 5), Piece::New(b" & "), Piece::Old(-11, 4)]);
+    let k2 = story.commit(
+        "k 2: a splice of which a piece takes from further in front",
+        &mut k,
+        &spec(say("chair & lamp", turned).after(&k1, 0)),
+    );
+    let l1 = story.commit(
+        "l 1: an update beside it",
+        &mut l,
+        &CommitSpec::at(9_000)
+            .version(VersionSpec::update(DESK, "desk", note("no lamp")).after(&k1, 0)),
+    );
+    let newest = forge::pieced(4, &[Piece::Old(3, 4)]);
+    let both = say("lamp", newest).after(&k2, 0).after(&l1, 0);
+    let k3 = story.commit(
+        "k 3: a splice of the newer of two values",
+        &mut k,
+        &CommitSpec::at(9_500).version(both),
+    );
+    let wrong = [
+        ("wrong, a splice of what is not there", 5, vec![Piece::Old(0, 5)]),
+        ("wrong, a splice that makes less", 9, vec![Piece::Old(0, 4)]),
+        ("wrong, a splice that makes more", 3, vec![Piece::Old(0, 4)]),
+    ];
+    for (name, result, pieces) in wrong {
+        let version = say("lamp", forge::pieced(result, &pieces)).after(&k3, 0);
+        story.commit(name, &mut l, &CommitSpec::at(9_600).version(version));
+    }
 }
 
 /// A newer level: only its place is understood.

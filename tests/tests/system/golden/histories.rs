@@ -139,6 +139,14 @@ pub(crate) fn written() -> Vec<Record> {
         .unwrap();
     patch(&tablet, Patch::new().set("integer", 3).set("name", Content::new().with("short", "d")));
     both();
+    let note = |of: &str| {
+        let change = Patch::new().set("note", of).set("scores", scores(of.len() as i64));
+        phone.write(|tx| tx.patch(SHELF, change)).unwrap();
+    };
+    let planks =
+        "Three planks, two of them oak; the lowest one bends when all the atlases lie on it.";
+    note(planks);
+    note(&planks.replace("two", "most"));
     named(
         &phone,
         &[
@@ -152,8 +160,15 @@ pub(crate) fn written() -> Vec<Record> {
             "a deletion beside it, by one who had seen the same",
             "a restoration over both, metadata without an actor",
             "the conflict decided, as a patch",
+            "a long text and a long array",
+            "both again, as splices",
         ],
     )
+}
+
+/// Numbers of which most stay what they are if there are a few more.
+fn scores(n: i64) -> Value {
+    Value::Array((0..n).map(|i| Value::Int(i * i)).collect())
 }
 
 pub(crate) fn imported() -> Vec<Record> {
