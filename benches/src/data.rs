@@ -3,6 +3,8 @@
 use heirloom::EntityId;
 use serde::{Deserialize, Serialize};
 
+use crate::rng::Rng;
+
 /// About 233 bytes as JSON, 141 in a compact binary struct.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Appliance {
@@ -22,33 +24,15 @@ const WORDS: [&str; 16] = [
     "knoll", "larch", "marsh", "north", "oasis", "prism",
 ];
 
-/// SplitMix64: small, seeded, the same everywhere.
-#[derive(Clone)]
-pub(crate) struct Rng(pub(crate) u64);
+fn word(rng: &mut Rng) -> &'static str {
+    WORDS[rng.below(WORDS.len())]
+}
 
-impl Rng {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn word(&mut self) -> &'static str {
-        WORDS[self.below(WORDS.len())]
-    }
-
-    pub(crate) fn id(&mut self) -> EntityId {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.next().to_be_bytes());
-        bytes[8..].copy_from_slice(&self.next().to_be_bytes());
-        EntityId::from_bytes(bytes)
-    }
+fn id(rng: &mut Rng) -> EntityId {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&rng.next().to_be_bytes());
+    bytes[8..].copy_from_slice(&rng.next().to_be_bytes());
+    EntityId::from_bytes(bytes)
 }
 
 pub(crate) struct Item {
@@ -61,16 +45,16 @@ pub(crate) fn items(n: usize) -> Vec<Item> {
     let mut rng = Rng(42);
     (0..n)
         .map(|i| Item {
-            id: rng.id(),
+            id: id(&mut rng),
             kind: TYPES[rng.below(TYPES.len())],
             content: Appliance {
-                name: format!("{} {} {i}", rng.word(), rng.word()),
+                name: format!("{} {} {i}", word(&mut rng), word(&mut rng)),
                 status: ["on", "off", "idle", "fault"][rng.below(4)].to_owned(),
                 brightness: rng.below(100) as i64,
                 temperature: rng.below(400) as f64 / 10.0,
                 room_id: format!("room-{:08x}", rng.next() as u32),
                 firmware: format!("{}.{}.{}", rng.below(9), rng.below(20), rng.below(100)),
-                notes: (0..10).map(|_| rng.word()).collect::<Vec<_>>().join(" "),
+                notes: (0..10).map(|_| word(&mut rng)).collect::<Vec<_>>().join(" "),
                 updated_by: format!("user{}", rng.below(50)),
             },
         })

@@ -1,5 +1,6 @@
-//! W1 to W5 and W8 for heirloom beside the same work on bare redb tables, in one run, answers
-//! checked. The work of heirloom ends when its journal is drained.
+//! W1 to W8 for heirloom, beside the same work on bare redb tables where these can do it, in one
+//! run, answers checked. The work of heirloom ends when its journal is drained; that of W6 and W7
+//! when both stores have proven that they are equal.
 //!
 //! `cargo run --release -p heirloom-benches --bin workloads [-- [--entities N] [--json PATH]]`
 //!
@@ -10,15 +11,17 @@
 mod bare;
 mod data;
 mod disk;
+mod rng;
 
 use std::path::Path;
 use std::time::Instant;
 
 use bare::Bare;
-use data::{Appliance, Item, Rng, TYPES, items};
+use data::{Appliance, Item, TYPES, items};
 use disk::Device;
 use heirloom::{Engine, EntityId, Error, Patch};
-use heirloom_sync::sync_in_process;
+use heirloom_sync::{Config, Report, sync_in_process_with};
+use rng::Rng;
 
 struct Row {
     name: &'static str,
@@ -91,6 +94,7 @@ fn run(n: usize) -> Vec<Row> {
         note: "one field, 100 a commit, old versions readable".into(),
     });
 
+    rows.extend(past_rows(&heirloom, dir.path(), &device, &picks, &items));
     rows.extend(single_rows(&heirloom, &bare, &device, &items));
     // all entities, more than the read cache holds; then few that are read again and again
     let rows_of_reads = [
@@ -120,6 +124,47 @@ fn run(n: usize) -> Vec<Row> {
     }
     rows.extend(sync_rows(dir.path(), &device, &items));
     rows
+}
+
+/// What the versions of W1 and W2 take on disk (W9), how long it takes to check them all, and to
+/// read one that is not the present.
+fn past_rows(
+    heirloom: &Engine,
+    dir: &Path,
+    device: &Device,
+    picks: &[(usize, i64)],
+    items: &[Item],
+) -> Vec<Row> {
+    let row = |name, ours, note| Row { name, heirloom: ours, bare: Cost::default(), note };
+    let bytes = heirloom.backup(dir.join("backup")).expect("a backup");
+    let compact = format!("{:.1} MB, every version readable", bytes as f64 / 1e6);
+    let (checking, verified) = measured(device, || heirloom.verify().expect("verify"));
+    assert!(verified.is_clean(), "{verified:?}");
+    let speed = format!("{:.0} versions/s", verified.versions as f64 / checking.seconds);
+    let snapshot = heirloom.snapshot().expect("open");
+    let old = |index: usize| {
+        let versions = snapshot.history(items[index].id).expect("history");
+        let versions = versions.map(|v| v.expect("read").reference());
+        versions.last().expect("created")
+    };
+    let some = picks.iter().step_by(picks.len() / 1_000 + 1);
+    let old: Vec<_> = some.map(|(index, _)| (*index, old(*index))).collect();
+    // what their histories brought into memory makes place for others
+    let fresh = Engine::builder().open_read_only(dir.join("backup")).expect("the backup");
+    let snapshot = fresh.snapshot().expect("open");
+    let (reading, ()) = measured(device, || {
+        for (index, version) in &old {
+            let content = snapshot.content_at(version).expect("content").expect("live");
+            let first = content.get("brightness").and_then(heirloom::Value::as_int);
+            assert_eq!(first, Some(items[*index].content.brightness), "an old version");
+        }
+    });
+    let each = format!("{:.1} us each", reading.seconds * 1e6 / old.len() as f64);
+    vec![
+        row("W9 on disk, compact", Cost { seconds: 0.0, bytes }, compact),
+        row("verify", checking, speed),
+        row("old versions", reading, each),
+    ]
 }
 
 /// W3: one entity a commit, by one thread and by many.
@@ -163,7 +208,7 @@ fn sync_rows(dir: &Path, device: &Device, items: &[Item]) -> Vec<Row> {
     create(&from, items);
     source.create_all(items, 1_000);
     let (ours, report) = measured(device, || {
-        let report = sync_in_process(&to, &from).expect("sync").0;
+        let report = sync(&to, &from);
         to.drain().expect("drain");
         report
     });
@@ -182,13 +227,64 @@ fn sync_rows(dir: &Path, device: &Device, items: &[Item]) -> Vec<Row> {
         note: format!("{wire:.1} MB on the wire, {} round trips", report.round_trips),
     };
 
-    let (ours, report) = measured(device, || sync_in_process(&to, &from).expect("sync").0);
+    let (ours, report) = measured(device, || sync(&to, &from));
     let (theirs, equal) = measured(device, || target.equals(&source));
     assert!(equal, "W8 bare tables");
     let bytes = report.bytes_in + report.bytes_out;
     let note =
         format!("{bytes} bytes, {} round trip, proven; bare: a scan of both", report.round_trips);
-    vec![w5, Row { name: "W8 equal", heirloom: ours, bare: theirs, note }]
+    let w8 = Row { name: "W8 equal", heirloom: ours, bare: theirs, note };
+    let (w6, w7) = (changed_row(&from, &to, device, items), both_row(&from, &to, device, items));
+    vec![w5, w6, w7, w8]
+}
+
+/// W6: one side changed a field of a hundredth of the entities, in ten commits.
+fn changed_row(from: &Engine, to: &Engine, device: &Device, items: &[Item]) -> Row {
+    let some = &items[..items.len() / 100];
+    for part in some.chunks(some.len().div_ceil(10)) {
+        set(from, part, "brightness", 77);
+    }
+    let (ours, report) = measured(device, || sync(to, from));
+    assert_eq!(from.state_digest().expect("digest"), to.state_digest().expect("digest"), "W6");
+    let wire = (report.bytes_in + report.bytes_out) as f64 / 1e3;
+    let note = format!(
+        "{} changed fields, {wire:.1} kB on the wire, {} round trips",
+        some.len(),
+        report.round_trips
+    );
+    Row { name: "W6 changes", heirloom: ours, bare: Cost::default(), note }
+}
+
+/// W7: both sides change the same hundredth of the entities, half of them the same field.
+fn both_row(from: &Engine, to: &Engine, device: &Device, items: &[Item]) -> Row {
+    let some = &items[..items.len() / 100];
+    let (same, other) = some.split_at(some.len() / 2);
+    for (engine, value, field) in [(from, 1, "brightness"), (to, 2, "extra")] {
+        set(engine, same, "brightness", value);
+        set(engine, other, field, value);
+    }
+    let (ours, report) = measured(device, || sync(to, from));
+    assert_eq!(from.state_digest().expect("digest"), to.state_digest().expect("digest"), "W7");
+    let snapshot = to.snapshot().expect("open");
+    for item in other {
+        let content = snapshot.get(item.id).expect("get").expect("there").content();
+        let both = ["brightness", "extra"].map(|f| content.get(f).and_then(|v| v.as_int()));
+        assert_eq!(both, [Some(1), Some(2)], "W7 lost an edit");
+    }
+    let wire = (report.bytes_in + report.bytes_out) as f64 / 1e3;
+    let note = format!(
+        "{} edited by both, {} conflicts, {wire:.1} kB on the wire",
+        some.len(),
+        snapshot.conflicts().count().expect("count"),
+    );
+    Row { name: "W7 both edit", heirloom: ours, bare: Cost::default(), note }
+}
+
+fn set(engine: &Engine, items: &[Item], field: &str, value: i64) {
+    let change = |tx: &mut heirloom::Transaction<'_>| {
+        items.iter().try_for_each(|i| tx.patch(i.id, Patch::new().set(field, value)))
+    };
+    engine.write::<(), Error>(change).expect("a write");
 }
 
 fn create(engine: &Engine, items: &[Item]) {
@@ -292,4 +388,10 @@ fn json(n: usize, rows: &[Row]) -> String {
         })
         .collect();
     serde_json::json!({ "entities": n, "workloads": rows }).to_string()
+}
+
+/// As over a link: compressed. The report of the first.
+fn sync(a: &Engine, b: &Engine) -> Report {
+    let link = Config::new;
+    sync_in_process_with(a, link(), b, link()).expect("a sync").0
 }

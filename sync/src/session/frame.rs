@@ -2,39 +2,109 @@
 //! have their most significant byte first.
 //!
 //! The body of codec 0 is the payload; that of codec 1 its length as a bincode varint, then one lz4
-//! block. The checksum is the CRC-32 of codec and body: a link that alters bytes must never make up
+//! block; that of codec 2 the same length, then how the sender's zstd stream goes on. The checksum
+//! is the CRC-32 of codec and body: a link that alters bytes must never make up
 //! a commit that nobody wrote. (It guards against faults, not against people.)
 
 use super::codec;
+#[cfg(feature = "zstd")]
+use super::zstd::{Packer, Unpacker};
 use crate::error::{InvalidMessage, PeerMisbehaved, Result};
 use crate::limits::{COMPRESS_MIN, FRAME_MAX, HELLO_MAX};
 
 const HEADER: usize = 9;
-const PLAIN: u8 = 0;
-const LZ4: u8 = 1;
 
-/// Appends a frame with this payload, compressed if that is allowed and pays.
-pub(crate) fn write(payload: &[u8], compress: bool, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(&[0; HEADER]);
-    if compress && payload.len() >= COMPRESS_MIN {
-        codec::encode(&(payload.len() as u64), out);
-        let block = out.len();
-        out.resize(block + lz4_flex::block::get_maximum_output_size(payload.len()), 0);
-        if let Ok(length) = lz4_flex::block::compress_into(payload, &mut out[block..]) {
-            let packed = block + length - start - HEADER;
-            if packed < payload.len() {
-                out.truncate(block + length);
-                return seal(out, start, LZ4);
-            }
-        }
-        out.truncate(start + HEADER);
-    }
-    out.extend_from_slice(payload);
-    seal(out, start, PLAIN);
+/// How a body is made of a payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
+pub(crate) enum Codec {
+    #[default]
+    Plain = 0,
+    Lz4 = 1,
+    #[cfg(feature = "zstd")]
+    Zstd = 2,
 }
 
-fn seal(out: &mut [u8], start: usize, codec: u8) {
+impl Codec {
+    /// Those that compress, the best first.
+    const ALL: &[Self] = &[
+        #[cfg(feature = "zstd")]
+        Self::Zstd,
+        Self::Lz4,
+    ];
+
+    /// The bit of a hello's capabilities that says that one can unpack it.
+    const fn bit(self) -> u64 {
+        (1 << self as u8) >> 1
+    }
+
+    /// The capabilities of an end that takes all that this build can.
+    pub(crate) fn capabilities() -> u64 {
+        Self::ALL.iter().map(|codec| codec.bit()).sum()
+    }
+
+    /// The best that an end with these capabilities can unpack.
+    pub(crate) fn best_of(capabilities: u64) -> Self {
+        let can = |codec: &&Self| capabilities & codec.bit() != 0;
+        Self::ALL.iter().find(can).copied().unwrap_or_default()
+    }
+}
+
+/// Writes frames.
+#[derive(Default)]
+pub(crate) struct FrameWriter {
+    codec: Codec,
+    #[cfg(feature = "zstd")]
+    packer: Packer,
+}
+
+impl FrameWriter {
+    /// From now on compresses.
+    pub(crate) fn greeted(&mut self, codec: Codec) {
+        self.codec = codec;
+    }
+
+    /// Appends a frame with this payload, compressed if that was agreed on and pays.
+    pub(crate) fn write(&mut self, payload: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; HEADER]);
+        let packed = payload.len() >= COMPRESS_MIN && self.pack(payload, out);
+        if !packed {
+            out.truncate(start + HEADER);
+            out.extend_from_slice(payload);
+        }
+        seal(out, start, if packed { self.codec } else { Codec::Plain });
+    }
+
+    /// Appends the body; false where the payload should rather travel as it is.
+    fn pack(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
+        let start = out.len();
+        codec::encode(&(payload.len() as u64), out);
+        match self.codec {
+            Codec::Plain => false,
+            Codec::Lz4 => {
+                let block = out.len();
+                out.resize(block + lz4_flex::block::get_maximum_output_size(payload.len()), 0);
+                let length = lz4_flex::block::compress_into(payload, &mut out[block..]);
+                out.truncate(block + length.unwrap_or(payload.len()));
+                out.len() - start < payload.len()
+            }
+            // what is in the stream has to travel: noise is longer by a few bytes then
+            #[cfg(feature = "zstd")]
+            Codec::Zstd => match self.packer.pack(payload, out) {
+                Ok(()) => true,
+                Err(_) => {
+                    // a stream that broke off is over, but frames need none
+                    self.codec = Codec::Plain;
+                    false
+                }
+            },
+        }
+    }
+}
+
+fn seal(out: &mut [u8], start: usize, codec: Codec) {
+    let codec = codec as u8;
     let length = (out.len() - start - HEADER) as u32;
     let checksum = checksum(codec, &out[start + HEADER..]);
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
@@ -54,7 +124,10 @@ pub(crate) struct FrameReader {
     header: Vec<u8>,
     body: Vec<u8>,
     limit: usize,
-    compressed: bool,
+    /// What the peer was told that it may use.
+    capabilities: u64,
+    #[cfg(feature = "zstd")]
+    unpacker: Unpacker,
 }
 
 impl FrameReader {
@@ -64,14 +137,16 @@ impl FrameReader {
             header: Vec::with_capacity(HEADER),
             body: Vec::new(),
             limit: HELLO_MAX,
-            compressed: false,
+            capabilities: 0,
+            #[cfg(feature = "zstd")]
+            unpacker: Unpacker::default(),
         }
     }
 
-    /// The peer has said hello: full frames, compressed if that was negotiated.
-    pub(crate) fn greeted(&mut self, compressed: bool) {
+    /// The peer has said hello: full frames, compressed as it was told that it may.
+    pub(crate) fn greeted(&mut self, capabilities: u64) {
         self.limit = FRAME_MAX;
-        self.compressed = compressed;
+        self.capabilities = capabilities;
     }
 
     /// Takes bytes off `input`; the payload once a frame is whole, `None` when `input` is used up.
@@ -103,21 +178,24 @@ impl FrameReader {
         Ok(())
     }
 
-    fn unpack(&self, kind: u8, body: Vec<u8>) -> Result<Vec<u8>> {
-        match kind {
-            PLAIN => Ok(body),
-            LZ4 if !self.compressed => Err(PeerMisbehaved::UnnegotiatedCodec.into()),
-            LZ4 => {
-                let (raw, block) = split_length(&body).ok_or(InvalidMessage::Unpacking)?;
-                self.check(raw)?;
-                let mut payload = vec![0; raw];
-                match lz4_flex::block::decompress_into(block, &mut payload) {
-                    Ok(length) if length == raw => Ok(payload),
-                    _ => Err(InvalidMessage::Unpacking.into()),
-                }
-            }
-            unknown => Err(InvalidMessage::UnknownCodec(unknown).into()),
+    fn unpack(&mut self, kind: u8, body: Vec<u8>) -> Result<Vec<u8>> {
+        if kind == Codec::Plain as u8 {
+            return Ok(body);
         }
+        let Some(codec) = Codec::ALL.iter().find(|codec| **codec as u8 == kind) else {
+            return Err(InvalidMessage::UnknownCodec(kind).into());
+        };
+        if self.capabilities & codec.bit() == 0 {
+            return Err(PeerMisbehaved::UnnegotiatedCodec.into());
+        }
+        let (raw, packed) = split_length(&body).ok_or(InvalidMessage::Unpacking)?;
+        self.check(raw)?;
+        let payload = match codec {
+            #[cfg(feature = "zstd")]
+            Codec::Zstd => self.unpacker.unpack(packed, raw),
+            _ => lz4_flex::block::decompress(packed, raw).ok().filter(|p| p.len() == raw),
+        };
+        payload.ok_or(InvalidMessage::Unpacking.into())
     }
 }
 
@@ -149,15 +227,21 @@ mod tests {
 
     fn reader() -> FrameReader {
         let mut reader = FrameReader::new();
-        reader.greeted(true);
+        reader.greeted(Codec::capabilities());
         reader
+    }
+
+    fn writer(codec: Codec) -> FrameWriter {
+        let mut writer = FrameWriter::default();
+        writer.greeted(codec);
+        writer
     }
 
     fn read(mut bytes: &[u8]) -> Result<Option<Vec<u8>>> {
         reader().take(&mut bytes)
     }
 
-    fn framed(codec: u8, body: &[u8]) -> Vec<u8> {
+    fn framed(codec: Codec, body: &[u8]) -> Vec<u8> {
         let mut frame = [&[0; HEADER][..], body].concat();
         seal(&mut frame, 0, codec);
         frame
@@ -171,22 +255,26 @@ mod tests {
 
     #[test]
     fn a_decompression_bomb_is_refused_before_memory_is_taken() {
-        let error = read(&framed(LZ4, &[varint(1 << 40), vec![0; 20]].concat())).unwrap_err();
-        let SyncError::InvalidMessage(InvalidMessage::FrameTooLong { length, .. }) = error else {
-            panic!("{error}")
-        };
-        assert_eq!(length, 1 << 40);
+        for codec in Codec::ALL {
+            let bomb = framed(*codec, &[varint(1 << 40), vec![0; 20]].concat());
+            let error = read(&bomb).unwrap_err();
+            let SyncError::InvalidMessage(InvalidMessage::FrameTooLong { length, .. }) = error
+            else {
+                panic!("{error}")
+            };
+            assert_eq!(length, 1 << 40);
+        }
     }
 
     #[test]
     fn a_block_of_another_length_than_it_says_is_refused() {
         let block = lz4_flex::block::compress(&[7; 1000]);
         assert_eq!(
-            read(&framed(LZ4, &[varint(1000), block.clone()].concat())).unwrap(),
+            read(&framed(Codec::Lz4, &[varint(1000), block.clone()].concat())).unwrap(),
             Some(vec![7; 1000])
         );
         for wrong in [0, 999, 1001] {
-            let outcome = read(&framed(LZ4, &[varint(wrong), block.clone()].concat()));
+            let outcome = read(&framed(Codec::Lz4, &[varint(wrong), block.clone()].concat()));
             assert!(
                 matches!(outcome, Err(SyncError::InvalidMessage(InvalidMessage::Unpacking))),
                 "{wrong}"
@@ -197,7 +285,7 @@ mod tests {
     #[test]
     fn an_altered_byte_is_found() {
         let mut frame = Vec::new();
-        write(b"the payload", false, &mut frame);
+        FrameWriter::default().write(b"the payload", &mut frame);
         for at in 4..frame.len() {
             let mut altered = frame.clone();
             altered[at] ^= 0x10;
@@ -210,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_long_frame_is_refused_by_its_length_alone() {
-        let header = [&((FRAME_MAX + 1) as u32).to_be_bytes()[..], &[PLAIN, 0, 0, 0, 0]].concat();
+        let header = [&((FRAME_MAX + 1) as u32).to_be_bytes()[..], &[0, 0, 0, 0, 0]].concat();
         assert!(matches!(
             read(&header),
             Err(SyncError::InvalidMessage(InvalidMessage::FrameTooLong { .. }))
@@ -220,10 +308,10 @@ mod tests {
     #[test]
     fn before_the_hello_frames_are_small_and_plain() {
         let mut frame = Vec::new();
-        write(&[1; HELLO_MAX + 1], false, &mut frame);
+        FrameWriter::default().write(&[1; HELLO_MAX + 1], &mut frame);
         assert!(FrameReader::new().take(&mut &frame[..]).is_err());
         frame.clear();
-        write(&[1; 1000], true, &mut frame);
+        writer(Codec::Lz4).write(&[1; 1000], &mut frame);
         let error = FrameReader::new().take(&mut &frame[..]).unwrap_err();
         assert!(matches!(error, SyncError::PeerMisbehaved(PeerMisbehaved::UnnegotiatedCodec)));
     }
@@ -236,20 +324,74 @@ mod tests {
         noise.resize(4000, 0);
         hasher.finalize_xof().fill(&mut noise);
         let mut frame = Vec::new();
-        write(&noise, true, &mut frame);
-        assert_eq!((frame[4], frame.len()), (PLAIN, noise.len() + HEADER));
+        writer(Codec::Lz4).write(&noise, &mut frame);
+        assert_eq!((frame[4], frame.len()), (0, noise.len() + HEADER));
+    }
+
+    #[cfg(feature = "zstd")]
+    #[test]
+    fn a_zstd_stream_remembers_what_it_said_and_needs_little_more_for_noise() {
+        let mut noise = vec![0; 4000];
+        blake3::Hasher::new().update(b"noise").finalize_xof().fill(&mut noise);
+        let mut writer = writer(Codec::Zstd);
+        let lengths = [0, 1].map(|_| {
+            let mut frame = Vec::new();
+            writer.write(&noise, &mut frame);
+            assert_eq!(frame[4], 2);
+            frame.len()
+        });
+        assert!(lengths[0] < noise.len() + 32 && lengths[1] < 64, "{lengths:?}");
+    }
+
+    #[cfg(feature = "zstd")]
+    #[test]
+    fn a_zstd_stream_that_goes_on_otherwise_than_it_says_is_refused() {
+        let mut packed = Vec::new();
+        Packer::default().pack(&[7; 1000], &mut packed).unwrap();
+        let said =
+            |length, packed: &[u8]| read(&framed(Codec::Zstd, &[&varint(length), packed].concat()));
+        assert_eq!(said(1000, &packed).unwrap(), Some(vec![7; 1000]));
+        let cut = &packed[..packed.len() - 1];
+        for (length, packed) in [(999, &packed[..]), (1001, &packed), (0, &packed), (1000, cut)] {
+            let refused = said(length, packed);
+            assert!(
+                matches!(refused, Err(SyncError::InvalidMessage(InvalidMessage::Unpacking))),
+                "{length}"
+            );
+        }
+        // the second frame of a stream is none without the first
+        let mut packer = Packer::default();
+        let mut parts = [Vec::new(), Vec::new()];
+        parts.iter_mut().for_each(|part| packer.pack(&[7; 1000], part).unwrap());
+        assert!(said(1000, &parts[1]).is_err());
+    }
+
+    #[cfg(feature = "zstd")]
+    #[test]
+    fn a_zstd_stream_that_looks_back_further_than_both_keep_is_refused() {
+        use zstd::stream::raw::CParameter;
+        let packed = |window| {
+            let mut stream = zstd::stream::Encoder::new(varint(5000), 1).unwrap();
+            stream.set_parameter(CParameter::WindowLog(window)).unwrap();
+            std::io::Write::write_all(&mut stream, &[7; 5000]).unwrap();
+            std::io::Write::flush(&mut stream).unwrap();
+            stream.get_ref().clone()
+        };
+        assert_eq!(read(&framed(Codec::Zstd, &packed(20))).unwrap(), Some(vec![7; 5000]));
+        assert!(read(&framed(Codec::Zstd, &packed(21))).is_err());
     }
 
     proptest! {
         #[test]
         fn frames_survive_any_slicing(
             payloads in prop::collection::vec(prop::collection::vec(0u8..4, 0..2000), 0..5),
-            compress: bool,
+            capabilities in 0..4u64,
             cut in 1usize..700,
         ) {
             let mut stream = Vec::new();
+            let mut writer = writer(Codec::best_of(capabilities));
             for payload in &payloads {
-                write(payload, compress, &mut stream);
+                writer.write(payload, &mut stream);
             }
             let (mut reader, mut out) = (reader(), Vec::new());
             for mut slice in stream.chunks(cut) {

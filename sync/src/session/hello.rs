@@ -23,9 +23,6 @@ const DATASET_NAME: u16 = 13;
 /// Bytes of a dataset's name; a longer one is not told.
 const NAME: usize = 255;
 
-/// Capability bit: frames may be compressed with lz4.
-pub(crate) const LZ4: u64 = 1;
-
 /// A hello, read.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Greeting {
@@ -198,7 +195,7 @@ mod tests {
     fn full() -> Greeting {
         Greeting {
             dataset: Some(DatasetId::from_bytes([1; 16])),
-            capabilities: LZ4,
+            capabilities: 1,
             wall: Some(Timestamp::from_millis(1_705_314_600_123)),
             policy: Some([0; 8]),
             instance: Some([5; 4]),

@@ -7,9 +7,10 @@ use heirloom_core::model::LogRoot;
 use heirloom_core::replica::{Replica, log_root};
 use proptest::prelude::*;
 
+use super::frame::FrameWriter;
 use super::hello::Greeting;
 use super::message::*;
-use super::{Config, Session, frame};
+use super::{Config, Session};
 use crate::error::{Divergence, PeerMisbehaved, Reason, Result, SyncError};
 use crate::limits::{CLOCK_INLINE, COMMIT_MAX, PART_MAX, WANT_MAX, WINDOW};
 
@@ -58,7 +59,7 @@ fn hear(session: &mut Peer<'_>, message: Message) -> Result<()> {
 
 fn hear_payload(session: &mut Peer<'_>, payload: &[u8]) -> Result<()> {
     let mut bytes = Vec::new();
-    frame::write(payload, false, &mut bytes);
+    FrameWriter::default().write(payload, &mut bytes);
     session.handle_input(Duration::ZERO, &bytes)
 }
 
@@ -113,7 +114,7 @@ fn after_an_error_nothing_is_taken_and_the_peer_is_told_once() {
     let mut out = Vec::new();
     while session.poll_transmit(Duration::ZERO, &mut out).unwrap() {}
     let mut close = Vec::new();
-    frame::write(&Message::Close(Close { reason: 4 }).encode(), false, &mut close);
+    FrameWriter::default().write(&Message::Close(Close { reason: 4 }).encode(), &mut close);
     assert!(out.ends_with(&close));
     assert!(!session.is_finished());
     assert_eq!(session.poll_timeout(), None);

@@ -13,6 +13,8 @@ mod pace;
 mod receiver;
 mod sender;
 mod want;
+#[cfg(feature = "zstd")]
+mod zstd;
 
 #[cfg(test)]
 mod golden;
@@ -28,9 +30,9 @@ use heirloom_core::replica::{Cut, End, Position, Replica, Staged, StagedHead, lo
 
 use self::clock::{ClockReader, PeerClock, Told};
 use self::exchange::{Exchange, Partner, remember};
-use self::frame::FrameReader;
+use self::frame::{Codec, FrameReader, FrameWriter};
 use self::gate::Gate;
-use self::hello::{Greeting, LZ4};
+use self::hello::Greeting;
 use self::message::{Clock, Close, Message, WireStaged};
 use self::pace::Pace;
 use self::want::{Mark, Wants};
@@ -64,18 +66,18 @@ use crate::traced::TRACED;
 /// The link must be reliable and ordered, and a driver must never refuse input until its output is
 /// taken: both ends may have megabytes to send.
 ///
-/// **Memory** is bounded whatever the history: per session at most about 10 MiB (an incoming frame,
-/// packed and unpacked; commits not yet durable; a batch to send, and a frame of it), 200 bytes for
-/// each log, and one large commit each way while such a one travels (88 MiB at most, by the limits
-/// of the format).
+/// **Memory** is bounded whatever the history: per session at most about 14 MiB (an incoming frame,
+/// packed and unpacked; commits not yet durable; a batch to send, and a frame of it; what both
+/// streams of zstd look back at), 200 bytes for each log, and one large commit each way while such
+/// a one travels (88 MiB at most, by the limits of the format).
 pub struct Session<R> {
     replica: R,
     config: Config,
     initiator: bool,
     state: State,
     reader: FrameReader,
+    writer: FrameWriter,
     outbox: VecDeque<Message>,
-    compress: bool,
     pace: Pace,
     report: Report,
     skew: Option<ClockSkew>,
@@ -136,8 +138,8 @@ impl<R: Replica> Session<R> {
             initiator,
             state: State::Fresh,
             reader: FrameReader::new(),
+            writer: FrameWriter::default(),
             outbox: VecDeque::new(),
-            compress: false,
             report: Report::default(),
             skew: None,
             now: Duration::ZERO,
@@ -235,7 +237,10 @@ impl<R: Replica> Session<R> {
         let Some(message) = self.outbox.pop_front() else { return Ok(false) };
         let payload = message.encode();
         let start = out.len();
-        frame::write(&payload, self.compress && !matches!(message, Message::Hello(_)), out);
+        match message {
+            Message::Hello(_) => FrameWriter::default().write(&payload, out),
+            _ => self.writer.write(&payload, out),
+        }
         self.pace.earn((out.len() - start) as u64);
         self.report.bytes_out += (out.len() - start) as u64;
         self.report.raw_out += payload.len() as u64;
@@ -413,11 +418,16 @@ impl<R: Replica> Session<R> {
         Ok(Greeting {
             unverified: self.marks.0,
             dataset: self.replica.dataset()?,
-            capabilities: if self.config.compression { LZ4 } else { 0 },
+            capabilities: self.capabilities(),
             wall: self.wall_time(),
             policy: Some(self.replica.policy_fingerprint()).filter(|p| *p != [0; 8]),
             ..Greeting::new(self.replica.node()?, position.log_root())
         })
+    }
+
+    /// What it tells the peer that it can unpack.
+    fn capabilities(&self) -> u64 {
+        if self.config.compression { Codec::capabilities() } else { 0 }
     }
 
     /// The responder, at the initiator's hello.
@@ -573,9 +583,9 @@ impl<R: Replica> Session<R> {
 
     /// Notes what the peer's hello says about the peer.
     fn meet(&mut self, theirs: &Greeting) {
-        let both = self.config.compression && theirs.capabilities & LZ4 != 0;
-        self.compress = both;
-        self.reader.greeted(self.config.compression);
+        let ours = self.capabilities();
+        self.writer.greeted(Codec::best_of(ours & theirs.capabilities));
+        self.reader.greeted(ours);
         self.pace.greeted();
         self.report.round_trips = 1;
         self.marks.1 = theirs.unverified;
