@@ -15,7 +15,7 @@ use super::parts::{Bodies, Folded, Incoming, Settled, Stored};
 use crate::error::Invalid;
 use crate::format::body::{self, Body, Tag};
 use crate::format::hash::{chain_after, state_checksum, states_root};
-use crate::format::header::{Header, ParentName, VersionHeader};
+use crate::format::header::{Header, ParentName, Parents, VersionHeader};
 use crate::limits;
 use crate::merge::difference;
 use crate::model::{
@@ -172,7 +172,7 @@ fn version_header<L: Lookup>(
     refs: &[CommitRef],
     p: &Planned,
 ) -> Result<VersionHeader, L::Error> {
-    let mut parents = Vec::with_capacity(p.parents.len());
+    let mut parents = Parents::with_capacity(p.parents.len());
     for parent in &p.parents {
         parents.push(parent_name(here, tail, refs, parent)?);
     }
@@ -180,7 +180,7 @@ fn version_header<L: Lookup>(
     Ok(VersionHeader {
         entity: p.entity,
         kind: p.kind as u8,
-        entity_type: p.entity_type.as_deref().map(Into::into),
+        entity_type: p.entity_type.clone(),
         parents,
     })
 }
@@ -258,10 +258,10 @@ mod tests {
         toy.write(A, 10, vec![toy.plan(1, Kind::Create, content(1))]).unwrap();
         let own = toy.write(A, 11, vec![toy.plan(1, Kind::Update, content(2))]).unwrap();
         let names = |sent: &super::super::toy::Sent| sent.header.versions[0].parents.clone();
-        assert_eq!(names(&own), [ParentName { path: 0, sequence: Sequence::FIRST }]);
+        assert_eq!(*names(&own), [ParentName { path: 0, sequence: Sequence::FIRST }][..]);
         let other = toy.write(B, 12, vec![toy.plan(1, Kind::Update, content(3))]).unwrap();
         assert_eq!(other.header.refs, [CommitRef { sequence: 2.into(), ..other.header.refs[0] }]);
-        assert_eq!(names(&other), [ParentName { path: 1, sequence: 2.into() }]);
+        assert_eq!(*names(&other), [ParentName { path: 1, sequence: 2.into() }][..]);
     }
 
     #[test]

@@ -202,7 +202,7 @@ impl Heads {
 }
 
 /// A state as it stands inline in a head.
-fn inline(state: &State, own: &Writer) -> Vec<u8> {
+pub fn inline(state: &State, own: &Writer) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     put_state(&mut out, state, own, put_writer);
     out

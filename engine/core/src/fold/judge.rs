@@ -199,7 +199,8 @@ mod tests {
     #[test]
     fn a_version_needs_parents_that_its_commit_had_seen_each_once() {
         let parent = |sent: &mut Sent, path, sequence: u64| {
-            sent.header.versions[0].parents = vec![ParentName { path, sequence: sequence.into() }];
+            sent.header.versions[0].parents =
+                [ParentName { path, sequence: sequence.into() }].into();
         };
         assert_eq!(voids(|sent| parent(sent, 0, 0)), [VoidReason::Parent], "none has sequence 0");
         assert_eq!(voids(|sent| parent(sent, 0, 2)), [VoidReason::Parent], "its own commit");

@@ -25,7 +25,7 @@ pub use bodies::merged;
 pub use commit::fold;
 pub use derived::{Derived, TypeSource, derive, put_clock, put_line, read_clock, read_line};
 pub use head::{
-    Head, HeadState, HeadWriters, Heads, INLINE, LeafPlace, goes, in_place, read_inline,
+    Head, HeadState, HeadWriters, Heads, INLINE, LeafPlace, goes, in_place, inline, read_inline,
 };
 pub use lines::Lines;
 pub use lookup::{Fault, Known, Lookup};

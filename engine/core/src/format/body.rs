@@ -10,7 +10,7 @@ use super::splice;
 use super::value::{path, put_path, skip_leaf};
 use crate::bytes::{Put, Read, Reader};
 use crate::limits;
-use crate::model::{ChainPrefix, Entry, Leaf, LogId, Path, State, VersionRef, Writer};
+use crate::model::{ChainPrefix, Entries, Entry, Leaf, LogId, Path, State, VersionRef, Writer};
 
 /// Which encoding a body has, as the byte that it begins with (FORMAT.md, 1.6).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -188,7 +188,7 @@ pub fn leaves(r: &mut Reader<'_>, table: &[Writer]) -> Read<State> {
     for _ in 0..r.count(5)? {
         let path = path(r)?;
         r.ensure(out.last().is_none_or(|l| l.path.as_ref() < path), "leaves out of order")?;
-        let mut entries = Vec::new();
+        let mut entries = Entries::new();
         let mut last = None;
         let n = r.count(2)?;
         r.ensure(n > 0, "a leaf without a value")?;

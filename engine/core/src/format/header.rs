@@ -1,7 +1,9 @@
 //! The part of a commit that its chain is a hash of (FORMAT.md, 1.3).
 
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+
+use smallvec::SmallVec;
 
 use crate::bytes::{Put, Read, Reader};
 use crate::limits;
@@ -10,6 +12,8 @@ use crate::model::{ChainPrefix, CommitRef, EntityId, Kind, LogId, Metadata, Sequ
 const METADATA: u8 = 1;
 const TYPE: u8 = 0x80;
 const KIND: u8 = 0x0f;
+/// Types of a commit that are known again; of more, the first ones and the last.
+const TYPES: usize = 16;
 
 /// A commit's header. Whatever its versions claim, it frames; whether they mean something is told
 /// later, from the headers that it builds on (FORMAT.md, 1.10).
@@ -44,10 +48,13 @@ pub struct VersionHeader {
     /// A [`Kind`] as a number, or another below 16, which makes the version void.
     pub kind: u8,
     /// The type of the entity, 1 to 255 bytes; of a creation only, unless the version is void.
-    pub entity_type: Option<Box<str>>,
+    pub entity_type: Option<Arc<str>>,
     /// The versions of the entity that it was written on.
-    pub parents: Vec<ParentName>,
+    pub parents: Parents,
 }
+
+/// Parents of a version: mostly one, which takes no memory of its own.
+pub type Parents = SmallVec<[ParentName; 1]>;
 
 /// How a header names a parent: by a path of commits and a place on it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -153,7 +160,11 @@ impl Header {
             r.ensure(fits && !out.metadata.is_empty(), "metadata empty or too long")?;
         }
         r.ensure(r.left() as u64 / 18 >= count, "bytes are missing")?;
-        out.versions = (0..count).map(|_| VersionHeader::decode(&mut r)).collect::<Read<_>>()?;
+        let mut types = Vec::new();
+        out.versions.reserve_exact(count as usize);
+        for _ in 0..count {
+            out.versions.push(VersionHeader::decode(&mut r, &mut types)?);
+        }
         r.end()?;
         Ok(out)
     }
@@ -173,14 +184,20 @@ impl VersionHeader {
         }
     }
 
-    fn decode(r: &mut Reader<'_>) -> Read<Self> {
+    /// `types`: some that came before, of which versions share the text.
+    fn decode(r: &mut Reader<'_>, types: &mut Vec<Arc<str>>) -> Read<Self> {
         let entity = EntityId::from_bytes(r.array()?);
         let bits = r.u8()?;
         r.ensure(bits & !(TYPE | KIND) == 0, "an unknown bit in the kind")?;
         let entity_type = if bits & TYPE != 0 {
             let text = r.text()?;
             r.ensure((1..=limits::TYPE).contains(&text.len()), "a type that is none")?;
-            Some(text.into())
+            let known = types.iter().rev().find(|known| &***known == text).cloned();
+            Some(known.unwrap_or_else(|| {
+                types.truncate(TYPES - 1);
+                types.push(text.into());
+                types[types.len() - 1].clone()
+            }))
         } else {
             None
         };

@@ -2,14 +2,13 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use super::entries::{Torn, is_map, is_only_map};
 use super::nearby::Nearby;
 use crate::format::body::PatchBody;
 use crate::format::value::EMPTY_MAP;
-use crate::model::{Entry, Leaf, Path, State, Writer};
+use crate::model::{Entries, Entry, Leaf, Path, State, Writer};
 
 /// The state after a patch that `own` wrote (FORMAT.md, 1.6). What lies at or below an unset path
 /// goes. Then each set path takes the place of what is at and below it and of scalars above it,
@@ -29,15 +28,17 @@ pub fn apply(base: &State, patch: &PatchBody, own: Writer) -> State {
         }
         // above a set: a map stays what it is
         let maps = leaf.entries.iter().filter(|e| *e.value == *EMPTY_MAP).cloned();
-        let entries: Vec<Entry> = maps.collect();
+        let entries: Entries = maps.collect();
         (!entries.is_empty()).then(|| Leaf { path: path.clone(), entries })
     };
     let mut leaves: Vec<Leaf> = base.0.iter().filter_map(stays).collect();
     let stand: BTreeSet<Path> =
         leaves.iter().filter(|l| is_map(l)).map(|l| l.path.clone()).collect();
     let made: BTreeSet<Path> = patch.sets.iter().flat_map(|(p, _)| p.above()).collect();
-    let own =
-        |path: Path, value: Box<[u8]>| Leaf { path, entries: vec![Entry { writer: own, value }] };
+    let own = |path: Path, value: Box<[u8]>| Leaf {
+        path,
+        entries: Entries::from([Entry { writer: own, value }]),
+    };
     leaves
         .extend(made.into_iter().filter(|p| !stand.contains(p)).map(|p| own(p, EMPTY_MAP.into())));
     leaves.extend(patch.sets.iter().map(|(path, value)| own(path.clone(), value.clone())));

@@ -101,13 +101,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::Entry;
+    use crate::model::{Entries, Entry};
 
     fn state(leaves: &[(Vec<String>, bool)]) -> State {
         let mut out: Vec<Leaf> = Vec::new();
         for (keys, map) in leaves {
             let value = if *map { EMPTY_MAP.into() } else { [0u8].into() };
-            let (path, entries) = (Path::new(keys), vec![Entry { writer: Writer::OWN, value }]);
+            let (path, entries) =
+                (Path::new(keys), Entries::from([Entry { writer: Writer::OWN, value }]));
             out.push(Leaf { path, entries });
         }
         out.sort_by(|a, b| a.path.cmp(&b.path));

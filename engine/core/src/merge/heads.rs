@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::entity_clock::EntityClock;
-use crate::model::{Entry, Leaf, Line, Path, Sequence, State, Writer};
+use crate::model::{Entries, Entry, Leaf, Line, Path, Sequence, State, Writer};
 
 /// A head that is no tombstone: its leaves, and what it has seen of the entity.
 #[derive(Clone, Copy)]
@@ -35,7 +35,7 @@ pub fn merge(heads: &[Live<'_>]) -> State {
     let out = leaves.into_iter().filter_map(|(path, mut found)| {
         found.sort_by_key(|e| e.writer.reference);
         let entries = found.chunk_by(|a, b| a.writer == b.writer).filter(survives);
-        let entries: Vec<_> = entries.map(|same| same[0].clone()).collect();
+        let entries: Entries = entries.map(|same| same[0].clone()).collect();
         (!entries.is_empty()).then(|| Leaf { path: path.clone(), entries })
     });
     State(out.collect())

@@ -20,7 +20,7 @@ pub use metadata::Metadata;
 pub use number::{Dot, Line, Lsn, Sequence, TypeNumber};
 pub use patch::Patch;
 pub use path::{Path, PathRef};
-pub use state::{Entry, Leaf, State, Writer};
+pub use state::{Entries, Entry, Leaf, State, Writer};
 pub use time::Timestamp;
 pub use value::{Content, Value, Variant};
 pub use version::{CommitRef, Kind, VersionId, VersionRef};

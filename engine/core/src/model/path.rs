@@ -1,16 +1,18 @@
 //! Where a leaf is: the keys that lead to it.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
+
+use smallvec::SmallVec;
 
 use crate::bytes::Put;
 
 /// A list of keys that leads from the content of an entity to a leaf, as its canonical bytes
 /// (FORMAT.md, 1.4). Ordered key by key; a prefix comes before what continues it.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Path(Box<[u8]>);
+// mostly one short key, which then takes no memory of its own
+pub struct Path(SmallVec<[u8; 24]>);
 
 /// A path whose bytes lie in a longer record: a [`Path`] that owns nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,7 +30,7 @@ impl Path {
         let mut out = Vec::with_capacity(body.len() + 1);
         out.varint(count);
         out.extend_from_slice(&body);
-        Self(out.into())
+        Self(SmallVec::from_slice(&out))
     }
 
     /// This path, its bytes borrowed.
@@ -82,7 +84,7 @@ impl<'a> PathRef<'a> {
 
     /// This path with bytes of its own.
     pub fn to_path(self) -> Path {
-        Path(self.0.into())
+        Path(SmallVec::from_slice(self.0))
     }
 
     /// How many keys. More than 127 are no path, but a caller may ask for one.

@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use smallvec::SmallVec;
+
 use super::id::{ChainPrefix, LogId};
 use super::number::{Dot, Line, Sequence};
 use super::path::Path;
@@ -51,6 +53,9 @@ pub struct Entry {
     pub value: Box<[u8]>,
 }
 
+/// Values of a leaf: mostly one, which takes no memory of its own.
+pub type Entries = SmallVec<[Entry; 1]>;
+
 /// A path and its value, or values where nobody has decided.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Leaf {
@@ -58,7 +63,7 @@ pub struct Leaf {
     pub path: Path,
     /// Its values, at least one; several where nobody has decided between writers who had not seen
     /// each other.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
 }
 
 impl Leaf {

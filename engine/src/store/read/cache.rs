@@ -16,6 +16,8 @@ pub(crate) struct Generations<K, V> {
     old: HashMap<K, (V, usize)>,
     cost: usize,
     old_cost: usize,
+    /// What is full takes nothing more until something is removed.
+    keeps: bool,
 }
 
 impl<K: Eq + Hash + Copy, V: Clone> Cache<K, V> {
@@ -23,6 +25,12 @@ impl<K: Eq + Hash + Copy, V: Clone> Cache<K, V> {
     /// a large value again and again must not make it anew each time.
     pub(crate) fn new(cost: usize) -> Self {
         Self(Mutex::new(Generations::new(cost)))
+    }
+
+    /// The same for one who removes what is not needed any more: what is in it stays, and when it
+    /// is full it takes nothing more.
+    pub(crate) fn keeping(cost: usize) -> Self {
+        Self(Mutex::new(Generations { keeps: true, ..Generations::new(2 * cost) }))
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<V> {
@@ -52,7 +60,8 @@ impl<K: Eq + Hash + Copy, V: Clone> Cache<K, V> {
 
 impl<K: Eq + Hash + Copy, V: Clone> Generations<K, V> {
     pub(crate) fn new(cost: usize) -> Self {
-        Self { half: cost / 2, young: HashMap::new(), old: HashMap::new(), cost: 0, old_cost: 0 }
+        let (young, old) = Default::default();
+        Self { half: cost / 2, young, old, cost: 0, old_cost: 0, keeps: false }
     }
 
     pub(crate) fn get(&mut self, key: &K) -> Option<V> {
@@ -69,6 +78,9 @@ impl<K: Eq + Hash + Copy, V: Clone> Generations<K, V> {
         let cost = cost.min(self.half);
         self.remove(&key);
         if self.cost + cost > self.half {
+            if self.keeps {
+                return;
+            }
             self.old = std::mem::take(&mut self.young);
             self.old_cost = std::mem::take(&mut self.cost);
         }
@@ -85,7 +97,7 @@ impl<K: Eq + Hash + Copy, V: Clone> Generations<K, V> {
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self::new(self.half * 2);
+        *self = Self { keeps: self.keeps, ..Self::new(self.half * 2) };
     }
 
     /// What all values cost together.
@@ -112,5 +124,15 @@ mod tests {
         assert_eq!(cache.get(&5), None);
         cache.insert(7, 7, 11);
         assert_eq!(cache.get(&7), Some(7), "what is too large is kept until the next comes");
+    }
+
+    #[test]
+    fn what_keeps_takes_more_only_when_something_is_removed() {
+        let cache = Cache::keeping(20);
+        (0..30).for_each(|i| cache.insert(i, i, 1));
+        assert!((0..30).all(|i| cache.get(&i).is_some() == (i < 20)));
+        cache.remove(&3);
+        (30..33).for_each(|i| cache.insert(i, i, 1));
+        assert_eq!([3, 19, 30, 31].map(|i| cache.get(&i).is_some()), [false, true, true, false]);
     }
 }

@@ -3,6 +3,7 @@
 mod cache;
 mod clocks;
 mod content;
+mod contents;
 mod cut;
 mod ends;
 mod lookup;

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use heirloom_core::bytes::{Malformed, Read, Reader};
-use heirloom_core::fold::{Derived, Head, HeadState, Note, Stored, derive};
+use heirloom_core::fold::{Derived, Dot, Head, HeadState, Note, Stored, derive};
 use heirloom_core::format::body::{PatchBody, Tag, leaves, named_writers};
 use heirloom_core::merge::{Live, apply, merge};
-use heirloom_core::model::{Kind, Lsn, State, Writer};
+use heirloom_core::model::{Kind, State, Writer};
 
 use super::content::At;
 use super::view::View;
@@ -23,72 +23,81 @@ enum Said<T, P> {
     Change(P),
 }
 
-/// The place of a version in the order of arrival, which puts each behind its parents.
-type Place = (Lsn, usize);
-
 impl View<'_> {
     /// The content of a version in the log.
     pub(crate) fn content(&self, at: &At) -> Result<Stored> {
+        let kept = |dot| self.caches.contents.get(&dot, self.directory);
         let apply = |at: &At, patch, parents: &[_]| self.patched(at, patch, parents);
-        self.rebuilt(at, |at| self.said_content(at), apply)
+        self.rebuilt(at, kept, |at| self.said_content(at), apply)
     }
 
     /// A version in the log as if it were a head.
     pub(crate) fn as_head(&self, at: &At) -> Result<Arc<Head>> {
+        let kept = |dot| self.caches.heads.get(&dot);
         let derive = |at: &At, (), parents: &[_]| self.derived(at, parents);
-        self.rebuilt(at, |at| self.said_head(at), derive)
+        self.rebuilt(at, kept, |at| self.said_head(at), derive)
     }
 
-    /// Walks back to versions that say the whole, then forward again. What is not needed any more
-    /// on the way is let go of, so that memory holds a few contents, not all of the walk.
+    /// Walks back to versions that are kept in memory or say the whole, then forward again. What is
+    /// not needed any more on the way is let go of, so that memory holds a few contents, not all of
+    /// the walk.
     fn rebuilt<T: Clone, P>(
         &self,
         wanted: &At,
+        kept: impl Fn(Dot) -> Option<T>,
         said: impl Fn(&At) -> Result<Said<T, P>>,
-        make: impl Fn(&At, P, &[(At, T)]) -> Result<T>,
+        make: impl Fn(&At, P, &[(Dot, T)]) -> Result<T>,
     ) -> Result<T> {
-        let place = |at: &At| -> Place { (at.record.lsn, at.index) };
+        if let Some(known) = kept(wanted.dot()) {
+            return Ok(known);
+        }
+        // in the order of arrival, which puts each behind its parents
         let mut found = BTreeMap::new();
-        let mut uses: HashMap<Place, usize> = HashMap::new();
+        let mut known: HashMap<Dot, T> = HashMap::new();
+        let mut uses: HashMap<Dot, usize> = HashMap::new();
         let mut todo = vec![wanted.clone()];
         while let Some(at) = todo.pop() {
-            let Entry::Vacant(entry) = found.entry(place(&at)) else { continue };
+            let Entry::Vacant(entry) = found.entry((at.record.lsn, at.index)) else { continue };
             let said = said(&at)?;
-            let mut parents = Vec::new();
-            if let Said::Change(_) = said {
-                for dot in self.parents(&at)? {
-                    let parent = self.known(dot)?;
-                    *uses.entry(place(&parent)).or_default() += 1;
-                    parents.push(place(&parent));
-                    todo.push(parent);
+            let parents = match said {
+                Said::Whole(_) => Vec::new(),
+                Said::Change(_) => self.parents(&at)?,
+            };
+            for dot in &parents {
+                *uses.entry(*dot).or_default() += 1;
+                if known.contains_key(dot) {
+                    continue;
+                }
+                match kept(*dot) {
+                    Some(value) => drop(known.insert(*dot, value)),
+                    None => todo.push(self.known(*dot)?),
                 }
             }
             entry.insert((at, said, parents));
         }
-        let mut made: HashMap<Place, (At, T)> = HashMap::new();
-        for (here, (at, said, parents)) in found {
+        for (at, said, parents) in found.into_values() {
             let value = match said {
                 Said::Whole(value) => value,
                 Said::Change(change) => {
-                    let from: Option<Vec<_>> =
-                        parents.iter().map(|p| made.get(p).cloned()).collect();
+                    let from = parents.iter().map(|p| Some((*p, known.get(p)?.clone())));
                     // rows of `dots` have no checksum: they may lead forward
-                    let misled =
-                        || Error::corrupt(Table::Log, at.record.lsn, "older than its parent");
-                    make(&at, change, &from.ok_or_else(misled)?)?
+                    let from = from.collect::<Option<Vec<_>>>().ok_or_else(|| {
+                        Error::corrupt(Table::Log, at.record.lsn, "older than its parent")
+                    })?;
+                    make(&at, change, &from)?
                 }
             };
-            if here == place(wanted) {
+            if at.dot() == wanted.dot() {
                 return Ok(value);
             }
             for parent in parents {
                 let uses = uses.entry(parent).or_default();
                 *uses = uses.saturating_sub(1);
                 if *uses == 0 {
-                    made.remove(&parent);
+                    known.remove(&parent);
                 }
             }
-            made.insert(here, (at, value));
+            known.insert(at.dot(), value);
         }
         Err(Error::corrupt(Table::Log, wanted.record.lsn, "a version that leads nowhere"))
     }
@@ -100,9 +109,6 @@ impl View<'_> {
         }
         if at.record.unverified || void {
             return Ok(Said::Whole(Stored::Absent));
-        }
-        if let Some(known) = self.caches.contents.get(&at.dot()) {
-            return Ok(Said::Whole(known));
         }
         let (tag, payload) =
             self.with_bytes(at.record.lsn, |bytes| at.record.body(at.index, bytes))?;
@@ -117,7 +123,7 @@ impl View<'_> {
     }
 
     /// What a patch makes of the merge of the parents; absent where one of these is.
-    fn patched(&self, at: &At, payload: Vec<u8>, parents: &[(At, Stored)]) -> Result<Stored> {
+    fn patched(&self, at: &At, payload: Vec<u8>, parents: &[(Dot, Stored)]) -> Result<Stored> {
         let mut live = Vec::new();
         for (parent, content) in parents {
             match content {
@@ -130,7 +136,7 @@ impl View<'_> {
         let base = match &live[..] {
             [(_, only)] if parents.len() == 1 => &**only,
             _ => {
-                let heads = live.iter().map(|(parent, _)| self.as_head(parent));
+                let heads = live.iter().map(|(parent, _)| self.head_at(**parent));
                 let heads = heads.collect::<Result<Vec<_>>>()?;
                 let live: Vec<_> = live
                     .iter()
@@ -147,10 +153,9 @@ impl View<'_> {
 
     /// A content, which the caches keep as well.
     fn kept(&self, at: &At, state: State) -> Stored {
-        let cost = state.cost();
-        let content = Stored::Live(Arc::new(state));
-        self.caches.contents.insert(at.dot(), content.clone(), cost);
-        content
+        let state = Arc::new(state);
+        self.caches.contents.insert(&at.writer, state.clone());
+        Stored::Live(state)
     }
 
     /// A full body whose writers are known here.
@@ -168,9 +173,6 @@ impl View<'_> {
     }
 
     fn said_head(&self, at: &At) -> Result<Said<Arc<Head>, ()>> {
-        if let Some(known) = self.caches.heads.get(&at.dot()) {
-            return Ok(Said::Whole(known));
-        }
         if let Some(Note::Derived(derived)) = at.record.notes.get(at.index) {
             return Ok(Said::Whole(self.kept_head(at, derived.clone(), 0)));
         }
@@ -181,7 +183,7 @@ impl View<'_> {
     }
 
     /// Of a creation from itself; of a patch from its parents.
-    fn derived(&self, at: &At, parents: &[(At, Arc<Head>)]) -> Result<Arc<Head>> {
+    fn derived(&self, at: &At, parents: &[(Dot, Arc<Head>)]) -> Result<Arc<Head>> {
         let own_type = at.header().entity_type.as_deref();
         let own_type = own_type.map(|t| self.type_number(t)).transpose()?.flatten();
         let before = parents.iter().map(|(_, head)| &head.derived);

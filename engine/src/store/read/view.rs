@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use heirloom_core::fold::{Dot, Head, Heads, Lines, Stored};
+use heirloom_core::fold::{Dot, Head, Heads, Lines};
 use heirloom_core::format::hash::head_term;
 use heirloom_core::merge::Policies;
 use heirloom_core::model::{
@@ -15,6 +15,7 @@ use heirloom_core::model::{
 
 use super::cache::Cache;
 use super::content::Step;
+use super::contents::Contents;
 use super::missing::Missing;
 use super::read_cache::ReadCache;
 use super::seen::Seen;
@@ -45,7 +46,7 @@ pub(crate) struct Caches {
     records: Cache<Lsn, Arc<Record>>,
     /// Versions as if they were heads.
     pub(crate) heads: Cache<Dot, Arc<Head>>,
-    pub(crate) contents: Cache<Dot, Stored>,
+    pub(crate) contents: Contents,
     pub(crate) steps: Cache<Dot, Arc<Step>>,
     /// Entity types, by number and by a hash of their names. They hold for good.
     types: Cache<TypeNumber, Arc<str>>,
@@ -65,13 +66,26 @@ impl Caches {
         Self {
             records: Cache::new(part),
             heads: Cache::new(part),
-            contents: Cache::new(part),
+            contents: Contents::new(part, None),
             steps: Cache::new(part),
             types: Cache::new(part / 8),
             type_numbers: Cache::new(part / 8),
             names: RandomState::new(),
             entities: ReadCache::new(2 * part),
             healed_at: AtomicU64::new(0),
+        }
+    }
+
+    /// The same for a walk over the whole log: most of it holds versions that later ones build on,
+    /// and [`forget`](Self::forget) says when they did.
+    pub(crate) fn for_walk(bytes: usize) -> Self {
+        let part = bytes / 16;
+        Self {
+            records: Cache::new(part),
+            heads: Cache::keeping(6 * part),
+            contents: Contents::new(part, Some(8 * part)),
+            entities: ReadCache::new(0),
+            ..Self::new(part)
         }
     }
 

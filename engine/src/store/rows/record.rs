@@ -422,7 +422,7 @@ mod tests {
             entity: EntityId::v5(&[0; 16], &number.to_be_bytes()),
             kind: Kind::Create as u8,
             entity_type: Some("lamp".into()),
-            parents: Vec::new(),
+            parents: Vec::new().into(),
         };
         let header = Header {
             level: limits::LEVEL,
