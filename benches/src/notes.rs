@@ -5,11 +5,11 @@
 //! `cargo run --release -p heirloom-benches --bin notes [-- [--edits N]]`
 #![allow(clippy::print_stdout)]
 
+mod pack;
 mod rng;
 
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use heirloom::{Content, Engine, EntityId, Patch, Value, Version};
@@ -27,7 +27,7 @@ fn main() {
     let edits: usize = edits.map_or(10_000, |n| n.parse().expect("--edits takes a number"));
     let dir = tempfile::tempdir().expect("a temporary folder");
     let texts = texts(edits.max(LAST));
-    let git = pack(&dir.path().join("git"), &texts);
+    let git = pack::import(&dir.path().join("git"), &stream(&texts));
 
     let open = |name: &str| {
         let builder = Engine::builder().label(name).dataset_name("notes");
@@ -146,35 +146,20 @@ fn check(engine: &Engine, id: EntityId, texts: &[String]) -> u32 {
     compared
 }
 
-/// Bytes of git's pack of the same.
-fn pack(path: &Path, texts: &[String]) -> u64 {
-    let git = |args: &[&str]| {
-        let mut command = Command::new("git");
-        command.arg("-C").arg(path).args(args);
-        command
-    };
-    std::fs::create_dir(path).expect("a fresh folder");
-    assert!(git(&["init", "-q", "--bare"]).status().expect("git").success());
-    let import = &mut git(&["fast-import", "--quiet"]);
-    let mut import = import.stdin(Stdio::piped()).spawn().expect("git");
-    let mut input = import.stdin.take().expect("piped");
+/// What `git fast-import` reads: a commit for each text.
+fn stream(texts: &[String]) -> Vec<u8> {
+    let mut out = Vec::new();
     for (n, text) in texts.iter().enumerate() {
         let who = format!("a <a@example.org> {} +0000", 1_700_000_000 + n);
         let length = text.len();
         write!(
-            input,
+            out,
             "commit refs/heads/main\ncommitter {who}\ndata 0\nM 644 inline note\n\
              data {length}\n{text}\n"
         )
-        .expect("git listens");
+        .expect("a vector takes all");
     }
-    drop(input);
-    assert!(import.wait().expect("git").success());
-    assert!(git(&["gc", "-q", "--prune=now"]).status().expect("git").success());
-    let files = std::fs::read_dir(path.join("objects/pack")).expect("packs");
-    let sizes = files.map(|file| file.expect("an entry"));
-    let packs = sizes.filter(|f| f.path().extension().is_some_and(|e| e == "pack"));
-    packs.map(|f| f.metadata().expect("a size").len()).sum()
+    out
 }
 
 /// As over a link: compressed. The report of the first.

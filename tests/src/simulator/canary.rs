@@ -173,7 +173,7 @@ impl Canary {
     pub fn within(self) -> u64 {
         match self {
             // Only a session that was cut within a large commit and then goes on meets it.
-            Canary::SpoilsAStagedPart => 200,
+            Canary::SpoilsAStagedPart => 600,
             // what it needs comes in a few seeds of a hundred: copies that are not noticed, right
             // clocks that meet wrong ones
             Canary::HidesABranch | Canary::FollowsAnyClock => 100,

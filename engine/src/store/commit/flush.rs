@@ -13,7 +13,7 @@ use crate::error::{Error, Result, Table};
 use crate::store::index::write_index;
 use crate::store::read::View;
 use crate::store::rows::{
-    Delta, PIECE, Row, RowBatch, RowTable, Tables, add_checkpoint, catching, dot_key, gap_row,
+    Delta, Gap, PIECE, Row, RowBatch, RowTable, Tables, add_checkpoint, catching, dot_key, gap_row,
     log_key, log_row, seal, type_key, unreadable, unseal,
 };
 use crate::traced::TRACED;
@@ -101,6 +101,10 @@ impl Store {
                 match gap {
                     Some(gap) => missing.insert(&key, &gap_row(*lsn, gap)),
                     None => missing.remove(&key),
+                }
+                // it keeps its place, also where that was lost with its record
+                if let Some(Gap { line, first, damaged: true }) = gap {
+                    dots.insert(&dot_key(*line, *first), &key);
                 }
             }
         }

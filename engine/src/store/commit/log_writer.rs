@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::thread::ThreadId;
 
-use heirloom_core::fold::{Folded, Heads};
+use heirloom_core::fold::{Dot, Folded, Heads};
 use heirloom_core::format::hash::head_term;
 use heirloom_core::model::{
     Chain, CommitRef, DatasetId, EntityId, Line, Lsn, NodeId, Sequence, StateDigest, TypeNumber,
@@ -192,9 +192,16 @@ impl LogWriter {
         });
     }
 
-    /// Puts a commit in its old place again. `heads`: those of which more is known now.
-    pub(crate) fn heal(&mut self, lsn: Lsn, record: Vec<u8>, heads: Vec<(EntityId, Heads)>) {
+    /// Puts a commit in its old place again, which `dots` may have lost, too. `heads`: those of
+    /// which more is known now.
+    pub(crate) fn heal(
+        &mut self,
+        (lsn, dot): (Lsn, Dot),
+        record: Vec<u8>,
+        heads: Vec<(EntityId, Heads)>,
+    ) {
         self.pending.healed.insert(lsn, (record.into(), self.batch));
+        self.pending.dots.insert(dot, lsn);
         for (entity, heads) in heads {
             self.pending.heads.insert(entity, (Arc::new(heads), self.batch));
         }
@@ -215,7 +222,9 @@ impl LogWriter {
         // in the order of the table, as redb fills pages best
         let mut heads: Vec<_> = self.pending.heads.iter().filter_map(of_batch).collect();
         heads.sort_by_key(|(id, _)| *id);
-        let healed = self.pending.healed.iter().filter(|(_, (_, batch))| *batch == number);
+        let is_healed =
+            |lsn: &Lsn| self.pending.healed.get(lsn).is_some_and(|(_, batch)| *batch == number);
+        let healed = self.pending.healed.iter().filter(|(lsn, _)| is_healed(lsn));
         let out = DurableBatch {
             number,
             lsns: self.pending.records.range(lsn..).map(|(l, r)| (*l, r.clone())).collect(),
@@ -223,7 +232,7 @@ impl LogWriter {
                 .pending
                 .dots
                 .iter()
-                .filter(|(_, l)| **l >= lsn)
+                .filter(|(_, l)| **l >= lsn || is_healed(l))
                 .map(|(d, l)| (*d, *l))
                 .collect(),
             heads,
@@ -252,8 +261,9 @@ impl LogWriter {
         self.pending.healed.retain(|_, (_, b)| *b > batch.number);
         if let Some((last, _)) = batch.lsns.last() {
             self.pending.records = self.pending.records.split_off(&last.next());
-            self.pending.dots.retain(|_, lsn| *lsn > *last);
         }
+        let healed = &self.pending.healed;
+        self.pending.dots.retain(|_, lsn| *lsn >= batch.next_lsn || healed.contains_key(lsn));
     }
 }
 

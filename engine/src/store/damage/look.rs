@@ -138,7 +138,8 @@ impl Store {
         }
         if found > 0 {
             self.withhold(&view, end)?;
-            if !self.read_only {
+            // while the journal is damaged nothing is written but by repair, which finds it again
+            if !self.read_only && self.journal.lock().check().is_ok() {
                 let batch = self.writer()?.batch;
                 self.flush(batch)?;
             }

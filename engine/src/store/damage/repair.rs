@@ -10,6 +10,7 @@ use heirloom_core::merge::conflicts;
 use heirloom_core::model::{EntityId, Line, Lsn, Sequence, StateDigest};
 
 use super::look::mend_missing;
+use super::part::part_of;
 use super::peers::mend_peers;
 use crate::error::{Error, Result, Table};
 use crate::store::commit::{LogWriter, Store, drop_record, put_record};
@@ -32,7 +33,8 @@ impl Store {
         // from here on until they are built, queries scan
         let doubt = |writer: &mut LogWriter| {
             writer.doubt_indexes();
-            true
+            // over a damaged journal nobody else could write, and this may not yet
+            self.journal.lock().check().is_ok()
         };
         self.alone(doubt, |writer| Ok(self.repair_in_turn(writer, entities)?.then_some(())))?;
         let batch = self.writer.lock().batch;
@@ -170,6 +172,7 @@ impl Store {
         let tables = self.mend_rows(writer, |tx| mend_type_names(&tables, tx))?;
         let damaged = self.mend_dots(&tables, logged)?;
         let tables = self.read_anew(writer)?;
+        self.mark_lost(&self.view(&tables), logged)?;
         let caches = Caches::new(CACHE);
         let view = View { caches: &caches, ..self.view(&tables) };
         let end = if damaged { None } else { Some(self.mend_heads(&view, logged, entities)?) };
@@ -413,13 +416,6 @@ fn mend_type_names(tables: &Tables, tx: &RowBatch<'_>) -> Result<()> {
 /// Whether commits are on their way.
 fn is_writing(writer: &LogWriter) -> bool {
     !writer.pending.records.is_empty() || !writer.pending.healed.is_empty()
-}
-
-/// Divides entities evenly.
-pub(crate) fn part_of(id: &EntityId, parts: u64) -> u64 {
-    // ids may ascend in time: their last bytes are spread
-    id.as_bytes()[8..].iter().fold(0u64, |n, b| n.wrapping_mul(31).wrapping_add(u64::from(*b)))
-        % parts
 }
 
 /// The heads of each entity.

@@ -1,9 +1,14 @@
 //! A commit that is damaged here, or whose bodies did not verify, comes again from a peer: it takes
 //! its old place, and nothing else changes.
 
+use std::cell::OnceCell;
+use std::collections::HashSet;
+
 use heirloom_core::fold::{Bodies, Folded, Head, HeadState, Heads, Incoming, fold, put_line};
+use heirloom_core::format::commit::WireParts;
 use heirloom_core::format::hash::{branch_name, chain_after};
-use heirloom_core::model::{Chain, CommitRef, EntityId, Line, Lsn};
+use heirloom_core::format::header::Header;
+use heirloom_core::model::{Chain, CommitRef, EntityId, Line, LogId, Lsn};
 
 use crate::error::{Error, Result};
 use crate::store::commit::{LogEntry, LogWriter, Store, Tip};
@@ -22,7 +27,8 @@ pub(crate) enum Healed {
 }
 
 impl Store {
-    /// Puts it back if it is proven to be the one that was there.
+    /// Puts it back if it is proven to be the one that was there. `along`: commits that came with
+    /// it, or wait.
     pub(crate) fn heal(
         &self,
         writer: &mut LogWriter,
@@ -30,9 +36,10 @@ impl Store {
         incoming: &Incoming<'_>,
         entry: &LogEntry<'_>,
         bodies: &[u8],
+        along: &[&[u8]],
     ) -> Result<Healed> {
         let view = self.writer_view(writer)?;
-        if gap.damaged && !is_the_one(&view, (lsn, writer.next_lsn), gap, incoming)? {
+        if gap.damaged && !is_the_one(&view, (lsn, writer.next_lsn), gap, incoming, along)? {
             return Ok(Healed::NotYet);
         }
         let folded = match fold(&view, incoming, Bodies::Received(bodies)) {
@@ -47,12 +54,15 @@ impl Store {
         let left =
             (folded.unverified && folded.voids.is_empty()).then_some(Gap { damaged: false, ..gap });
         let header = incoming.header;
+        if gap.damaged {
+            self.mark_lost_behind(&view, (gap.line, header.last()), lsn)?;
+        }
         for index in 0..header.count {
             self.caches.forget((gap.line, header.first.plus(index)));
         }
         // also those whose heads stay as they are: what could not be read stood in no index
         let entities: Vec<EntityId> = header.versions.iter().map(|v| v.entity).collect();
-        writer.heal(lsn, entry.record(&folded), heads);
+        writer.heal((lsn, (gap.line, gap.first)), entry.record(&folded), heads);
         if writer.tip(gap.line).is_none_or(|tip| tip.last < header.last()) {
             let (chain, wall, is_newer) = (incoming.chain, header.wall, header.is_newer());
             writer.tips[gap.line.index()] =
@@ -65,54 +75,97 @@ impl Store {
     }
 }
 
-/// Whether a commit is the one whose record is damaged. Several things here remember its chain:
-/// what is left of the record, the name of a branch, the commit that follows it, heads that it
-/// wrote, refs to it.
+/// Whether a commit is the one that is damaged or lost. What is left of its record says it, or what
+/// else remembers its chain, or that of a commit that leads on from it among those that came along.
 fn is_the_one(
     view: &View<'_>,
     (lsn, end): (Lsn, Lsn),
     gap: Gap,
     incoming: &Incoming<'_>,
+    along: &[&[u8]],
 ) -> Result<bool> {
-    let chain = incoming.chain;
-    let header = incoming.header;
-    if left_of_record(view, lsn, gap.line)?.is_some_and(|left| is_nearly(&left, &chain))
-        || view.directory.names_place(branch_name(&chain), gap.line, gap.first)
-    {
+    if left_of_record(view, lsn, gap.line)?.is_some_and(|left| is_nearly(&left, &incoming.chain)) {
         return Ok(true);
     }
-    match view.commit_on(gap.line, header.last().next()) {
-        Ok(Some(next)) if next.header.first == header.last().next() => {
-            return Ok(chain_after(&chain, &next.header_bytes) == next.chain);
-        }
-        Ok(_) | Err(Error::Corrupt { .. }) => {}
-        Err(e) => return Err(e),
+    let memory =
+        Memory { view, line: gap.line, log: incoming.log, lsn, end, refs: OnceCell::new() };
+    if memory.knows(&incoming.chain, incoming.header)? {
+        return Ok(true);
     }
-    for (index, version) in (0..).zip(&header.versions) {
-        let sequence = header.first.plus(index);
-        let heads = view.heads(version.entity)?;
-        let wrote = |w: &heirloom_core::model::Writer| {
-            (w.line, w.reference.sequence) == (gap.line, sequence)
+    let (mut chain, mut last) = (incoming.chain, incoming.header.last());
+    loop {
+        let follows = |parts: &WireParts<'_>| {
+            parts.log == incoming.log && parts.before == (last, chain.prefix())
         };
-        if heads
-            .list
-            .iter()
-            .any(|h| wrote(&h.writer) && h.writer.reference.prefix == chain.prefix())
-        {
+        let mut along = along.iter().filter_map(|bytes| WireParts::decode(bytes).ok());
+        let Some(next) = along.find(follows) else { return Ok(false) };
+        let Ok(header) = Header::decode(next.header) else { return Ok(false) };
+        chain = chain_after(&chain, next.header);
+        if header.first != last.next() {
+            return Ok(false);
+        }
+        last = header.last();
+        if memory.knows(&chain, &header)? {
             return Ok(true);
         }
     }
-    let reference =
-        CommitRef { log: incoming.log, sequence: header.last(), prefix: chain.prefix() };
-    for later in view.lsns(lsn.next(), end) {
-        match view.record_uncached(later?) {
-            Ok(record) if record.header.refs.contains(&reference) => return Ok(true),
-            Ok(_) => {}
-            Err(e) if e.is_damage() => {}
+}
+
+/// What remembers the chain of a commit that is not here: the name of a branch, the commit that
+/// follows it, heads that it wrote, refs to it.
+struct Memory<'a> {
+    view: &'a View<'a>,
+    line: Line,
+    log: LogId,
+    /// Where it was, or something before it on its line; and the end.
+    lsn: Lsn,
+    end: Lsn,
+    /// What later commits refer to in the log. A look at each of them.
+    refs: OnceCell<HashSet<CommitRef>>,
+}
+
+impl Memory<'_> {
+    fn knows(&self, chain: &Chain, header: &Header) -> Result<bool> {
+        let (view, line, last) = (self.view, self.line, header.last());
+        if view.directory.names_place(branch_name(chain), line, header.first) {
+            return Ok(true);
+        }
+        match view.commit_on(line, last.next()) {
+            Ok(Some(next)) if next.header.first == last.next() => {
+                return Ok(chain_after(chain, &next.header_bytes) == next.chain);
+            }
+            Ok(_) | Err(Error::Corrupt { .. }) => {}
             Err(e) => return Err(e),
         }
+        for (index, version) in (0..).zip(&header.versions) {
+            let sequence = header.first.plus(index);
+            let wrote = |h: &Head| {
+                h.writer.dot() == (line, sequence) && h.writer.reference.prefix == chain.prefix()
+            };
+            if view.heads(version.entity)?.list.iter().any(wrote) {
+                return Ok(true);
+            }
+        }
+        let reference = CommitRef { log: self.log, sequence: last, prefix: chain.prefix() };
+        Ok(self.refs()?.contains(&reference))
     }
-    Ok(false)
+
+    fn refs(&self) -> Result<&HashSet<CommitRef>> {
+        if let Some(known) = self.refs.get() {
+            return Ok(known);
+        }
+        let mut found = HashSet::new();
+        for later in self.view.lsns(self.lsn.next(), self.end) {
+            match self.view.record_uncached(later?) {
+                Ok(record) => {
+                    found.extend(record.header.refs.iter().filter(|r| r.log == self.log));
+                }
+                Err(e) if e.is_damage() => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(self.refs.get_or_init(|| found))
+    }
 }
 
 /// Bits of a chain that may have rotted. To find another commit whose chain comes as near would

@@ -68,7 +68,7 @@ impl Store {
             // Only where something is damaged, or waits for what is: elsewhere a commit out of
             // order is the peer's fault, and to keep it waiting would hide that.
             let may_wait = self.missing.first_damaged().is_some() || !report.waiting.is_empty();
-            match self.ingest_one(writer, dataset, commits[at], report) {
+            match self.ingest_one(writer, dataset, (commits[at], commits), report) {
                 Ok(true) => {}
                 Ok(false) => report.waiting.push(at),
                 Err(e) if may_wait && (e.is_damage() || matches!(e, Error::OutOfOrder { .. })) => {
@@ -90,7 +90,7 @@ impl Store {
         &self,
         writer: &mut LogWriter,
         dataset: DatasetId,
-        bytes: &[u8],
+        (bytes, along): (&[u8], &[&[u8]]),
         report: &mut Ingested,
     ) -> Result<bool> {
         // Framing first, which needs nothing of the store: so bytes that are no commit are refused
@@ -125,7 +125,7 @@ impl Store {
             refs: &placed.refs,
         };
         if let Some(gap) = placed.gap {
-            return match self.heal(writer, gap, &incoming, &entry, parts.bodies)? {
+            return match self.heal(writer, gap, &incoming, &entry, parts.bodies, along)? {
                 Healed::Yes => {
                     report.healed += 1;
                     Ok(true)

@@ -146,6 +146,9 @@ impl Store {
             // found one after the other they would cost a look at the log each
             self.mark_gone(tables, next_lsn)?;
         }
+        if self.journal.lock().check().is_err() {
+            self.mark_lost(&view, next_lsn)?;
+        }
         let mut cut_short = Vec::new();
         writer.tips.resize(self.directory.log_count() as usize, None);
         for line in self.directory.all() {

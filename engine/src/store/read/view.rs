@@ -298,17 +298,20 @@ impl<'a> View<'a> {
     pub(crate) fn dot_at(&self, line: Line, sequence: Sequence) -> Result<Option<(Sequence, Lsn)>> {
         let pending = self
             .pending
-            .and_then(|p| p.dots.range((line, Sequence::START)..=(line, sequence)).next_back());
-        if let Some(((_, first), lsn)) = pending {
-            return Ok(Some((*first, *lsn)));
+            .and_then(|p| p.dots.range((line, Sequence::START)..=(line, sequence)).next_back())
+            .map(|((_, first), lsn)| (*first, *lsn));
+        // those on their way are the last of their line, but for what came back
+        let is_last = self.pending.is_none_or(|p| p.healed.is_empty());
+        if pending.is_some() && is_last {
+            return Ok(pending);
         }
         let (from, to) = (dot_key(line, Sequence::START), dot_key(line, sequence));
         let Some(row) = self.tables.dots.range(&from[..]..=&to[..])?.next_back() else {
-            return Ok(None);
+            return Ok(pending);
         };
         let (key, value) = row?;
         match (dot_of(key.value()), lsn_of(value.value())) {
-            (Some((_, first)), Some(lsn)) => Ok(Some((first, lsn))),
+            (Some((_, first)), Some(lsn)) => Ok(pending.max(Some((first, lsn)))),
             _ => Err(Error::corrupt(Table::Dots, hex(key.value()), "not an lsn")),
         }
     }

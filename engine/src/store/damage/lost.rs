@@ -1,0 +1,167 @@
+//! Commits of which no row is left, neither a record nor a place in `dots`: a frame of the journal
+//! that rotted takes both along. That they were here follows from what did stay: lsns have no gaps,
+//! the sequences of a line have none, and what later commits refer to was here before them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use heirloom_core::model::{CommitRef, Line, Lsn, Sequence};
+
+use crate::error::Result;
+use crate::store::commit::Store;
+use crate::store::read::View;
+use crate::store::rows::{Gap, Record, dot_key, dot_of, lsn_of};
+use crate::traced::TRACED;
+
+/// Sequences that a line lacks.
+struct Hole {
+    line: Line,
+    first: Sequence,
+    /// Between the commit before them and one that shows that they were here.
+    between: (Lsn, Lsn),
+}
+
+impl Store {
+    /// Notes such commits as damaged; of each hole the first, since nobody knows where in it the
+    /// next one begins. Costs nothing unless commits are lost; then a look at each.
+    ///
+    /// The last commits of a line that nothing refers to leave no more trace than their lsns. So
+    /// whoever repairs leaves the own log.
+    pub(crate) fn mark_lost(&self, view: &View<'_>, end: Lsn) -> Result<()> {
+        if view.tables.dots.len()? >= end.get() {
+            return Ok(());
+        }
+        let mut lost = lost(view, end)?;
+        if !lost.is_empty() {
+            holes(view, end)?.iter().for_each(|hole| self.mark_hole(hole, &mut lost));
+        }
+        Ok(())
+    }
+
+    /// The same for what lies on a line behind a commit that has come back, at `lsn`.
+    pub(crate) fn mark_lost_behind(
+        &self,
+        view: &View<'_>,
+        (line, last): (Line, Sequence),
+        lsn: Lsn,
+    ) -> Result<()> {
+        let (first, end) = (last.next(), self.durable());
+        let shown_by = match next_on(view, line, first)? {
+            Some((next, _)) if next == first => None,
+            Some((_, next)) => Some(next),
+            None if view.tables.dots.len()? >= end.get() => None,
+            None => referred_to(view, (line, first), (lsn, end))?,
+        };
+        let Some(until) = shown_by else { return Ok(()) };
+        let mut lost = lost(view, until)?;
+        if let Some(pending) = view.pending {
+            lost.retain(|lsn| !pending.healed.contains_key(lsn));
+        }
+        self.mark_hole(&Hole { line, first, between: (lsn.next(), until) }, &mut lost);
+        Ok(())
+    }
+
+    fn mark_hole(&self, hole: &Hole, lost: &mut BTreeSet<Lsn>) {
+        let &Hole { line, first, between: (after, before) } = hole;
+        if after >= before || self.missing.at(line, first).is_some() {
+            return;
+        }
+        let fits = lost.range(after..before).copied().find(|lsn| !self.missing.is_damaged(*lsn));
+        let Some(lsn) = fits else { return };
+        lost.remove(&lsn);
+        let (number, of, from) = (lsn.get(), line.get(), first.get());
+        tracing::warn!(target: TRACED, lsn = number, line = of, first = from, "a commit is lost");
+        self.missing.set(lsn, Some(Gap { line, first, damaged: true }));
+    }
+}
+
+/// Lsns below `end` of which nothing speaks.
+fn lost(view: &View<'_>, end: Lsn) -> Result<BTreeSet<Lsn>> {
+    let (mut out, mut next) = (BTreeSet::new(), Lsn::START);
+    for found in view.lsns(Lsn::START, end).chain([Ok(end)]) {
+        let found = found?;
+        out.extend((next.get()..found.get()).map(Lsn::new));
+        next = found.next();
+    }
+    if !out.is_empty() {
+        for row in view.tables.dots.iter()? {
+            let (_, value) = row?;
+            lsn_of(value.value()).map(|lsn| out.remove(&lsn));
+        }
+    }
+    Ok(out)
+}
+
+/// What lines lack, the narrowest first, so that each finds its place. What lies behind a commit
+/// that cannot be read is not known.
+fn holes(view: &View<'_>, end: Lsn) -> Result<Vec<Hole>> {
+    let mut out = Vec::new();
+    // of each line the last sequence, and the lsn behind it
+    let mut ends: HashMap<Line, (Sequence, Lsn)> = HashMap::new();
+    for row in view.tables.dots.iter()? {
+        let (key, value) = row?;
+        let (Some((line, first)), Some(lsn)) = (dot_of(key.value()), lsn_of(value.value())) else {
+            continue;
+        };
+        let (last, after) = end_of(view, &ends, line);
+        if last < first && last.next() < first {
+            out.push(Hole { line, first: last.next(), between: (after, lsn) });
+        }
+        let last = readable(view.commit_of(line, (first, lsn)))?;
+        let last = last.map_or(Sequence::END, |record| record.header.last());
+        ends.insert(line, (last, lsn.next()));
+    }
+    for lsn in view.lsns(Lsn::START, end) {
+        let lsn = lsn?;
+        let Some(record) = readable(view.record_uncached(lsn))? else { continue };
+        for r in &record.header.refs {
+            // of a log that forked nobody could tell on which line
+            let Some(line) = view.directory.only_line(r.log) else { continue };
+            let (last, after) = end_of(view, &ends, line);
+            if last < r.sequence {
+                out.push(Hole { line, first: last.next(), between: (after, lsn) });
+            }
+        }
+    }
+    out.sort_by_key(|hole| hole.between.1);
+    Ok(out)
+}
+
+fn end_of(view: &View<'_>, ends: &HashMap<Line, (Sequence, Lsn)>, line: Line) -> (Sequence, Lsn) {
+    let start = view.directory.branch_point(line).map_or(Sequence::START, |fork| fork.after);
+    ends.get(&line).copied().unwrap_or((start, Lsn::START))
+}
+
+/// The first commit behind an lsn that refers to a line at or behind a sequence.
+fn referred_to(
+    view: &View<'_>,
+    (line, first): (Line, Sequence),
+    (after, end): (Lsn, Lsn),
+) -> Result<Option<Lsn>> {
+    for lsn in view.lsns(after.next(), end) {
+        let lsn = lsn?;
+        let Some(record) = readable(view.record_uncached(lsn))? else { continue };
+        let refers =
+            |r: &CommitRef| r.sequence >= first && view.directory.only_line(r.log) == Some(line);
+        if record.header.refs.iter().any(refers) {
+            return Ok(Some(lsn));
+        }
+    }
+    Ok(None)
+}
+
+/// The first commit of a line at or behind a sequence.
+fn next_on(view: &View<'_>, line: Line, from: Sequence) -> Result<Option<(Sequence, Lsn)>> {
+    let (from, to) = (dot_key(line, from), dot_key(line, Sequence::END));
+    let Some(row) = view.tables.dots.range(&from[..]..=&to[..])?.next() else { return Ok(None) };
+    let (key, value) = row?;
+    Ok(dot_of(key.value()).map(|(_, first)| first).zip(lsn_of(value.value())))
+}
+
+fn readable(found: Result<Arc<Record>>) -> Result<Option<Arc<Record>>> {
+    match found {
+        Ok(record) => Ok(Some(record)),
+        Err(e) if e.is_damage() => Ok(None),
+        Err(e) => Err(e),
+    }
+}
