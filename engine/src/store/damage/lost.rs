@@ -3,6 +3,7 @@
 //! the sequences of a line have none, and what later commits refer to was here before them.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use heirloom_core::model::{CommitRef, Line, Lsn, Sequence};
@@ -31,8 +32,8 @@ impl Store {
         if view.tables.dots.len()? >= end.get() {
             return Ok(());
         }
-        let mut lost = lost(view, end)?;
-        if !lost.is_empty() {
+        let mut lost = Lost::below(view, end)?;
+        if !lost.ranges.is_empty() {
             holes(view, end)?.iter().for_each(|hole| self.mark_hole(hole, &mut lost));
         }
         Ok(())
@@ -53,43 +54,63 @@ impl Store {
             None => referred_to(view, (line, first), (lsn, end))?,
         };
         let Some(until) = shown_by else { return Ok(()) };
-        let mut lost = lost(view, until)?;
-        if let Some(pending) = view.pending {
-            lost.retain(|lsn| !pending.healed.contains_key(lsn));
-        }
+        let mut lost = Lost::below(view, until)?;
+        lost.taken.extend(view.pending.iter().flat_map(|pending| pending.healed.keys()));
         self.mark_hole(&Hole { line, first, between: (lsn.next(), until) }, &mut lost);
         Ok(())
     }
 
-    fn mark_hole(&self, hole: &Hole, lost: &mut BTreeSet<Lsn>) {
-        let &Hole { line, first, between: (after, before) } = hole;
-        if after >= before || self.missing.at(line, first).is_some() {
+    fn mark_hole(&self, hole: &Hole, lost: &mut Lost) {
+        let &Hole { line, first, between } = hole;
+        if self.missing.at(line, first).is_some() {
             return;
         }
-        let fits = lost.range(after..before).copied().find(|lsn| !self.missing.is_damaged(*lsn));
-        let Some(lsn) = fits else { return };
-        lost.remove(&lsn);
+        let mut fits = lost.within(between).filter(|lsn| !self.missing.is_damaged(*lsn));
+        let Some(lsn) = fits.next() else { return };
+        drop(fits);
+        lost.taken.insert(lsn);
         let (number, of, from) = (lsn.get(), line.get(), first.get());
         tracing::warn!(target: TRACED, lsn = number, line = of, first = from, "a commit is lost");
         self.missing.set(lsn, Some(Gap { line, first, damaged: true }));
     }
 }
 
-/// Lsns below `end` of which nothing speaks.
-fn lost(view: &View<'_>, end: Lsn) -> Result<BTreeSet<Lsn>> {
-    let (mut out, mut next) = (BTreeSet::new(), Lsn::START);
-    for found in view.lsns(Lsn::START, end).chain([Ok(end)]) {
-        let found = found?;
-        out.extend((next.get()..found.get()).map(Lsn::new));
-        next = found.next();
-    }
-    if !out.is_empty() {
-        for row in view.tables.dots.iter()? {
-            let (_, value) = row?;
-            lsn_of(value.value()).map(|lsn| out.remove(&lsn));
+/// Lsns of which nothing speaks.
+struct Lost {
+    /// Without a record. A rotten row may claim any lsn, so there may be more than there is memory
+    /// for one by one.
+    ranges: Vec<Range<u64>>,
+    /// Of these the ones that have a place all the same.
+    taken: BTreeSet<Lsn>,
+}
+
+impl Lost {
+    fn below(view: &View<'_>, end: Lsn) -> Result<Self> {
+        let mut out = Self { ranges: Vec::new(), taken: BTreeSet::new() };
+        let mut next = Lsn::START;
+        for found in view.lsns(Lsn::START, end).chain([Ok(end)]) {
+            let found = found?;
+            if next < found {
+                out.ranges.push(next.get()..found.get());
+            }
+            next = found.next();
         }
+        if !out.ranges.is_empty() {
+            for row in view.tables.dots.iter()? {
+                let is_among = |lsn: &Lsn| out.ranges.iter().any(|r| r.contains(&lsn.get()));
+                out.taken.extend(lsn_of(row?.1.value()).filter(is_among));
+            }
+        }
+        Ok(out)
     }
-    Ok(out)
+
+    /// In order, those from one lsn up to before another.
+    fn within(&self, (after, before): (Lsn, Lsn)) -> impl Iterator<Item = Lsn> + '_ {
+        let part = move |range: &Range<u64>| {
+            (range.start.max(after.get())..range.end.min(before.get())).map(Lsn::new)
+        };
+        self.ranges.iter().flat_map(part).filter(|lsn| !self.taken.contains(lsn))
+    }
 }
 
 /// What lines lack, the narrowest first, so that each finds its place. What lies behind a commit
