@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Makes a bare repository of a stream for `git fast-import`. Bytes of its pack after `git gc`.
+/// Makes a bare repository of a stream for `git fast-import`. Bytes of its pack after `git gc`,
+/// with all differences looked for anew: fast-import sees few of them, and gc would keep its.
 pub(crate) fn import(path: &Path, stream: &[u8]) -> u64 {
     let git = |args: &[&str]| {
         let mut command = Command::new("git");
@@ -19,7 +20,9 @@ pub(crate) fn import(path: &Path, stream: &[u8]) -> u64 {
     input.write_all(stream).expect("git listens");
     drop(input);
     assert!(import.wait().expect("git").success());
-    assert!(git(&["gc", "-q", "--prune=now"]).status().expect("git").success());
+    for tidy in [&["repack", "-adfq"][..], &["gc", "-q", "--prune=now"]] {
+        assert!(git(tidy).status().expect("git").success());
+    }
     let files = std::fs::read_dir(path.join("objects/pack")).expect("packs");
     let sizes = files.map(|file| file.expect("an entry"));
     let packs = sizes.filter(|f| f.path().extension().is_some_and(|e| e == "pack"));

@@ -8,12 +8,15 @@ use heirloom_core::model::{State, Writer};
 use super::cache::Cache;
 use crate::store::rows::Directory;
 
+/// A version, and its content as it stands inline in a head.
+type Packed = Arc<(Writer, Vec<u8>)>;
+
 /// Contents by the place of their version.
 pub(crate) struct Contents {
     open: Cache<Dot, Stored>,
     /// As bytes, which take a quarter of the memory, and a microsecond to read: for a walk over the
     /// whole log, in which each content is needed again by the version after it, whenever that is.
-    packed: Option<Cache<Dot, Arc<(Writer, Vec<u8>)>>>,
+    packed: Option<Cache<Dot, Packed>>,
 }
 
 impl Contents {

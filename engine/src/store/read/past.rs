@@ -156,7 +156,10 @@ impl View<'_> {
                 .map(|s| Stored::Live(Arc::new(s)))
                 .map_err(|e| Error::corrupt(Table::Heads, entity, e)),
             HeadState::InLog => {
-                self.content(&self.known((head.writer.line, head.writer.reference.sequence))?)
+                match self.caches.contents.get(&head.writer.dot(), self.directory) {
+                    Some(known) => Ok(known),
+                    None => self.content(&self.known(head.writer.dot())?),
+                }
             }
         }
     }
