@@ -203,9 +203,10 @@ impl VersionHeader {
         };
         let n = r.count(2)?;
         r.ensure(n as u64 <= limits::PARENTS, "too many parents")?;
-        let parents = (0..n)
-            .map(|_| Ok(ParentName { path: r.varint()?, sequence: r.varint()?.into() }))
-            .collect::<Read<_>>()?;
+        let mut parents = Parents::with_capacity(n);
+        for _ in 0..n {
+            parents.push(ParentName { path: r.varint()?, sequence: r.varint()?.into() });
+        }
         Ok(Self { entity, kind: bits & KIND, entity_type, parents })
     }
 }
