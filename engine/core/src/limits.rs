@@ -29,10 +29,9 @@ pub const TYPE: usize = 255;
 pub const ACTOR: usize = 255;
 /// Bytes of a commit's message.
 pub const MESSAGE: usize = 4_096;
-/// So many patches in a row are always worth it.
+/// Fewer patches in a row than so many, each shorter than the full body, are always worth it.
 pub const PATCHES: u64 = 32;
-/// Longer than that no row of patches is: a version in full comes at least every so many
-/// generations.
+/// So many in a row are never: a version in full comes at least every so many generations.
 pub const FULL_EVERY: u64 = 256;
 /// Milliseconds that another's clock may be ahead of ours: one that is further moves no wall, and
 /// is told (PROTOCOL.md, 2.7).

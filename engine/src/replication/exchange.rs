@@ -1,5 +1,6 @@
 //! What sync is built on: commits as they travel, out and in, and a little memory about peers.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use heirloom_core::fold::Lines;
@@ -269,10 +270,10 @@ impl Replication {
         })
     }
 
-    /// Takes commits in, in arrival order, in one durable commit. What is here already is skipped
-    /// after its chain was checked; if another session, an import or a write brought it a moment
-    /// ago, this waits until that is durable. What cannot be placed because of damage here waits:
-    /// see [`Ingested::waiting`].
+    /// Takes commits in, in arrival order, in one durable commit; in several where what is kept of
+    /// them is beyond 32 MiB. What is here already is skipped after its chain was checked; if
+    /// another session, an import or a write brought it a moment ago, this waits until that is
+    /// durable. What cannot be placed because of damage here waits: see [`Ingested::waiting`].
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::OutOfOrder`], [`Error::WrongDataset`] blame the commit that the
@@ -283,14 +284,20 @@ impl Replication {
         let _entered = span.enter();
         let store = self.engine.store();
         let mut report = Ingested::default();
-        let (stopped, batch) = {
-            let mut writer = store.writer()?;
-            let dataset = writer.known.dataset.ok_or_else(|| Error::NoDataset)?;
-            let stopped = store.ingest(&mut writer, dataset, commits, &mut report);
-            (stopped, writer.rests_on())
+        let mut next: VecDeque<usize> = (0..commits.len()).collect();
+        let stopped = loop {
+            let (taken, batch) = {
+                let mut writer = store.writer()?;
+                let dataset = writer.known.dataset.ok_or_else(|| Error::NoDataset)?;
+                let taken = store.ingest(&mut writer, dataset, commits, &mut next, &mut report);
+                (taken, writer.rests_on())
+            };
+            // what was skipped may have come with another session, or an import, a moment ago
+            store.flush(batch)?;
+            if taken.is_err() || next.is_empty() {
+                break taken;
+            }
         };
-        // what was skipped may have come with another session, or an import, a moment ago
-        store.flush(batch)?;
         if report.healed > 0 {
             let tables = store.tables()?;
             store.withhold(&store.view(&tables), store.durable())?;
@@ -465,5 +472,37 @@ impl Engine {
     pub fn forget_peer(&self, node: NodeId) -> Result<()> {
         self.replication().unstage(node)?;
         self.replication().forget(node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Content;
+
+    #[test]
+    fn what_commits_become_is_made_durable_before_it_fills_the_memory() {
+        let author = Engine::builder().label("author").dataset_name("held").in_memory().unwrap();
+        let noise = (0..3 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8);
+        let noise = noise.scan(0, |sum: &mut u8, n| {
+            *sum = sum.wrapping_mul(31).wrapping_add(n);
+            Some(*sum)
+        });
+        let noise: Vec<u8> = noise.collect();
+        for n in 0..14 {
+            let content = Content::new().with("n", n).with("noise", noise.clone());
+            author.write(|tx| tx.create("blob", &content)).unwrap();
+        }
+        let reader = Engine::builder().label("reader").in_memory().unwrap();
+        reader.replication().adopt(author.dataset().unwrap()).unwrap();
+        let all = author.replication().commits(Lsn::START, Lsn::END, &|_, _, _| true, usize::MAX);
+        let all = all.unwrap().commits;
+        let all: Vec<&[u8]> = all.iter().map(|commit| &commit.bytes[..]).collect();
+        let batches = |engine: &Engine| engine.store().writer().unwrap().batch;
+        let before = batches(&reader);
+        let report = reader.replication().ingest(&all).unwrap();
+        assert_eq!(report.added, 14);
+        assert!(batches(&reader) - before > 1, "42 MiB at once");
+        assert_eq!(reader.state_digest().unwrap(), author.state_digest().unwrap());
     }
 }

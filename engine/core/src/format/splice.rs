@@ -247,6 +247,12 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_format_is_what_it_says() {
+        let splice = [0x20, 0x07, 0x05, 0x04, 0x00, 0x03, 0x72, 0x04, 0x00];
+        assert_eq!(*made(&text("fist"), &splice, 5).unwrap(), *text("first"));
+    }
+
+    #[test]
     fn paragraphs_that_change_places_and_many_small_changes_are_found() {
         let (a, b, c) = (words(300), words(500).split_off(3_000), "x".repeat(900));
         let old = text(&alloc::format!("{a}{b}{c}"));

@@ -52,18 +52,25 @@ struct Placed {
     gap: Option<(Lsn, Gap)>,
 }
 
+/// Bytes of records that are not durable yet, beyond which nothing more is taken in: a patch of a
+/// few bytes may be kept as a content of megabytes.
+const HELD: usize = 32 << 20;
+
 impl Store {
-    /// Takes commits in, not durable yet, until one is an error. What must wait for a damaged one
-    /// is tried again once that is healed: a peer's order of arrival is not ours.
+    /// Takes those of some commits in whose turn is `next`, not durable yet, until one is an error,
+    /// or so much is held that it must be made durable first. What must wait for a damaged one is
+    /// tried again once that is healed: a peer's order of arrival is not ours.
     pub(crate) fn ingest(
         &self,
         writer: &mut LogWriter,
         dataset: DatasetId,
         commits: &[&[u8]],
+        next: &mut VecDeque<usize>,
         report: &mut Ingested,
     ) -> Result<()> {
-        let mut next: VecDeque<usize> = (0..commits.len()).collect();
-        while let Some(at) = next.pop_front() {
+        while writer.pending.bytes < HELD
+            && let Some(at) = next.pop_front()
+        {
             let healed = report.healed;
             // Only where something is damaged, or waits for what is: elsewhere a commit out of
             // order is the peer's fault, and to keep it waiting would hide that.
