@@ -31,7 +31,9 @@ impl Engine {
     /// [`compact_to`](Self::compact_to) leaves it behind. Records of the log that are damaged or
     /// gone are noted, durably: towards peers their commits count as lacking, so that any sync
     /// brings them back, proven by their hashes. While there are any, heads stay as they are:
-    /// repair again after that sync.
+    /// repair again after that sync. A commit of which no row is left and nothing later speaks
+    /// comes back as if it were new; that commits are missing at its place stays among what is
+    /// left.
     ///
     /// No version changes, and no sequence is used twice: since nobody knows what rows are gone
     /// without a trace, the next write opens a fresh log. Writers wait meanwhile; readers do

@@ -195,7 +195,7 @@ impl Engine {
         let snapshot = self.snapshot()?;
         marked.extend(marks());
         let mut verified = verify(&snapshot, marked, ENTITIES, &mut progress)?;
-        verified.note(self.store().journal.lock().check())?;
+        verified.note(self.store().check_journal(&snapshot.tables))?;
         let (commits, problems) = (verified.commits, verified.problems.len());
         tracing::info!(target: TRACED, commits, problems, "verified");
         Ok(verified)

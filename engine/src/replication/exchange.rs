@@ -207,7 +207,14 @@ impl Replication {
             }
             let record = match view.record(lsn) {
                 Err(e) if e.is_damage() => {
-                    self.engine.store().note_damage([lsn])?;
+                    let next = view.stored_from(lsn)?.unwrap_or(until).min(until);
+                    let gone = self.engine.store().gone_between(&view, (lsn, next))?;
+                    if next > lsn && gone.is_empty() {
+                        // nothing is left of these, and nothing speaks of them
+                        batch.next_lsn = next;
+                        continue;
+                    }
+                    self.engine.store().note_damage(gone.into_iter().chain([lsn]))?;
                     return Err(e);
                 }
                 other => other?,

@@ -14,7 +14,7 @@ use super::store::{Backing, Drained, Store};
 use crate::error::{Error, Result, Table};
 use crate::store::journal::{End, Frame};
 use crate::store::rows::{
-    JOURNAL, Layer, Row, RowBatch, Tables, WriteTables, catching, journal_row, transact,
+    JOURNAL, LOST, Layer, Row, RowBatch, Tables, WriteTables, catching, journal_row, seal, transact,
 };
 use crate::traced::TRACED;
 
@@ -145,7 +145,12 @@ impl Store {
         let tables = self.tables()?;
         let is_damaged = self.journal.lock().check().is_err();
         if is_damaged || !tables.delta.is_empty() {
-            let tables = self.drain_now(&tables, Vec::new())?;
+            let rows = RowBatch::over(&tables);
+            // with what was in front of it and behind it, so that no kill in between forgets it
+            if is_damaged {
+                rows.open_table(Table::Meta)?.insert(LOST.as_bytes(), &seal(LOST.as_bytes(), &[]));
+            }
+            let tables = self.drain_now(&tables, rows.into_rows())?;
             *self.published.write() = Some(tables);
         }
         let done = self.write_directly(write);

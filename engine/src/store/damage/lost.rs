@@ -6,6 +6,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
+use heirloom_core::fold::Lines;
+use heirloom_core::format::header::Header;
 use heirloom_core::model::{CommitRef, Line, Lsn, Sequence};
 
 use crate::error::Result;
@@ -53,11 +55,82 @@ impl Store {
             None if view.tables.dots.len()? >= end.get() => None,
             None => referred_to(view, (line, first), (lsn, end))?,
         };
-        let Some(until) = shown_by else { return Ok(()) };
+        // rows of `dots` have no checksum
+        let Some(until) = shown_by.map(|until| until.min(end)) else { return Ok(()) };
         let mut lost = Lost::below(view, until)?;
         lost.taken.extend(view.pending.iter().flat_map(|pending| pending.healed.keys()));
         self.mark_hole(&Hole { line, first, between: (lsn.next(), until) }, &mut lost);
         Ok(())
+    }
+
+    /// Where a commit that is marked at `lsn` can go: behind what it builds on. It changes places
+    /// with another lost one, if need be: which of several came first nobody knows until they are
+    /// back. Nothing where there is no place, or something it builds on is lost itself.
+    pub(crate) fn place_of_lost(
+        &self,
+        view: &View<'_>,
+        (lsn, gap): (Lsn, Gap),
+        header: &Header,
+    ) -> Result<Option<Lsn>> {
+        if view.stored_from(lsn)? == Some(lsn) {
+            // something of its record is left, so it was here
+            return Ok(Some(lsn));
+        }
+        let mut behind = Lsn::START;
+        let before = gap.first.back(1).filter(|before| *before > Sequence::START);
+        let before = before.map(|before| (view.directory.line_at(gap.line, before), before));
+        let mut builds_on = Vec::from_iter(before);
+        for r in &header.refs {
+            match view.line_of(r.log, r.sequence, r.prefix) {
+                Ok(Some(line)) => builds_on.push((line, r.sequence)),
+                Ok(None) => return Ok(None),
+                Err(e) if e.is_damage() => return Ok(None),
+                Err(e) => return Err(e),
+            }
+        }
+        for (line, sequence) in builds_on {
+            let Some((first, at)) = view.dot_at(line, sequence)? else { return Ok(None) };
+            match readable(view.commit_of(line, (first, at)))? {
+                Some(record) if record.contains(sequence) => behind = behind.max(at.next()),
+                _ => return Ok(None),
+            }
+        }
+        let end = self.durable();
+        let mut lost = Lost::below(view, end)?;
+        lost.taken.extend(view.pending.iter().flat_map(|pending| pending.healed.keys()));
+        let free = lost.within((behind, end)).find(|at| !self.missing.is_damaged(*at));
+        let marked = self.missing.gaps.read().range(behind..end).find_map(|(at, gap)| {
+            let is_lost =
+                gap.damaged && view.stored_from(*at).is_ok_and(|found| found != Some(*at));
+            is_lost.then_some((*at, *gap))
+        });
+        // the lowest, so that all find one if they come in a causal order
+        match (free, marked) {
+            (Some(free), other) if other.is_none_or(|(at, _)| free < at) => {
+                self.missing.set(lsn, None);
+                self.missing.set(free, Some(gap));
+                Ok(Some(free))
+            }
+            (_, Some((at, _))) if at == lsn => Ok(Some(lsn)),
+            (_, Some((at, other))) => {
+                self.missing.set(lsn, Some(other));
+                self.missing.set(at, Some(gap));
+                Ok(Some(at))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Of these lsns, at which no record is, those that have a place and are not known as damaged.
+    pub(crate) fn gone_between(&self, view: &View<'_>, (from, to): (Lsn, Lsn)) -> Result<Vec<Lsn>> {
+        let mut gone = Vec::new();
+        if from < to {
+            for row in view.tables.dots.iter()? {
+                let lsn = lsn_of(row?.1.value()).filter(|lsn| (from..to).contains(lsn));
+                gone.extend(lsn.filter(|lsn| !self.missing.is_damaged(*lsn)));
+            }
+        }
+        Ok(gone)
     }
 
     fn mark_hole(&self, hole: &Hole, lost: &mut Lost) {

@@ -16,7 +16,7 @@ use crate::error::{Error, Result, Table};
 use crate::store::commit::{LogWriter, Store, drop_record, put_record};
 use crate::store::read::{Caches, View, read_type};
 use crate::store::rows::{
-    Bytes, Checkpoint, Gap, ReadTable, Record, RowBatch, Tables, WriteTable, WriteTables,
+    Bytes, Checkpoint, Gap, LOST, ReadTable, Record, RowBatch, Tables, WriteTable, WriteTables,
     add_checkpoint, decode_row, dot_key, seal, tables, type_key,
 };
 
@@ -70,7 +70,7 @@ impl Store {
                     let tables = self.read_anew(writer)?;
                     self.caches.clear();
                     match self.load_writer(writer, &tables, self.durable()) {
-                        Ok(()) => writer.damage = None,
+                        Ok(()) => writer.damage = self.check_journal(&tables).err(),
                         Err(damage @ Error::Corrupt { .. }) => writer.damage = Some(damage),
                         other => other?,
                     }
@@ -170,9 +170,10 @@ impl Store {
         let tables = self.read_anew(writer)?;
         // first: all else asks for the numbers of types
         let tables = self.mend_rows(writer, |tx| mend_type_names(&tables, tx))?;
-        let damaged = self.mend_dots(&tables, logged)?;
+        let mut damaged = self.mend_dots(&tables, logged)?;
         let tables = self.read_anew(writer)?;
         self.mark_lost(&self.view(&tables), logged)?;
+        damaged |= self.missing.first_damaged().is_some();
         let caches = Caches::new(CACHE);
         let view = View { caches: &caches, ..self.view(&tables) };
         let end = if damaged { None } else { Some(self.mend_heads(&view, logged, entities)?) };
@@ -199,6 +200,9 @@ impl Store {
         // an end that a lost row of `dots` had hidden
         self.load_writer(writer, &tables, logged)?;
         writer.damage = None;
+        if self.meta(&tables, LOST)?.is_some() {
+            writer.set_meta(LOST, None);
+        }
         // and what no row speaks of any more may have been sent: its sequences are not used again
         self.leave_own_log(writer);
         writer.doubt_indexes();
@@ -227,8 +231,8 @@ impl Store {
         self.rewrite(write)
     }
 
-    /// Whether records are damaged or gone, so that no heads follow from the log. What `dots` says
-    /// of those stays.
+    /// Whether records cannot be read, so that no heads follow from the log. What `dots` says of
+    /// those stays.
     fn mend_dots(&self, tables: &Tables, logged: Lsn) -> Result<bool> {
         let view = self.view(tables);
         let readable = |lsn| match view.record_uncached(lsn) {
@@ -236,7 +240,7 @@ impl Store {
             Err(e) if e.is_damage() => Ok(None),
             Err(e) => Err(e),
         };
-        let mut damaged = self.missing.first_damaged().is_some();
+        let mut damaged = false;
         self.mend(|tx| {
             let mut dots = tx.open_table(Table::Dots)?;
             for row in tables.dots.iter()? {
@@ -250,14 +254,16 @@ impl Store {
                     dots.remove(key.value())?;
                 }
             }
-            let mut next = Lsn::START;
             for lsn in view.lsns(Lsn::START, logged) {
                 let lsn = lsn?;
-                // one that is gone need not be marked: `dots` may have lost it, too
-                damaged |= lsn != next;
-                next = lsn.next();
                 match readable(lsn)? {
                     Some(r) => {
+                        // a wrong row of `dots` led there from elsewhere
+                        if self.missing.is_damaged(lsn)
+                            && self.missing.at(r.line, r.header.first).is_none_or(|g| g.0 != lsn)
+                        {
+                            self.missing.set(lsn, None);
+                        }
                         self.mark_unverified(&r);
                         dots.insert(
                             &dot_key(r.line, r.header.first)[..],
@@ -267,7 +273,6 @@ impl Store {
                     None => damaged = true,
                 }
             }
-            damaged |= next < logged;
             Ok(())
         })?;
         Ok(damaged)

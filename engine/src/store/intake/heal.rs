@@ -2,7 +2,7 @@
 //! its old place, and nothing else changes.
 
 use std::cell::OnceCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use heirloom_core::fold::{Bodies, Folded, Head, HeadState, Heads, Incoming, fold, put_line};
 use heirloom_core::format::commit::WireParts;
@@ -13,7 +13,7 @@ use heirloom_core::model::{Chain, CommitRef, EntityId, Line, LogId, Lsn};
 use crate::error::{Error, Result};
 use crate::store::commit::{LogEntry, LogWriter, Store, Tip};
 use crate::store::read::View;
-use crate::store::rows::{Gap, log_key};
+use crate::store::rows::{Gap, Record, log_key};
 use crate::traced::TRACED;
 
 /// What came of a commit that may be one that is not here as it should be.
@@ -39,8 +39,20 @@ impl Store {
         along: &[&[u8]],
     ) -> Result<Healed> {
         let view = self.writer_view(writer)?;
-        if gap.damaged && !is_the_one(&view, (lsn, writer.next_lsn), gap, incoming, along)? {
-            return Ok(Healed::NotYet);
+        let mut lsn = lsn;
+        if gap.damaged {
+            // a wrong row of `dots` may have led to a commit that is sound
+            let found = view.record_uncached(lsn).ok();
+            let is_another = |r: &Record| (r.line, r.header.first) != (gap.line, gap.first);
+            if found.is_some_and(|found| is_another(&found))
+                || !is_the_one(&view, (lsn, writer.next_lsn), gap, incoming, along)?
+            {
+                return Ok(Healed::NotYet);
+            }
+            match self.place_of_lost(&view, (lsn, gap), incoming.header)? {
+                Some(place) => lsn = place,
+                None => return Ok(Healed::NotYet),
+            }
         }
         let folded = match fold(&view, incoming, Bodies::Received(bodies)) {
             // what it builds on is damaged, too
@@ -92,13 +104,12 @@ fn is_the_one(
     if memory.knows(&incoming.chain, incoming.header)? {
         return Ok(true);
     }
+    let along = along.iter().filter_map(|bytes| WireParts::decode(bytes).ok());
+    let along = along.filter(|parts| parts.log == incoming.log);
+    let along: HashMap<_, _> = along.map(|parts| (parts.before, parts)).collect();
     let (mut chain, mut last) = (incoming.chain, incoming.header.last());
     loop {
-        let follows = |parts: &WireParts<'_>| {
-            parts.log == incoming.log && parts.before == (last, chain.prefix())
-        };
-        let mut along = along.iter().filter_map(|bytes| WireParts::decode(bytes).ok());
-        let Some(next) = along.find(follows) else { return Ok(false) };
+        let Some(next) = along.get(&(last, chain.prefix())) else { return Ok(false) };
         let Ok(header) = Header::decode(next.header) else { return Ok(false) };
         chain = chain_after(&chain, next.header);
         if header.first != last.next() {

@@ -118,6 +118,8 @@ impl Store {
         target: Target,
         progress: &mut dyn FnMut(Copied),
     ) -> Result<()> {
+        // the copy would have the holes, and nothing that tells of them
+        self.check_journal(tables)?;
         let mut sources = Vec::new();
         for table in OF_DATA.iter().chain(&Table::OF_SOME).chain(OF_PEERS.iter().filter(|_| same)) {
             if let Some(rows) = tables.optional(*table)? {

@@ -15,7 +15,7 @@ use crate::store::commit::{Known, LogWriter, Store, Tip, is_empty};
 use crate::store::file::{Fingerprint, Opened};
 use crate::store::read::View;
 use crate::store::rows::{
-    Checkpoint, DATASET, Directory, FINGERPRINT, Gap, LOCAL, NODE, OWN, PREDECESSOR, Tables,
+    Checkpoint, DATASET, Directory, FINGERPRINT, Gap, LOCAL, LOST, NODE, OWN, PREDECESSOR, Tables,
     branch_point, commit_ref, hex, in_order, number, predecessor_row, rows_of, seal,
     type_number_of, unreadable, unseal,
 };
@@ -146,7 +146,7 @@ impl Store {
             // found one after the other they would cost a look at the log each
             self.mark_gone(tables, next_lsn)?;
         }
-        if self.journal.lock().check().is_err() {
+        if self.check_journal(tables).is_err() {
             self.mark_lost(&view, next_lsn)?;
         }
         let mut cut_short = Vec::new();
@@ -205,6 +205,16 @@ impl Store {
     }
 
     /// What stands under a name in `meta`.
+    /// An error where a frame of the journal is damaged, and until `repair` has accounted for what
+    /// it held.
+    pub(crate) fn check_journal(&self, tables: &Tables) -> Result<()> {
+        self.journal.lock().check()?;
+        match self.meta(tables, LOST)? {
+            Some(_) => Err(Error::corrupt(Table::Journal, LOST, "frames were damaged")),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn meta(&self, tables: &Tables, name: &str) -> Result<Option<Vec<u8>>> {
         let Some(row) = tables.meta.get(name.as_bytes())? else { return Ok(None) };
         unseal(Table::Meta, name.as_bytes(), row.value()).map(|v| Some(v.to_vec()))

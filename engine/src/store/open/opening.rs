@@ -206,7 +206,7 @@ impl Store {
             // what a kill left is drained after a pause, like anything else
             store.idle.written(false);
         }
-        if let Err(damage) = store.journal.get_mut().check() {
+        if let Err(damage) = store.check_journal(&tables) {
             store.writer.get_mut().damage = Some(damage);
         }
         store.recognise(&tables, mark)?;

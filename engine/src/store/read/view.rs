@@ -311,7 +311,9 @@ impl<'a> View<'a> {
         };
         let (key, value) = row?;
         match (dot_of(key.value()), lsn_of(value.value())) {
-            (Some((_, first)), Some(lsn)) => Ok(pending.max(Some((first, lsn)))),
+            (Some((_, first)), Some(lsn)) => {
+                Ok(pending.filter(|(other, _)| *other >= first).or(Some((first, lsn))))
+            }
             _ => Err(Error::corrupt(Table::Dots, hex(key.value()), "not an lsn")),
         }
     }

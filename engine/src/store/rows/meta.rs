@@ -19,6 +19,8 @@ pub(crate) const PREDECESSOR: &str = "predecessor";
 pub(crate) const LOCAL: &str = "local";
 pub(crate) const JOURNAL: &str = "journal";
 pub(crate) const FINGERPRINT: &str = "fingerprint";
+/// There while what a damaged frame of the journal held is not accounted for.
+pub(crate) const LOST: &str = "lost";
 
 pub(crate) fn varint(n: u64) -> Vec<u8> {
     let mut out = Vec::new();

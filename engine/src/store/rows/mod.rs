@@ -26,8 +26,8 @@ pub(crate) use guard::{
 pub(crate) use heads::decode_row;
 pub(crate) use logs::{branch_point, log_row};
 pub(crate) use meta::{
-    DATASET, FILE_FORMAT, FINGERPRINT, FORMAT, JOURNAL, LOCAL, NODE, OWN, PREDECESSOR, commit_ref,
-    create_tables, journal_row, number, predecessor_row, read_journal_row, varint,
+    DATASET, FILE_FORMAT, FINGERPRINT, FORMAT, JOURNAL, LOCAL, LOST, NODE, OWN, PREDECESSOR,
+    commit_ref, create_tables, journal_row, number, predecessor_row, read_journal_row, varint,
 };
 pub(crate) use open_tables::Tables;
 pub(crate) use peers::{

@@ -68,6 +68,9 @@ fn each_frame_is_brought_back(disk: &Disk, tablet: &Engine) {
 
         let repaired = phone.repair().unwrap();
         assert!(repaired.left.iter().any(|p| p.table == Table::Journal), "{frame}: {repaired:?}");
+        // a hub that only ever listened hears what is there, and nothing that is not
+        drop(sync_in_process(&other, &phone));
+        assert!(other.verify().unwrap().is_clean(), "{frame}");
         sync_in_process(&phone, tablet).unwrap_or_else(|e| panic!("{frame}: {e}"));
         // now that nothing is missing heads can be made again
         let repaired = phone.repair().unwrap();
@@ -76,6 +79,9 @@ fn each_frame_is_brought_back(disk: &Disk, tablet: &Engine) {
         assert!(verified.is_clean(), "{frame}: {verified:?}");
         assert_eq!(phone.log_root().unwrap(), tablet.log_root().unwrap(), "{frame}");
         assert_eq!(phone.state_digest().unwrap(), tablet.state_digest().unwrap(), "{frame}");
+        sync_in_process(&other, &phone).unwrap_or_else(|e| panic!("{frame}: {e}"));
+        assert_eq!(other.state_digest().unwrap(), tablet.state_digest().unwrap(), "{frame}");
+        assert!(other.verify().unwrap().is_clean(), "{frame}");
         create(&phone, 102 + frame as u8);
         sync_in_process(tablet, &phone).unwrap();
         assert_eq!(phone.state_digest().unwrap(), tablet.state_digest().unwrap(), "{frame}");
@@ -104,7 +110,7 @@ fn so_are_many_commits_of_one_frame_of_which_later_ones_speak() {
         change(&tablet, n);
     }
     sync_in_process(&phone, &tablet).unwrap();
-    change(&phone, 2);
+    phone.write(|tx| tx.patch(entity(2), Patch::new().set("n", 98))).unwrap();
     create(&phone, 50);
     sync_in_process(&tablet, &phone).unwrap();
     create(&tablet, 60);
@@ -112,4 +118,93 @@ fn so_are_many_commits_of_one_frame_of_which_later_ones_speak() {
     change(&phone, 60);
     sync_in_process(&tablet, &phone).unwrap();
     each_frame_is_brought_back(&disk, &tablet);
+}
+
+/// Two devices beside the phone, whose commits come in one frame and build on each other; the phone
+/// goes on over the last of them alone.
+#[test]
+fn so_are_those_of_two_devices_in_the_order_in_which_they_build_on_each_other() {
+    let (disk, phone, tablet) = met();
+    let laptop = Engine::builder().label("laptop").in_memory().unwrap();
+    sync_in_process(&laptop, &tablet).unwrap();
+    create(&laptop, 110);
+    sync_in_process(&tablet, &laptop).unwrap();
+    sync_in_process(&phone, &tablet).unwrap();
+    phone.drain().unwrap();
+    for n in 0..3 {
+        create(&laptop, n);
+        sync_in_process(&tablet, &laptop).unwrap();
+        change(&tablet, n);
+        sync_in_process(&laptop, &tablet).unwrap();
+    }
+    sync_in_process(&phone, &tablet).unwrap();
+    // it refers to the tablet's last commit alone, which has seen the laptop's
+    phone.write(|tx| tx.patch(entity(2), Patch::new().set("n", 98))).unwrap();
+    sync_in_process(&tablet, &phone).unwrap();
+    create(&laptop, 60);
+    sync_in_process(&tablet, &laptop).unwrap();
+    sync_in_process(&phone, &tablet).unwrap();
+    change(&phone, 60);
+    sync_in_process(&tablet, &phone).unwrap();
+    each_frame_is_brought_back(&disk, &tablet);
+}
+
+/// What a frame held at the end of a line, of which nothing later speaks, comes as if it were new.
+#[test]
+fn what_nothing_speaks_of_comes_as_new() {
+    let (disk, phone, tablet) = met();
+    let laptop = Engine::builder().label("laptop").in_memory().unwrap();
+    sync_in_process(&laptop, &phone).unwrap();
+    create(&laptop, 110);
+    sync_in_process(&phone, &laptop).unwrap();
+    phone.drain().unwrap();
+    // of each device a frame, and neither has seen the other's
+    change(&tablet, 101);
+    sync_in_process(&phone, &tablet).unwrap();
+    change(&laptop, 110);
+    sync_in_process(&phone, &laptop).unwrap();
+    sync_in_process(&tablet, &phone).unwrap();
+    let disk = disk.after_a_kill();
+    let phone = open(&rotten(&disk, 0)).unwrap();
+    phone.repair().unwrap();
+    sync_in_process(&phone, &tablet).unwrap();
+    let left = phone.repair().unwrap().left;
+    assert!(
+        left.iter().all(|p| p.table == Table::Log && p.what == "commits are missing"),
+        "{left:?}"
+    );
+    assert_eq!(phone.state_digest().unwrap(), tablet.state_digest().unwrap());
+    let other = Engine::builder().label("other").in_memory().unwrap();
+    sync_in_process(&other, &phone).unwrap();
+    assert_eq!(other.state_digest().unwrap(), tablet.state_digest().unwrap());
+    assert!(other.verify().unwrap().is_clean());
+}
+
+/// A kill inside `repair` forgets nothing of what it has not accounted for yet.
+#[test]
+fn a_kill_while_it_is_repaired_loses_no_trace() {
+    let (disk, phone, tablet) = met();
+    (0..COMMITS).for_each(|n| create(&phone, n));
+    sync_in_process(&tablet, &phone).unwrap();
+    let rotten = rotten(&disk.after_a_kill(), 2);
+    let whole = Disk::holding(rotten.bytes());
+    open(&whole).unwrap().repair().unwrap();
+    let changes = whole.counts().changes;
+    let mut cuts = 0;
+    for cut in 0..changes {
+        let disk = Disk::holding(rotten.bytes());
+        disk.cut_at(cut);
+        let done = open(&disk).and_then(|phone| phone.repair());
+        if done.is_ok() {
+            continue;
+        }
+        cuts += 1;
+        let phone = open(&disk.after_a_cut(cut)).unwrap();
+        drop(phone.repair().unwrap_or_else(|e| panic!("{cut}: {e}")));
+        sync_in_process(&phone, &tablet).unwrap_or_else(|e| panic!("{cut}: {e}"));
+        assert_eq!(phone.repair().unwrap().left, [], "{cut}");
+        assert_eq!(phone.log_root().unwrap(), tablet.log_root().unwrap(), "{cut}");
+        assert_eq!(phone.state_digest().unwrap(), tablet.state_digest().unwrap(), "{cut}");
+    }
+    assert!(cuts > 20, "{cuts} of {changes}");
 }
