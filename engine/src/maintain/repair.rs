@@ -61,6 +61,7 @@ impl Engine {
             return Ok(Repaired::default());
         }
         let store = self.store();
+        store.check_names()?;
         let remade_tables = store.mend_trees()?;
         let damaged_commits = store.note_all_damage()?;
         store.repair(ENTITIES)?;

@@ -10,7 +10,7 @@ use heirloom_core::fold::Lines;
 use heirloom_core::format::header::Header;
 use heirloom_core::model::{CommitRef, Line, Lsn, Sequence};
 
-use crate::error::Result;
+use crate::error::{Error, Result, Table};
 use crate::store::commit::Store;
 use crate::store::read::View;
 use crate::store::rows::{Gap, Record, dot_key, dot_of, lsn_of};
@@ -118,6 +118,27 @@ impl Store {
                 Ok(Some(at))
             }
             _ => Ok(None),
+        }
+    }
+
+    /// An error where a damaged frame held names that commits and heads go by: a log or a type
+    /// whose number would be given to another. Of other damage the rows that are read here may be
+    /// wrong themselves.
+    pub(crate) fn check_names(&self) -> Result<()> {
+        let tables = self.tables()?;
+        if self.check_journal(&tables).is_ok() {
+            return Ok(());
+        }
+        let line = tables.dots.last().ok().flatten().and_then(|(key, _)| dot_of(key.value()));
+        if let Some((line, _)) = line.filter(|(line, _)| line.get() >= self.directory.log_count()) {
+            return Err(Error::corrupt(Table::Logs, line, "the row is missing"));
+        }
+        let number = tables.by_type.last().ok().flatten().and_then(|(key, _)| {
+            key.value().first_chunk().map(|number| u32::from_be_bytes(*number))
+        });
+        match number.filter(|number| *number >= self.directory.type_count()) {
+            Some(number) => Err(Error::corrupt(Table::Types, number, "the row is missing")),
+            None => Ok(()),
         }
     }
 

@@ -120,6 +120,28 @@ fn so_are_many_commits_of_one_frame_of_which_later_ones_speak() {
     each_frame_is_brought_back(&disk, &tablet);
 }
 
+/// From what names a log or a type nothing else follows: an error, and nothing is written over it.
+#[test]
+fn names_that_a_rotten_frame_held_are_not_given_to_others() {
+    let disk = Disk::new();
+    let phone = open(&disk).unwrap();
+    phone.drain().unwrap();
+    (0..3).for_each(|n| create(&phone, n));
+    let frames = frames(&disk.bytes()).unwrap();
+    let names = |row: &str| frames.iter().position(|f| f.rows.iter().any(|r| r.0 == row)).unwrap();
+    for frame in [names("logs"), names("types")] {
+        let phone = open(&rotten(&disk.after_a_kill(), frame)).unwrap();
+        for _ in 0..2 {
+            let refused = phone.repair();
+            assert!(
+                matches!(&refused, Err(Error::Corrupt { table: Table::Logs | Table::Types, .. })),
+                "{frame}: {refused:?}"
+            );
+            assert!(phone.write(|tx| tx.create("lamp", &Content::new())).is_err());
+        }
+    }
+}
+
 /// Two devices beside the phone, whose commits come in one frame and build on each other; the phone
 /// goes on over the last of them alone.
 #[test]
