@@ -58,7 +58,6 @@ impl Store {
         // rows of `dots` have no checksum
         let Some(until) = shown_by.map(|until| until.min(end)) else { return Ok(()) };
         let mut lost = Lost::below(view, until)?;
-        lost.taken.extend(view.pending.iter().flat_map(|pending| pending.healed.keys()));
         self.mark_hole(&Hole { line, first, between: (lsn.next(), until) }, &mut lost);
         Ok(())
     }
@@ -96,8 +95,7 @@ impl Store {
             }
         }
         let end = self.durable();
-        let mut lost = Lost::below(view, end)?;
-        lost.taken.extend(view.pending.iter().flat_map(|pending| pending.healed.keys()));
+        let lost = Lost::below(view, end)?;
         let free = lost.within((behind, end)).find(|at| !self.missing.is_damaged(*at));
         let marked = self.missing.gaps.read().range(behind..end).find_map(|(at, gap)| {
             let is_lost =
@@ -174,7 +172,7 @@ struct Lost {
     /// Without a record. A rotten row may claim any lsn, so there may be more than there is memory
     /// for one by one.
     ranges: Vec<Range<u64>>,
-    /// Of these the ones that have a place all the same.
+    /// Of these the ones that have a place all the same, or are on their way back.
     taken: BTreeSet<Lsn>,
 }
 
@@ -194,6 +192,7 @@ impl Lost {
                 let is_among = |lsn: &Lsn| out.ranges.iter().any(|r| r.contains(&lsn.get()));
                 out.taken.extend(lsn_of(row?.1.value()).filter(is_among));
             }
+            out.taken.extend(view.pending.iter().flat_map(|pending| pending.healed.keys()));
         }
         Ok(out)
     }

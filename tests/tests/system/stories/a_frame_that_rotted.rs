@@ -60,6 +60,10 @@ fn each_frame_is_brought_back(disk: &Disk, tablet: &Engine) {
         let is_refused = |e: &Error| matches!(e, Error::Corrupt { table: Table::Journal, .. });
         let refused = phone.write(|tx| tx.create("lamp", &Content::new()));
         assert!(refused.as_ref().is_err_and(is_refused), "{frame}: {refused:?}");
+        // a copy would have the holes, and nothing that tells of them
+        let copy = tempfile::tempdir().unwrap();
+        let refused = phone.backup(copy.path().join("copy"));
+        assert!(refused.as_ref().is_err_and(is_refused), "{frame}: {refused:?}");
         // and nobody is told that it holds what is behind
         let other = Engine::builder().label("other").in_memory().unwrap();
         drop(sync_in_process(&other, &phone));
